@@ -1,0 +1,1 @@
+"""A durable queue of segments: frame, segment, journal."""

@@ -1,0 +1,1 @@
+"""Where objects go: each sink stores an object or raises."""

@@ -1,0 +1,191 @@
+"""The wiring of the shipper process: the only room that knows the settings, the environment and the concrete sinks.
+
+It is imported by the forked child, never by the supervisor. What is imported at the top is small (the standard
+library), so that the journal is open and deliveries are answered some milliseconds after the fork; the libraries are
+loaded behind the doorman.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from logferry import telemetry, wire
+from logferry.doorman import Doorman
+from logferry.encode import encode
+from logferry.errors import SettingsError
+from logferry.invocations import Invocations
+from logferry.journal.journal import Journal
+from logferry.journal.segment import Origin
+from logferry.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from logferry.encode import StoredObject
+    from logferry.journal.segment import Header
+    from logferry.sink.directory import DirectorySink
+    from logferry.sink.s3 import S3Sink
+
+MANAGED_INSTANCES = "lambda-managed-instances"
+MISLEADING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
+"""Function authors set these for the function; botocore would look for files that are not ours."""
+
+
+def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts: int) -> int:
+    """Live as the shipper of `environment`; `restarts` of its shippers came before. Returns the exit code."""
+    channel = socket.socket(fileno=channel_fd)
+    listener = socket.socket(fileno=listener_fd)
+    try:
+        settings = Settings.from_environ(os.environ)
+    except SettingsError as error:
+        return _idle(channel, error)
+    invocations = Invocations()
+    journal = _open_journal(settings, _name(settings.spool_dir, environment, restarts), invocations)
+    channel.send(wire.READY)
+    observed: list[bytes] = []
+
+    def accept(body: bytes) -> None:
+        journal.append(body)
+        if telemetry.mentions_platform(body):
+            observed.append(body)
+
+    doorman = Doorman(listener=listener, channel=channel, accept=accept)
+    doorman.serve_while(lambda: _load(settings))
+    if doorman.packets[-1:] == [b""]:
+        return 0
+    import asyncio  # noqa: PLC0415 - 45 ms, loaded behind the doorman
+
+    asyncio.run(_live(_Started(settings, channel, listener, journal, invocations, observed, doorman.packets)))
+    return 0
+
+
+def _idle(channel: socket.socket, error: SettingsError) -> int:
+    """Name every mistake in one message, and let the supervisor idle: the function is not to suffer for it."""
+    import structlog  # noqa: PLC0415 - only now is there something to say
+
+    from logferry import messages  # noqa: PLC0415
+
+    messages.configure(level="warning", as_json=_json_format(os.environ))
+    structlog.get_logger().error(
+        "logferry ships nothing until its settings are mended; the function is not affected", mistakes=error.mistakes
+    )
+    channel.send(wire.IDLE + str(error).encode()[: wire.PACKET_BYTES - 1])
+    return 0
+
+
+def _open_journal(settings: Settings, environment: str, invocations: Invocations) -> Journal:
+    """The journal in the spool directory; beside it, in one of our own, where another environment holds that."""
+
+    def follow(running: str | None, bodies: Iterable[bytes]) -> str | None:
+        invocations.running = running
+        for body in bodies:
+            invocations.see(body)
+        return invocations.running
+
+    def opened(directory: Path) -> Journal:
+        return Journal(
+            directory,
+            origin=_origin(environment, os.environ),
+            limit_bytes=settings.spool_bytes,
+            clock_ms=lambda: time.time_ns() // 1_000_000,
+            count_records=telemetry.count_records,
+            follow=follow,
+        )
+
+    try:
+        return opened(settings.spool_dir)
+    except BlockingIOError:
+        return opened(settings.spool_dir.with_name(f"{settings.spool_dir.name}-{environment}"))
+
+
+def _name(spool: Path, environment: str, restarts: int) -> str:
+    """The environment's name, another one where a shipper before us had its files removed by somebody.
+
+    Numbers go on from the files that are there. Without them they would begin at 1 again, and new objects would
+    overwrite the old ones.
+    """
+    if restarts and not any(spool.glob(f"*-{environment}-*")):
+        return f"{environment}r{restarts}"
+    return environment
+
+
+def _origin(environment: str, environ: Mapping[str, str]) -> Origin:
+    return Origin(
+        environment=environment,
+        function=environ.get("AWS_LAMBDA_FUNCTION_NAME", "unknown"),
+        version=environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        region=environ.get("AWS_REGION", "unknown"),
+        concurrent=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == MANAGED_INSTANCES,
+    )
+
+
+def _json_format(environ: Mapping[str, str]) -> bool:
+    return environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
+
+
+def _load(settings: Settings) -> None:
+    """Import what is dear. Runs in the loading thread."""
+    from logferry import listener, messages, shipper, uploader  # noqa: F401, PLC0415
+
+    messages.configure(level=settings.log_level, as_json=_json_format(os.environ))
+    for name in MISLEADING:
+        os.environ.pop(name, None)
+    if settings.destination.scheme == "s3":
+        from logferry.sink import s3  # noqa: F401, PLC0415
+
+
+@dataclass(frozen=True)
+class _Started:
+    """What stands when the libraries are loaded."""
+
+    settings: Settings
+    channel: socket.socket
+    listener: socket.socket
+    journal: Journal
+    invocations: Invocations
+    observed: list[bytes]
+    packets: list[bytes]
+
+
+async def _live(started: _Started) -> None:
+    from logferry.listener import listening  # noqa: PLC0415
+    from logferry.shipper import Shipper  # noqa: PLC0415
+    from logferry.uploader import Uploader  # noqa: PLC0415
+
+    settings, journal = started.settings, started.journal
+
+    def as_object(header: Header, bodies: Iterable[bytes], final: bool) -> StoredObject:
+        return encode(header, bodies, final=final, key=settings.key, compress=settings.compress, types=settings.types)
+
+    sink = _sink(settings)
+    started.channel.setblocking(False)
+    shipper = Shipper(
+        channel=started.channel,
+        journal=journal,
+        policy=settings.policy,
+        uploader=Uploader(journal=journal, sink=sink, encode=as_object, timeout_seconds=settings.upload_timeout),
+        invocations=started.invocations,
+        managed=journal.origin.concurrent,
+    )
+    for body in started.observed:
+        shipper.observe(body)
+    async with listening(started.listener, shipper.accept):
+        await shipper.run(started.packets)
+
+
+def _sink(settings: Settings) -> S3Sink | DirectorySink:
+    destination = settings.destination
+    if destination.scheme == "file":
+        from pathlib import Path  # noqa: PLC0415
+
+        from logferry.sink.directory import DirectorySink  # noqa: PLC0415
+
+        return DirectorySink(Path(destination.path))
+    from logferry.sink.s3 import S3Sink  # noqa: PLC0415
+
+    return S3Sink(bucket=destination.bucket, prefix=destination.path, timeout_seconds=settings.upload_timeout)

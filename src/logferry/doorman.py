@@ -1,0 +1,166 @@
+"""Answers deliveries by hand while the libraries are being loaded.
+
+Why: a delivery that is not answered before the next one is due is dropped in the strictest reading of the platform
+(AWS's emulator of Managed Instances), and loading aiohttp and aioboto3 takes a quarter of a second of CPU, on a small
+function several seconds. So they load in a thread of low priority, which gives way to the function's own init, while
+this loop stores deliveries and answers them. Each answer closes its connection: the next delivery finds aiohttp.
+
+Promises: 200 only after `accept` has returned, as in `listener`; a request that is not whole when the libraries are
+there is finished within `FINISH_SECONDS` or closed unanswered, and the platform delivers it again.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from logferry import wire
+from logferry.errors import JournalFull
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+MAX_HEAD_BYTES = 16 * 1024
+MAX_BODY_BYTES = 8 * 1024 * 1024
+"""As the listener's."""
+MAX_CONNECTIONS = 32
+"""The platform uses one or two."""
+FINISH_SECONDS = 0.2
+NICE = 10
+"""Of the loading thread. Measured beside a runtime's init of 300 ms on one core: nice 0 adds 311 ms, 10 adds 41, 19
+adds 13, but with 19 the loop waits up to 180 ms for the interpreter lock that the slow thread holds."""
+
+
+class Doorman:
+    """Serves the listening socket and the channel from the main thread while `load` runs in another."""
+
+    def __init__(self, *, listener: socket.socket, channel: socket.socket, accept: Callable[[bytes], None]) -> None:
+        self._listener = listener
+        self._channel = channel
+        self._accept = accept
+        self._requests: dict[int, _Request] = {}
+        self.packets: list[bytes] = []
+        """What the supervisor sent meanwhile; an empty packet means that it is gone."""
+
+    def serve_while(self, load: Callable[[], None]) -> None:
+        """Run `load` in a thread of low priority and serve until it is done. Raises what `load` raises."""
+        done_out, done_in = os.pipe()
+        failures: list[BaseException] = []
+
+        def loading() -> None:
+            try:
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+                load()
+            except BaseException as error:  # noqa: BLE001 - it is raised again in the main thread
+                failures.append(error)
+            finally:
+                os.close(done_in)
+
+        thread = threading.Thread(target=loading, name="loading", daemon=True)
+        thread.start()
+        try:
+            self._serve_until(done_out)
+        finally:
+            os.close(done_out)
+        thread.join()
+        self._finish()
+        if failures:
+            raise failures[0]
+
+    def _serve_until(self, done: int) -> None:
+        poll = select.poll()
+        for fd in (done, self._listener.fileno(), self._channel.fileno()):
+            poll.register(fd, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poll.poll()}
+            if self._channel.fileno() in ready and not self._hear():
+                poll.unregister(self._channel.fileno())
+            if self._listener.fileno() in ready and (request := self._admit()):
+                poll.register(request.sock.fileno(), select.POLLIN)
+            for fd in ready & self._requests.keys():
+                if self._requests[fd].advance(self._accept):
+                    poll.unregister(fd)
+                    self._requests.pop(fd).sock.close()
+            if done in ready:
+                return
+
+    def _hear(self) -> bool:
+        packet = self._channel.recv(wire.PACKET_BYTES)
+        if packet == wire.PING:
+            self._channel.send(wire.PONG)
+        else:
+            self.packets.append(packet)
+        return bool(packet)
+
+    def _admit(self) -> _Request | None:
+        connection, _ = self._listener.accept()
+        connection.setblocking(False)
+        if len(self._requests) >= MAX_CONNECTIONS:
+            connection.close()
+            return None
+        self._requests[connection.fileno()] = request = _Request(connection)
+        return request
+
+    def _finish(self) -> None:
+        """Give the requests that are half read a moment, then let them go."""
+        until = time.monotonic() + FINISH_SECONDS
+        while self._requests and (left := until - time.monotonic()) > 0:
+            ready, _, _ = select.select(list(self._requests), [], [], left)
+            for fd in ready:
+                if self._requests[fd].advance(self._accept):
+                    self._requests.pop(fd).sock.close()
+        for request in self._requests.values():
+            request.sock.close()
+        self._requests.clear()
+
+
+class _Request:
+    """One HTTP request on its way in."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._received = bytearray()
+
+    def advance(self, accept: Callable[[bytes], None]) -> bool:
+        """Read what is there; True when the request is answered or given up."""
+        try:
+            data = self.sock.recv(262_144)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        self._received += data
+        head, separator, _ = self._received.partition(b"\r\n\r\n")
+        if not separator:
+            return not data or len(self._received) > MAX_HEAD_BYTES
+        size = _content_length(bytes(head))
+        if size is None or size > MAX_BODY_BYTES:
+            return self._answer(b"411 Length Required" if size is None else b"413 Content Too Large")
+        start = len(head) + len(separator)
+        if len(self._received) < start + size:
+            return not data
+        try:
+            if size and head.startswith(b"POST "):
+                accept(bytes(self._received[start : start + size]))
+        except JournalFull:
+            return self._answer(b"503 Service Unavailable")
+        return self._answer(b"200 OK")
+
+    def _answer(self, status: bytes) -> bool:
+        try:
+            self.sock.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        except OSError:
+            return True
+        return True
+
+
+def _content_length(head: bytes) -> int | None:
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-length" and value.strip().isdigit():
+            return int(value)
+    return None

@@ -1,0 +1,64 @@
+"""Frames: how bodies lie one after another in a segment file.
+
+    frame   = length (u32) | crc32 of the body (u32) | crc32 of the eight bytes before (u32) | body        big-endian
+
+Invariants:
+- a frame is whole or it is not there: reading stops at the first head that is not one;
+- an empty body is not a frame, so a run of zero bytes (a hole left by a crashed file system) never looks like frames;
+- a torn tail and a damaged frame are told apart. A tail that ends too early was never answered 200, so cutting it
+  loses nothing. A frame whose head is sound and whose body is not was accepted, and its loss must be counted; that is
+  what the head's own checksum is for: with it the reader knows where the next frame starts.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_HEAD = struct.Struct(">II")
+_CHECK = struct.Struct(">I")
+HEAD_BYTES = _HEAD.size + _CHECK.size
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""Far above a delivery (Telemetry API: at most 2 x maxBytes and some metadata); what claims more is not a head."""
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A frame whose body no longer matches its checksum: `size` bytes were accepted and are lost."""
+
+    size: int
+
+
+def head(body: bytes) -> bytes:
+    """The twelve bytes that go before `body`."""
+    start = _HEAD.pack(len(body), zlib.crc32(body))
+    return start + _CHECK.pack(zlib.crc32(start))
+
+
+def read(file: BinaryIO) -> Iterator[bytes | Damaged]:
+    """Frames from where `file` stands, up to the end or to what is not a frame; `file` then stands behind the last.
+
+    Holds one body at a time in memory.
+    """
+    while True:
+        position = file.tell()
+        size, checksum = _read_head(file)
+        body = file.read(size) if size else b""
+        if not size or len(body) < size:
+            file.seek(position)
+            return
+        yield body if zlib.crc32(body) == checksum else Damaged(size)
+
+
+def _read_head(file: BinaryIO) -> tuple[int, int]:
+    """Size and checksum of the next body; size 0 where no sound head stands."""
+    raw = file.read(HEAD_BYTES)
+    if len(raw) < HEAD_BYTES or _CHECK.unpack_from(raw, _HEAD.size)[0] != zlib.crc32(raw[: _HEAD.size]):
+        return 0, 0
+    size, checksum = _HEAD.unpack_from(raw)
+    return (size, checksum) if size <= MAX_BODY_BYTES else (0, 0)

@@ -1,0 +1,150 @@
+"""Segments: one file that becomes exactly one object.
+
+    file    = magic | frame(header, JSON) | frame(body) ...
+    name    = <opened, epoch ms>-<environment>-<number>.<state>
+
+Invariants:
+- everything the object's key and bytes depend on stands in the header or in the frames, so that the same segment gives
+  the same object in whichever life it is encoded;
+- the state is the file's ending and changes by rename alone: `open` is appended to, `sealed` waits for upload, `last`
+  is sealed and known to be its environment's final one, `dropped` is a loss being counted;
+- numbers count from 1 within an environment, without a gap.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, BinaryIO
+
+from logferry.errors import SegmentLost
+from logferry.journal import frame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MAGIC = b"logferry segment 1\n"
+"""The version is part of it: a file of another version is left alone."""
+OPEN, SEALED, LAST, DROPPED = "open", "sealed", "last", "dropped"
+_NAME = re.compile(
+    r"(?P<opened>\d{13,})-(?P<environment>[0-9a-z]+)-(?P<number>\d{8,})\.(?P<state>open|sealed|last|dropped)"
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an environment's records come from: the same in each of its segments."""
+
+    environment: str
+    function: str
+    version: str
+    region: str
+    concurrent: bool
+    """Several invocations at a time (Managed Instances): order then says nothing about the request."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """The first frame of a segment."""
+
+    origin: Origin
+    number: int
+    opened_ms: int
+    request_id: str | None
+    """The invocation that was running when the segment was opened, as far as the stream had said."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A file of the journal: where it is, what it is, how large it is (bytes)."""
+
+    path: Path
+    environment: str
+    number: int
+    opened_ms: int
+    state: str
+    size: int
+
+    def __repr__(self) -> str:
+        return f"<Segment {self.environment}-{self.number:08d} {self.state}, {self.size} bytes>"
+
+    @property
+    def final(self) -> bool:
+        """Whether its environment has no later one."""
+        return self.state == LAST
+
+    def renamed(self, state: str) -> Segment:
+        """Give the file its new state on disk; raises FileNotFoundError when somebody removed it."""
+        path = self.path.with_suffix("." + state)
+        self.path.rename(path)
+        return replace(self, path=path, state=state)
+
+
+def path_for(directory: Path, header: Header) -> Path:
+    """Where the open file of that header lives."""
+    return directory / f"{header.opened_ms:013d}-{header.origin.environment}-{header.number:08d}.{OPEN}"
+
+
+def recognise(path: Path) -> Segment | None:
+    """The segment that a file's name speaks of; None for a file that is not ours."""
+    match = _NAME.fullmatch(path.name)
+    if not match:
+        return None
+    return Segment(
+        path=path,
+        environment=match["environment"],
+        number=int(match["number"]),
+        opened_ms=int(match["opened"]),
+        state=match["state"],
+        size=path.stat().st_size,
+    )
+
+
+def opening(header: Header) -> bytes:
+    """The bytes a new file begins with."""
+    body = json.dumps(asdict(header), separators=(",", ":")).encode()
+    return MAGIC + frame.head(body) + body
+
+
+def read_header(file: BinaryIO) -> Header:
+    """The header of a segment file; `file` then stands before the first body. Raises SegmentLost."""
+    if file.read(len(MAGIC)) != MAGIC:
+        raise SegmentLost("not a segment of this version")
+    body = next(frame.read(file), None)
+    try:
+        fields = json.loads(body) if isinstance(body, bytes) else {}
+        return Header(**{**fields, "origin": Origin(**fields["origin"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise SegmentLost(f"its header is damaged ({error!r})") from error
+
+
+def read_bodies(file: BinaryIO, header: Header) -> Iterator[bytes]:
+    """The bodies after the header; in place of a damaged one a `logferry.damaged` record that counts it."""
+    for body in frame.read(file):
+        yield loss_body(header, size=body.size) if isinstance(body, frame.Damaged) else body
+
+
+def loss_body(header: Header, *, size: int) -> bytes:
+    """A delivery of our own: this many accepted bytes of the segment did not survive on disk."""
+    record = {
+        "environment": header.origin.environment,
+        "segment": header.number,
+        "bytes": size,
+        "reason": "damaged on disk: the checksum does not match",
+    }
+    return own_body("logferry.damaged", record, at_ms=header.opened_ms)
+
+
+def own_body(kind: str, record: dict[str, object], *, at_ms: int) -> bytes:
+    """A delivery as the platform would make it, with one record of our own."""
+    event = {"time": iso(at_ms), "type": kind, "record": record}
+    return json.dumps([event], separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def iso(at_ms: int) -> str:
+    """Epoch milliseconds as the platform writes times: `2022-10-12T00:03:50.000Z` (Telemetry API schema)."""
+    seconds, ms = divmod(at_ms, 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{ms:03d}Z"

@@ -1,0 +1,174 @@
+r"""Delivery bytes to events, and which request an event belongs to. Pure: no clock, no disk, no network.
+
+Promises:
+- nothing that was delivered disappears: an event comes out as the very text the platform sent (unknown types, keys and
+  values included), and what is no event comes out as a `logferry.unparsable` record that holds it;
+- a request is stated or inferred, and says which. `record`: the line itself names it. `order`: a function's line stands
+  between `platform.start` and `platform.runtimeDone`, which holds where one invocation runs at a time. Else: nothing.
+
+Formats: Telemetry API, "Telemetry API Event schema"; for the fields of lines, Lambda's runtime clients (awslambdaric
+`bootstrap.py`: `[LEVEL]\t<time>\t<requestId>\t…`; the Node client: `<time>\t<requestId>\t<LEVEL>\t…`).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+START, RUNTIME_DONE, REPORT = "platform.start", "platform.runtimeDone", "platform.report"
+UNPARSABLE = "logferry.unparsable"
+
+_ENDS = frozenset({RUNTIME_DONE, REPORT, "platform.end", "platform.fault"})
+_STARTS_ANEW = frozenset({"platform.initStart", "platform.restoreStart"})
+_ID_KEYS = ("requestId", "AWSRequestId", "function_request_id")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ID_IN_TEXT = re.compile(rf'"(?:{"|".join(_ID_KEYS)})"\s*:\s*"({_UUID.pattern})"|RequestId: ({_UUID.pattern})')
+_TAB_FIELDS = 3
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+@dataclass(frozen=True)
+class Event:
+    """One element of a delivery: its JSON text on one line, and the same parsed."""
+
+    text: str
+    fields: dict[str, Any]
+
+    @property
+    def type(self) -> str:
+        """The event's type; empty when it has none that is a string."""
+        kind = self.fields.get("type")
+        return kind if isinstance(kind, str) else ""
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """The request an event belongs to, and how that is known: `record` or `order`."""
+
+    request_id: str
+    known_from: str
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+
+def events(body: bytes) -> Iterator[Event]:
+    """The events of one delivery in their order; what cannot be read comes as one `logferry.unparsable` event."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        yield _unparsable({"base64": base64.b64encode(body).decode()})
+        return
+    position = _SPACE.match(text, 0).end()  # type: ignore[union-attr]  # it matches the empty string too
+    if text[position : position + 1] != "[":
+        yield _unparsable({"text": text})
+        return
+    yield from _elements(text, position + 1)
+
+
+def _elements(text: str, position: int) -> Iterator[Event]:
+    """The elements of an array up to its end; from the first that is broken on, the rest as it stands."""
+    separator = ""
+    while True:
+        position = _skip(text, position)
+        if text[position : position + 1] == "]" and separator != ",":
+            rest = text[position + 1 :]
+            break
+        try:
+            value, end = _DECODER.raw_decode(text, position)
+        except (ValueError, RecursionError):
+            rest = text[position:]
+            break
+        yield _event(value, text[position:end])
+        position = _skip(text, end)
+        separator = text[position : position + 1]
+        if separator == ",":
+            position += 1
+        elif separator != "]":
+            rest = text[position:]
+            break
+    if rest.strip():
+        yield _unparsable({"text": rest})
+
+
+def _skip(text: str, position: int) -> int:
+    return _SPACE.match(text, position).end()  # type: ignore[union-attr]  # it matches the empty string too
+
+
+def _event(value: object, text: str) -> Event:
+    if not isinstance(value, dict):
+        return _unparsable({"text": text})
+    # Outside strings a line break is mere space in JSON, and inside them it cannot stand.
+    return Event(text.replace("\r", " ").replace("\n", " "), value)
+
+
+def _unparsable(record: dict[str, str]) -> Event:
+    fields = {"type": UNPARSABLE, "record": record}
+    return Event(json.dumps(fields), fields)
+
+
+def count_records(bodies: Iterable[bytes]) -> int:
+    """How many records these deliveries hold."""
+    return sum(1 for body in bodies for _ in events(body))
+
+
+def stated_request(event: Event) -> str | None:
+    """The request that the event names itself."""
+    if isinstance(top := event.fields.get("requestId"), str):
+        return top
+    record = event.fields.get("record")
+    if isinstance(record, dict):
+        return next((v for key in _ID_KEYS if isinstance(v := record.get(key), str) and v), None)
+    return _request_in_line(record) if isinstance(record, str) else None
+
+
+def _request_in_line(line: str) -> str | None:
+    fields = line.split("\t", _TAB_FIELDS)
+    if len(fields) > 1:
+        for field in fields[1:_TAB_FIELDS]:
+            if _UUID.fullmatch(field):
+                return field
+    found = _ID_IN_TEXT.search(line) if "equest" in line else None
+    return (found[1] or found[2]) if found else None
+
+
+def running_after(running: str | None, event: Event) -> str | None:
+    """Which request runs after this event, given the one that ran before it."""
+    if event.type == START:
+        return stated_request(event)
+    if event.type in _STARTS_ANEW or (event.type in _ENDS and stated_request(event) in (running, None)):
+        return None
+    return running
+
+
+def follow(running: str | None, bodies: Iterable[bytes]) -> str | None:
+    """Which request runs after these deliveries, given the one that ran before them."""
+    for body in bodies:
+        if mentions_platform(body):
+            for event in events(body):
+                running = running_after(running, event)
+    return running
+
+
+def mentions_platform(body: bytes) -> bool:
+    """Whether a delivery may hold platform events: cheap, and never wrong in saying no."""
+    return b"platform." in body
+
+
+def attribute(event: Event, *, running: str | None, concurrent: bool) -> Attribution | None:
+    """The request of an event; `running` is the one between start and end, useless where invocations run at once."""
+    if stated := stated_request(event):
+        return Attribution(stated, "record")
+    if event.type == "function" and running and not concurrent:
+        return Attribution(running, "order")
+    return None

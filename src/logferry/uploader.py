@@ -1,0 +1,157 @@
+"""Sealed segments to the sink, in order, within the time given.
+
+Promises:
+- a segment is removed only after the sink has said that it holds the object; until then every failure leaves it where
+  it is, and the repeat overwrites itself (see `encode`);
+- one upload at a time, so that whoever says "done" can wait for all of them by waiting for one;
+- a sink that fails costs one attempt, then nothing until the breaker allows a trial. At SHUTDOWN one attempt is always
+  made;
+- a failure is said once, with its remedy, and so is the recovery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from logferry.breaker import Breaker
+from logferry.errors import SegmentLost, SinkError, SinkRejected, SinkUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from logferry.deadline import Deadline
+    from logferry.encode import StoredObject
+    from logferry.journal.journal import Journal
+    from logferry.journal.segment import Header, Segment
+
+INLINE_BYTES = 256 * 1024
+"""Up to here encoding takes 2 ms and is done at once; what is larger goes to a thread, and deliveries are answered."""
+THAW_SECONDS = 2.0
+"""An attempt that overran its time by this much was frozen in the middle: that says nothing about the sink."""
+
+log = structlog.get_logger()
+
+
+class Sink(Protocol):
+    """Stores an object or raises; there is no third outcome."""
+
+    async def put(self, stored: StoredObject) -> None:
+        """Return when the object is stored; raise SinkUnavailable or SinkRejected when it may not be."""
+
+
+class Uploader:
+    """Brings what is sealed to the sink."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        sink: Sink,
+        encode: Callable[[Header, Iterable[bytes], bool], StoredObject],
+        timeout_seconds: float,
+        breaker: Breaker | None = None,
+    ) -> None:
+        self._journal = journal
+        self._sink = sink
+        self._encode = encode
+        self._timeout = timeout_seconds
+        self._breaker = breaker or Breaker()
+        self._one_at_a_time = asyncio.Lock()
+        self.uploaded = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether an upload is in flight."""
+        return self._one_at_a_time.locked()
+
+    def owes(self) -> bool:
+        """Whether something sealed waits and may be tried now."""
+        return bool(self._journal.sealed) and self._breaker.allows(_now())
+
+    async def settle(self, deadline: Deadline) -> None:
+        """Wait until nothing is in flight, at most until the deadline."""
+        if self.busy:
+            try:
+                async with asyncio.timeout_at(deadline.at), self._one_at_a_time:
+                    pass
+            except TimeoutError:
+                log.warning("an upload is still in flight at the deadline")
+
+    async def drain(self, deadline: Deadline, *, insist: bool = False) -> None:
+        """Upload what is sealed, oldest first, until all is done, one fails, or the deadline comes.
+
+        With `insist` one attempt is made even while the breaker is open.
+        """
+        try:
+            async with asyncio.timeout_at(deadline.at):
+                await self._one_at_a_time.acquire()
+        except TimeoutError:
+            return
+        try:
+            for waiting in self._journal.sealed:
+                if deadline.remaining(_now()) <= 0 or not (insist or self._breaker.allows(_now())):
+                    return
+                if not await self._upload(waiting, deadline):
+                    return
+        finally:
+            self._one_at_a_time.release()
+
+    async def _upload(self, waiting: Segment, deadline: Deadline) -> bool:
+        """One segment; False when the sink failed."""
+        try:
+            stored = await self._encoded(waiting)
+        except SegmentLost as error:
+            log.error("a segment is lost", segment=repr(waiting), reason=str(error))  # noqa: TRY400 - no traceback for users
+            self._journal.lose(waiting, reason=str(error))
+            return True
+        try:
+            await self._put(stored, deadline)
+        except SinkError as error:
+            self._note_failure(error)
+            return False
+        self._journal.remove(waiting)
+        self.uploaded += 1
+        if self._breaker.failures:
+            log.warning("uploads work again", after_failures=self._breaker.failures)
+        self._breaker.succeeded()
+        log.debug("uploaded", key=stored.key, bytes=len(stored.body), records=stored.metadata["records"])
+        return True
+
+    async def _put(self, stored: StoredObject, deadline: Deadline) -> None:
+        """Put within the upload timeout and the deadline; once more where a freeze came in between."""
+        for may_repeat in (True, False):
+            bound = deadline.sooner(_now() + self._timeout)
+            try:
+                async with asyncio.timeout_at(bound.at):
+                    await self._sink.put(stored)
+            except TimeoutError as error:
+                if not (may_repeat and _now() > bound.at + THAW_SECONDS):
+                    raise SinkUnavailable(f"{stored.key} was not stored within {self._timeout:g} s") from error
+            except SinkUnavailable:
+                if not (may_repeat and _now() > bound.at + THAW_SECONDS):
+                    raise
+            else:
+                return
+
+    async def _encoded(self, waiting: Segment) -> StoredObject:
+        if waiting.size <= INLINE_BYTES:
+            return self._encode_segment(waiting)
+        return await asyncio.to_thread(self._encode_segment, waiting)
+
+    def _encode_segment(self, waiting: Segment) -> StoredObject:
+        with self._journal.reading(waiting) as (header, bodies):
+            return self._encode(header, bodies, waiting.final)
+
+    def _note_failure(self, error: SinkError) -> None:
+        rejected = isinstance(error, SinkRejected)
+        first = not self._breaker.failures
+        seconds = self._breaker.failed(_now(), rejected=rejected)
+        say = log.warning if first else log.debug
+        say("an upload failed, the records stay on disk", why=str(error), next_attempt_in_s=round(seconds, 1))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
