@@ -7,16 +7,18 @@ loaded behind the doorman.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logferry import telemetry, wire
 from logferry.doorman import Doorman
 from logferry.encode import encode
-from logferry.errors import SettingsError
+from logferry.errors import SettingsError, SinkError
 from logferry.invocations import Invocations
 from logferry.journal.journal import Journal
 from logferry.journal.segment import Origin
@@ -24,7 +26,6 @@ from logferry.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from logferry.encode import StoredObject
     from logferry.journal.segment import Header
@@ -55,12 +56,12 @@ def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts
             observed.append(body)
 
     doorman = Doorman(listener=listener, channel=channel, accept=accept)
-    doorman.serve_while(lambda: _load(settings))
+    sink = doorman.serve_while(lambda: _load(settings))
     if doorman.packets[-1:] == [b""]:
         return 0
     import asyncio  # noqa: PLC0415 - 45 ms, loaded behind the doorman
 
-    asyncio.run(_live(_Started(settings, channel, listener, journal, invocations, observed, doorman.packets)))
+    asyncio.run(_live(_Started(settings, sink, channel, listener, journal, invocations, observed, doorman.packets)))
     return 0
 
 
@@ -128,15 +129,33 @@ def _json_format(environ: Mapping[str, str]) -> bool:
     return environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
 
 
-def _load(settings: Settings) -> None:
-    """Import what is dear. Runs in the loading thread."""
+def _load(settings: Settings) -> S3Sink | DirectorySink:
+    """Import what is dear and make the sink ready. Runs in the loading thread."""
+    import asyncio  # noqa: PLC0415
+
     from logferry import listener, messages, shipper, uploader  # noqa: F401, PLC0415
 
     messages.configure(level=settings.log_level, as_json=_json_format(os.environ))
+    destination = settings.destination
+    if destination.scheme == "file":
+        from logferry.sink.directory import DirectorySink  # noqa: PLC0415
+
+        return DirectorySink(Path(destination.path))
     for name in MISLEADING:
         os.environ.pop(name, None)
-    if settings.destination.scheme == "s3":
-        from logferry.sink import s3  # noqa: F401, PLC0415
+    from logferry.sink.s3 import S3Sink  # noqa: PLC0415
+
+    sink = S3Sink(
+        bucket=destination.bucket,
+        prefix=destination.path,
+        region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
+        timeout_seconds=settings.upload_timeout,
+    )
+    # A client is not tied to the loop it was made in, only its connections are, and it has none yet. Making it takes
+    # 170 ms of CPU, in which the listener's loop would answer no delivery. Where it fails, the first upload says why.
+    with contextlib.suppress(SinkError):
+        asyncio.run(sink.warm())
+    return sink
 
 
 @dataclass(frozen=True)
@@ -144,6 +163,7 @@ class _Started:
     """What stands when the libraries are loaded."""
 
     settings: Settings
+    sink: S3Sink | DirectorySink
     channel: socket.socket
     listener: socket.socket
     journal: Journal
@@ -162,13 +182,14 @@ async def _live(started: _Started) -> None:
     def as_object(header: Header, bodies: Iterable[bytes], final: bool) -> StoredObject:
         return encode(header, bodies, final=final, key=settings.key, compress=settings.compress, types=settings.types)
 
-    sink = _sink(settings)
     started.channel.setblocking(False)
     shipper = Shipper(
         channel=started.channel,
         journal=journal,
         policy=settings.policy,
-        uploader=Uploader(journal=journal, sink=sink, encode=as_object, timeout_seconds=settings.upload_timeout),
+        uploader=Uploader(
+            journal=journal, sink=started.sink, encode=as_object, timeout_seconds=settings.upload_timeout
+        ),
         invocations=started.invocations,
         managed=journal.origin.concurrent,
     )
@@ -176,16 +197,3 @@ async def _live(started: _Started) -> None:
         shipper.observe(body)
     async with listening(started.listener, shipper.accept):
         await shipper.run(started.packets)
-
-
-def _sink(settings: Settings) -> S3Sink | DirectorySink:
-    destination = settings.destination
-    if destination.scheme == "file":
-        from pathlib import Path  # noqa: PLC0415
-
-        from logferry.sink.directory import DirectorySink  # noqa: PLC0415
-
-        return DirectorySink(Path(destination.path))
-    from logferry.sink.s3 import S3Sink  # noqa: PLC0415
-
-    return S3Sink(bucket=destination.bucket, prefix=destination.path, timeout_seconds=settings.upload_timeout)

@@ -15,7 +15,7 @@ import os
 import select
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from logferry import wire
 from logferry.errors import JournalFull
@@ -23,6 +23,8 @@ from logferry.errors import JournalFull
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+
+Loaded = TypeVar("Loaded")
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -46,15 +48,16 @@ class Doorman:
         self.packets: list[bytes] = []
         """What the supervisor sent meanwhile; an empty packet means that it is gone."""
 
-    def serve_while(self, load: Callable[[], None]) -> None:
-        """Run `load` in a thread of low priority and serve until it is done. Raises what `load` raises."""
+    def serve_while(self, load: Callable[[], Loaded]) -> Loaded:
+        """Run `load` in a thread of low priority and serve until it is done; returns or raises what it does."""
         done_out, done_in = os.pipe()
+        loaded: list[Loaded] = []
         failures: list[BaseException] = []
 
         def loading() -> None:
             try:
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-                load()
+                loaded.append(load())
             except BaseException as error:  # noqa: BLE001 - it is raised again in the main thread
                 failures.append(error)
             finally:
@@ -70,6 +73,7 @@ class Doorman:
         self._finish()
         if failures:
             raise failures[0]
+        return loaded[0]
 
     def _serve_until(self, done: int) -> None:
         poll = select.poll()

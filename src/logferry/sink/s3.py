@@ -57,13 +57,11 @@ _STALE = (aiohttp.ServerDisconnectedError, boto.ConnectionClosedError)
 class S3Sink:
     """Stores objects under `prefix` of `bucket`."""
 
-    def __init__(
-        self, *, bucket: str, prefix: str, timeout_seconds: float, session: aioboto3.Session | None = None
-    ) -> None:
+    def __init__(self, *, bucket: str, prefix: str, region: str | None, timeout_seconds: float) -> None:
         self._bucket = bucket
         self._prefix = prefix
         self._timeout = timeout_seconds
-        self._session = session or aioboto3.Session()
+        self._session = aioboto3.Session(region_name=region)
         self._stack = AsyncExitStack()
         self._client: Any = None
 
