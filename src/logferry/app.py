@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from logferry import telemetry, wire
+from logferry import event, telemetry, wire
+from logferry.accumulator import Accumulator
 from logferry.doorman import Doorman
 from logferry.encode import encode
 from logferry.errors import SettingsError, SinkError
@@ -27,7 +28,9 @@ from logferry.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from logferry.accumulator import Begun
     from logferry.encode import StoredObject
+    from logferry.event import Invoke, Shutdown
     from logferry.journal.segment import Header
     from logferry.sink.directory import DirectorySink
     from logferry.sink.s3 import S3Sink
@@ -47,22 +50,41 @@ def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts
         return _idle(channel, error)
     invocations = Invocations()
     journal = _open_journal(settings, _name(settings.spool_dir, environment, restarts), invocations)
+    accumulator = Accumulator(
+        journal=journal, policy=settings.policy, invocations=invocations, managed=journal.origin.concurrent
+    )
     channel.send(wire.READY)
-    observed: list[bytes] = []
-
-    def accept(body: bytes) -> None:
-        journal.append(body)
-        if telemetry.mentions_platform(body):
-            observed.append(body)
-
-    doorman = Doorman(listener=listener, channel=channel, accept=accept)
+    early = _Early(channel, accumulator)
+    doorman = Doorman(listener=listener, channel=channel, accept=accumulator.accept, hear=early.hear)
     sink = doorman.serve_while(lambda: _load(settings))
-    if doorman.packets[-1:] == [b""]:
+    if early.supervisor_gone:
         return 0
     import asyncio  # noqa: PLC0415 - 45 ms, loaded behind the doorman
 
-    asyncio.run(_live(_Started(settings, sink, channel, listener, journal, invocations, observed, doorman.packets)))
+    asyncio.run(_live(_Started(settings, sink, channel, listener, journal, accumulator, early.waiting)))
     return 0
+
+
+class _Early:
+    """What the supervisor says while libraries are loaded: an invocation with which nothing is due is done at once."""
+
+    def __init__(self, channel: socket.socket, accumulator: Accumulator) -> None:
+        self._channel = channel
+        self._accumulator = accumulator
+        self.waiting: list[tuple[Invoke, Begun] | Shutdown] = []
+        self.supervisor_gone = False
+
+    def hear(self, packet: bytes) -> None:
+        if not packet:
+            self.supervisor_gone = True
+        elif event.is_event(packet):
+            what = event.parse(packet, now_ms=time.time() * 1000, now=time.monotonic())
+            if isinstance(what, event.Shutdown):
+                self.waiting.append(what)
+            elif (begun := self._accumulator.begin(what.request_id)).due:
+                self.waiting.append((what, begun))
+            else:
+                self._channel.send(event.done(what))
 
 
 def _idle(channel: socket.socket, error: SettingsError) -> int:
@@ -167,9 +189,8 @@ class _Started:
     channel: socket.socket
     listener: socket.socket
     journal: Journal
-    invocations: Invocations
-    observed: list[bytes]
-    packets: list[bytes]
+    accumulator: Accumulator
+    early: list[tuple[Invoke, Begun] | Shutdown]
 
 
 async def _live(started: _Started) -> None:
@@ -185,15 +206,11 @@ async def _live(started: _Started) -> None:
     started.channel.setblocking(False)
     shipper = Shipper(
         channel=started.channel,
-        journal=journal,
-        policy=settings.policy,
+        accumulator=started.accumulator,
         uploader=Uploader(
             journal=journal, sink=started.sink, encode=as_object, timeout_seconds=settings.upload_timeout
         ),
-        invocations=started.invocations,
         managed=journal.origin.concurrent,
     )
-    for body in started.observed:
-        shipper.observe(body)
-    async with listening(started.listener, shipper.accept):
-        await shipper.run(started.packets)
+    async with listening(started.listener, started.accumulator.accept):
+        await shipper.run(started.early)

@@ -40,13 +40,20 @@ adds 13, but with 19 the loop waits up to 180 ms for the interpreter lock that t
 class Doorman:
     """Serves the listening socket and the channel from the main thread while `load` runs in another."""
 
-    def __init__(self, *, listener: socket.socket, channel: socket.socket, accept: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        *,
+        listener: socket.socket,
+        channel: socket.socket,
+        accept: Callable[[bytes], None],
+        hear: Callable[[bytes], None],
+    ) -> None:
+        """`accept` stores a delivery; `hear` gets each packet that is no ping, an empty one at the supervisor's end."""
         self._listener = listener
         self._channel = channel
         self._accept = accept
+        self._hear_packet = hear
         self._requests: dict[int, _Request] = {}
-        self.packets: list[bytes] = []
-        """What the supervisor sent meanwhile; an empty packet means that it is gone."""
 
     def serve_while(self, load: Callable[[], Loaded]) -> Loaded:
         """Run `load` in a thread of low priority and serve until it is done; returns or raises what it does."""
@@ -97,7 +104,7 @@ class Doorman:
         if packet == wire.PING:
             self._channel.send(wire.PONG)
         else:
-            self.packets.append(packet)
+            self._hear_packet(packet)
         return bool(packet)
 
     def _admit(self) -> _Request | None:

@@ -62,7 +62,7 @@ class Waiting:
     """What is in the open segment."""
 
     size: int = 0
-    """Bytes."""
+    """Bytes; at least 1 where records are known to be on their way."""
     age: float = 0.0
     """Seconds since the oldest of it was accepted."""
     invocations: int = 0

@@ -41,9 +41,9 @@ API_TRIES = 3
 API_RETRY_SECONDS = 0.1
 
 SHORT_BUFFER_MS = 25
-"""The Telemetry API's minimum: an invocation waits for `platform.runtimeDone`, which comes this much late."""
+"""The Telemetry API's minimum: an invocation waits for `platform.runtimeDone`, which comes up to this much late."""
 LONG_BUFFER_MS = 1000
-"""Where nothing waits for a record, fewer and larger deliveries."""
+"""On Managed Instances, where nothing waits for a record: fewer and larger deliveries."""
 LADDER = (
     (b"/2022-07-01/telemetry", b"2025-01-29"),
     (b"/2022-07-01/telemetry", b"2022-12-13"),
@@ -153,9 +153,6 @@ class Supervisor:
         )
 
     def _subscription(self, schema: bytes) -> bytes:
-        waits = not self._managed and (
-            self._environ.get(b"LOGFERRY_FLUSH_MOMENT", b"after").strip().lower() != b"beside"
-        )
         types = b'"platform","function"'
         if b"extension" in self._environ.get(b"LOGFERRY_TYPES", b"").lower():
             types += b',"extension"'
@@ -163,7 +160,7 @@ class Supervisor:
         return (
             b'{"schemaVersion":"%s","types":[%s],"buffering":{"maxItems":10000,"maxBytes":1048576,"timeoutMs":%d},'
             b'"destination":{"protocol":"HTTP","URI":"http://sandbox.localdomain:%d"}}'
-            % (schema, types, SHORT_BUFFER_MS if waits else LONG_BUFFER_MS, port)
+            % (schema, types, LONG_BUFFER_MS if self._managed else SHORT_BUFFER_MS, port)
         )
 
     def _insist(self) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 INLINE_BYTES = 256 * 1024
 """Up to here encoding takes 2 ms and is done at once; what is larger goes to a thread, and deliveries are answered."""
-THAW_SECONDS = 2.0
+FROZEN_SECONDS = 2.0
 """An attempt that overran its time by this much was frozen in the middle: that says nothing about the sink."""
 
 log = structlog.get_logger()
@@ -67,9 +67,14 @@ class Uploader:
         """Whether an upload is in flight."""
         return self._one_at_a_time.locked()
 
+    @property
+    def backlog(self) -> tuple[Segment, ...]:
+        """What is sealed and not uploaded, oldest first."""
+        return self._journal.sealed
+
     def owes(self) -> bool:
         """Whether something sealed waits and may be tried now."""
-        return bool(self._journal.sealed) and self._breaker.allows(_now())
+        return bool(self.backlog) and self._breaker.allows(_now())
 
     async def settle(self, deadline: Deadline) -> None:
         """Wait until nothing is in flight, at most until the deadline."""
@@ -91,7 +96,7 @@ class Uploader:
         except TimeoutError:
             return
         try:
-            for waiting in self._journal.sealed:
+            for waiting in self.backlog:
                 if deadline.remaining(_now()) <= 0 or not (insist or self._breaker.allows(_now())):
                     return
                 if not await self._upload(waiting, deadline):
@@ -128,10 +133,10 @@ class Uploader:
                 async with asyncio.timeout_at(bound.at):
                     await self._sink.put(stored)
             except TimeoutError as error:
-                if not (may_repeat and _now() > bound.at + THAW_SECONDS):
+                if not (may_repeat and _now() > bound.at + FROZEN_SECONDS):
                     raise SinkUnavailable(f"{stored.key} was not stored within {self._timeout:g} s") from error
             except SinkUnavailable:
-                if not (may_repeat and _now() > bound.at + THAW_SECONDS):
+                if not (may_repeat and _now() > bound.at + FROZEN_SECONDS):
                     raise
             else:
                 return

@@ -1,0 +1,152 @@
+"""Each flush policy against the real S3 server, with the objects read back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ferry import arrived_in_s3, assert_exactly_once, environment, lines_of, to_s3
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from logferry.emulator.s3_server import S3Server
+
+
+async def test_by_invocation_each_invocation_is_one_object_at_its_end(
+    tmp_path: Path, s3: S3Server, bucket: str
+) -> None:
+    """`invocation`: one object for every invocation, stored before the environment is idle; the rest at SHUTDOWN."""
+    async with environment(tmp_path, to_s3(s3, bucket, LOGFERRY_FLUSH="invocation")) as service:
+        for number in range(4):
+            await service.invoke({"lines": 3, "marker": f"i{number}"})
+            await service.wait_idle()
+            objects = await arrived_in_s3(s3, bucket)
+            assert len(objects) == number + 1
+            assert lines_of(objects[-1:]) == [f"i{number}-{line}" for line in range(3)]
+        await service.shutdown()
+        objects = await arrived_in_s3(s3, bucket)
+    assert len(objects) == 5
+    assert [r["type"] for r in objects[-1].records] == ["platform.report"]
+    assert_exactly_once(service, objects)
+
+
+async def test_by_three_invocations_an_object_holds_three(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+    """`LOGFERRY_FLUSH_INVOCATIONS=3`: seven invocations are two objects and a rest that SHUTDOWN ships."""
+    settings = to_s3(s3, bucket, LOGFERRY_FLUSH="invocation", LOGFERRY_FLUSH_INVOCATIONS="3")
+    async with environment(tmp_path, settings) as service:
+        for number in range(7):
+            await service.invoke({"marker": f"i{number}"})
+            await service.wait_idle()
+        assert [lines_of([o]) for o in await arrived_in_s3(s3, bucket)] == [
+            ["i0-0", "i1-0", "i2-0"],
+            ["i3-0", "i4-0", "i5-0"],
+        ]
+        await service.shutdown()
+        objects = await arrived_in_s3(s3, bucket)
+    assert lines_of(objects[-1:]) == ["i6-0"]
+    assert_exactly_once(service, objects)
+
+
+async def test_by_time_what_is_old_is_shipped_with_the_next_invocation(
+    tmp_path: Path, s3: S3Server, bucket: str
+) -> None:
+    """`time`: age is judged when INVOKE arrives, so after a pause the object holds that invocation too."""
+    settings = to_s3(s3, bucket, LOGFERRY_FLUSH="time", LOGFERRY_FLUSH_SECONDS="0.6")
+    async with environment(tmp_path, settings) as service:
+        await service.invoke({"marker": "first"})
+        await service.wait_idle()
+        assert await arrived_in_s3(s3, bucket) == []
+        await service.idle_for(0.8)
+        await service.invoke({"marker": "second"})
+        await service.wait_idle()
+        assert lines_of(await arrived_in_s3(s3, bucket)) == ["first-0", "second-0"]
+        await service.shutdown()
+        assert_exactly_once(service, await arrived_in_s3(s3, bucket))
+
+
+async def test_by_time_a_long_invocation_ships_while_it_runs(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+    """`time`: a timer makes a flush due inside a long invocation, beside the function."""
+    settings = to_s3(s3, bucket, LOGFERRY_FLUSH="time", LOGFERRY_FLUSH_SECONDS="0.5")
+    async with environment(tmp_path, settings, timeout_seconds=10) as service:
+        await service.invoke({"lines": 2, "marker": "long", "sleep_ms": 2500})
+        objects_when_answered = await arrived_in_s3(s3, bucket)
+        await service.shutdown()
+        objects = await arrived_in_s3(s3, bucket)
+    assert lines_of(objects_when_answered) == ["long-0", "long-1"]
+    assert_exactly_once(service, objects)
+
+
+async def test_by_size_what_is_large_enough_is_shipped(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+    """`size`: nothing is shipped before B bytes wait, however many invocations that takes."""
+    settings = to_s3(s3, bucket, LOGFERRY_FLUSH="size", LOGFERRY_FLUSH_BYTES="20KiB")
+    async with environment(tmp_path, settings) as service:
+        for number in range(3):
+            await service.invoke({"lines": 40, "bytes": 100, "marker": f"s{number}"})
+            await service.wait_idle()
+        assert await arrived_in_s3(s3, bucket) == []
+        for number in range(3, 12):
+            await service.invoke({"lines": 40, "bytes": 100, "marker": f"s{number}"})
+            await service.wait_idle()
+        before_the_end = await arrived_in_s3(s3, bucket)
+        await service.shutdown()
+        objects = await arrived_in_s3(s3, bucket)
+    assert 1 <= len(before_the_end) <= 4
+    assert_exactly_once(service, objects)
+
+
+async def test_adaptive_ships_the_first_invocation_at_once_and_batches_a_burst(
+    tmp_path: Path, s3: S3Server, bucket: str
+) -> None:
+    """`adaptive`: a one-shot function is seen at its end; invocations that follow closely share an object."""
+    async with environment(tmp_path, to_s3(s3, bucket)) as service:
+        await service.invoke({"marker": "one-shot"})
+        await service.wait_idle()
+        assert lines_of(await arrived_in_s3(s3, bucket)) == ["one-shot-0"]
+        for number in range(10):
+            await service.invoke({"marker": f"burst{number}"})
+        await service.shutdown()
+        objects = await arrived_in_s3(s3, bucket)
+    assert len(objects) == 2
+    assert_exactly_once(service, objects)
+
+
+async def test_adaptive_ships_each_invocation_while_they_are_far_apart(
+    tmp_path: Path, s3: S3Server, bucket: str
+) -> None:
+    """`adaptive`: where fewer than four would share an object, each is shipped at its own end."""
+    settings = to_s3(s3, bucket, LOGFERRY_FLUSH_SECONDS="0.8")
+    async with environment(tmp_path, settings) as service:
+        for number in range(3):
+            await service.invoke({"marker": f"far{number}"})
+            await service.idle_for(0.4)
+            assert len(await arrived_in_s3(s3, bucket)) == number + 1
+        await service.shutdown()
+        assert_exactly_once(service, await arrived_in_s3(s3, bucket))
+
+
+async def test_beside_nothing_is_waited_for(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+    """`LOGFERRY_FLUSH_MOMENT=beside`: an invocation is stored while the next one runs, which it does not delay."""
+    settings = to_s3(s3, bucket, LOGFERRY_FLUSH="invocation", LOGFERRY_FLUSH_MOMENT="beside")
+    async with environment(tmp_path, settings) as service:
+        await service.invoke({"marker": "one"})
+        await service.wait_idle()
+        assert await arrived_in_s3(s3, bucket) == []
+        second = await service.invoke({"marker": "two", "sleep_ms": 900})
+        await service.wait_idle()
+        assert lines_of(await arrived_in_s3(s3, bucket))[0] == "one-0"
+        assert second.post_runtime_ms is not None
+        assert second.post_runtime_ms < 100
+        await service.shutdown()
+        assert_exactly_once(service, await arrived_in_s3(s3, bucket))
+
+
+async def test_a_users_threshold_caps_another_policy(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+    """A threshold that is set is looked at under every policy: here invocations cap `time`."""
+    settings = to_s3(s3, bucket, LOGFERRY_FLUSH="time", LOGFERRY_FLUSH_INVOCATIONS="2")
+    async with environment(tmp_path, settings) as service:
+        for number in range(4):
+            await service.invoke({"marker": f"i{number}"})
+            await service.wait_idle()
+        assert [lines_of([o]) for o in await arrived_in_s3(s3, bucket)] == [["i0-0", "i1-0"], ["i2-0", "i3-0"]]
+        await service.shutdown()
+        assert_exactly_once(service, await arrived_in_s3(s3, bucket))
