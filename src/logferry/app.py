@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,3 +215,7 @@ async def _live(started: _Started) -> None:
     )
     async with listening(started.listener, started.accumulator.accept):
         await shipper.run(started.early)
+        # Everything is stored and said. Closing loops, sessions and 600 modules in order would take 150 ms of the
+        # function's CPU, on the smallest functions more than the 2,000 ms that there are.
+        sys.stdout.flush()
+        os._exit(0)

@@ -209,21 +209,32 @@ class Journal:
             (s for path in self._directory.iterdir() if (s := segment.recognise(path))),
             key=lambda s: (s.opened_ms, s.number),
         )
-        kept = [adopted for s in found if (adopted := self._adopt(s) if s.state == OPEN else s)]
-        mine = [s for s in kept if s.environment == self._origin.environment]
-        self._sealed = [s for s in kept if s not in mine and s.state != DROPPED]
-        self._sealed += sorted((s for s in mine if s.state != DROPPED), key=lambda s: s.number)
-        self._open(max((s.number for s in mine), default=0) + 1)
+        adopted = [(s, self._adopt(s) if s.state == OPEN else s) for s in found]
+        kept = [after for _, after in adopted if after]
+        empty = [before for before, after in adopted if not after]
+        self._sealed = [s for s in kept if not self._is_mine(s) and s.state != DROPPED]
+        self._sealed += sorted((s for s in kept if self._is_mine(s) and s.state != DROPPED), key=lambda s: s.number)
+        self._open(max([1, *(s.number + 1 for s in kept if self._is_mine(s)), *map(self._own_number, empty)]))
+        # Only now, when the next open file is there: a kill in between must not make the numbers begin anew.
+        for left in empty:
+            if left.path != self._path:
+                left.path.unlink()
         for dropped in (s for s in kept if s.state == DROPPED):
             self._record_loss(dropped, records=self._records_of(dropped), reason="the spool was full")
+
+    def _is_mine(self, found: Segment) -> bool:
+        return found.environment == self._origin.environment
+
+    def _own_number(self, empty: Segment) -> int:
+        """The number of an empty open file of ours is used again: no object has it."""
+        return empty.number if self._is_mine(empty) else 0
 
     def _adopt(self, left: Segment) -> Segment | None:
         """Seal an open file that nobody appends to any more, cut at its last whole frame.
 
-        An empty one is removed and its number used again, unless it is the only thing that can tell a reader that an
-        earlier environment has ended.
+        Nothing for an empty one, unless it is the only thing that can tell a reader that an earlier environment ended.
         """
-        mine = left.environment == self._origin.environment
+        mine = self._is_mine(left)
         try:
             with left.path.open("r+b") as file:
                 header = segment.read_header(file)
@@ -234,7 +245,6 @@ class Journal:
         except SegmentLost:
             start = end = 0
         if end == start and (mine or left.number == 1 or not end):
-            left.path.unlink()
             return None
         if mine:
             self.running = running

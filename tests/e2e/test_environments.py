@@ -1,0 +1,236 @@
+"""The main job through the life of an environment: cold start, one shot, freeze, timeout, kills, shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import statistics
+from typing import TYPE_CHECKING
+
+import pytest
+from ferry import (
+    PYTHON,
+    SAMPLES,
+    arrived_in,
+    arrived_in_s3,
+    assert_exactly_once,
+    environment,
+    lines_of,
+    own_messages,
+    records_of,
+    shipper_pid,
+    to_s3,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from logferry.emulator.s3_server import S3Server
+
+S3_IDLE_SECONDS = 6.0
+"""Longer than S3 keeps an idle connection (about 5 s)."""
+
+
+async def test_a_cold_start_registers_before_anything_else_and_ships_the_init_records(
+    tmp_path: Path, s3: S3Server, bucket: str
+) -> None:
+    """Cold start: registered and waiting for events before the runtime is; `platform.initStart` is not lost."""
+    async with environment(tmp_path, to_s3(s3, bucket)) as service:
+        await service.invoke({"marker": "cold"})
+        await service.shutdown()
+        objects = await arrived_in_s3(s3, bucket)
+    order = [e.kind for e in service.timeline if e.subject == "logferry" and e.kind in ("register", "subscribe", "next")]
+    assert order[:3] == ["register", "subscribe", "next"]
+    first_next = {e.subject: e.at_ms for e in reversed(service.timeline) if e.kind == "next"}
+    assert first_next["logferry"] < first_next["runtime"]
+    types = [r["type"] for r in records_of(objects)]
+    assert types[0] == "platform.initStart"
+    assert types[-1] == "platform.report"
+    assert_exactly_once(service, objects)
+
+
+async def test_a_one_shot_function_is_seen_at_its_end_and_ends_complete(
+    tmp_path: Path, s3: S3Server, bucket: str
+) -> None:
+    """One shot: the invocation is in S3 before the environment idles, its report after SHUTDOWN, final marked."""
+    async with environment(tmp_path, to_s3(s3, bucket)) as service:
+        await service.invoke({"lines": 2, "marker": "only"})
+        await service.wait_idle()
+        assert lines_of(await arrived_in_s3(s3, bucket)) == ["only-0", "only-1"]
+        result = await service.shutdown()
+        objects = await arrived_in_s3(s3, bucket)
+    assert result.killed == ()
+    assert result.exit_codes["logferry"] == 0
+    assert [o.metadata.get("final") for o in objects] == [None, "true"]
+    assert_exactly_once(service, objects)
+
+
+async def test_two_hundred_invocations_back_to_back_arrive_once_each(
+    tmp_path: Path, s3: S3Server, bucket: str
+) -> None:
+    """Under the default policy a burst shares few objects and its invocations are not held."""
+    async with environment(tmp_path, to_s3(s3, bucket)) as service:
+        results = [await service.invoke({"lines": 2, "marker": f"m{n}"}) for n in range(200)]
+        await service.shutdown()
+        objects = await arrived_in_s3(s3, bucket)
+    assert {r.status for r in results} == {"success"}
+    assert lines_of(objects) == [f"m{n}-{line}" for n in range(200) for line in range(2)]
+    assert_exactly_once(service, objects)
+    added = [r.post_runtime_ms for r in results[1:] if r.post_runtime_ms is not None]
+    assert statistics.median(added) < 5
+
+
+@pytest.mark.slow
+async def test_a_freeze_longer_than_s3_keeps_a_connection_costs_no_record(
+    tmp_path: Path, s3: S3Server, bucket: str
+) -> None:
+    """The pooled connection is dead after the thaw; the upload goes over a new one and the breaker stays closed."""
+    settings = to_s3(s3, bucket, LOGFERRY_FLUSH="invocation")
+    async with environment(tmp_path, settings) as service:
+        for number in range(2):
+            await service.invoke({"marker": f"frozen{number}"})
+            await service.idle_for(S3_IDLE_SECONDS)
+            assert len(await arrived_in_s3(s3, bucket)) == number + 1
+        await service.shutdown()
+        assert_exactly_once(service, await arrived_in_s3(s3, bucket))
+    assert own_messages(service) == []
+
+
+async def test_a_function_timeout_resets_the_environment_and_nothing_is_lost(
+    tmp_path: Path, s3: S3Server, bucket: str
+) -> None:
+    """Timeout: SHUTDOWN ships what there is; the next life, in the same /tmp, is another environment to a reader."""
+    settings = to_s3(s3, bucket, LOGFERRY_FLUSH="time")
+    async with environment(tmp_path, settings, timeout_seconds=1.5) as service:
+        await service.invoke({"marker": "before"})
+        late = await service.invoke({"marker": "late", "sleep_ms": 4000})
+        again = await service.invoke({"marker": "after"})
+        await service.shutdown()
+        objects = await arrived_in_s3(s3, bucket)
+    assert (late.status, again.status) == ("timeout", "success")
+    assert lines_of(objects) == ["before-0", "late-0", "after-0"]
+    assert len({o.metadata["environment"] for o in objects}) == 2
+    assert any(r["type"] == "platform.runtimeDone" and r["record"]["status"] == "timeout" for r in records_of(objects))
+    assert_exactly_once(service, objects)
+
+
+async def test_a_shutdown_in_the_middle_of_a_flood_keeps_what_was_accepted(
+    tmp_path: Path, s3: S3Server, bucket: str
+) -> None:
+    """SHUTDOWN under load: all that was answered 200 is in S3 inside the 2,000 ms, and the process ends by itself."""
+    async with environment(tmp_path, to_s3(s3, bucket, LOGFERRY_FLUSH="size")) as service:
+        for number in range(3):
+            await service.invoke({"lines": 4000, "marker": f"flood{number}", "bytes": 120})
+        result = await service.shutdown()
+        objects = await arrived_in_s3(s3, bucket)
+    assert result.killed == ()
+    assert len(lines_of(objects)) == 12_000
+    assert_exactly_once(service, objects)
+
+
+async def test_twenty_thousand_lines_in_one_invocation_arrive_in_order(
+    tmp_path: Path, s3: S3Server, bucket: str
+) -> None:
+    """One noisy invocation: every line once, in the order of its printing."""
+    async with environment(tmp_path, to_s3(s3, bucket), timeout_seconds=30) as service:
+        result = await service.invoke({"lines": 20_000, "marker": "noise"})
+        await service.shutdown()
+        objects = await arrived_in_s3(s3, bucket)
+    assert result.status == "success"
+    assert service.records_dropped == []
+    assert lines_of(objects) == [f"noise-{n}" for n in range(20_000)]
+    assert_exactly_once(service, objects)
+
+
+async def test_json_records_arrive_as_the_objects_they_are_with_their_own_request_id(
+    tmp_path: Path, s3: S3Server, bucket: str
+) -> None:
+    """JSON log format: a record is an object and names its request itself (`requestIdFrom: record`)."""
+    async with environment(tmp_path, to_s3(s3, bucket), log_format="JSON") as service:
+        result = await service.invoke({"marker": "text", "log": "structured"})
+        await service.shutdown()
+        objects = await arrived_in_s3(s3, bucket)
+    function = [r for r in records_of(objects) if r["type"] == "function"]
+    logged = next(r for r in function if isinstance(r["record"], dict) and r["record"].get("message") == "structured")
+    assert (logged["requestId"], logged["requestIdFrom"]) == (result.request_id, "record")
+    printed = next(r for r in function if r["record"] == "text-0")
+    assert (printed["requestId"], printed["requestIdFrom"]) == (result.request_id, "order")
+    assert_exactly_once(service, objects)
+
+
+@pytest.mark.parametrize(
+    ("function", "handler"),
+    [
+        pytest.param(PYTHON, "app.handler", id="python"),
+        pytest.param(("bash", str(SAMPLES / "bootstrap.sh")), "bootstrap", id="bash"),
+        pytest.param(
+            ("node", str(SAMPLES / "runtime.mjs")),
+            "index.handler",
+            id="node",
+            marks=pytest.mark.skipif(not shutil.which("node"), reason="node is not installed"),
+        ),
+    ],
+)
+async def test_it_works_beside_any_runtime(tmp_path: Path, function: tuple[str, ...], handler: str) -> None:
+    """A real Python, bash and Node function: the line of each invocation arrives with its request."""
+    async with environment(tmp_path, {}, function=function, handler=handler) as service:
+        results = [await service.invoke({"marker": f"any{n}"}) for n in range(3)]
+        await service.shutdown()
+    objects = arrived_in(tmp_path / "out")
+    lines = [r for r in records_of(objects) if r["type"] == "function"]
+    assert [str(r["record"]).rstrip("\n") for r in lines] == ["any0-0", "any1-0", "any2-0"]
+    assert [r["requestId"] for r in lines] == [r.request_id for r in results]
+    assert_exactly_once(service, objects)
+
+
+async def test_a_killed_shipper_costs_no_record_and_no_invocation(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+    """SIGKILL of the shipper between and inside invocations: replaced, numbers go on, nothing lost, nothing twice."""
+    settings = to_s3(s3, bucket, LOGFERRY_FLUSH="invocation", LOGFERRY_FLUSH_INVOCATIONS="2")
+    async with environment(tmp_path, settings, timeout_seconds=10) as service:
+        statuses = []
+        for number in range(6):
+            running = asyncio.create_task(service.invoke({"lines": 3, "marker": f"k{number}", "sleep_ms": 300}))
+            if number in (1, 4):
+                await service.timeline.wait_for(_invocation(number))
+                os.kill(shipper_pid(service), signal.SIGKILL)
+            statuses.append((await running).status)
+            await service.wait_idle()
+            if number == 2:
+                os.kill(shipper_pid(service), signal.SIGKILL)
+        await service.shutdown()
+        objects = await arrived_in_s3(s3, bucket)
+    assert statuses == ["success"] * 6
+    assert service.timeline.of("crash") == []
+    assert sorted(lines_of(objects)) == sorted(f"k{n}-{line}" for n in range(6) for line in range(3))
+    assert_exactly_once(service, objects)
+
+
+def _invocation(number: int) -> object:
+    """A condition for the timeline: that many invocations have begun before this one, and now it has."""
+    seen = set()
+
+    def reached(entry: object) -> bool:
+        if getattr(entry, "kind", "") == "invoke":
+            seen.add(getattr(entry, "subject", ""))
+        return len(seen) > number
+
+    return reached
+
+
+async def test_on_managed_instances_concurrent_invocations_are_shipped_and_never_guessed(
+    tmp_path: Path, s3: S3Server, bucket: str
+) -> None:
+    """Managed Instances: SHUTDOWN only, no runtimeDone, several at once; a line without an id is given none."""
+    settings = to_s3(s3, bucket, LOGFERRY_FLUSH_SECONDS="0.5")
+    config = {"initialization_type": "lambda-managed-instances", "max_concurrency": 4, "runtime_processes": 4}
+    async with environment(tmp_path, settings, **config) as service:
+        await asyncio.gather(*(service.invoke({"marker": f"mi{n}", "sleep_ms": 50}) for n in range(40)))
+        await service.idle_for(2.5)
+        assert len(lines_of(await arrived_in_s3(s3, bucket))) == 40
+        await service.shutdown()
+        objects = await arrived_in_s3(s3, bucket)
+    assert service.timeline.of("register", "logferry")[0].detail["events"] == ["SHUTDOWN"]
+    assert not [r for r in records_of(objects) if r["type"] == "function" and "requestIdFrom" in r]
+    assert_exactly_once(service, objects)
