@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from ferry import (
@@ -25,9 +25,11 @@ from ferry import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from logferry.emulator.s3_server import S3Server
+    from logferry.emulator.timeline import Entry
 
 S3_IDLE_SECONDS = 6.0
 """Longer than S3 keeps an idle connection (about 5 s)."""
@@ -41,7 +43,8 @@ async def test_a_cold_start_registers_before_anything_else_and_ships_the_init_re
         await service.invoke({"marker": "cold"})
         await service.shutdown()
         objects = await arrived_in_s3(s3, bucket)
-    order = [e.kind for e in service.timeline if e.subject == "logferry" and e.kind in ("register", "subscribe", "next")]
+    steps = ("register", "subscribe", "next")
+    order = [e.kind for e in service.timeline if e.subject == "logferry" and e.kind in steps]
     assert order[:3] == ["register", "subscribe", "next"]
     first_next = {e.subject: e.at_ms for e in reversed(service.timeline) if e.kind == "next"}
     assert first_next["logferry"] < first_next["runtime"]
@@ -67,9 +70,7 @@ async def test_a_one_shot_function_is_seen_at_its_end_and_ends_complete(
     assert_exactly_once(service, objects)
 
 
-async def test_two_hundred_invocations_back_to_back_arrive_once_each(
-    tmp_path: Path, s3: S3Server, bucket: str
-) -> None:
+async def test_two_hundred_invocations_back_to_back_arrive_once_each(tmp_path: Path, s3: S3Server, bucket: str) -> None:
     """Under the default policy a burst shares few objects and its invocations are not held."""
     async with environment(tmp_path, to_s3(s3, bucket)) as service:
         results = [await service.invoke({"lines": 2, "marker": f"m{n}"}) for n in range(200)]
@@ -207,13 +208,13 @@ async def test_a_killed_shipper_costs_no_record_and_no_invocation(tmp_path: Path
     assert_exactly_once(service, objects)
 
 
-def _invocation(number: int) -> object:
+def _invocation(number: int) -> Callable[[Entry], bool]:
     """A condition for the timeline: that many invocations have begun before this one, and now it has."""
     seen = set()
 
-    def reached(entry: object) -> bool:
-        if getattr(entry, "kind", "") == "invoke":
-            seen.add(getattr(entry, "subject", ""))
+    def reached(entry: Entry) -> bool:
+        if entry.kind == "invoke":
+            seen.add(entry.subject)
         return len(seen) > number
 
     return reached
@@ -224,7 +225,11 @@ async def test_on_managed_instances_concurrent_invocations_are_shipped_and_never
 ) -> None:
     """Managed Instances: SHUTDOWN only, no runtimeDone, several at once; a line without an id is given none."""
     settings = to_s3(s3, bucket, LOGFERRY_FLUSH_SECONDS="0.5")
-    config = {"initialization_type": "lambda-managed-instances", "max_concurrency": 4, "runtime_processes": 4}
+    config: dict[str, Any] = {
+        "initialization_type": "lambda-managed-instances",
+        "max_concurrency": 4,
+        "runtime_processes": 4,
+    }
     async with environment(tmp_path, settings, **config) as service:
         await asyncio.gather(*(service.invoke({"marker": f"mi{n}", "sleep_ms": 50}) for n in range(40)))
         await service.idle_for(2.5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -94,7 +96,7 @@ async def test_a_missing_bucket_is_said_once_with_the_remedy_and_the_segments_st
 async def test_a_refusing_bucket_is_said_once_and_the_next_life_ships_what_stayed(
     tmp_path: Path, s3: S3Server, bucket: str
 ) -> None:
-    """403: the segments stay; an environment of the same /tmp with the right to write ships them under their old name."""
+    """403: the segments stay; the next environment of the same /tmp ships them under their old name."""
     wrong = to_s3(s3, bucket, LOGFERRY_FLUSH="invocation") | {"AWS_SECRET_ACCESS_KEY": "wrong"}
     async with environment(tmp_path, wrong) as service:
         await _three_invocations(service)
@@ -144,8 +146,6 @@ async def test_where_there_is_no_telemetry_it_says_so_once_and_idles(tmp_path: P
 
 async def test_a_taken_port_is_replaced_by_a_free_one(tmp_path: Path) -> None:
     """Another extension holds the port: ours moves, and records arrive."""
-    import socket
-
     with socket.create_server(("0.0.0.0", 0)) as other:
         port = other.getsockname()[1]
         async with environment(tmp_path, {"LOGFERRY_PORT": str(port)}) as service:
@@ -155,8 +155,6 @@ async def test_a_taken_port_is_replaced_by_a_free_one(tmp_path: Path) -> None:
 
 async def test_own_messages_follow_the_functions_log_format(tmp_path: Path) -> None:
     """AWS_LAMBDA_LOG_FORMAT=JSON: our message is an object like the function's lines."""
-    import json
-
     settings = {"LOGFERRY_FLUSH": "sometimes"}
     async with environment(tmp_path, settings, log_format="JSON", working_directory=SAMPLES) as service:
         await service.invoke({})
