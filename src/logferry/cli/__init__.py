@@ -1,0 +1,1 @@
+"""The command line: never imported by the extension's processes."""

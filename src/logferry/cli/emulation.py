@@ -1,0 +1,164 @@
+"""`logferry emulate`: a function beside the real extension in a local Lambda, and what happened as a timeline.
+
+The session is a plain coroutine, so that the demo and tests run the very thing that the command runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from logferry.cli.objects import DestinationError, open_destination
+from logferry.cli.progress import progress
+from logferry.cli.run import argv
+from logferry.cli.timeline import show_summary, show_timeline
+from logferry.emulator.environment_config import EnvironmentConfig
+from logferry.emulator.lambda_service import Lambda
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from logferry.emulator.results import InvokeResult, ShutdownResult
+    from logferry.emulator.timeline import Entry
+
+EXTENSION = "logferry"
+MODES = ("on-demand", "provisioned-concurrency", "lambda-managed-instances")
+
+
+@dataclass(frozen=True)
+class Session:
+    """What to run: the function, its events, and how they follow each other."""
+
+    function: Sequence[str]
+    events: Sequence[Mapping[str, Any]]
+    environment: Mapping[str, str]
+    working_directory: Path
+    launcher: Sequence[str] = field(default_factory=argv)
+    interval_seconds: float = 0.0
+    """Between the end of an invocation and the next event; the environment is frozen meanwhile."""
+    timeout_seconds: float = 3.0
+    memory_mb: int = 128
+    function_name: str = "sample"
+    handler: str = "app.handler"
+    log_format: str = "Text"
+    initialization_type: str = "on-demand"
+    concurrency: int = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened in a session."""
+
+    invocations: Sequence[InvokeResult]
+    shutdown: ShutdownResult
+    timeline: Sequence[Entry]
+    records_sent: int
+    records_delivered: int
+    records_dropped: int
+    spool_left: int
+    messages: Sequence[str]
+    """What the extension said."""
+
+    @property
+    def failed(self) -> int:
+        """How many invocations did not succeed."""
+        return sum(result.status != "success" for result in self.invocations)
+
+    @property
+    def added_ms(self) -> list[float]:
+        """For each invocation that ended, the milliseconds that extensions added after the runtime was done."""
+        return [result.post_runtime_ms for result in self.invocations if result.post_runtime_ms is not None]
+
+    @property
+    def median_added_ms(self) -> float:
+        """Their median; 0 where nothing was measured."""
+        return statistics.median(self.added_ms) if self.added_ms else 0.0
+
+
+def aws_variables() -> dict[str, str]:
+    """The caller's AWS variables: the function's role, so to speak."""
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_") and "LAMBDA" not in name}
+
+
+async def emulate(console: Console, session: Session, *, folder: Path) -> int:
+    """Play a session, show it, and return the status: 0 when all succeeded and all was delivered."""
+    tmp = folder / "tmp"
+    tmp.mkdir()
+    with progress(console, "invocations", len(session.events)) as step:
+        outcome = await play(session, tmp=tmp, step=step)
+    show_timeline(console, outcome.timeline)
+    for line in outcome.messages:
+        console.print(line.rstrip(), style="yellow", markup=False)
+    show_summary(console, outcome, objects=await _objects(session.environment["LOGFERRY_DESTINATION"]))
+    return int(bool(outcome.failed or outcome.records_dropped or outcome.spool_left))
+
+
+async def _objects(destination: str) -> int | None:
+    """How many objects the destination holds; None where it cannot be read with these rights."""
+    try:
+        async with open_destination(destination) as opened:
+            return len(await opened.keys())
+    except DestinationError:
+        return None
+
+
+async def play(session: Session, *, tmp: Path, step: Callable[[], None] = lambda: None) -> Outcome:
+    """Run a session from cold start to SHUTDOWN; `tmp` is the environment's /tmp. `step` is called for each answer."""
+    spool = tmp / "logferry"
+    config = EnvironmentConfig(
+        function=session.function,
+        extensions={EXTENSION: session.launcher},
+        environment={"LOGFERRY_SPOOL_DIR": str(spool), **session.environment},
+        working_directory=session.working_directory,
+        tmp_directory=tmp,
+        timeout_seconds=session.timeout_seconds,
+        memory_mb=session.memory_mb,
+        function_name=session.function_name,
+        handler=session.handler,
+        log_format="JSON" if session.log_format.upper() == "JSON" else "Text",
+        initialization_type=session.initialization_type,  # type: ignore[arg-type]  # the command offers only these
+        max_concurrency=session.concurrency,
+        runtime_processes=session.concurrency,
+    )
+    async with Lambda(config) as service:
+        await service.start()
+        invocations = await _invoke(service, session, step)
+        shutdown = await service.shutdown()
+        return Outcome(
+            invocations=invocations,
+            shutdown=shutdown,
+            timeline=tuple(service.timeline),
+            records_sent=len(service.records_sent),
+            records_delivered=len(service.records_delivered),
+            records_dropped=len(service.records_dropped),
+            messages=[line for process, line in service.console if process == EXTENSION],
+            spool_left=sum(1 for path in spool.glob("*-*.*")) if spool.is_dir() else 0,
+        )
+
+
+async def _invoke(service: Lambda, session: Session, step: Callable[[], None]) -> list[InvokeResult]:
+    """One after another; on Managed Instances as many at once as the environment takes."""
+    at_once = asyncio.Semaphore(session.concurrency)
+
+    async def one(event: Mapping[str, Any]) -> InvokeResult:
+        async with at_once:
+            result = await service.invoke(event)
+            step()
+            return result
+
+    if session.concurrency > 1:
+        return list(await asyncio.gather(*(one(event) for event in session.events)))
+    results = []
+    for number, event in enumerate(session.events):
+        if number and session.interval_seconds:
+            await service.wait_idle()
+            await service.idle_for(session.interval_seconds)
+        results.append(await one(event))
+    await service.wait_idle()
+    return results

@@ -1,0 +1,300 @@
+"""The proof finds what is missing and what is there twice, in tables of objects and in a real bucket."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from logferry.cli.examine import examine
+from logferry.cli.objects import DestinationError, ReadObject, UnreadableObject, open_destination, read_all
+from logferry.cli.proof import Report, judge
+from logferry.cli.verify import run_verify, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from logferry.emulator.s3_server import S3Server
+
+
+def line(segment: int, number: int, *, environment: str = "e1", kind: str = "function", record: Any = "x") -> bytes:
+    """Return one line as the encoder writes it."""
+    seq = f"{segment:08d}-{number:06d}"
+    return json.dumps({"type": kind, "record": record, "environment": environment, "seq": seq}).encode()
+
+
+def stored(segment: int, lines: Sequence[bytes], *, environment: str = "e1", **metadata: str) -> ReadObject:
+    """Return one object as the sink stores it; `metadata` overrides, `_` standing for `-`."""
+    said = {
+        "environment": environment,
+        "segment": str(segment),
+        "records": str(len(lines)),
+        "first-time": f"2026-11-21T02:{segment:02d}:00.000Z",
+        "last-time": f"2026-11-21T02:{segment:02d}:59.000Z",
+    }
+    said |= {name.replace("_", "-"): value for name, value in metadata.items()}
+    return ReadObject(f"{environment}-{segment}-{id(lines)}.ndjson", said, tuple(lines))
+
+
+def whole(segment: int, count: int = 3, *, environment: str = "e1", **metadata: str) -> ReadObject:
+    """Return an object in which nothing is wrong."""
+    lines = [line(segment, number, environment=environment) for number in range(1, count + 1)]
+    return stored(segment, lines, environment=environment, **metadata)
+
+
+def dropped(segment: int, number: int, *, lost: int, environment: str = "e1") -> bytes:
+    """Return a line that reports a lost segment of ten records."""
+    record = {"environment": environment, "segment": lost, "records": 10, "bytes": 900, "reason": "spool full"}
+    return line(segment, number, kind="logferry.dropped", record=record)
+
+
+def proof(*objects: ReadObject | UnreadableObject) -> Report:
+    """Examine and judge."""
+    return judge(examine(each) for each in objects)
+
+
+def found(report: Report) -> dict[str, int]:
+    """Return what a report finds wrong, by name, without what is not wrong."""
+    counts = {
+        "missing segments": sum(each.missing for each in report.environments),
+        "missing lines": sum(each.missing_lines for each in report.environments),
+        "twice": sum(each.duplicates for each in report.environments),
+        "lost": sum(len(each.losses) for each in report.environments),
+        "open": sum(not each.ended for each in report.environments),
+        "unreadable": len(report.unreadable),
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
+@pytest.mark.parametrize(
+    ("objects", "wrong", "status"),
+    [
+        ([whole(1), whole(2, final="true")], {}, 0),
+        ([whole(2, final="true"), whole(1)], {}, 0),
+        ([whole(1, final="true"), whole(1, environment="e2", final="true")], {}, 0),
+        ([whole(1), whole(2, 0, final="true")], {}, 0),
+        ([whole(1)], {"open": 1}, 0),
+        ([whole(1, final="true"), whole(2)], {"open": 1}, 0),
+        ([whole(1), stored(3, [dropped(3, 1, lost=2)], final="true")], {"lost": 1}, 0),
+        ([stored(1, [dropped(1, 1, lost=1, environment="e0")], final="true")], {"lost": 1, "open": 1}, 0),
+        ([whole(1), stored(2, [dropped(2, 1, lost=1)], final="true")], {}, 0),
+        ([whole(2, final="true")], {"missing segments": 1}, 1),
+        ([whole(1), whole(5, final="true")], {"missing segments": 3}, 1),
+        ([whole(1), stored(4, [dropped(4, 1, lost=2)], final="true")], {"missing segments": 1, "lost": 1}, 1),
+        ([stored(1, [dropped(1, 1, lost=3)])], {"missing segments": 1, "lost": 1, "open": 1}, 1),
+        ([stored(1, [line(1, 1), line(1, 3)], records="3", final="true")], {"missing lines": 1}, 1),
+        ([stored(1, [line(1, 1)], records="4", final="true")], {"missing lines": 3}, 1),
+        ([stored(1, [line(1, 1), line(1, 2), line(1, 2)], final="true")], {"missing lines": 1, "twice": 1}, 1),
+        ([whole(1, final="true"), whole(1, final="true")], {"twice": 3}, 1),
+        ([stored(1, [line(1, 1)], records="2"), stored(1, [line(1, 2)], records="2", final="true")], {}, 0),
+        ([whole(1, 0), whole(1, 2, final="true")], {}, 0),
+        ([], {}, 2),
+    ],
+    ids=[
+        "two segments",
+        "the order of reading does not matter",
+        "two environments",
+        "an empty last segment",
+        "no final object is said, not judged",
+        "a final object that is not the last",
+        "a reported loss is no gap",
+        "a loss of an environment of which nothing else is known",
+        "a segment reported lost that arrived all the same",
+        "the first segment is missing",
+        "segments between are missing",
+        "a reported loss does not cover its neighbour",
+        "a gap before a reported loss",
+        "a line between is missing",
+        "the last lines are missing",
+        "a line is repeated within its object",
+        "a segment is there under two keys",
+        "a segment in two halves",
+        "an empty and a full copy",
+        "nothing at all proves nothing",
+    ],
+)
+def test_what_is_wrong_is_found_and_nothing_else(objects: list[ReadObject], wrong: dict[str, int], status: int) -> None:
+    """Every kind of damage is named as what it is, and what is whole is never accused."""
+    report = proof(*objects)
+    assert found(report) == wrong
+    assert report.status == status
+
+
+@pytest.mark.parametrize(
+    ("damaged", "reason"),
+    [
+        (stored(2, [b"{}"]), "line 1 is no record"),
+        (stored(2, [b"[1]"]), "line 1 is no record"),
+        (stored(2, [b'{"half": ']), "line 1 is no record"),
+        (stored(2, [b"\xff"]), "line 1 is no record"),
+        (stored(2, [line(2, 1), b""]), "line 2 is no record"),
+        (stored(2, [b'{"environment":"e1","seq":"2-1"}']), "which is no place"),
+        (stored(2, [b'{"environment":"e1","seq":2}']), "line 1 is no record"),
+        (stored(2, [line(7, 1)]), "belongs to segment 7 of e1"),
+        (stored(2, [line(2, 1, environment="e9")]), "belongs to segment 2 of e9"),
+        (stored(2, [line(2, 1), line(2, 2)], records="1"), "numbered 2, of 1 records"),
+        (stored(2, [line(2, 0)]), "numbered 0, of 1 records"),
+        (stored(2, [line(2, 1, kind="logferry.dropped", record={"environment": "e1", "segment": "x", "records": 1,
+                                                                "bytes": 1})]), "line 1 is no record"),
+        (UnreadableObject("k", whole(2).metadata, "AccessDenied"), "AccessDenied"),
+    ],
+)  # fmt: skip
+def test_an_object_that_contradicts_itself_proves_nothing_and_is_not_called_missing(
+    damaged: ReadObject | UnreadableObject, reason: str
+) -> None:
+    """Its segment exists, as its metadata say; what it holds cannot be believed."""
+    report = proof(whole(1), damaged, whole(3, final="true"))
+    assert found(report) == {"unreadable": 1}
+    assert reason in report.unreadable[0][1]
+    assert report.status == 2
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"environment": ""}, {"segment": "0"}, {"segment": "-1"}, {"segment": "two"}, {"records": ""}, {"records": "1.5"}],
+)
+def test_an_object_without_a_place_is_unreadable_and_its_segment_missing(metadata: dict[str, str]) -> None:
+    """What does not say which segment it is fills no gap."""
+    placeless = replace(whole(2), metadata={**whole(2).metadata, **metadata})
+    report = proof(whole(1), placeless, whole(3, final="true"))
+    assert found(report) == {"missing segments": 1, "unreadable": 1}
+    assert report.status == 1
+
+
+def test_the_platforms_own_losses_are_summed_once() -> None:
+    """A copy of an object does not lose records again."""
+    lost = {"droppedRecords": 5, "droppedBytes": 70, "reason": "slow"}
+    lines = [line(1, number, kind="platform.logsDropped", record=lost) for number in (1, 2)]
+    report = proof(stored(1, lines), stored(1, list(lines)))
+    assert (report.platform_lost.records, report.platform_lost.bytes) == (10, 140)
+
+
+def test_an_environment_is_summed_up() -> None:
+    """Segments, records, times and gaps are those of all its objects together."""
+    [each] = proof(whole(1, 2), whole(4, 5), whole(7, 1)).environments
+    assert (each.environment, each.segments, each.records) == ("e1", 3, 8)
+    assert (each.first_time, each.last_time) == ("2026-11-21T02:01:00.000Z", "2026-11-21T02:07:59.000Z")
+    assert each.missing_segments == (range(2, 4), range(5, 7))
+
+
+async def test_objects_of_a_real_bucket_are_verified(
+    s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Listing, metadata, gzip and the prefix work against a real server, for more objects than are read at a time."""
+    for name, value in s3.environment(s3.admin).items():
+        monkeypatch.setenv(name, value)
+    objects = [whole(number, final="true" if number == 20 else "false") for number in range(1, 21)]
+    objects[4] = stored(5, [dropped(5, 1, lost=6)])
+    async with s3.client() as client:
+
+        async def put(key: str, each: ReadObject, body: bytes) -> None:
+            await client.put_object(Bucket=bucket, Key=key, Body=body, Metadata=each.metadata)
+
+        for each in objects[:5] + objects[6:]:
+            body = b"\n".join(each.lines) + b"\n"
+            await put(f"logs/dt=1/{each.metadata['segment']}.ndjson.gz", each, gzip.compress(body))
+        await put("logs-of-another/1", whole(1), b"not looked at")
+        seen: list[tuple[int, int]] = []
+        good = await verify(f"s3://{bucket}/logs", progress=lambda done, total: seen.append((done, total)))
+        await put("logs/dt=1/3.ndjson.gz", objects[2], gzip.compress(b"cut off")[:-4])
+        await client.delete_object(Bucket=bucket, Key="logs/dt=1/8.ndjson.gz")
+        damaged = await verify(f"s3://{bucket}/logs/")
+    assert found(good) == {"lost": 1}
+    assert (good.objects, good.status) == (19, 0)
+    assert sum(each.records for each in good.environments) == 18 * 3 + 1
+    assert seen[-1] == (19, 19)
+    assert found(damaged) == {"lost": 1, "missing segments": 1, "unreadable": 1}
+    assert damaged.unreadable[0][0] == "logs/dt=1/3.ndjson.gz"
+
+
+async def test_a_bucket_that_cannot_be_listed_is_an_error_with_a_remedy(
+    s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The role of the function may not read; whoever verifies with it is told so."""
+    for name, value in s3.environment(s3.shipper).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(DestinationError, match=r"AccessDenied.*needs s3:ListBucket"):
+        await verify(f"s3://{bucket}")
+
+
+@pytest.mark.parametrize("url", ["s3:///x", "http://x/y", "logs", "file://host/x", "file:relative/.."])
+def test_a_url_that_names_no_destination_is_refused(url: str) -> None:
+    """A mistake is told before anything is read."""
+    with pytest.raises(DestinationError, match="no destination"):
+        open_destination(url)
+
+
+def put_file(root: Path, name: str, each: ReadObject) -> None:
+    """Store an object as the directory sink does."""
+    body = b"\n".join(each.lines) + b"\n"
+    path = root / "a=1" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(body) if name.endswith(".gz") else body)
+    path.with_name(f"{name}.meta.json").write_text(json.dumps(each.metadata))
+
+
+def test_a_directory_is_verified_and_the_verdict_is_printed_last(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Compressed and plain files count alike, unfinished ones do not; the last line is the verdict."""
+    put_file(tmp_path, "1.ndjson.gz", whole(1))
+    put_file(tmp_path, "2.ndjson", stored(2, [dropped(2, 1, lost=3)], final="true"))
+    (tmp_path / "a=1" / ".4.ndjson.gz.77.part").write_bytes(b"in the making")
+    assert run_verify(f"file://{tmp_path}") == 0
+    printed = capsys.readouterr().out
+    assert "Reported lost by logferry: 10 records (900 bytes) in 1 segments." in printed.replace("\n", " ")
+    assert "Without a final object: 1 environments" in printed
+    assert printed.splitlines()[-1].startswith("PROVEN: nothing is missing")
+
+
+def test_a_file_without_its_metadata_is_unreadable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """So are metadata without their file, a damaged gzip, metadata that are no JSON, and a format that is not read."""
+    put_file(tmp_path, "1.ndjson", whole(1))
+    put_file(tmp_path, "2.ndjson", whole(2))
+    put_file(tmp_path, "3.ndjson.gz", whole(3))
+    put_file(tmp_path, "4.ndjson", whole(4))
+    put_file(tmp_path, "5.ndjson.zst", whole(5, final="true"))
+    (tmp_path / "a=1/1.ndjson.meta.json").unlink()
+    (tmp_path / "a=1/2.ndjson").unlink()
+    (tmp_path / "a=1/3.ndjson.gz").write_bytes(b"no gzip")
+    (tmp_path / "a=1/4.ndjson.meta.json").write_text("[1]")
+    assert run_verify(f"file://{tmp_path}") == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "unreadable: a=1/2.ndjson: [Errno 2]" in printed
+    assert "unreadable: a=1/5.ndjson.zst: compressed with zstd" in printed
+    assert "NOT PROVEN: 2 segments and 0 lines are missing, 0 lines are there twice" in printed
+
+
+@pytest.mark.parametrize("where", ["absent", "empty"])
+def test_a_place_without_objects_is_not_proven(tmp_path: Path, where: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt prefix must not look like a proof."""
+    (tmp_path / "empty").mkdir()
+    assert run_verify(f"file://{tmp_path / where}") == 2
+    assert capsys.readouterr().out.startswith("cannot read" if where == "absent" else "NOTHING TO JUDGE")
+
+
+async def test_no_more_objects_are_read_at_a_time_than_agreed() -> None:
+    """Memory is bounded by the concurrency, not by the bucket."""
+    at_once = most = 0
+
+    class Slow:
+        async def keys(self) -> list[str]:
+            return [str(number) for number in range(50)]
+
+        async def read(self, key: str) -> UnreadableObject:
+            nonlocal at_once, most
+            at_once += 1
+            most = max(most, at_once)
+            await asyncio.sleep(0)
+            at_once -= 1
+            return UnreadableObject(key, {}, "slow")
+
+    taken: list[str] = []
+    await read_all(Slow(), await Slow().keys(), lambda each: taken.append(each.key), concurrency=4)
+    assert sorted(taken, key=int) == await Slow().keys()
+    assert most == 4
