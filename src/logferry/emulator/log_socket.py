@@ -1,0 +1,58 @@
+"""Where the workers of a Managed Instances runtime send their lines.
+
+On Managed Instances a runtime forks its workers, and each connects its stdout and its stderr to a Unix socket named by
+`_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET`, so that lines of two workers never mix (awslambdaric,
+`lambda_multi_concurrent_utils.py`). Each connection is a stream of lines of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .line_stream import LineStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class LogSocket:
+    """A listening Unix socket; `on_line` gets the lines of every connection."""
+
+    def __init__(self, on_line: Callable[[bytes], None]) -> None:
+        self._on_line = on_line
+        self._streams: list[LineStream] = []
+        self._directory = tempfile.mkdtemp(prefix="lambda-log-")
+        self.path = str(Path(self._directory, "socket"))
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.setblocking(False)
+        self._listener.bind(self.path)
+        self._listener.listen()
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    def __repr__(self) -> str:
+        return f"<LogSocket {self.path}, {len(self._streams)} connections>"
+
+    def drain(self) -> None:
+        """Read what has been written so far."""
+        for stream in self._streams:
+            stream.drain()
+
+    def close(self) -> None:
+        """Stop listening and hand on unfinished lines."""
+        asyncio.get_running_loop().remove_reader(self._listener)
+        self._listener.close()
+        for stream in self._streams:
+            stream.drain()
+            stream.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            connection, _ = self._listener.accept()
+            self._streams.append(LineStream(connection.detach(), self._on_line))

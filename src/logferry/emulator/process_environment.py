@@ -1,0 +1,86 @@
+"""Which variables a process of the environment sees.
+
+Pure. Nothing of the emulator's own environment reaches a process except PATH, so that a developer's python and node
+are found; a variable that would not exist on Lambda must not make an extension work here.
+Sources: "Using Lambda environment variables", and for what an extension is not given "Using the Lambda Extensions API"
+and `AgentExecEnv` in aws-lambda-runtime-interface-emulator (nothing that starts with an underscore).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .environment_config import EnvironmentConfig
+
+NOT_FOR_EXTENSIONS = frozenset(
+    {
+        "AWS_EXECUTION_ENV",
+        "AWS_LAMBDA_LOG_GROUP_NAME",
+        "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_LAMBDA_MAX_CONCURRENCY",
+        "AWS_XRAY_CONTEXT_MISSING",
+        "AWS_XRAY_DAEMON_ADDRESS",
+        "LAMBDA_RUNTIME_DIR",
+        "LAMBDA_TASK_ROOT",
+    }
+)
+
+
+def _shared(config: EnvironmentConfig, *, runtime_api: str, tmp: str, path: str) -> dict[str, str]:
+    variables = {
+        "PATH": path,
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        "TMPDIR": tmp,
+        **config.environment,
+        "AWS_LAMBDA_RUNTIME_API": runtime_api,
+        "AWS_LAMBDA_FUNCTION_NAME": config.function_name,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(config.memory_mb),
+        "AWS_LAMBDA_INITIALIZATION_TYPE": config.initialization_type,
+        "AWS_REGION": config.region,
+        "AWS_DEFAULT_REGION": config.region,
+    }
+    if config.log_format == "JSON":
+        variables["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
+    return variables
+
+
+def for_extension(
+    config: EnvironmentConfig, *, runtime_api: str, tmp: str, own: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """Variables of an extension. `own` is a seam for tests: the environment PATH is taken from."""
+    variables = _shared(config, runtime_api=runtime_api, tmp=tmp, path=own.get("PATH", os.defpath))
+    return {key: value for key, value in variables.items() if key not in NOT_FOR_EXTENSIONS and not key.startswith("_")}
+
+
+def for_runtime(
+    config: EnvironmentConfig,
+    *,
+    runtime_api: str,
+    tmp: str,
+    log_stream: str,
+    log_socket: str | None,
+    own: Mapping[str, str] = os.environ,
+) -> dict[str, str]:
+    """Variables of the function's process. `own` is a seam for tests, as above.
+
+    `log_socket` is where the workers of a Managed Instances runtime connect their output; None elsewhere.
+    """
+    variables = _shared(config, runtime_api=runtime_api, tmp=tmp, path=own.get("PATH", os.defpath))
+    variables |= {
+        "_HANDLER": config.handler,
+        "LAMBDA_TASK_ROOT": str(config.working_directory),
+        "LAMBDA_RUNTIME_DIR": "/var/runtime",
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{config.function_name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
+    }
+    if config.managed_instances and config.runtime_processes == 1:
+        variables["AWS_LAMBDA_MAX_CONCURRENCY"] = str(config.max_concurrency)
+        if log_socket is not None:
+            variables["_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET"] = log_socket
+    return variables

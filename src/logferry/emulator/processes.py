@@ -1,0 +1,212 @@
+"""One real process of the environment, with all its descendants, from exec to the last of them gone.
+
+Each is the leader of its own session and process group, as on Lambda, so that freezing and killing reach a shell
+wrapper and its child alike. The leader is not reaped before `destroy()`: until then its number cannot be given to
+another process, and a signal to the group cannot hit a stranger.
+Linux only: pidfd tells of the exit, /proc of the members.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .line_stream import LineStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+STAT_STATE, STAT_SESSION = 0, 3
+"""Fields of /proc/PID/stat counted from behind the command's closing parenthesis (proc_pid_stat(5))."""
+
+KILLED_WITHIN_SECONDS = 10.0
+"""A killed process ends when the kernel next schedules it. Generous: longer than this, and it never will."""
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+_alive: set[ChildProcess] = set()
+
+
+class ChildProcess:
+    """A started process. Raises OSError from the constructor when it cannot be executed.
+
+    `on_line` is called with each line of its stdout and stderr, `on_exit` once when the leader ends.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        directory: Path,
+        on_line: Callable[[bytes], None],
+        on_exit: Callable[[ChildProcess], None],
+    ) -> None:
+        self.name = name
+        self.exit_code: int | None = None
+        self._on_exit = on_exit
+        self._ended = asyncio.Event()
+        read_end, write_end = os.pipe()
+        try:
+            self._popen = subprocess.Popen(
+                list(argv),
+                env=dict(environment),
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=write_end,
+                stderr=write_end,
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(read_end)
+            raise
+        finally:
+            os.close(write_end)
+        self.output = LineStream(read_end, on_line)
+        self._pidfd: int | None = os.pidfd_open(self.pid)
+        asyncio.get_running_loop().add_reader(self._pidfd, self._leader_ended)
+        _alive.add(self)
+
+    def __repr__(self) -> str:
+        state = "running" if self.exit_code is None else self.how_it_ended
+        return f"<ChildProcess {self.name} pid {self.pid}, {state}>"
+
+    @property
+    def pid(self) -> int:
+        """The leader's process id, which is the id of the group and of the session too."""
+        return self._popen.pid
+
+    @property
+    def how_it_ended(self) -> str:
+        """In AWS's words: `exit code 0`, `exit status N` or `signal: NAME`."""
+        if self.exit_code is None:
+            return "running"
+        if self.exit_code < 0:
+            return f"signal: {signal.Signals(-self.exit_code).name}"
+        return "exit code 0" if self.exit_code == 0 else f"exit status {self.exit_code}"
+
+    def freeze(self) -> None:
+        """SIGSTOP to the whole group."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT to the whole group."""
+        self._signal(signal.SIGCONT)
+
+    def terminate(self) -> None:
+        """SIGTERM to the whole group."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group, and to members of the session that made groups of their own."""
+        self._signal(signal.SIGKILL)
+        for pid in self.members():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+
+    def members(self) -> tuple[int, ...]:
+        """Ids of every living process of the session, the leader among them."""
+        if self._pidfd is None:
+            return ()
+        return tuple(sorted(members_of([self.pid])[self.pid]))
+
+    def _leader_ended(self) -> None:
+        if self._pidfd is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOWAIT)
+        if result is None:  # cannot be: the descriptor becomes readable when there is something to wait for
+            raise RuntimeError(f"{self.name} (pid {self.pid}) was reported ended and is not")
+        self.exit_code = result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
+        self.output.drain()
+        self._ended.set()
+        self._on_exit(self)
+
+    async def destroy(self) -> None:
+        """Kill whatever is left of the session, see it gone, reap the leader, hand on the last lines.
+
+        Safe to call again. Raises TimeoutError when a killed process does not go: it hangs in the kernel.
+        """
+        if self._pidfd is None:
+            return
+        async with asyncio.timeout(KILLED_WITHIN_SECONDS):
+            while members := self.members():
+                self.kill()
+                for pid in members:
+                    await _gone(pid)
+            await self._ended.wait()
+        self._popen.wait()  # it has ended: this reaps it and returns at once
+        self.output.drain()
+        self.output.close()
+        os.close(self._pidfd)
+        self._pidfd = None
+        _alive.discard(self)
+
+
+async def _gone(pid: int) -> None:
+    """Wait for the end of a process that need not be a child of ours."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def members_of(sessions: Collection[int]) -> dict[int, list[int]]:
+    """Ids of the living processes of each session, in one pass over /proc."""
+    found: dict[int, list[int]] = {session: [] for session in sessions}
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            if entry.name.isdigit():
+                state, session = _state_and_session(entry.name)
+                if session in found and state not in "ZX":
+                    found[session].append(int(entry.name))
+    return found
+
+
+def _state_and_session(pid: str) -> tuple[str, int]:
+    try:
+        stat = Path("/proc", pid, "stat").read_text()
+    except OSError:  # it ended meanwhile
+        return "X", 0
+    fields = stat.rpartition(")")[2].split()
+    return fields[STAT_STATE], int(fields[STAT_SESSION])
+
+
+def resident_bytes(processes: Iterable[ChildProcess]) -> int:
+    """Memory held by processes and their descendants now."""
+    members = members_of([process.pid for process in processes])
+    return sum(_resident_bytes(pid) for pids in members.values() for pid in pids)
+
+
+def _resident_bytes(pid: int) -> int:
+    try:
+        return int(Path("/proc", str(pid), "statm").read_text().split()[1]) * PAGE_BYTES
+    except (OSError, IndexError):  # it ended meanwhile
+        return 0
+
+
+@atexit.register
+def _leave_nothing_behind() -> None:
+    """An emulator that dies of an exception must not leave stopped processes on the machine."""
+    for process in list(_alive):
+        process.kill()

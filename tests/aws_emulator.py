@@ -1,0 +1,279 @@
+"""AWS's own Lambda emulator (aws-lambda-rie) as a judge: it, not our emulator, says what Lambda accepts.
+
+It is AWS's supervisor with the cloud taken away, and two programs in one:
+
+  ``classic``            on-demand Lambda. The Extensions API is whole; the Telemetry API answers 202, never delivers.
+                         Init runs at the first invoke; an answer is held back until every extension is ready again.
+  ``managed-instances``  Lambda Managed Instances. The Telemetry API delivers, in schema 2025-01-29. Init runs at once.
+                         One runtime process is started, whatever the concurrency: it must keep that many calls to
+                         ``invocation/next`` open itself. Runtime and extensions run as uid 993, gid 990.
+
+What it does not show: freezing, repeated deliveries, the init limit, the cloud's shutdown reasons, real latencies.
+
+It runs in a private root (``private_root``), where the extensions, the runtime and ``mounts`` of one test are all there
+is under /opt and /var. Ending the context ends every process. ``aws_emulator_wheel`` fetches it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self
+
+import aiohttp
+
+import aws_emulator_wheel
+import private_root
+from logferry.emulator.weed import free_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+START_SECONDS = 20.0
+"""Bound from exec to a listening emulator; it takes 50 ms on an idle machine."""
+
+INVOKE_SECONDS = 60.0
+"""Bound on one invocation, in which classic mode also starts runtime and extensions."""
+
+SHUTDOWN_SECONDS = 10.0
+"""Bound on ending after SIGTERM: Lambda gives extensions 2 s, the rest is for a busy machine."""
+
+KILL_SECONDS = 2.0
+"""Bound on a namespace's end after SIGKILL to its first process; it takes milliseconds."""
+
+OUTPUT_SECONDS = 10.0
+"""Default bound on waiting for a line of output."""
+
+STARTS = 3
+"""How often other ports are tried when one was taken between choosing and listening."""
+
+_PROBE_SECONDS = 0.02
+_LINE_BYTES = 16 * 2**20
+_NOBODY_READY = b'{"errorType":"Runtime.Unavailable"}'
+_INVOKE_PATH = "/2015-03-31/functions/function/invocations"
+
+# What AWS's base images set, and the little that their emulator asks of its surroundings.
+_ENVIRONMENT = {
+    "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin:/bin:/opt/bin",
+    "LANG": "C.UTF-8",
+    "TZ": ":UTC",
+    "LAMBDA_TASK_ROOT": "/var/task",
+    "LAMBDA_RUNTIME_DIR": "/var/runtime",
+    "AWS_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "emulator",
+    "AWS_SECRET_ACCESS_KEY": "emulator",
+    "AWS_LAMBDA_FUNCTION_NAME": "function",
+    "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+    "AWS_LAMBDA_FUNCTION_TIMEOUT": "30",
+}
+
+
+class AwsEmulatorError(RuntimeError):
+    """The emulator could not be started, or did not end; the message carries its output."""
+
+
+def why_unavailable() -> str | None:
+    """Return why AWS's emulator cannot run on this machine, or None. A network that fails is no such reason."""
+    return aws_emulator_wheel.why_impossible() or private_root.why_impossible()
+
+
+class AwsEmulator:
+    """One execution environment under AWS's supervisor: ``async with AwsEmulator(mode="classic", ...) as aws``.
+
+    ``bootstrap`` is the runtime and ``extensions`` are the files of /opt/extensions by name: text that begins with
+    ``#!``, or the path of an executable. The interpreter that runs the tests is there, at its own path
+    (``sys.executable``), with what is installed for it. ``mounts`` shows files and directories at other paths,
+    read-only; ``writable`` does so for directories that the environment writes to, and opens them to its uid.
+    No variable of the test's own environment gets in.
+    """
+
+    def __init__(
+        self,
+        *,
+        mode: Literal["classic", "managed-instances"],
+        bootstrap: str | Path,
+        extensions: Mapping[str, str | Path] | None = None,
+        environment: Mapping[str, str] | None = None,
+        handler: str = "function.handler",
+        max_concurrency: int = 2,
+        mounts: Mapping[str, Path] | None = None,
+        writable: Mapping[str, Path] | None = None,
+    ) -> None:
+        managed = {"AWS_LAMBDA_MAX_CONCURRENCY": str(max_concurrency)} if mode == "managed-instances" else {}
+        self.mode = mode
+        self.output: list[str] = []
+        self._files = {"var/runtime/bootstrap": bootstrap}
+        self._files |= {f"opt/extensions/{name}": source for name, source in (extensions or {}).items()}
+        self._environment = {**_ENVIRONMENT, **managed, **(environment or {})}
+        self._handler = handler
+        self._mounts = dict(mounts or {})
+        self._writable = dict(writable or {})
+        self._stage: Path | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._heard = asyncio.Condition()
+        self._port = 0
+
+    def __repr__(self) -> str:
+        state = f"on port {self._port}" if self._process else "not running"
+        return f"<AwsEmulator {self.mode}, {state}, {len(self.output)} lines of output>"
+
+    @property
+    def pid(self) -> int:
+        """The emulator's process, the first of its namespace, as the machine numbers it."""
+        return int((self._running()[1] / "pid").read_text())
+
+    async def invoke(self, payload: object) -> tuple[int, bytes]:
+        """Invoke the function with a JSON payload; return the status and the body of the answer.
+
+        Managed Instances refuse an invocation for which no call to ``next`` is open, and tell the extensions nothing
+        of it. Lambda would route it elsewhere; here it is repeated until a call is open again.
+        """
+        timeout = aiohttp.ClientTimeout(total=INVOKE_SECONDS)
+        url = f"http://127.0.0.1:{self._port}{_INVOKE_PATH}"
+        async with asyncio.timeout(INVOKE_SECONDS), aiohttp.ClientSession(timeout=timeout) as session:
+            while True:
+                async with session.post(url, json=payload) as answer:
+                    status, body = answer.status, await answer.read()
+                if body != _NOBODY_READY:
+                    return status, body
+                await asyncio.sleep(_PROBE_SECONDS)
+
+    async def wait_for_output(self, text: str, *, seconds: float = OUTPUT_SECONDS) -> str:
+        """Return the first line of output that contains ``text``, be it there or still to come."""
+        try:
+            async with asyncio.timeout(seconds), self._heard:
+                while not (found := [line for line in self.output if text in line]):
+                    await self._heard.wait()
+        except TimeoutError:
+            raise AwsEmulatorError(self._complaint(f"no line with {text!r} within {seconds:g} s")) from None
+        return found[0]
+
+    async def shutdown(self) -> int:
+        """End the environment: on SIGTERM the runtime is stopped, then extensions get SHUTDOWN. Return the status."""
+        process, _ = self._running()
+        os.kill(self.pid, signal.SIGTERM)
+        try:
+            async with asyncio.timeout(SHUTDOWN_SECONDS):
+                status = await process.wait()
+        except TimeoutError:
+            raise AwsEmulatorError(self._complaint(f"still running {SHUTDOWN_SECONDS:g} s after SIGTERM")) from None
+        await self._end()
+        return status
+
+    async def __aenter__(self) -> Self:
+        binary = await asyncio.to_thread(aws_emulator_wheel.fetch)
+        for start in range(1, STARTS + 1):
+            try:
+                await self._start(binary)
+            except BaseException as error:
+                await self._end()
+                if "address already in use" not in str(error) or start == STARTS:
+                    raise
+            else:
+                break
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._end()
+
+    async def _start(self, binary: Path) -> None:
+        self._port, api_port = free_ports(2)
+        self._stage = Path(tempfile.mkdtemp(prefix="logferry-aws-"))
+        self._lay_out(self._stage)
+        script = private_root.script(
+            stage=self._stage,
+            read_only={**private_root.python_mounts(), "/aws-lambda-rie": binary, **self._mounts},
+            writable=self._writable,
+            environment=self._environment,
+            command=[
+                "/aws-lambda-rie",
+                f"--runtime-interface-emulator-address=127.0.0.1:{self._port}",
+                f"--runtime-api-address=127.0.0.1:{api_port}",
+                "/var/runtime/bootstrap",
+                self._handler,
+            ],
+        )
+        self._process = await asyncio.create_subprocess_exec(
+            *private_root.UNSHARE,
+            "sh",
+            "-c",
+            script,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={"PATH": private_root.SEARCH_PATH},
+            limit=_LINE_BYTES,
+        )
+        assert self._process.stdout is not None
+        self._reader = asyncio.create_task(self._read(self._process.stdout))
+        await self._until_it_listens(self._process)
+
+    def _lay_out(self, stage: Path) -> None:
+        """Put the files of the root under ``stage``, and open what the environment writes to."""
+        (stage / "root").mkdir()
+        for name, source in self._files.items():
+            path = stage / "tree" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(source.read_bytes() if isinstance(source, Path) else source.encode())
+            path.chmod(0o755)
+        for folder in self._writable.values():
+            folder.chmod(0o777)
+
+    async def _read(self, stream: asyncio.StreamReader) -> None:
+        async for line in stream:
+            async with self._heard:
+                self.output.append(line.decode(errors="replace").rstrip("\n"))
+                self._heard.notify_all()
+
+    async def _until_it_listens(self, process: asyncio.subprocess.Process) -> None:
+        """Ask until the port answers: a foreign program sends no event when it listens."""
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                while process.returncode is None:
+                    with contextlib.suppress(OSError):
+                        _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                        writer.close()
+                        await writer.wait_closed()
+                        return
+                    await asyncio.sleep(_PROBE_SECONDS)
+        except TimeoutError:
+            raise AwsEmulatorError(self._complaint(f"not listening within {START_SECONDS:g} s")) from None
+        raise AwsEmulatorError(self._complaint(f"it ended with status {process.returncode}"))
+
+    async def _end(self) -> None:
+        """Kill what still runs and read its output to the end. Safe to call twice, and after a start that failed."""
+        if self._process is not None:
+            # The first process of the namespace takes all others with it, and `unshare`, its parent, is there to reap
+            # it. While there is none yet, `unshare` itself is killed.
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError, ValueError):
+                os.kill(self.pid, signal.SIGKILL)
+            await self._wait_or_kill(self._process)
+            self._process = None
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await asyncio.wait_for(reader, SHUTDOWN_SECONDS)
+        stage, self._stage = self._stage, None
+        if stage is not None:
+            shutil.rmtree(stage)
+
+    async def _wait_or_kill(self, process: asyncio.subprocess.Process) -> None:
+        try:
+            await asyncio.wait_for(process.wait(), KILL_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    def _running(self) -> tuple[asyncio.subprocess.Process, Path]:
+        if self._process is None or self._stage is None:
+            raise AwsEmulatorError("AWS's emulator is not running: use it inside `async with`")
+        return self._process, self._stage
+
+    def _complaint(self, what: str) -> str:
+        return "\n".join([f"AWS's emulator ({self.mode}): {what}. Its output:", *self.output])
