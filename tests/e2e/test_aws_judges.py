@@ -1,0 +1,74 @@
+"""AWS's own emulator as the judge: the binary of `aws-sam-cli`, in both of its modes, in a root of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from ferry import arrived_in_s3, lines_of, records_of, to_s3
+
+from logferry.cli.run import argv
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aws_emulator import AwsEmulator
+    from logferry.emulator.s3_server import S3Server
+
+LAUNCHER = "#!/bin/sh\nexec " + shlex.join(argv()) + "\n"
+RUNTIME = f"""#!{sys.executable}
+import os, threading, urllib.request
+base = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/"
+def serve():
+    while True:
+        with urllib.request.urlopen(base + "next") as event:
+            request_id, body = event.headers["Lambda-Runtime-Aws-Request-Id"], event.read()
+        print("line of " + body.decode(), flush=True)
+        urllib.request.urlopen(urllib.request.Request(base + request_id + "/response", data=body, method="POST"))
+for _ in range(int(os.environ.get("AWS_LAMBDA_MAX_CONCURRENCY", "1"))):
+    threading.Thread(target=serve).start()
+"""
+
+
+async def test_classic_mode_has_no_telemetry_so_it_says_so_once_and_idles(
+    aws_emulator: type[AwsEmulator], s3: S3Server, bucket: str
+) -> None:
+    """Classic: telemetry is answered 202; the function answers normally, and logferry ends at SHUTDOWN."""
+    async with aws_emulator(
+        mode="classic", bootstrap=RUNTIME, extensions={"logferry": LAUNCHER}, environment=to_s3(s3, bucket)
+    ) as aws:
+        for number in range(3):
+            assert await aws.invoke(f"classic {number}") == (200, f'"classic {number}"'.encode())
+        assert await aws.shutdown() == 0
+        said = [line for line in aws.output if "no telemetry here" in line]
+        assert len(said) == 1
+        assert "Telemetry.NotSupported" in said[0]
+        assert not [line for line in aws.output if "Extension.Crash" in line or "SIGKILL" in line]
+    assert await arrived_in_s3(s3, bucket) == []
+
+
+async def test_on_managed_instances_fifty_concurrent_invocations_all_arrive(
+    aws_emulator: type[AwsEmulator], s3: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    """Managed Instances, as uid 993: every function line of fifty invocations, four at a time, once."""
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    settings = to_s3(s3, bucket, LOGFERRY_SPOOL_DIR="/spool/logferry", LOGFERRY_FLUSH_SECONDS="1")
+    async with aws_emulator(
+        mode="managed-instances",
+        bootstrap=RUNTIME,
+        extensions={"logferry": LAUNCHER},
+        environment=settings,
+        writable={"/spool": spool},
+        max_concurrency=4,
+    ) as aws:
+        answers = await asyncio.gather(*(aws.invoke(f"managed {n}") for n in range(50)))
+        assert answers == [(200, f'"managed {n}"'.encode()) for n in range(50)]
+        assert await aws.shutdown() == 0
+    objects = await arrived_in_s3(s3, bucket)
+    assert sorted(lines_of(objects)) == sorted(f'line of "managed {n}"' for n in range(50))
+    assert sum(r["type"] == "platform.report" for r in records_of(objects)) == 50
+    assert [o.metadata.get("final") for o in objects][-1] == "true"
+    assert not [r for r in records_of(objects) if r["type"] == "platform.logsDropped"]
