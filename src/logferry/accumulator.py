@@ -5,6 +5,7 @@ gives seconds that never run backwards.
 
 Promises:
 - `accept` returns only after the body is in the journal, and notices afterwards what the body tells;
+- a body that the platform delivers again, because our answer was lost, is stored once;
 - once closed nothing is accepted: what comes then could not be shipped, and must not be answered 200.
 """
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from logferry.invocations import Invocations
     from logferry.journal.journal import Journal
     from logferry.journal.segment import Segment
+    from logferry.repeats import Repeats
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Accumulator:
         journal: Journal,
         policy: Policy,
         invocations: Invocations,
+        repeats: Repeats,
         managed: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -52,6 +55,7 @@ class Accumulator:
         self.invocations = invocations
         self.told: Callable[[], None] = lambda: None
         """Called after each body that was accepted."""
+        self._repeats = repeats
         self._journal = journal
         self._policy = policy
         self._managed = managed
@@ -69,7 +73,10 @@ class Accumulator:
         """Store a delivery; it is accepted when this returns. Raises JournalFull."""
         if self._closed:
             raise JournalFull("the environment is being shut down")
+        if self._repeats.seen(body):
+            return
         self._journal.append(body)
+        self._repeats.note(body)
         if self._oldest is None:
             self._oldest = self._clock()
         self.invocations.see(body)
@@ -96,6 +103,8 @@ class Accumulator:
 
     def due_now(self) -> Due | None:
         """What time and size (and on Managed Instances the number of reports) make due while the environment runs."""
+        if self.invocations.in_the_middle:
+            return None
         waiting = self._waiting()
         return self._policy.while_running(waiting) or (self._policy.on_end(waiting) if self._managed else None)
 

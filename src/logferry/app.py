@@ -24,6 +24,7 @@ from logferry.errors import SettingsError, SinkError
 from logferry.invocations import Invocations
 from logferry.journal.journal import Journal
 from logferry.journal.segment import Origin
+from logferry.repeats import Repeats
 from logferry.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,10 +50,14 @@ def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts
         settings = Settings.from_environ(os.environ)
     except SettingsError as error:
         return _idle(channel, error)
-    invocations = Invocations()
-    journal = _open_journal(settings, _name(settings.spool_dir, environment, restarts), invocations)
+    invocations, repeats = Invocations(), Repeats()
+    journal = _open_journal(settings, _name(settings.spool_dir, environment, restarts), invocations, repeats)
     accumulator = Accumulator(
-        journal=journal, policy=settings.policy, invocations=invocations, managed=journal.origin.concurrent
+        journal=journal,
+        policy=settings.policy,
+        invocations=invocations,
+        repeats=repeats,
+        managed=journal.origin.concurrent,
     )
     channel.send(wire.READY)
     early = _Early(channel, accumulator)
@@ -102,13 +107,14 @@ def _idle(channel: socket.socket, error: SettingsError) -> int:
     return 0
 
 
-def _open_journal(settings: Settings, environment: str, invocations: Invocations) -> Journal:
+def _open_journal(settings: Settings, environment: str, invocations: Invocations, repeats: Repeats) -> Journal:
     """The journal in the spool directory; beside it, in one of our own, where another environment holds that."""
 
     def follow(running: str | None, bodies: Iterable[bytes]) -> str | None:
         invocations.running = running
         for body in bodies:
             invocations.see(body)
+            repeats.note(body)
         return invocations.running
 
     def opened(directory: Path) -> Journal:

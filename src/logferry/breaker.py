@@ -19,9 +19,11 @@ LONGEST_SECONDS = 60.0
 REJECTED_SECONDS = 300.0
 """For 403 and 404: somebody has to change something, and that takes minutes."""
 JITTER = 0.25
+_RANDOM = random.SystemRandom()
+"""From the kernel: a generator seeded before a SnapStart snapshot would give every clone the same numbers."""
 
 
-def backoff(failures: int, *, jitter: Callable[[], float] = random.random) -> float:
+def backoff(failures: int, *, jitter: Callable[[], float] = _RANDOM.random) -> float:
     """Seconds to wait after that many failures in a row: 1, 2, 4 … 60, each give or take a quarter."""
     seconds = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** min(failures - 1, 16))
     return float(seconds * (1 + JITTER * (2 * jitter() - 1)))
@@ -33,7 +35,7 @@ class Breaker:
 
     failures: int = 0
     closed_at: float = 0.0
-    jitter: Callable[[], float] = random.random
+    jitter: Callable[[], float] = _RANDOM.random
     """Only for testing: the random numbers."""
 
     def allows(self, now: float) -> bool:

@@ -56,14 +56,18 @@ class Child:
         poll.register(self._channel.fileno(), select.POLLIN)
         began = time.monotonic()
         if not poll.poll(max(0, seconds * 1000)):
-            self._silent_seconds += time.monotonic() - began
-            if not self._pinged and self._silent_seconds >= PING_AFTER_SECONDS:
-                self.send(wire.PING)
-                self._pinged, self._silent_seconds = True, 0.0
+            self.waited(time.monotonic() - began)
             return None
         message = self._packet()
         self._pinged, self._silent_seconds = False, 0.0
         return message
+
+    def waited(self, seconds: float) -> None:
+        """Somebody has waited that long for a word: after a while it is asked for one."""
+        self._silent_seconds += seconds
+        if not self._pinged and self._silent_seconds >= PING_AFTER_SECONDS:
+            self.send(wire.PING)
+            self._pinged, self._silent_seconds = True, 0.0
 
     def _packet(self) -> bytes:
         """One packet that is there, empty at the end.

@@ -13,6 +13,7 @@ import json
 import re
 import zlib
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from logferry import telemetry
@@ -75,9 +76,10 @@ def encode(
     """One object from one segment. `types` are the platform's record types to keep; our own are always kept."""
     tally = _Tally(running=header.request_id)
     packer = zlib.compressobj(GZIP_LEVEL, wbits=_GZIP_WINDOW) if compress else None
+    reader = telemetry.Reader()
     parts: list[bytes] = []
-    for body in bodies:
-        text = "".join(_lines(header, body, tally, types)).encode()
+    for found in chain((reader.events(body) for body in bodies), (reader.rest() for _ in range(1))):
+        text = "".join(_lines(header, found, tally, types)).encode()
         parts.append(packer.compress(text) if packer else text)
     if packer:
         parts.append(packer.flush())
@@ -98,8 +100,8 @@ def encode(
     )
 
 
-def _lines(header: Header, body: bytes, tally: _Tally, types: frozenset[str]) -> Iterable[str]:
-    for event in telemetry.events(body):
+def _lines(header: Header, found: Iterable[telemetry.Event], tally: _Tally, types: frozenset[str]) -> Iterable[str]:
+    for event in found:
         running = telemetry.running_after(tally.running, event)
         # The start and the end of an invocation name their request themselves: between them, `running` is the same
         # before and after an event.

@@ -10,6 +10,8 @@ from collections import OrderedDict
 from logferry import telemetry
 
 REMEMBERED = 256
+CUT_BYTES = 256 * 1024
+"""A delivery that ends in a cut record is at least as large as the smallest `maxBytes` there is."""
 
 
 class Invocations:
@@ -20,6 +22,7 @@ class Invocations:
         """The request between `platform.start` and its end, None outside or where several run at once."""
         self.reports = 0
         """How many `platform.report` have come in."""
+        self._reader = telemetry.Reader()
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._unreported: OrderedDict[str, None] = OrderedDict()
 
@@ -27,17 +30,18 @@ class Invocations:
         """An INVOKE event has named it."""
         _remember(self._unreported, request_id)
 
-    def see(self, body: bytes) -> bool:
-        """Take in a delivery; True when it told something about an invocation."""
-        if not telemetry.mentions_platform(body):
-            return False
-        told = False
-        for event in telemetry.events(body):
-            self.running = telemetry.running_after(self.running, event)
-            if event.type in (telemetry.START, telemetry.RUNTIME_DONE, telemetry.REPORT):
-                told = True
-                self._note(event.type, telemetry.stated_request(event) or "")
-        return told
+    def see(self, body: bytes) -> None:
+        """Take in a delivery. One that is small and names no platform event is not parsed."""
+        if telemetry.mentions_platform(body) or self._reader.holds or len(body) >= CUT_BYTES:
+            for event in self._reader.events(body):
+                self.running = telemetry.running_after(self.running, event)
+                if event.type in (telemetry.START, telemetry.RUNTIME_DONE, telemetry.REPORT):
+                    self._note(event.type, telemetry.stated_request(event) or "")
+
+    @property
+    def in_the_middle(self) -> bool:
+        """Whether a record was cut, and the next delivery brings its rest: not the moment to seal."""
+        return self._reader.holds
 
     def ended(self, request_id: str) -> bool:
         """Whether its runtime is done with it."""

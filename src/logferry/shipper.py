@@ -215,6 +215,8 @@ class Shipper:
 
     async def _on_shutdown(self, event: Shutdown) -> None:
         deadline = event.deadline.less(SHUTDOWN_MARGIN_SECONDS)
+        # An upload that hangs since before must leave time for one of our own.
+        self._uploader.hurry(Deadline(_now() + deadline.remaining(_now()) / 2))
         await self._until(self._invocations.all_reported, deadline.sooner(_now() + LAST_REPORT_SECONDS))
         self._accumulator.close()
         await self._uploader.drain(deadline, insist=True)

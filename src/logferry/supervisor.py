@@ -40,6 +40,9 @@ STRICT_SECONDS = 8.0
 API_TRIES = 3
 API_RETRY_SECONDS = 0.1
 
+MANAGED_PING_SECONDS = 5.0
+"""On Managed Instances no event but SHUTDOWN comes: how often the shipper is asked whether it is there."""
+
 SHORT_BUFFER_MS = 25
 """The Telemetry API's minimum: an invocation waits for `platform.runtimeDone`, which comes up to this much late."""
 LONG_BUFFER_MS = 1000
@@ -202,14 +205,20 @@ class Supervisor:
         poll.register(self._api.fileno(), select.POLLIN)
         if self._shipper:
             poll.register(self._shipper.fileno(), select.POLLIN)
-        waiting = self._restart_at - time.monotonic() if self._restart_at else None
-        ready = [fd for fd, _ in poll.poll(None if waiting is None else max(0, waiting * 1000))]
+        waiting = max(0.0, self._restart_at - time.monotonic()) if self._restart_at else None
+        if self._managed and self._shipper:
+            waiting = MANAGED_PING_SECONDS
+        ready = [fd for fd, _ in poll.poll(None if waiting is None else waiting * 1000)]
         if self._api.fileno() in ready:
             return False
         if self._shipper and self._shipper.fileno() in ready:
             self._heed(self._shipper.receive(0))
         elif self._restart_at:
             self._start_shipper()
+        elif self._shipper:
+            # Where no invocation is ever handed on, a shipper that hangs would show nowhere else.
+            self._shipper.waited(MANAGED_PING_SECONDS)
+            self._heed(None)
         return True
 
     # --- the shipper's side

@@ -30,6 +30,8 @@ _ID_KEYS = ("requestId", "AWSRequestId", "function_request_id")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ID_IN_TEXT = re.compile(rf'"(?:{"|".join(_ID_KEYS)})"\s*:\s*"({_UUID.pattern})"|RequestId: ({_UUID.pattern})')
 _TAB_FIELDS = 3
+_RECORD_KEY = '"record":'
+_FRAMING = "}]"
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -62,43 +64,101 @@ def _refuse(constant: str) -> None:
 _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
-def events(body: bytes) -> Iterator[Event]:
-    """The events of one delivery in their order; what cannot be read comes as one `logferry.unparsable` event."""
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        yield _unparsable({"base64": base64.b64encode(body).decode()})
-        return
-    position = _SPACE.match(text, 0).end()  # type: ignore[union-attr]  # it matches the empty string too
-    if text[position : position + 1] != "[":
-        yield _unparsable({"text": text})
-        return
-    yield from _elements(text, position + 1)
+class Reader:
+    """Reads deliveries one after another, and joins a record that was cut in two.
 
+    A record larger than `maxBytes` is cut in the middle of its value: the delivery ends there with the framing `}]`,
+    and the next one begins with the record's envelope again and goes on with the value. Neither is JSON by itself
+    (observed on Lambda: DataDog/datadog-lambda-extension#1357). The two are recognised by the repeated envelope.
+    """
 
-def _elements(text: str, position: int) -> Iterator[Event]:
-    """The elements of an array up to its end; from the first that is broken on, the rest as it stands."""
-    separator = ""
-    while True:
-        position = _skip(text, position)
-        if text[position : position + 1] == "]" and separator != ",":
-            rest = text[position + 1 :]
-            break
+    def __init__(self) -> None:
+        self._head = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the beginning of a record waits for its continuation."""
+        return bool(self._head)
+
+    def events(self, body: bytes) -> Iterator[Event]:
+        """The events of one delivery in their order; what cannot be read comes as a `logferry.unparsable` event."""
         try:
-            value, end = _DECODER.raw_decode(text, position)
-        except (ValueError, RecursionError):
-            rest = text[position:]
-            break
-        yield _event(value, text[position:end])
-        position = _skip(text, end)
-        separator = text[position : position + 1]
-        if separator == ",":
-            position += 1
-        elif separator != "]":
-            rest = text[position:]
-            break
-    if rest.strip():
-        yield _unparsable({"text": rest})
+            text = body.decode()
+        except UnicodeDecodeError:
+            yield from self.rest()
+            yield _unparsable({"base64": base64.b64encode(body).decode()})
+            return
+        if self._head:
+            joined = _joined(self._head, text)
+            if joined is None:
+                yield from self.rest()
+            else:
+                self._head, text = "", joined
+        start = _skip(text, 0)
+        if text[start : start + 1] == "[":
+            yield from self._elements(text, start + 1)
+        else:
+            yield _unparsable({"text": text})
+
+    def rest(self) -> Iterator[Event]:
+        """The beginning of a record that was never continued."""
+        if self._head:
+            yield _unparsable({"text": self._head})
+        self._head = ""
+
+    def _elements(self, text: str, position: int) -> Iterator[Event]:
+        """The elements of an array up to its end; from the first that is broken on, the rest as it stands."""
+        separator = ""
+        while True:
+            position = _skip(text, position)
+            if text[position : position + 1] == "]" and separator != ",":
+                rest = text[position + 1 :]
+                break
+            try:
+                value, end = _DECODER.raw_decode(text, position)
+            except (ValueError, RecursionError):
+                rest = text[position:]
+                if _envelope(rest) and rest.endswith(_FRAMING):
+                    self._head, rest = rest, ""
+                break
+            yield _event(value, text[position:end])
+            position = _skip(text, end)
+            separator = text[position : position + 1]
+            if separator == ",":
+                position += 1
+            elif separator != "]":
+                rest = text[position:]
+                break
+        if rest.strip():
+            yield _unparsable({"text": rest})
+
+
+def events(body: bytes) -> Iterator[Event]:
+    """The events of one delivery that stands for itself."""
+    return all_events((body,))
+
+
+def all_events(bodies: Iterable[bytes]) -> Iterator[Event]:
+    """The events of deliveries that came one after another."""
+    reader = Reader()
+    for body in bodies:
+        yield from reader.events(body)
+    yield from reader.rest()
+
+
+def _envelope(element: str) -> str:
+    """A cut element's beginning up to its value; empty when it has none."""
+    before, key, _ = element.partition(_RECORD_KEY)
+    return before + key if key and before.startswith("{") else ""
+
+
+def _joined(head: str, text: str) -> str | None:
+    """The delivery that continues `head`, with the whole record first; None when it continues something else."""
+    start = _skip(text, 0) + 1
+    envelope = _envelope(head)
+    if not text.startswith(envelope, start):
+        return None
+    return "[" + head.removesuffix(_FRAMING) + text[start + len(envelope) :]
 
 
 def _skip(text: str, position: int) -> int:
@@ -119,7 +179,7 @@ def _unparsable(record: dict[str, str]) -> Event:
 
 def count_records(bodies: Iterable[bytes]) -> int:
     """How many records these deliveries hold."""
-    return sum(1 for body in bodies for _ in events(body))
+    return sum(1 for _ in all_events(bodies))
 
 
 def stated_request(event: Event) -> str | None:
@@ -148,15 +208,6 @@ def running_after(running: str | None, event: Event) -> str | None:
         return stated_request(event)
     if event.type in _STARTS_ANEW or (event.type in _ENDS and stated_request(event) in (running, None)):
         return None
-    return running
-
-
-def follow(running: str | None, bodies: Iterable[bytes]) -> str | None:
-    """Which request runs after these deliveries, given the one that ran before them."""
-    for body in bodies:
-        if mentions_platform(body):
-            for event in events(body):
-                running = running_after(running, event)
     return running
 
 

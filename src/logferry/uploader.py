@@ -60,6 +60,7 @@ class Uploader:
         self._timeout = timeout_seconds
         self._breaker = breaker or Breaker()
         self._one_at_a_time = asyncio.Lock()
+        self._bound: asyncio.Timeout | None = None
         self.uploaded = 0
 
     @property
@@ -84,6 +85,11 @@ class Uploader:
                     pass
             except TimeoutError:
                 log.warning("an upload is still in flight at the deadline")
+
+    def hurry(self, deadline: Deadline) -> None:
+        """Let an upload that is in flight end at this deadline, if it would end later: there is less time now."""
+        if self._bound and deadline.at < (self._bound.when() or deadline.at):
+            self._bound.reschedule(deadline.at)
 
     async def drain(self, deadline: Deadline, *, insist: bool = False) -> None:
         """Upload what is sealed, oldest first, until all is done, one fails, or the deadline comes.
@@ -130,7 +136,7 @@ class Uploader:
         for may_repeat in (True, False):
             bound = deadline.sooner(_now() + self._timeout)
             try:
-                async with asyncio.timeout_at(bound.at):
+                async with asyncio.timeout_at(bound.at) as self._bound:
                     await self._sink.put(stored)
             except TimeoutError as error:
                 if not (may_repeat and _now() > bound.at + FROZEN_SECONDS):
@@ -140,6 +146,8 @@ class Uploader:
                     raise
             else:
                 return
+            finally:
+                self._bound = None
 
     async def _encoded(self, waiting: Segment) -> StoredObject:
         if waiting.size <= INLINE_BYTES:

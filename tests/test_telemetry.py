@@ -1,0 +1,280 @@
+"""Deliveries to events: nothing that was delivered disappears, and a request is stated or inferred, never guessed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from delivery_shapes import ANYTHING, JSON_VALUES, deliveries
+from logferry import telemetry
+from logferry.telemetry import UNPARSABLE, Event
+
+A, B = "459921b5-681c-4a96-beb0-81e0aa586026", "79b4f56e-95b1-4643-9700-2807f4e68189"
+THOROUGH = settings(max_examples=200, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+BETWEEN = re.compile(r"[\s,\[\]]*")
+
+
+def event(**fields: Any) -> Event:
+    """Give an event with these fields."""
+    return Event(json.dumps(fields), fields)
+
+
+def line(record: Any) -> Event:
+    """Give a line of the function."""
+    return event(time="2026-11-21T02:26:24.357Z", type="function", record=record)
+
+
+def kept(found: Event) -> str:
+    """Give the text that an event has kept of what was posted."""
+    if found.type == UNPARSABLE and set(found.fields) == {"type", "record"} and "text" in found.fields["record"]:
+        return str(found.fields["record"]["text"])
+    return found.text
+
+
+@THOROUGH
+@given(deliveries())
+def test_each_valid_event_comes_out_as_the_value_that_went_in(both: tuple[list[dict[str, Any]], bytes]) -> None:
+    """Unknown types, keys and values included, however the JSON was written; each on one line."""
+    events, body = both
+    found = list(telemetry.events(body))
+    assert [json.loads(e.text) for e in found] == json.loads(body) == [e.fields for e in found]
+    assert len(found) == len(events)
+    assert not any("\n" in e.text or "\r" in e.text for e in found)
+
+
+@THOROUGH
+@given(ANYTHING)
+def test_whatever_is_posted_all_of_it_comes_out(body: bytes) -> None:
+    """What is no UTF-8 is kept as base64, what is no array as its text, and of the rest nothing but commas goes."""
+    found = list(telemetry.events(body))
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        (only,) = found
+        assert only.type == UNPARSABLE
+        assert base64.b64decode(only.fields["record"]["base64"]) == body
+        return
+    if not text.lstrip(" \t\r\n").startswith("["):
+        (only,) = found
+        assert (only.type, only.fields["record"]) == (UNPARSABLE, {"text": text})
+        return
+    position = 0
+    flat = text.replace("\r", " ").replace("\n", " ")
+    for each in found:
+        part = kept(each).replace("\r", " ").replace("\n", " ")
+        at = flat.index(part, position)
+        assert BETWEEN.fullmatch(flat, position, at), f"{flat[position:at]!r} has disappeared"
+        position = at + len(part)
+    assert BETWEEN.fullmatch(flat, position)
+
+
+@THOROUGH
+@given(st.lists(ANYTHING, max_size=5))
+def test_every_event_is_json_on_one_line_and_is_counted(bodies: list[bytes]) -> None:
+    """What one room counts is what another writes."""
+    found = list(telemetry.all_events(bodies))
+    for each in found:
+        assert "\n" not in each.text
+        assert isinstance(json.loads(each.text.encode()), dict)
+    assert telemetry.count_records(bodies) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("body", "kept_events", "rest"),
+    [
+        (b'[{"a":1},{"b":2},{"c":', [{"a": 1}, {"b": 2}], '{"c":'),
+        (b'[{"a":1}{"b":2}]', [{"a": 1}], '{"b":2}]'),
+        (b'[{"a":1},]', [{"a": 1}], "]"),
+        (b'[{"a":1}] and more', [{"a": 1}], " and more"),
+        (b'[{"a":NaN}]', [], '{"a":NaN}]'),
+        (b'[{"a":1},\xc3\xa4]', [{"a": 1}], "ä]"),
+    ],
+)
+def test_a_delivery_that_breaks_off_keeps_what_came_before(body: bytes, kept_events: list[Any], rest: str) -> None:
+    """The events before the break are events; from there on the text is kept as it stands."""
+    *before, last = telemetry.events(body)
+    assert [e.fields for e in before] == kept_events
+    assert (last.type, last.fields["record"]["text"]) == (UNPARSABLE, rest)
+
+
+@pytest.mark.parametrize("element", ["1", '"x"', "null", "[{}]", "1e5"])
+def test_an_element_that_is_no_object_is_kept_as_its_text(element: str) -> None:
+    """Its neighbours are not affected."""
+    found = list(telemetry.events(f'[{{"a":1}},{element},{{"b":2}}]'.encode()))
+    assert [e.fields.get("record") for e in found] == [None, {"text": element}, None]
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="int() refuses 4300 digits, so all events behind it are unparsable too"
+)
+def test_a_huge_number_does_not_take_its_neighbours_with_it() -> None:
+    """It is valid JSON, and the events behind it are valid too."""
+    body = b'[{"record":' + b"9" * 5000 + b'},{"type":"function","record":"behind"}]'
+    assert [e.type for e in telemetry.events(body)] == ["", "function"]
+
+
+# --- a record that was cut in two
+
+
+def cut(
+    value: str, at: int, *, envelope: str = '{"time":"2026-11-21T02:26:24.357Z","type":"function","record":'
+) -> list[bytes]:
+    """Cut a record's value as the platform does: framing after the first part, the envelope again before the second."""
+    return [
+        f'[{{"type":"function","record":"before"}},{envelope}{value[:at]}}}]'.encode(),
+        f'[{envelope}{value[at:]}}},{{"type":"function","record":"behind"}}]'.encode(),
+    ]
+
+
+@THOROUGH
+@given(JSON_VALUES.filter(lambda v: isinstance(v, (str, dict))), st.floats(0, 1))
+def test_a_record_that_was_cut_in_two_is_joined_or_kept_in_both_parts(value: Any, at: float) -> None:
+    """Wherever it was cut: either the whole record comes out, or both halves do; the neighbours always."""
+    text = json.dumps(value)
+    bodies = cut(text, 1 + int(at * (len(text) - 2)))
+    found = list(telemetry.all_events(bodies))
+    records = [e.fields.get("record") for e in found]
+    assert records[0] == "before"
+    assert records[-1] == "behind" or "behind" in found[-1].text
+    if len(found) == 3:
+        assert records[1] == value
+    else:
+        assert all(e.type in (UNPARSABLE, "function") for e in found)
+
+
+def test_a_long_string_that_was_cut_is_whole_again() -> None:
+    """The case that was observed: one line, larger than `maxBytes`."""
+    value = json.dumps("x" * 300_000 + "}]")
+    found = list(telemetry.all_events(cut(value, 262_144)))
+    assert [e.fields["record"] for e in found] == ["before", "x" * 300_000 + "}]", "behind"]
+
+
+@pytest.mark.parametrize("following", [b'[{"type":"function","record":"other"}]', b"\xff", b"{}", b""])
+def test_a_beginning_that_is_not_continued_is_kept_as_it_came(following: bytes) -> None:
+    """Its continuation may have been dropped by the platform: then its text is what there is."""
+    first, _ = cut(json.dumps("x" * 50), 20)
+    found = list(telemetry.all_events([first, *([following] if following else [])]))
+    assert found[0].fields["record"] == "before"
+    assert found[1].type == UNPARSABLE
+    assert found[1].fields["record"]["text"].endswith('"record":"' + "x" * 19 + "}]")
+    assert len(found) == (3 if following else 2)
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="each post is joined to all before it, and all is parsed again: no bound"
+)
+@pytest.mark.timeout(20)
+def test_a_record_that_is_never_whole_is_given_up_after_a_while() -> None:
+    """Anybody on the machine may post halves for ever: memory and time stay bounded."""
+    reader = telemetry.Reader()
+    half = b'[{"type":"function","record":"' + b"x" * 1_000_000 + b"}]"
+    for _ in range(24):
+        list(reader.events(half))
+    assert len(reader._head) < 20_000_000
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="the same envelope is enough to join: whether it is JSON by itself is not asked",
+)
+def test_a_whole_delivery_is_never_taken_for_a_continuation() -> None:
+    """A continuation is no JSON by itself; what is, stands for itself, whatever was broken before it."""
+    found = list(telemetry.all_events([b'[{"record":x}]', b'[{"record":"valid"}]']))
+    assert [e.fields["record"] for e in found] == [{"text": '{"record":x}]'}, "valid"]
+
+
+# --- which request
+
+
+@pytest.mark.parametrize(
+    ("found", "request_id"),
+    [
+        (event(type="platform.start", record={"requestId": A}), A),
+        (event(type="platform.report", record={"requestId": A, "metrics": {}}), A),
+        (event(type="function", requestId=A, record="x"), A),
+        (line({"requestId": A, "message": "x"}), A),
+        (line({"AWSRequestId": A}), A),
+        (line({"function_request_id": A}), A),
+        (line({"requestId": "not-a-uuid"}), "not-a-uuid"),
+        (line(f"[INFO]\t2026-11-21T02:26:24.357Z\t{A}\thello\n"), A),
+        (line(f"2026-11-21T02:26:24.357Z\t{A}\tINFO\thello"), A),
+        (line(f"[ERROR]\t2026-11-21T02:26:24.357Z\t{A}\tTraceback\n\tRequestId: {B}"), A),
+        (line(f'{{"level":"info","requestId": "{A}","msg":"x"}}'), A),
+        (line(f"RequestId: {A} Error: Runtime exited"), A),
+        (line("[INFO]\t2026-11-21T02:26:24.357Z\t\tat init\n"), None),
+        (line("hello"), None),
+        (line(f"a sentence about {A}"), None),
+        (line({"requestId": ""}), None),
+        (line({"requestId": 7}), None),
+        (line({"nested": {"requestId": A}}), None),
+        (line(None), None),
+        (line(["requestId", A]), None),
+        (event(type="platform.initStart", record={}), None),
+        (event(), None),
+    ],
+)
+def test_a_request_is_stated_where_the_event_names_it(found: Event, request_id: str | None) -> None:
+    """By key in an object, by its place in the text of the runtime clients; a UUID somewhere in a line is no id."""
+    assert telemetry.stated_request(found) == request_id
+
+
+@pytest.mark.parametrize(
+    ("found", "running", "concurrent", "expected"),
+    [
+        (line("x"), A, False, (A, "order")),
+        (line("x"), None, False, None),
+        (line("x"), A, True, None),
+        (line({"requestId": B}), A, False, (B, "record")),
+        (line({"requestId": B}), A, True, (B, "record")),
+        (line({"message": "x"}), A, False, (A, "order")),
+        (event(type="extension", record="x"), A, False, None),
+        (event(type="platform.extension", record={}), A, False, None),
+        (event(type=UNPARSABLE, record={"text": "x"}), A, False, None),
+        (event(record="x"), A, False, None),
+        (event(type=7, record="x"), A, False, None),
+    ],
+)
+def test_a_request_is_inferred_for_function_lines_and_only_where_one_runs_at_a_time(
+    found: Event, running: str | None, expected: tuple[str, str] | None, *, concurrent: bool
+) -> None:
+    """It says how it knows; on Managed Instances it never guesses."""
+    attribution = telemetry.attribute(found, running=running, concurrent=concurrent)
+    assert (attribution and (attribution.request_id, attribution.known_from)) == expected
+
+
+def test_lines_belong_to_the_invocation_between_start_and_runtime_done() -> None:
+    """Init lines and what comes between two invocations belong to none; the late report changes nothing."""
+    stream = [
+        line("init"),
+        event(type="platform.start", record={"requestId": A}),
+        line("one"),
+        event(type="platform.runtimeDone", record={"requestId": A}),
+        line("between"),
+        event(type="platform.start", record={"requestId": B}),
+        event(type="platform.report", record={"requestId": A}),
+        line("two"),
+        event(type="platform.fault", record="RequestId: ?"),
+        line("after"),
+    ]
+    running, found = None, {}
+    for each in stream:
+        running = telemetry.running_after(running, each)
+        if each.type == "function":
+            attribution = telemetry.attribute(each, running=running, concurrent=False)
+            found[each.fields["record"]] = attribution and attribution.request_id
+    assert found == {"init": None, "one": A, "between": None, "two": B, "after": None}
+
+
+@THOROUGH
+@given(ANYTHING)
+def test_the_cheap_look_is_never_wrong_in_saying_no(body: bytes) -> None:
+    """A delivery that is said to hold no platform event holds none, but for one spelt with escapes."""
+    if not telemetry.mentions_platform(body):
+        assert not any(e.type.startswith("platform.") for e in telemetry.events(body)) or b"\\u" in body
