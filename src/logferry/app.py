@@ -125,12 +125,23 @@ def _open_journal(settings: Settings, environment: str, invocations: Invocations
             clock_ms=lambda: time.time_ns() // 1_000_000,
             count_records=telemetry.count_records,
             follow=follow,
+            complain=_complain,
         )
 
     try:
         return opened(settings.spool_dir)
     except BlockingIOError:
         return opened(settings.spool_dir.with_name(f"{settings.spool_dir.name}-{environment}"))
+
+
+def _complain(message: str) -> None:
+    """The journal's one complaint may come before anything is loaded."""
+    import structlog  # noqa: PLC0415
+
+    from logferry import messages  # noqa: PLC0415
+
+    messages.configure(level="warning", as_json=_json_format(os.environ))
+    structlog.get_logger().warning(message)
 
 
 def _name(spool: Path, environment: str, restarts: int) -> str:

@@ -151,11 +151,13 @@ class _Request:
         size = _content_length(bytes(head))
         if size is None or size > MAX_BODY_BYTES:
             return self._answer(b"411 Length Required" if size is None else b"413 Content Too Large")
+        if not head.startswith(b"POST "):
+            return self._answer(b"405 Method Not Allowed")
         start = len(head) + len(separator)
         if len(self._received) < start + size:
             return not data
         try:
-            if size and head.startswith(b"POST "):
+            if size:
                 accept(bytes(self._received[start : start + size]))
         except JournalFull:
             return self._answer(b"503 Service Unavailable")

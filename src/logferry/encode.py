@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,9 @@ NEEDED_KEY_FIELDS = frozenset({"environment", "segment"})
 GZIP_LEVEL = 1
 """3.1 times smaller instead of 3.3 at level 6, for a third of the CPU time, which the function pays."""
 _GZIP_WINDOW = 31
-_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):.*")
+_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):\d\d:\d\d(?:\.\d{1,9})?Z", re.ASCII)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+"""What may go into a key: a record may say anything."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class _Tally:
     first_time: str = ""
     earliest: str = ""
     latest: str = ""
-    requests: list[str] = field(default_factory=list)
+    request_id: str = ""
 
     def see(self, event: telemetry.Event, attribution: telemetry.Attribution | None) -> None:
         self.records += 1
@@ -66,8 +68,8 @@ class _Tally:
             self.first_time = self.first_time or time
             self.earliest = min(self.earliest or time, time)
             self.latest = max(self.latest, time)
-        if attribution and not self.requests:
-            self.requests.append(attribution.request_id)
+        if attribution and not self.request_id and _REQUEST_ID.fullmatch(attribution.request_id):
+            self.request_id = attribution.request_id
 
 
 def encode(
@@ -85,7 +87,7 @@ def encode(
         parts.append(packer.flush())
     opened = iso(header.opened_ms)
     return StoredObject(
-        key=render_key(key, header, tally.first_time or opened, tally.requests[0] if tally.requests else "none"),
+        key=render_key(key, header, tally.first_time or opened, tally.request_id or "none"),
         body=b"".join(parts),
         metadata={
             "environment": header.origin.environment,

@@ -1,9 +1,9 @@
 """Deliveries that came before: the platform repeats one whose answer it did not get.
 
 That happens when the answer is lost: the shipper was killed between storing and answering, or the environment was
-frozen there. The platform gives deliveries no number (Telemetry API, "Delivery"), but a repeat is the same bytes, and no two
-different deliveries are: every record carries its time in milliseconds, and deliveries are 25 ms or more apart unless
-they are full. So the last few are remembered by length and two checksums.
+frozen there. The platform gives deliveries no number (Telemetry API, "Delivery"), but a repeat is the same bytes, and
+no two different deliveries are: every record carries its time in milliseconds, and deliveries are 25 ms or more apart
+unless they are full. So the last few are remembered by length and two checksums.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ import string
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from logferry import encode
 from logferry.errors import SettingsError
@@ -28,7 +27,7 @@ TYPES = ("platform", "function", "extension")
 LEVELS = ("debug", "info", "warning", "error")
 _SIZE = re.compile(r"(\d+)\s*(|B|KiB|MiB|GiB)", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "kib": KIB, "mib": MIB, "gib": 1024 * MIB}
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|arn:aws[a-z-]*:s3.*")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Destination:
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        value = int(text) if text.isdigit() else -1
+        value = int(text) if text.isascii() and text.isdigit() else -1
         if not low <= value <= high:
             raise ValueError(f"give a whole number from {low} to {high}")
         return value
@@ -122,13 +121,17 @@ def _directory(text: str) -> Path:
 
 
 def _destination(text: str) -> Destination:
-    url = urlsplit(text)
-    if url.scheme == "s3":
-        if not _BUCKET.fullmatch(url.netloc):
-            raise ValueError("write s3://bucket/prefix, the bucket by its name of 3 to 63 lower-case characters")
-        return Destination("s3", url.netloc, url.path.strip("/"))
-    if url.scheme == "file" and not url.netloc and url.path.startswith("/"):
-        return Destination("file", "", url.path)
+    scheme, _, place = text.partition("://")
+    bucket, _, prefix = place.partition("/")
+    if scheme == "s3":
+        if not _BUCKET.fullmatch(bucket):
+            raise ValueError(
+                "write s3://bucket/prefix, the bucket by its name of 3 to 63 lower-case characters, "
+                "an access point by its alias"
+            )
+        return Destination("s3", bucket, prefix.strip("/"))
+    if scheme == "file" and place.startswith("/"):
+        return Destination("file", "", place)
     raise ValueError("write s3://bucket/prefix, or file:///directory to try it without S3")
 
 
@@ -242,12 +245,12 @@ class Settings:
 
 
 def _unknown(environ: Mapping[str, str]) -> list[str]:
-    known = [PREFIX + s.name for s in SETTINGS]
+    known = [s.name for s in SETTINGS]
     mistakes = []
-    for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in known:
+    for name in sorted(n.removeprefix(PREFIX) for n in environ if n.startswith(PREFIX)):
+        if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            mistakes.append(f"{name} is no setting" + (f"; is {near[0]} meant?" if near else ""))
+            mistakes.append(f"{PREFIX}{name} is no setting" + (f"; is {PREFIX}{near[0]} meant?" if near else ""))
     return mistakes
 
 
@@ -256,6 +259,8 @@ def _contradictions(values: dict[str, Any], given: set[str]) -> list[str]:
     mistakes = []
     if values.get("PORT") == 9001:  # noqa: PLR2004 - Lambda's own
         mistakes.append("LOGFERRY_PORT is 9001, which is Lambda's own: choose another")
+    if values.get("FLUSH_BYTES", 0) >= values.get("SPOOL_BYTES", float("inf")):
+        mistakes.append("LOGFERRY_FLUSH_BYTES must be smaller than LOGFERRY_SPOOL_BYTES, where that much has to wait")
     one_each = (
         values.get("FLUSH") == Flush.INVOCATION.value
         and values.get("FLUSH_INVOCATIONS") == 1

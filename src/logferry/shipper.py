@@ -188,7 +188,7 @@ class Shipper:
             due = self._accumulator.due_now() if awake else None
             if due:
                 self._seal(due.why, running=0 if self._managed else 1)
-            if due or (self._managed and self._uploader.owes()):
+            if due or (awake and self._uploader.owes()):
                 await self._uploader.drain(Deadline(_now() + OPEN_UPLOAD_SECONDS))
                 continue
             until = Deadline(_now() + self._patience(awake=awake))

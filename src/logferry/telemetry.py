@@ -61,7 +61,13 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_int=float)
+"""Numbers are never looked at, and int() refuses what has more than 4,300 digits."""
+MAX_HEAD_CHARACTERS = 8 * 1024 * 1024
+"""Of a record that is never whole; then it is given up."""
+MAX_DEPTH = 200
+"""Deeper is taken as text. The parser's own limit counts its callers' frames, and the bytes must not depend on them."""
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
 
 
 class Reader:
@@ -114,13 +120,13 @@ class Reader:
             if text[position : position + 1] == "]" and separator != ",":
                 rest = text[position + 1 :]
                 break
-            try:
-                value, end = _DECODER.raw_decode(text, position)
-            except (ValueError, RecursionError):
+            decoded = _decode(text, position)
+            if decoded is None:
                 rest = text[position:]
-                if _envelope(rest) and rest.endswith(_FRAMING):
+                if _envelope(rest) and rest.endswith(_FRAMING) and len(rest) <= MAX_HEAD_CHARACTERS:
                     self._head, rest = rest, ""
                 break
+            value, end = decoded
             yield _event(value, text[position:end])
             position = _skip(text, end)
             separator = text[position : position + 1]
@@ -146,6 +152,25 @@ def all_events(bodies: Iterable[bytes]) -> Iterator[Event]:
     yield from reader.rest()
 
 
+def _decode(text: str, position: int) -> tuple[Any, int] | None:
+    """The JSON value at `position` and where it ends; None where there is none, or one that is nested too deep."""
+    try:
+        value, end = _DECODER.raw_decode(text, position)
+    except (ValueError, RecursionError):
+        return None
+    element = text[position:end]
+    return None if element.count("{") + element.count("[") > MAX_DEPTH < _depth(element) else (value, end)
+
+
+def _depth(element: str) -> int:
+    """How deep a JSON value is nested."""
+    deepest = depth = 0
+    for token in _TOKEN.finditer(element):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
+        deepest = max(deepest, depth)
+    return deepest
+
+
 def _envelope(element: str) -> str:
     """A cut element's beginning up to its value; empty when it has none."""
     before, key, _ = element.partition(_RECORD_KEY)
@@ -156,7 +181,7 @@ def _joined(head: str, text: str) -> str | None:
     """The delivery that continues `head`, with the whole record first; None when it continues something else."""
     start = _skip(text, 0) + 1
     envelope = _envelope(head)
-    if not text.startswith(envelope, start):
+    if not text.startswith(envelope, start) or _decode(text, start):
         return None
     return "[" + head.removesuffix(_FRAMING) + text[start + len(envelope) :]
 

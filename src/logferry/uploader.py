@@ -105,8 +105,9 @@ class Uploader:
             for waiting in self.backlog:
                 if deadline.remaining(_now()) <= 0 or not (insist or self._breaker.allows(_now())):
                     return
-                if not await self._upload(waiting, deadline):
-                    return
+                with self._journal.holding(waiting):
+                    if not await self._upload(waiting, deadline):
+                        return
         finally:
             self._one_at_a_time.release()
 

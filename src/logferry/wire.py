@@ -127,13 +127,24 @@ def _body(rest: bytes, headers: dict[bytes, bytes], *, ended: bool) -> tuple[byt
     if headers.get(b"transfer-encoding", b"").lower() == b"chunked":
         whole = _chunks(rest)
     elif b"content-length" in headers:
-        length = int(headers[b"content-length"])
+        length = _size(headers[b"content-length"], 10)
         whole = (rest[:length], rest[length:]) if len(rest) >= length else None
     else:
         return (rest, b"") if ended else None
     if whole is None and ended:
         raise WireError("the connection was closed inside an answer")
     return whole
+
+
+def _size(digits: bytes, base: int) -> int:
+    """A size as HTTP writes it. Raises WireError for what is none: nobody above would catch a ValueError."""
+    try:
+        size = int(digits, base)
+    except ValueError:
+        size = -1
+    if size < 0:
+        raise WireError("not a size: " + repr(digits[:20]))
+    return size
 
 
 def _chunks(rest: bytes) -> tuple[bytes, bytes] | None:
@@ -143,7 +154,7 @@ def _chunks(rest: bytes) -> tuple[bytes, bytes] | None:
         size, separator, rest = rest.partition(b"\r\n")
         if not separator:
             return None
-        length = int(size.split(b";")[0], 16)
+        length = _size(size.split(b";")[0], 16)
         if length == 0:
             _, separator, rest = (b"\r\n" + rest).partition(b"\r\n\r\n")
             return (body, rest) if separator else None

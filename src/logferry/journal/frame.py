@@ -3,7 +3,7 @@
     frame   = length (u32) | crc32 of the body (u32) | crc32 of the eight bytes before (u32) | body        big-endian
 
 Invariants:
-- a frame is whole or it is not there: reading stops at the first head that is not one;
+- a frame is whole or it is not there;
 - an empty body is not a frame, so a run of zero bytes (a hole left by a crashed file system) never looks like frames;
 - a torn tail and a damaged frame are told apart. A tail that ends too early was never answered 200, so cutting it
   loses nothing. A frame whose head is sound and whose body is not was accepted, and its loss must be counted; that is
@@ -12,6 +12,7 @@ Invariants:
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from dataclasses import dataclass
@@ -40,25 +41,30 @@ def head(body: bytes) -> bytes:
     return start + _CHECK.pack(zlib.crc32(start))
 
 
-def read(file: BinaryIO) -> Iterator[bytes | Damaged]:
-    """Frames from where `file` stands, up to the end or to what is not a frame; `file` then stands behind the last.
+def read(file: BinaryIO, *, closed: bool) -> Iterator[bytes | Damaged]:
+    """Frames from where `file` stands; it then stands behind the last one, at what is a torn tail.
 
-    Holds one body at a time in memory.
+    A `closed` file was sealed with whole frames only, so a torn tail is damage there. One body at a time is in memory.
     """
-    while True:
+    size = os.fstat(file.fileno()).st_size
+    while (left := size - file.tell()) > 0:
         position = file.tell()
-        size, checksum = _read_head(file)
-        body = file.read(size) if size else b""
-        if not size or len(body) < size:
+        length, checksum = _read_head(file)
+        if length and length <= left - HEAD_BYTES:
+            body = file.read(length)
+            yield body if zlib.crc32(body) == checksum else Damaged(length)
+        elif closed or (not length and left >= HEAD_BYTES):
+            file.seek(size)
+            yield Damaged(left)
+        else:
             file.seek(position)
             return
-        yield body if zlib.crc32(body) == checksum else Damaged(size)
 
 
 def _read_head(file: BinaryIO) -> tuple[int, int]:
-    """Size and checksum of the next body; size 0 where no sound head stands."""
+    """Length and checksum of the next body; length 0 where no sound head stands."""
     raw = file.read(HEAD_BYTES)
     if len(raw) < HEAD_BYTES or _CHECK.unpack_from(raw, _HEAD.size)[0] != zlib.crc32(raw[: _HEAD.size]):
         return 0, 0
-    size, checksum = _HEAD.unpack_from(raw)
-    return (size, checksum) if size <= MAX_BODY_BYTES else (0, 0)
+    length, checksum = _HEAD.unpack_from(raw)
+    return (length, checksum) if length <= MAX_BODY_BYTES else (0, 0)

@@ -8,6 +8,9 @@ Promises:
 - on opening, what an earlier life left is sealed under its own old name (as that life's last), a torn tail is cut;
 - the directory is bounded: when it is full the oldest sealed segment goes, and the loss is recorded in the open one
   before the file is removed. A kill in between can at worst count the same segment's loss twice, under one number.
+  A segment never grows beyond a quarter of the bound, so that no more than that goes at once;
+- where the disk takes nothing (full, not writable) bodies wait in a small memory instead and are shipped from there;
+  that is complained of, because they would not survive a kill. When it is full too, `append` refuses.
 
 Not thread-safe; one writer per directory, held by a lock that ends with the process.
 """
@@ -15,6 +18,7 @@ Not thread-safe; one writer per directory, held by a lock that ends with the pro
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from dataclasses import replace
@@ -22,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from logferry.errors import JournalFull, SegmentLost
 from logferry.journal import frame, segment
+from logferry.journal.memory import Memory
 from logferry.journal.segment import DROPPED, LAST, OPEN, SEALED, Header, Origin, Segment
 
 if TYPE_CHECKING:
@@ -29,6 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK = "lock"
+SEGMENTS_AT_LEAST = 4
+"""In a full spool: no segment grows beyond this share of the bound."""
 
 
 class Journal:
@@ -43,11 +50,13 @@ class Journal:
         clock_ms: Callable[[], int],
         count_records: Callable[[Iterable[bytes]], int],
         follow: Callable[[str | None, Iterable[bytes]], str | None],
+        complain: Callable[[str], None],
     ) -> None:
-        """Open and recover. Raises OSError when the directory cannot be used, BlockingIOError when it is in use.
+        """Open and recover. Raises BlockingIOError when the directory is another's.
 
         The journal does not read bodies; the two functions do: `count_records` says how many records a loss cost,
-        `follow` which request is running after some bodies, given the one that ran before them.
+        `follow` which request is running after some bodies, given the one that ran before them. `complain` is told,
+        once, that the disk takes nothing.
         """
         self._directory = directory
         self._origin = origin
@@ -57,21 +66,32 @@ class Journal:
         self._follow = follow
         self.running: str | None = None
         """The request that is running as far as the stream has said; the next segment's header will name it."""
+        self._complain = complain
+        self._memory = Memory()
         self._held: Segment | None = None
         self._sealed: list[Segment] = []
-        self._fd = -1
-        directory.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._recover()
+        self._ended: Segment | None = None
+        self._losses: list[bytes] = []
+        self._fd = self._lock = -1
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found = [s for path in directory.iterdir() if (s := segment.recognise(path))]
+        except BlockingIOError:
+            os.close(self._lock)
+            raise
+        except OSError:
+            found = []
+        self._recover(sorted(found, key=lambda s: (s.opened_ms, s.number)))
 
     def __repr__(self) -> str:
         return f"<Journal {len(self._sealed)} sealed, {self.waiting_bytes} bytes waiting in {self._directory}>"
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes of bodies in the open segment."""
-        return self._size - self._empty_size
+        """Bytes that wait to be sealed, on disk and in memory."""
+        return self._size - self._empty_size + self._memory.waiting_bytes
 
     @property
     def sealed(self) -> tuple[Segment, ...]:
@@ -85,45 +105,74 @@ class Journal:
 
     def append(self, body: bytes) -> None:
         """Store one body; it is accepted when this returns. Raises JournalFull, and then nothing was stored."""
-        self._make_room(len(body) + frame.HEAD_BYTES)
-        self._write(body)
+        if _size_on_disk(body) + self._empty_size > self._limit:
+            raise JournalFull(f"{len(body)} bytes do not fit into LOGFERRY_SPOOL_BYTES={self._limit}")
+        if self.waiting_bytes >= self._limit // SEGMENTS_AT_LEAST:
+            self.seal()
+        self._make_room(_size_on_disk(body))
+        self._unend()
+        self._settle()
+        if self._memory.bodies or not self._write(body):
+            self._memory.add(body)
 
     def seal(self, *, last: bool = False) -> Segment | None:
         """Close the open segment and open the next.
 
         Returns what was sealed; None when nothing waits. The last one closes the journal: it is sealed even when it is
-        empty, unless it would be the environment's only one, so that a reader finds an end.
+        empty, unless it would be the environment's only one, so that a reader finds exactly one end.
         """
-        if not self.waiting_bytes and not (last and self._number > 1):
+        self._settle()
+        if not self.waiting_bytes and not (last and self._number > 1 and not self._ended):
+            if last:
+                self._discard_open()
             return None
-        sealed = self._finish(LAST if last else SEALED)
-        if not last:
-            self._open(self._number + 1)
+        in_memory = bool(self._memory.bodies) or self._fd < 0
+        if self._size > self._empty_size or not in_memory:
+            sealed = self._finish(LAST if last and not in_memory else SEALED)
+            if in_memory or not last:
+                self._open(self._number + 1)
+        if in_memory:
+            sealed = self._keep_in_memory(LAST if last else SEALED)
+            if not last:
+                self._open(self._number + 1)
         return sealed
 
     @contextlib.contextmanager
-    def reading(self, wanted: Segment) -> Iterator[tuple[Header, Iterator[bytes]]]:
-        """The header and bodies of a sealed segment, one at a time; it is not dropped meanwhile. Raises SegmentLost."""
+    def holding(self, wanted: Segment) -> Iterator[None]:
+        """While it is uploaded a segment is not dropped: it would arrive and be counted as lost."""
         self._held = wanted
         try:
-            with wanted.path.open("rb") as file:
-                header = segment.read_header(file)
-                yield header, segment.read_bodies(file, header)
-        except FileNotFoundError as error:
-            raise SegmentLost(f"{wanted.path} was removed by somebody else") from error
+            yield
         finally:
             self._held = None
 
+    @contextlib.contextmanager
+    def reading(self, wanted: Segment) -> Iterator[tuple[Header, Iterator[bytes]]]:
+        """The header and bodies of a sealed segment, one at a time. Raises SegmentLost."""
+        if wanted.path in self._memory.segments:
+            header, bodies = self._memory.segments[wanted.path]
+            yield header, iter(bodies)
+            return
+        try:
+            with wanted.path.open("rb") as file:
+                header = segment.read_header(file)
+                yield header, segment.read_bodies(file, header, closed=True)
+        except OSError as error:
+            raise SegmentLost(f"{wanted.path} cannot be read: {error.strerror}") from error
+
     def remove(self, done: Segment) -> None:
         """Commit: the segment is stored elsewhere."""
-        done.path.unlink(missing_ok=True)
-        self._sealed.remove(done)
+        self._memory.segments.pop(done.path, None)
+        with contextlib.suppress(OSError):
+            done.path.unlink()
+        self._forget(done)
 
     def lose(self, gone: Segment, *, reason: str) -> None:
         """Give a sealed segment up and record that: its number, how many records and bytes, and why."""
-        self._sealed.remove(gone)
-        records = self._records_of(gone)
-        with contextlib.suppress(FileNotFoundError):
+        self._forget(gone)
+        records = self._account(gone)
+        self._memory.segments.pop(gone.path, None)
+        with contextlib.suppress(OSError):
             gone = gone.renamed(DROPPED)
         self._record_loss(gone, records=records, reason=reason)
 
@@ -134,29 +183,67 @@ class Journal:
                 os.close(fd)
         self._fd = self._lock = -1
 
+    def _forget(self, gone: Segment) -> None:
+        self._sealed = [s for s in self._sealed if s.path != gone.path]
+
     # --- the open segment
 
     def _open(self, number: int) -> None:
+        """Begin the file of that number; where the disk refuses there is none, and bodies wait in memory."""
         self._number = number
-        header = Header(origin=self._origin, number=number, opened_ms=self._clock_ms(), request_id=self.running)
-        self._path = segment.path_for(self._directory, header)
-        self._directory.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        opening = segment.opening(header)
-        self._empty_size = self._size = len(opening)
-        os.write(self._fd, opening)
+        self._header = Header(origin=self._origin, number=number, opened_ms=self._clock_ms(), request_id=self.running)
+        self._path = segment.path_for(self._directory, self._header)
+        self._size = self._empty_size = 0
+        opening = segment.opening(self._header)
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            if os.write(self._fd, opening) < len(opening):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301 - as the kernel would have said
+        except OSError as error:
+            self._discard_open()
+            self._note_trouble(error)
+        else:
+            self._size = self._empty_size = len(opening)
 
-    def _write(self, body: bytes) -> None:
+    def _discard_open(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+
+    def _write(self, body: bytes) -> bool:
         """All of the frame or none of it: a disk that fills up in the middle is cut back to the last whole frame."""
+        if self._fd < 0:
+            return False
         parts = frame.head(body) + body
         try:
-            written, why = os.write(self._fd, parts), "the disk took only a part"
+            if os.write(self._fd, parts) < len(parts):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301 - as the kernel would have said
         except OSError as error:
-            written, why = 0, str(error)
-        if written < len(parts):
             os.ftruncate(self._fd, self._size)
-            raise JournalFull(f"{self._path} cannot grow: {why}")
-        self._size += written
+            self._note_trouble(error)
+            return False
+        self._size += len(parts)
+        return True
+
+    def _note_trouble(self, error: OSError) -> None:
+        if not self._memory.in_use:
+            self._memory.in_use = True
+            self._complain(f"{self._directory} takes nothing: {error.strerror}; records wait in memory until it does")
+
+    def _settle(self) -> None:
+        """Bring to disk what could not be written before: losses to be recorded, bodies in memory."""
+        if self._fd < 0:
+            if not self._memory.in_use:
+                return
+            self._open(self._number)
+        for waiting in (self._losses, self._memory.bodies):
+            while waiting and self._write(waiting[0]):
+                del waiting[0]
+        if self._fd >= 0 and not self._memory.bodies:
+            self._memory.in_use = False
 
     def _finish(self, state: str) -> Segment:
         """The open file, closed and renamed; where somebody emptied /tmp, it is written anew from what we hold open."""
@@ -165,31 +252,62 @@ class Journal:
             self._path.write_bytes(os.pread(self._fd, self._size, 0))
         os.close(self._fd)
         self._fd = -1
-        recognised = segment.recognise(self._path)
-        if recognised is None:
-            raise AssertionError(self._path)
-        sealed = recognised.renamed(state)
+        sealed = replace(self._as_segment(OPEN, size=self._size), path=self._path).renamed(state)
         self._sealed.append(sealed)
         return sealed
+
+    def _keep_in_memory(self, state: str) -> Segment:
+        """A segment that the disk does not take."""
+        self._discard_open()
+        sealed = self._as_segment(state, size=self._memory.waiting_bytes)
+        self._memory.seal(sealed.path, self._header)
+        self._sealed.append(sealed)
+        return sealed
+
+    def _as_segment(self, state: str, *, size: int) -> Segment:
+        return Segment(
+            path=self._path.with_suffix("." + state),
+            environment=self._origin.environment,
+            number=self._number,
+            opened_ms=self._header.opened_ms,
+            state=state,
+            size=size,
+        )
+
+    def _unend(self) -> None:
+        """Something is accepted after all, behind a segment that a shipper before us had sealed as the last."""
+        if self._ended:
+            ended, self._ended = self._ended, None
+            self._sealed[self._sealed.index(ended)] = ended.renamed(SEALED)
 
     # --- the bound
 
     def _make_room(self, size: int) -> None:
         while sum(s.size for s in self._sealed) + self._size + size > self._limit:
             oldest = next((s for s in self._sealed if s != self._held), None)
-            if oldest is None:
-                if not self.waiting_bytes:
-                    raise JournalFull(f"a body of {size} bytes does not fit into LOGFERRY_SPOOL_BYTES={self._limit}")
-                self.seal()
-                continue
-            self.lose(oldest, reason=f"the spool is full: LOGFERRY_SPOOL_BYTES={self._limit}")
+            if oldest is None and not self.seal():
+                raise JournalFull(f"LOGFERRY_SPOOL_BYTES={self._limit} is all taken by what is being uploaded")
+            if oldest:
+                self.lose(oldest, reason=f"the spool is full: LOGFERRY_SPOOL_BYTES={self._limit}")
 
-    def _records_of(self, gone: Segment) -> int:
+    def _account(self, gone: Segment) -> int:
+        """How many records are lost with a segment; reports of earlier losses in it are made anew."""
+        earlier: list[bytes] = []
+
+        def others(bodies: Iterable[bytes]) -> Iterator[bytes]:
+            for body in bodies:
+                if segment.is_loss(body):
+                    earlier.append(body)
+                else:
+                    yield body
+
         try:
             with self.reading(gone) as (_, bodies):
-                return self._count_records(bodies)
+                return self._count_records(others(bodies))
         except SegmentLost:
             return 0
+        finally:
+            self._losses += earlier
 
     def _record_loss(self, gone: Segment, *, records: int, reason: str) -> None:
         record = {
@@ -199,28 +317,29 @@ class Journal:
             "bytes": gone.size,
             "reason": reason,
         }
-        self._write(segment.own_body("logferry.dropped", record, at_ms=self._clock_ms()))
-        gone.path.unlink(missing_ok=True)
+        self._losses.append(segment.own_body("logferry.dropped", record, at_ms=self._clock_ms()))
+        self._settle()
+        with contextlib.suppress(OSError):
+            gone.path.unlink()
 
     # --- what an earlier life left
 
-    def _recover(self) -> None:
-        found = sorted(
-            (s for path in self._directory.iterdir() if (s := segment.recognise(path))),
-            key=lambda s: (s.opened_ms, s.number),
-        )
-        adopted = [(s, self._adopt(s) if s.state == OPEN else s) for s in found]
+    def _recover(self, found: list[Segment]) -> None:
+        ended = {s.environment for s in found if s.state == LAST}
+        adopted = [(s, self._adopt(s, ended=s.environment in ended) if s.state == OPEN else s) for s in found]
         kept = [after for _, after in adopted if after]
         empty = [before for before, after in adopted if not after]
+        mine = [s for s in kept if self._is_mine(s)]
         self._sealed = [s for s in kept if not self._is_mine(s) and s.state != DROPPED]
-        self._sealed += sorted((s for s in kept if self._is_mine(s) and s.state != DROPPED), key=lambda s: s.number)
-        self._open(max([1, *(s.number + 1 for s in kept if self._is_mine(s)), *map(self._own_number, empty)]))
+        self._sealed += sorted((s for s in mine if s.state != DROPPED), key=lambda s: s.number)
+        self._ended = next((s for s in mine if s.state == LAST), None)
+        self._open(max([1, *(s.number + 1 for s in mine), *map(self._own_number, empty)]))
         # Only now, when the next open file is there: a kill in between must not make the numbers begin anew.
         for left in empty:
             if left.path != self._path:
                 left.path.unlink()
         for dropped in (s for s in kept if s.state == DROPPED):
-            self._record_loss(dropped, records=self._records_of(dropped), reason="the spool was full")
+            self._record_loss(dropped, records=self._account(dropped), reason="the spool was full")
 
     def _is_mine(self, found: Segment) -> bool:
         return found.environment == self._origin.environment
@@ -229,7 +348,7 @@ class Journal:
         """The number of an empty open file of ours is used again: no object has it."""
         return empty.number if self._is_mine(empty) else 0
 
-    def _adopt(self, left: Segment) -> Segment | None:
+    def _adopt(self, left: Segment, *, ended: bool) -> Segment | None:
         """Seal an open file that nobody appends to any more, cut at its last whole frame.
 
         Nothing for an empty one, unless it is the only thing that can tell a reader that an earlier environment ended.
@@ -239,13 +358,19 @@ class Journal:
             with left.path.open("r+b") as file:
                 header = segment.read_header(file)
                 start = file.tell()
-                running = self._follow(header.request_id, segment.read_bodies(file, header))
+                running = self._follow(header.request_id, segment.read_bodies(file, header, closed=False))
                 end = file.tell()
                 file.truncate(end)
         except SegmentLost:
-            start = end = 0
-        if end == start and (mine or left.number == 1 or not end):
+            # A header that was torn when the file was made had nothing behind it; a damaged one is lost when read.
+            end, start, running = left.size, 0 if left.size > len(segment.MAGIC) + frame.HEAD_BYTES else left.size, None
+        if end == start and (mine or ended or left.number == 1):
             return None
         if mine:
             self.running = running
         return replace(left.renamed(SEALED if mine else LAST), size=end)
+
+
+def _size_on_disk(body: bytes) -> int:
+    """Bytes that a body takes in a segment."""
+    return frame.HEAD_BYTES + len(body)

@@ -14,6 +14,7 @@ Invariants:
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 MAGIC = b"logferry segment 1\n"
 """The version is part of it: a file of another version is left alone."""
 OPEN, SEALED, LAST, DROPPED = "open", "sealed", "last", "dropped"
+_LOSS_HEAD_BYTES = 80
+"""`own_body` writes the time and the type first."""
 _NAME = re.compile(
     r"(?P<opened>\d{13,})-(?P<environment>[0-9a-z]+)-(?P<number>\d{8,})\.(?P<state>open|sealed|last|dropped)"
 )
@@ -89,9 +92,15 @@ def path_for(directory: Path, header: Header) -> Path:
 
 
 def recognise(path: Path) -> Segment | None:
-    """The segment that a file's name speaks of; None for a file that is not ours."""
+    """The segment in a file; None for what is not ours: another name, no file, or the magic of another version."""
     match = _NAME.fullmatch(path.name)
-    if not match:
+    try:
+        with path.open("rb") as file:
+            ours = MAGIC.startswith(file.read(len(MAGIC)))
+            size = os.fstat(file.fileno()).st_size
+    except OSError:
+        return None
+    if not match or not ours:
         return None
     return Segment(
         path=path,
@@ -99,7 +108,7 @@ def recognise(path: Path) -> Segment | None:
         number=int(match["number"]),
         opened_ms=int(match["opened"]),
         state=match["state"],
-        size=path.stat().st_size,
+        size=size,
     )
 
 
@@ -113,7 +122,7 @@ def read_header(file: BinaryIO) -> Header:
     """The header of a segment file; `file` then stands before the first body. Raises SegmentLost."""
     if file.read(len(MAGIC)) != MAGIC:
         raise SegmentLost("not a segment of this version")
-    body = next(frame.read(file), None)
+    body = next(frame.read(file, closed=True), None)
     try:
         fields = json.loads(body) if isinstance(body, bytes) else {}
         return Header(**{**fields, "origin": Origin(**fields["origin"])})
@@ -121,9 +130,9 @@ def read_header(file: BinaryIO) -> Header:
         raise SegmentLost(f"its header is damaged ({error!r})") from error
 
 
-def read_bodies(file: BinaryIO, header: Header) -> Iterator[bytes]:
+def read_bodies(file: BinaryIO, header: Header, *, closed: bool) -> Iterator[bytes]:
     """The bodies after the header; in place of a damaged one a `logferry.damaged` record that counts it."""
-    for body in frame.read(file):
+    for body in frame.read(file, closed=closed):
         yield loss_body(header, size=body.size) if isinstance(body, frame.Damaged) else body
 
 
@@ -136,6 +145,11 @@ def loss_body(header: Header, *, size: int) -> bytes:
         "reason": "damaged on disk: the checksum does not match",
     }
     return own_body("logferry.damaged", record, at_ms=header.opened_ms)
+
+
+def is_loss(body: bytes) -> bool:
+    """Whether a body is the journal's own report of a segment that was given up."""
+    return b'"type":"logferry.dropped"' in body[:_LOSS_HEAD_BYTES]
 
 
 def own_body(kind: str, record: dict[str, object], *, at_ms: int) -> bytes:
