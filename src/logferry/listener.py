@@ -6,14 +6,15 @@ Promises:
 - a body is stored before anybody looks into it, and nothing is refused for what it says: a refused delivery would come
   back for ever;
 - any path: the platform's own emulator posts to `/` whatever the subscription named;
-- what others on this machine send cannot exhaust it: a body has a largest size, a request has a longest time.
+- what others on this machine send cannot exhaust it: there is a largest body, a longest time for a head and for a body,
+  a largest number of connections (the oldest gives way, so that a newcomer is always served), and of bytes under way.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -25,14 +26,24 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """A delivery is at most 2 x maxBytes and some metadata (Telemetry API, Buffering), with our maxBytes some 2 MiB."""
+MAX_UNDER_WAY_BYTES = 2 * MAX_BODY_BYTES
+"""Of all bodies that are being read: the function's memory."""
 READ_SECONDS = 5.0
-"""For a body from this machine: the platform takes milliseconds."""
+"""For a head or a body from this machine: the platform takes milliseconds."""
+IDLE_SECONDS = 30.0
+"""For a connection between two deliveries."""
+MAX_CONNECTIONS = 64
+"""The platform uses one or two; descriptors are scarce on Lambda (1,024)."""
 
 
 @asynccontextmanager
 async def listening(sock: socket.socket, accept: Callable[[bytes], None]) -> AsyncIterator[None]:
     """Answer deliveries on a bound socket; `accept` stores one or raises JournalFull."""
-    runner = web.ServerRunner(web.Server(_Handler(accept), access_log=None), shutdown_timeout=0)
+    handler = _Handler(accept)
+    # By default aiohttp unpacks a compressed body, and answers 400 where it cannot: nothing would be stored.
+    server = _Server(handler, access_log=None, auto_decompress=False, keepalive_timeout=IDLE_SECONDS)
+    handler.begun = server.begun
+    runner = web.ServerRunner(server, shutdown_timeout=0)
     await runner.setup()
     await web.SockSite(runner, sock).start()
     try:
@@ -41,18 +52,48 @@ async def listening(sock: socket.socket, accept: Callable[[bytes], None]) -> Asy
         await runner.cleanup()
 
 
+class _Server(web.Server):
+    """aiohttp's server with a bound on connections, and on the time until the first request of each."""
+
+    def __init__(self, handler: _Handler, **options: Any) -> None:
+        super().__init__(handler, **options)
+        self._open: dict[object, asyncio.Transport] = {}
+        self._silent: dict[object, asyncio.TimerHandle] = {}
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        while len(self._open) >= MAX_CONNECTIONS:
+            next(iter(self._open.values())).abort()
+            self._open.pop(next(iter(self._open)))
+        self._open[handler] = transport
+        self._silent[handler] = asyncio.get_running_loop().call_later(READ_SECONDS, transport.abort)
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        self._open.pop(handler, None)
+        self.begun(handler)
+        super().connection_lost(handler, exc)
+
+    def begun(self, connection: object) -> None:
+        """A request has come on it: what follows is timed by the request, and between requests by aiohttp."""
+        if timer := self._silent.pop(connection, None):
+            timer.cancel()
+
+
 class _Handler:
-    """One request at a time and connection."""
+    """Answers requests."""
 
     def __init__(self, accept: Callable[[bytes], None]) -> None:
         self._accept = accept
+        self._under_way = 0
+        self.begun: Callable[[object], None] = lambda _connection: None
 
     async def __call__(self, request: web.BaseRequest) -> web.Response:
+        self.begun(request.protocol)
         if request.method != "POST":
             return web.Response(status=405, text="deliveries are POSTed here\n")
         try:
             async with asyncio.timeout(READ_SECONDS):
-                body = await _body(request)
+                body = await self._body(request)
         except TimeoutError:
             return web.Response(status=408)
         if body is None:
@@ -64,15 +105,18 @@ class _Handler:
             return web.Response(status=503, text=f"{full}\n")
         return web.Response()
 
-
-async def _body(request: web.BaseRequest) -> bytes | None:
-    """The whole body, or None as soon as it proves too large."""
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        return None
-    parts, size = [], 0
-    async for part in request.content.iter_any():
-        size += len(part)
-        if size > MAX_BODY_BYTES:
+    async def _body(self, request: web.BaseRequest) -> bytes | None:
+        """The whole body, or None as soon as it, or all that are being read, prove too large."""
+        if (request.content_length or 0) > MAX_BODY_BYTES:
             return None
-        parts.append(part)
-    return b"".join(parts)
+        parts, size = [], 0
+        try:
+            async for part in request.content.iter_any():
+                parts.append(part)
+                size += len(part)
+                self._under_way += len(part)
+                if size > MAX_BODY_BYTES or self._under_way > MAX_UNDER_WAY_BYTES:
+                    return None
+        finally:
+            self._under_way -= size
+        return b"".join(parts)

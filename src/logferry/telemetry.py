@@ -61,8 +61,13 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_int=float)
-"""Numbers are never looked at, and int() refuses what has more than 4,300 digits."""
+def _number(digits: str) -> float:
+    """An integer; as a float where int() would refuse it (Python's limit on digits). The text is kept as it is."""
+    return int(digits) if len(digits) < _INT_DIGITS else float(digits)
+
+
+_INT_DIGITS = 4300
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_int=_number)
 MAX_HEAD_CHARACTERS = 8 * 1024 * 1024
 """Of a record that is never whole; then it is given up."""
 MAX_DEPTH = 200

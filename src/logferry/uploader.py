@@ -6,7 +6,7 @@ Promises:
 - one upload at a time, so that whoever says "done" can wait for all of them by waiting for one;
 - a sink that fails costs one attempt, then nothing until the breaker allows a trial. At SHUTDOWN one attempt is always
   made;
-- a failure is said once, with its remedy, and so is the recovery.
+- a failure is said once, with its remedy, and so is the recovery; a rejection is said even behind another failure.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class Uploader:
         self._breaker = breaker or Breaker()
         self._one_at_a_time = asyncio.Lock()
         self._bound: asyncio.Timeout | None = None
+        self._rejected = False
         self.uploaded = 0
 
     @property
@@ -121,6 +122,9 @@ class Uploader:
             return True
         try:
             await self._put(stored, deadline)
+        except _FrozenError:
+            log.debug("an upload was frozen in its middle and is made again with the next event", key=stored.key)
+            return False
         except SinkError as error:
             self._note_failure(error)
             return False
@@ -133,18 +137,21 @@ class Uploader:
         return True
 
     async def _put(self, stored: StoredObject, deadline: Deadline) -> None:
-        """Put within the upload timeout and the deadline; once more where a freeze came in between."""
+        """Put within the upload timeout and the deadline; once more where a freeze came in between.
+
+        Raises SinkError, or _FrozenError where that has left no time for the repeat.
+        """
         for may_repeat in (True, False):
-            bound = deadline.sooner(_now() + self._timeout)
+            began = _now()
+            bound = deadline.sooner(began + self._timeout)
             try:
                 async with asyncio.timeout_at(bound.at) as self._bound:
                     await self._sink.put(stored)
-            except TimeoutError as error:
-                if not (may_repeat and _now() > bound.at + FROZEN_SECONDS):
-                    raise SinkUnavailable(f"{stored.key} was not stored within {self._timeout:g} s") from error
-            except SinkUnavailable:
-                if not (may_repeat and _now() > bound.at + FROZEN_SECONDS):
-                    raise
+            except (TimeoutError, SinkUnavailable) as error:
+                if not may_repeat or _now() <= bound.at + FROZEN_SECONDS:
+                    raise _unavailable(error, stored.key, seconds=_now() - began) from error
+                if not deadline.remaining(_now()):
+                    raise _FrozenError from error
             else:
                 return
             finally:
@@ -161,10 +168,21 @@ class Uploader:
 
     def _note_failure(self, error: SinkError) -> None:
         rejected = isinstance(error, SinkRejected)
-        first = not self._breaker.failures
+        news = not self._breaker.failures or (rejected and not self._rejected)
+        self._rejected = rejected
         seconds = self._breaker.failed(_now(), rejected=rejected)
-        say = log.warning if first else log.debug
+        say = log.warning if news else log.debug
         say("an upload failed, the records stay on disk", why=str(error), next_attempt_in_s=round(seconds, 1))
+
+
+class _FrozenError(Exception):
+    """The environment was frozen in the middle of an attempt, which says nothing about the sink."""
+
+
+def _unavailable(error: Exception, key: str, *, seconds: float) -> SinkUnavailable:
+    if isinstance(error, SinkUnavailable):
+        return error
+    return SinkUnavailable(f"{key} was not stored within {seconds:.1f} s")
 
 
 def _now() -> float:

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from logferry.cli import run as extension
+from logferry.layer.command import app as layer
 
 cli = typer.Typer(
     help="logferry ships every log record of an AWS Lambda function to S3, and can be tried on this machine.",
@@ -20,6 +21,9 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+cli.add_typer(layer, name="layer")
 
 
 @cli.command()

@@ -283,12 +283,18 @@ class Journal:
     # --- the bound
 
     def _make_room(self, size: int) -> None:
-        while sum(s.size for s in self._sealed) + self._size + size > self._limit:
-            oldest = next((s for s in self._sealed if s != self._held), None)
-            if oldest is None and not self.seal():
-                raise JournalFull(f"LOGFERRY_SPOOL_BYTES={self._limit} is all taken by what is being uploaded")
-            if oldest:
-                self.lose(oldest, reason=f"the spool is full: LOGFERRY_SPOOL_BYTES={self._limit}")
+        """Give the oldest segments up until `size` bytes fit; each at most once, for a report needs room too."""
+        if not self._fits(size) and not self._sealed:
+            self.seal()
+        for oldest in [s for s in self._sealed if s != self._held]:
+            if self._fits(size):
+                return
+            self.lose(oldest, reason=f"the spool is full: LOGFERRY_SPOOL_BYTES={self._limit}")
+        if not self._fits(size):
+            raise JournalFull(f"LOGFERRY_SPOOL_BYTES={self._limit} is taken by what cannot be given up")
+
+    def _fits(self, size: int) -> bool:
+        return sum(s.size for s in self._sealed) + self._size + size <= self._limit
 
     def _account(self, gone: Segment) -> int:
         """How many records are lost with a segment; reports of earlier losses in it are made anew."""

@@ -1,0 +1,77 @@
+"""`logferry layer build`: the builder on the command line.
+
+A table of sizes is printed after each build, because a layer grows unseen: every megabyte is unpacked in a cold start.
+"""
+
+import platform
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from logferry.layer.architecture import ARCHITECTURES
+from logferry.layer.build import LayerReport, build_layer
+from logferry.layer.gates import ARCHIVE_LIMIT_BYTES, TREE_LIMIT_BYTES
+from logferry.layer.tools import LayerError
+
+app = typer.Typer(no_args_is_help=True, help="The Lambda layer: everything that logferry needs, for any runtime.")
+
+_SHOWN_PARTS = 15
+"""Lines of the table; what is smaller is summed up."""
+_MEGABYTE = 1_000_000
+
+
+class Arch(StrEnum):
+    """Lambda's architectures."""
+
+    X86_64 = "x86_64"
+    ARM64 = "arm64"
+
+
+_NATIVE = next((Arch(arch.name) for arch in ARCHITECTURES.values() if arch.gnu == platform.machine()), Arch.X86_64)
+
+
+@app.callback()
+def _layer() -> None:
+    """Keep `build` a named subcommand: an app of one command would swallow its name."""
+
+
+@app.command()
+def build(
+    output: Annotated[Path, typer.Option(help="Folder for the tree (opt/) and the zip.")],
+    arch: Annotated[Arch, typer.Option(help="The function's architecture.")] = _NATIVE,
+    interpreter: Annotated[
+        Path | None, typer.Option(help="Prefix of a CPython 3.13 or newer to bundle, instead of Debian's.")
+    ] = None,
+) -> None:
+    """Build the layer: the /opt tree, and its zip for `aws lambda publish-layer-version`."""
+    console = Console()
+    try:
+        report = build_layer(
+            output=output, arch=arch.value, interpreter=interpreter, say=lambda step: console.print(f"· {step}")
+        )
+    except LayerError as error:
+        Console(stderr=True).print(f"The layer was not built: {error}", style="red", markup=False, highlight=False)
+        raise typer.Exit(1) from error
+    console.print(_table(report))
+    console.print(f"{report.archive}\nsha256 {report.sha256}", soft_wrap=True, highlight=False)
+
+
+def _table(report: LayerReport) -> Table:
+    """Lay out a report: the largest parts, the rest in one line, the sums beside their budgets."""
+    table = Table(title=f"logferry layer, {report.arch}, Python {report.python}", show_footer=False)
+    table.add_column("part")
+    table.add_column("MB", justify="right")
+    for name, size in report.parts[:_SHOWN_PARTS]:
+        table.add_row(name, f"{size / _MEGABYTE:.2f}")
+    rest = report.parts[_SHOWN_PARTS:]
+    table.add_row(f"{len(rest)} smaller parts", f"{sum(size for _, size in rest) / _MEGABYTE:.2f}", end_section=True)
+    table.add_row(
+        f"unzipped, {report.files} files (budget {TREE_LIMIT_BYTES / _MEGABYTE:.0f})",
+        f"{report.tree_bytes / _MEGABYTE:.2f}",
+    )
+    table.add_row(f"zip (budget {ARCHIVE_LIMIT_BYTES / _MEGABYTE:.0f})", f"{report.archive_bytes / _MEGABYTE:.2f}")
+    return table

@@ -1,0 +1,78 @@
+"""NOTICE: what the layer contains, from where, and under which terms, with the terms' full texts.
+
+Binaries of the GNU C Library, OpenSSL, CPython and some twenty packages are handed on, and each licence asks that its
+text goes with them. Texts that are equal are printed once.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from email.parser import HeaderParser
+from pathlib import Path
+
+_COMMON_LICENCES = "common-licenses"
+"""Debian's copyright files name these texts and do not repeat them."""
+
+_CITED = ("Apache-2.0", "GPL-2", "GPL-3", "LGPL-2", "LGPL-2.1", "LGPL-3", "BSD", "MPL-2.0")
+_SHIPPED = (
+    *("libpython3*-minimal", "libpython3*-stdlib", "libc6", "libgcc-s1", "gcc-*-base", "libssl3*", "zlib1g", "libffi*"),
+    *("libexpat1", "libbz2-1.0", "liblzma5", "libuuid1", "libdb5*", "libzstd1"),
+)
+"""Debian packages whose libraries may be in the tree; a package that has no copyright file here is not."""
+
+_HEAD = """\
+logferry's Lambda layer contains the software named below. It is unmodified but for this: ELF search paths were set to
+{home}, symbol tables were taken out of some libraries, Python sources were compiled to bytecode, and parts that
+logferry does not use were left out. In the GNU C Library's dynamic loader the file names /etc/ld.so.preload and
+/etc/ld.so.cache were overwritten by names below {home} that do not exist. The GNU C Library is used as a shared
+library and may be replaced by another of the same interface (LGPL-2.1, section 6); its source is that of the Debian
+package named below.
+
+"""
+
+
+@dataclass(frozen=True)
+class Component:
+    """One thing that is inside, with the texts of its terms."""
+
+    title: str
+    texts: tuple[str, ...]
+
+
+def compose(*, home: str, provenance: Iterable[str], components: Iterable[Component]) -> str:
+    """Return the text of NOTICE."""
+    parts = [_HEAD.format(home=home), "Made of:\n", *(f"  {line}\n" for line in provenance), "\n"]
+    first_use: dict[str, str] = {}
+    for component in components:
+        parts.append(f"{'=' * 100}\n{component.title}\n{'=' * 100}\n")
+        for text in component.texts:
+            first = first_use.setdefault(text.strip(), component.title)
+            parts.append(
+                f"{text.strip()}\n\n" if first == component.title else f"The text under {first!r} applies.\n\n"
+            )
+    return "".join(parts)
+
+
+def of_wheels(site: Path) -> Iterator[Component]:
+    """Describe the installed packages of a folder, with the licence files that their wheels carry."""
+    for folder in sorted(site.glob("*.dist-info")):
+        metadata = HeaderParser().parsestr((folder / "METADATA").read_text("utf-8", "replace"), headersonly=True)
+        terms = metadata["License-Expression"] or (metadata["License"] or "see below").splitlines()[0]
+        names = ("licen[cs]e*", "LICEN[CS]E*", "NOTICE*", "COPYING*", "AUTHORS*")
+        found = sorted({path for name in names for path in folder.rglob(name) if path.is_file()})
+        texts = tuple(path.read_text("utf-8", "replace") for path in found)
+        title = f"{metadata['Name']} {metadata['Version']} ({terms})"
+        yield Component(title, texts or (f"No licence file in the wheel. {metadata['Home-page'] or ''}",))
+
+
+def of_debian(documentation: Path) -> Iterator[Component]:
+    """Describe the bundled libraries by Debian's copyright files; then the texts they cite."""
+    seen = set()
+    for pattern in _SHIPPED:
+        for path in sorted(documentation.glob(f"{pattern}/copyright")):
+            if path.is_file() and path.parent.name not in seen:
+                seen.add(path.parent.name)
+                yield Component(path.parent.name, (path.read_text("utf-8", "replace"),))
+    licences = documentation.parent / _COMMON_LICENCES
+    for name in _CITED:
+        if (licences / name).is_file():
+            yield Component(f"The licence that others call {name}", ((licences / name).read_text("utf-8", "replace"),))
