@@ -46,9 +46,12 @@ class Accumulator:
         invocations: Invocations,
         repeats: Repeats,
         managed: bool,
+        renew: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`managed`: Managed Instances, where invocations are counted by their reports, for no event announces one.
+
+        `renew` is called before the first invocation: what was made before a SnapStart snapshot must not be used after.
 
         `clock` is only for testing: the loop's clock is `time.monotonic` too.
         """
@@ -59,6 +62,7 @@ class Accumulator:
         self._journal = journal
         self._policy = policy
         self._managed = managed
+        self._renew = renew
         self._clock = clock
         self._pace = Pace()
         self._last_invoke: float | None = None
@@ -85,6 +89,8 @@ class Accumulator:
 
     def begin(self, request_id: str) -> Begun:
         """An INVOKE event has come: judge what is due with it."""
+        if self._last_invoke is None:
+            self._renew()
         now = self._clock()
         self._pace = self._pace.after_gap(None if self._last_invoke is None else now - self._last_invoke)
         previous, self._latest = self._latest, request_id

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from logferry import event, telemetry, wire
 from logferry.accumulator import Accumulator
+from logferry.door import Door
 from logferry.doorman import Doorman
 from logferry.encode import encode
 from logferry.errors import SettingsError, SinkError
@@ -28,7 +29,7 @@ from logferry.repeats import Repeats
 from logferry.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from logferry.accumulator import Begun
     from logferry.encode import StoredObject
@@ -38,12 +39,22 @@ if TYPE_CHECKING:
     from logferry.sink.s3 import S3Sink
 
 MANAGED_INSTANCES = "lambda-managed-instances"
-MISLEADING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
-"""Function authors set these for the function; botocore would look for files that are not ours."""
+MISLEADING = (
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_STS_REGIONAL_ENDPOINTS",
+    "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT",
+)
+"""Function authors set these for the function; botocore would look for files that are not ours, or choke on a value."""
 
 
-def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts: int) -> int:
-    """Live as the shipper of `environment`; `restarts` of its shippers came before. Returns the exit code."""
+def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts: int, door: str) -> int:
+    """Live as the shipper of `environment`; `restarts` of its shippers came before. Returns the exit code.
+
+    `door` is the path that the platform delivers to.
+    """
     channel = socket.socket(fileno=channel_fd)
     listener = socket.socket(fileno=listener_fd)
     try:
@@ -51,6 +62,8 @@ def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts
     except SettingsError as error:
         return _idle(channel, error)
     invocations, repeats = Invocations(), Repeats()
+    if _snap_start(os.environ):
+        environment, restarts = os.urandom(8).hex(), 0
     journal = _open_journal(settings, _name(settings.spool_dir, environment, restarts), invocations, repeats)
     accumulator = Accumulator(
         journal=journal,
@@ -58,16 +71,18 @@ def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts
         invocations=invocations,
         repeats=repeats,
         managed=journal.origin.concurrent,
+        renew=lambda: journal.renew(os.urandom(8).hex()) if _snap_start(os.environ) else None,
     )
     channel.send(wire.READY)
     early = _Early(channel, accumulator)
-    doorman = Doorman(listener=listener, channel=channel, accept=accumulator.accept, hear=early.hear)
+    admits = Door(door).admits
+    doorman = Doorman(listener=listener, channel=channel, admits=admits, accept=accumulator.accept, hear=early.hear)
     sink = doorman.serve_while(lambda: _load(settings))
     if early.supervisor_gone:
         return 0
     import asyncio  # noqa: PLC0415 - 45 ms, loaded behind the doorman
 
-    asyncio.run(_live(_Started(settings, sink, channel, listener, journal, accumulator, early.waiting)))
+    asyncio.run(_live(_Started(settings, sink, channel, listener, admits, journal, accumulator, early.waiting)))
     return 0
 
 
@@ -165,6 +180,11 @@ def _origin(environment: str, environ: Mapping[str, str]) -> Origin:
     )
 
 
+def _snap_start(environ: Mapping[str, str]) -> bool:
+    """Whether what is made now will be in a snapshot, and in all its clones."""
+    return environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
+
+
 def _json_format(environ: Mapping[str, str]) -> bool:
     return environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
 
@@ -193,8 +213,10 @@ def _load(settings: Settings) -> S3Sink | DirectorySink:
     )
     # A client is not tied to the loop it was made in, only its connections are, and it has none yet. Making it takes
     # 170 ms of CPU, in which the listener's loop would answer no delivery. Where it fails, the first upload says why.
-    with contextlib.suppress(SinkError):
-        asyncio.run(sink.warm())
+    # Under SnapStart it would hold credentials from before the snapshot.
+    if not _snap_start(os.environ):
+        with contextlib.suppress(SinkError):
+            asyncio.run(sink.warm())
     return sink
 
 
@@ -206,6 +228,7 @@ class _Started:
     sink: S3Sink | DirectorySink
     channel: socket.socket
     listener: socket.socket
+    admits: Callable[[str], bool]
     journal: Journal
     accumulator: Accumulator
     early: list[tuple[Invoke, Begun] | Shutdown]
@@ -230,7 +253,7 @@ async def _live(started: _Started) -> None:
         ),
         managed=journal.origin.concurrent,
     )
-    async with listening(started.listener, started.accumulator.accept):
+    async with listening(started.listener, started.accumulator.accept, started.admits):
         await shipper.run(started.early)
         # Everything is stored and said. Closing loops, sessions and 600 modules in order would take 150 ms of the
         # function's CPU, on the smallest functions more than the 2,000 ms that there are.

@@ -28,14 +28,16 @@ class Child:
         self._silent_seconds = 0.0
 
     @classmethod
-    def start(cls, *, listener: _socket.socket, api: wire.Connection, environment: str, restarts: int) -> "Child":
+    def start(
+        cls, *, listener: _socket.socket, api: wire.Connection, environment: str, restarts: int, door: str
+    ) -> "Child":
         """Fork; the child becomes `logferry.app` and never returns."""
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         pid = posix.fork()
         if pid == 0:
             ours.close()
             api.close()
-            posix._exit(_become_shipper(theirs, listener, environment, restarts))
+            posix._exit(_become_shipper(theirs, listener, environment, restarts, door))
         theirs.close()
         return cls(pid=pid, channel=ours)
 
@@ -108,13 +110,19 @@ class Child:
         return "signal %d" % -code if code < 0 else "exit code %d" % code
 
 
-def _become_shipper(channel: _socket.socket, listener: _socket.socket, environment: str, restarts: int) -> int:
+def _become_shipper(
+    channel: _socket.socket, listener: _socket.socket, environment: str, restarts: int, door: str
+) -> int:
     """The child's whole life; its exit code. Only here is anything heavy imported."""
     try:
         from logferry.app import run_shipper  # noqa: PLC0415 - the parent must never pay for it
 
         return run_shipper(
-            channel_fd=channel.detach(), listener_fd=listener.detach(), environment=environment, restarts=restarts
+            channel_fd=channel.detach(),
+            listener_fd=listener.detach(),
+            environment=environment,
+            restarts=restarts,
+            door=door,
         )
     except BaseException:  # noqa: BLE001 - a traceback on stderr and an exit code are all a dying child can give
         import traceback  # noqa: PLC0415

@@ -45,6 +45,7 @@ class Doorman:
         *,
         listener: socket.socket,
         channel: socket.socket,
+        admits: Callable[[str], bool],
         accept: Callable[[bytes], None],
         hear: Callable[[bytes], None],
     ) -> None:
@@ -52,6 +53,7 @@ class Doorman:
         self._listener = listener
         self._channel = channel
         self._accept = accept
+        self._admits = admits
         self._hear_packet = hear
         self._requests: dict[int, _Request] = {}
 
@@ -113,7 +115,7 @@ class Doorman:
         if len(self._requests) >= MAX_CONNECTIONS:
             connection.close()
             return None
-        self._requests[connection.fileno()] = request = _Request(connection)
+        self._requests[connection.fileno()] = request = _Request(connection, self._admits)
         return request
 
     def _finish(self) -> None:
@@ -132,8 +134,9 @@ class Doorman:
 class _Request:
     """One HTTP request on its way in."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, admits: Callable[[str], bool]) -> None:
         self.sock = sock
+        self._admits = admits
         self._received = bytearray()
 
     def advance(self, accept: Callable[[bytes], None]) -> bool:
@@ -153,6 +156,8 @@ class _Request:
             return self._answer(b"411 Length Required" if size is None else b"413 Content Too Large")
         if not head.startswith(b"POST "):
             return self._answer(b"405 Method Not Allowed")
+        if not self._admits(head.split(b" ", 2)[1].decode("ascii", "replace")):
+            return self._answer(b"403 Forbidden")
         start = len(head) + len(separator)
         if len(self._received) < start + size:
             return not data

@@ -5,7 +5,7 @@ Promises:
   records and delivers again (Telemetry API, "Delivery");
 - a body is stored before anybody looks into it, and nothing is refused for what it says: a refused delivery would come
   back for ever;
-- any path: the platform's own emulator posts to `/` whatever the subscription named;
+- who is admitted is decided by the path (see `door`), before a byte of the body is read;
 - what others on this machine send cannot exhaust it: there is a largest body, a longest time for a head and for a body,
   a largest number of connections (the oldest gives way, so that a newcomer is always served), and of bytes under way.
 """
@@ -37,9 +37,11 @@ MAX_CONNECTIONS = 64
 
 
 @asynccontextmanager
-async def listening(sock: socket.socket, accept: Callable[[bytes], None]) -> AsyncIterator[None]:
-    """Answer deliveries on a bound socket; `accept` stores one or raises JournalFull."""
-    handler = _Handler(accept)
+async def listening(
+    sock: socket.socket, accept: Callable[[bytes], None], admits: Callable[[str], bool] = lambda _path: True
+) -> AsyncIterator[None]:
+    """Answer deliveries on a bound socket; `accept` stores one or raises JournalFull, `admits` judges its path."""
+    handler = _Handler(accept, admits)
     # By default aiohttp unpacks a compressed body, and answers 400 where it cannot: nothing would be stored.
     server = _Server(handler, access_log=None, auto_decompress=False, keepalive_timeout=IDLE_SECONDS)
     handler.begun = server.begun
@@ -82,8 +84,9 @@ class _Server(web.Server):
 class _Handler:
     """Answers requests."""
 
-    def __init__(self, accept: Callable[[bytes], None]) -> None:
+    def __init__(self, accept: Callable[[bytes], None], admits: Callable[[str], bool]) -> None:
         self._accept = accept
+        self._admits = admits
         self._under_way = 0
         self.begun: Callable[[object], None] = lambda _connection: None
 
@@ -91,6 +94,8 @@ class _Handler:
         self.begun(request.protocol)
         if request.method != "POST":
             return web.Response(status=405, text="deliveries are POSTed here\n")
+        if not self._admits(request.path):
+            return web.Response(status=403)
         try:
             async with asyncio.timeout(READ_SECONDS):
                 body = await self._body(request)

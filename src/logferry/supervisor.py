@@ -31,6 +31,8 @@ NAME = b"logferry"
 DEFAULT_PORT = 9513
 """Fixed, so that after a reset the platform's undelivered batch finds us again; 9001 is Lambda's own."""
 
+DEFAULT_SPOOL = b"/tmp/logferry"
+
 INVOKE_MARGIN_SECONDS = 0.1
 """Left of an invocation's deadline for the way back to Lambda; the shipper itself stops earlier."""
 SHUTDOWN_MARGIN_SECONDS = 0.08
@@ -44,6 +46,9 @@ API_RETRY_SECONDS = 0.1
 
 MANAGED_PING_SECONDS = 5.0
 """On Managed Instances no event but SHUTDOWN comes: how often the shipper is asked whether it is there."""
+
+EEXIST = 17
+"""Linux's number; `import errno` is an import."""
 
 SHORT_BUFFER_MS = 25
 """The Telemetry API's minimum: an invocation waits for `platform.runtimeDone`, which comes up to this much late."""
@@ -82,6 +87,7 @@ class Supervisor:
         self._managed = environ.get(b"AWS_LAMBDA_INITIALIZATION_TYPE") == MANAGED_INSTANCES
         self._identifier = b""
         self._environment = posix.urandom(8).hex()
+        self._door = b""
         self._listener: _socket.socket | None = None
         self._shipper: Child | None = None
         self._started = 0
@@ -94,6 +100,7 @@ class Supervisor:
         enabled = _truth(self._environ.get(b"LOGFERRY_ENABLED", b"true"))
         if enabled:
             self._listener = _listen(_port(self._environ))
+            self._door = _door(self._environ)
         self._register(wanted=(b"INVOKE", b"SHUTDOWN") if enabled and not self._managed else (b"SHUTDOWN",))
         if enabled:
             self._subscribe()
@@ -164,8 +171,8 @@ class Supervisor:
         port = self._listener.getsockname()[1] if self._listener else 0
         return (
             b'{"schemaVersion":"%s","types":[%s],"buffering":{"maxItems":10000,"maxBytes":1048576,"timeoutMs":%d},'
-            b'"destination":{"protocol":"HTTP","URI":"http://sandbox.localdomain:%d"}}'
-            % (schema, types, LONG_BUFFER_MS if self._managed else SHORT_BUFFER_MS, port)
+            b'"destination":{"protocol":"HTTP","URI":"http://sandbox.localdomain:%d%s"}}'
+            % (schema, types, LONG_BUFFER_MS if self._managed else SHORT_BUFFER_MS, port, self._door)
         )
 
     def _insist(self) -> None:
@@ -233,7 +240,11 @@ class Supervisor:
         self._restart_at = 0.0
         if self._listener:
             self._shipper = Child.start(
-                listener=self._listener, api=self._api, environment=self._environment, restarts=self._started
+                listener=self._listener,
+                api=self._api,
+                environment=self._environment,
+                restarts=self._started,
+                door=self._door.decode(),
             )
             self._started += 1
 
@@ -313,6 +324,32 @@ def _listen(port: int) -> _socket.socket:
             listener.listen(128)
             return listener
     raise AssertionError  # pragma: no cover - the loop returns or raises
+
+
+def _door(environ: dict[bytes, bytes]) -> bytes:
+    """The path that the platform is asked to deliver to, see `door`: kept in the spool, made where there is none."""
+    spool = environ.get(b"LOGFERRY_SPOOL_DIR", b"").strip() or DEFAULT_SPOOL
+    path = b"/" + posix.urandom(16).hex().encode()
+    try:
+        posix.mkdir(spool, 0o700)
+    except OSError as error:
+        if error.errno != EEXIST:
+            return path  # the shipper will complain
+    try:
+        fd = posix.open(spool + b"/door", posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC, 0o600)
+    except OSError:
+        return path
+    try:
+        kept = posix.read(fd, 64)
+        if len(kept) == len(path) and kept[:1] == b"/" and kept[1:].isalnum():
+            return kept
+        posix.ftruncate(fd, 0)
+        posix.pwrite(fd, path, 0)
+    except OSError:
+        return path
+    finally:
+        posix.close(fd)
+    return path
 
 
 def _port(environ: dict[bytes, bytes]) -> int:

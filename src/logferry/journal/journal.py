@@ -137,6 +137,27 @@ class Journal:
                 self._open(self._number + 1)
         return sealed
 
+    def renew(self, environment: str) -> None:
+        """Go on as another environment, with what waits: a snapshot's clones must not share a name and numbers.
+
+        What is sealed keeps its name: it is the same in every clone, and so is its object.
+        """
+        old, bodies = (self._path, self._fd), self._memory.bodies
+        if self._fd >= 0:
+            with self._path.open("rb") as file:
+                header = segment.read_header(file)
+                bodies = [*segment.read_bodies(file, header, closed=False), *bodies]
+        self._memory.bodies = []
+        self._origin = replace(self._origin, environment=environment)
+        self._ended = None
+        self._open(1)
+        for body in bodies:
+            if not self._write(body):
+                self._memory.add(body)
+        if old[1] >= 0:
+            os.close(old[1])
+            old[0].unlink(missing_ok=True)
+
     @contextlib.contextmanager
     def holding(self, wanted: Segment) -> Iterator[None]:
         """While it is uploaded a segment is not dropped: it would arrive and be counted as lost."""
