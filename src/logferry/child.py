@@ -29,15 +29,15 @@ class Child:
 
     @classmethod
     def start(
-        cls, *, listener: _socket.socket, api: wire.Connection, environment: str, restarts: int, door: str
+        cls, *, listener: _socket.socket, api: wire.Connection, environment: str, restarts: int, door: str, quiet: bool
     ) -> "Child":
-        """Fork; the child becomes `logferry.app` and never returns."""
+        """Fork; the child becomes `logferry.app` and never returns. `quiet`: its traceback would only be said again."""
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         pid = posix.fork()
         if pid == 0:
             ours.close()
             api.close()
-            posix._exit(_become_shipper(theirs, listener, environment, restarts, door))
+            posix._exit(_become_shipper(theirs, listener, environment, restarts, door, quiet=quiet))
         theirs.close()
         return cls(pid=pid, channel=ours)
 
@@ -111,7 +111,7 @@ class Child:
 
 
 def _become_shipper(
-    channel: _socket.socket, listener: _socket.socket, environment: str, restarts: int, door: str
+    channel: _socket.socket, listener: _socket.socket, environment: str, restarts: int, door: str, *, quiet: bool
 ) -> int:
     """The child's whole life; its exit code. Only here is anything heavy imported."""
     try:
@@ -125,9 +125,10 @@ def _become_shipper(
             door=door,
         )
     except BaseException:  # noqa: BLE001 - a traceback on stderr and an exit code are all a dying child can give
-        import traceback  # noqa: PLC0415
+        if not quiet:
+            import traceback  # noqa: PLC0415
 
-        traceback.print_exc()
+            traceback.print_exc()
         return 1
     finally:
         sys.stdout.flush()

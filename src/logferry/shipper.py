@@ -23,7 +23,7 @@ import structlog
 from logferry import event as events
 from logferry import wire
 from logferry.deadline import Deadline
-from logferry.policy import Moment
+from logferry.policy import Due, Moment
 
 if TYPE_CHECKING:
     import socket
@@ -139,21 +139,27 @@ class Shipper:
 
     async def _on_invoke(self, event: Invoke, begun: Begun) -> None:
         """What an invocation is held for; with nothing due and nothing in flight there is no wait in here."""
-        upload_until = event.deadline.less(UPLOAD_MARGIN_SECONDS)
         self._held = True
         self._told.set()
         try:
-            if begun.due and begun.due.moment is Moment.AFTER:
-                await self._runtime_done(event)
-                self._seal(begun.due.why, running=0)
-            elif begun.due:
-                await self._rest_of(begun.previous)
-                self._seal(begun.due.why, running=1)
-            if begun.due or self._uploader.owes():
-                await self._uploader.drain(upload_until)
-            await self._uploader.settle(upload_until)
+            # While the sink is known not to work nothing is waited for: what is due stays where it is, and stays due.
+            if begun.due and self._uploader.may_try():
+                await self._wait_and_seal(event, begun, begun.due)
+            # However much waits from an outage, one invocation is held for one upload timeout at most.
+            until = event.deadline.less(UPLOAD_MARGIN_SECONDS).sooner(_now() + self._uploader.timeout_seconds)
+            if self._uploader.owes():
+                await self._uploader.drain(until)
+            await self._uploader.settle(until)
         finally:
             self._held = False
+
+    async def _wait_and_seal(self, event: Invoke, begun: Begun, due: Due) -> None:
+        if due.moment is Moment.AFTER:
+            await self._runtime_done(event)
+            self._seal(due.why, running=0)
+        else:
+            await self._rest_of(begun.previous)
+            self._seal(due.why, running=1)
 
     async def _runtime_done(self, event: Invoke) -> None:
         """Wait until this request's runtime is done, at most until the deadline leaves just enough for the upload.
@@ -189,7 +195,10 @@ class Shipper:
             if due:
                 self._seal(due.why, running=0 if self._managed else 1)
             if due or (awake and self._uploader.owes()):
+                uploaded = self._uploader.uploaded
                 await self._uploader.drain(Deadline(_now() + OPEN_UPLOAD_SECONDS))
+                if self._uploader.uploaded > uploaded:
+                    self._send(wire.WELL)
                 continue
             until = Deadline(_now() + self._patience(awake=awake))
             await self._news(until)

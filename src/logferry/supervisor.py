@@ -239,14 +239,22 @@ class Supervisor:
     def _start_shipper(self) -> None:
         self._restart_at = 0.0
         if self._listener:
-            self._shipper = Child.start(
-                listener=self._listener,
-                api=self._api,
-                environment=self._environment,
-                restarts=self._started,
-                door=self._door.decode(),
-            )
-            self._started += 1
+            try:
+                self._shipper = self._forked(self._listener)
+            except OSError as error:
+                # A function that uses up processes or memory must not be taken down by us.
+                self._bury("could not be started: " + str(error))
+
+    def _forked(self, listener: _socket.socket) -> Child:
+        self._started += 1
+        return Child.start(
+            listener=listener,
+            api=self._api,
+            environment=self._environment,
+            restarts=self._started - 1,
+            door=self._door.decode(),
+            quiet=self._deaths > 0,
+        )
 
     def _hand_on(self, event: bytes, *, seconds: float) -> None:
         """Give the event to the shipper and wait for its "done", at most `seconds`; a new shipper gets it again."""
@@ -275,7 +283,9 @@ class Supervisor:
         shipper = self._shipper
         if not shipper:
             return
-        if message == b"":
+        if message == wire.WELL:
+            self._deaths = 0
+        elif message == b"":
             self._bury("died: " + shipper.reap())
         elif message is None and shipper.hung():
             self._bury("did not answer for %g s: " % HUNG_SECONDS + shipper.kill())
@@ -287,9 +297,12 @@ class Supervisor:
     def _bury(self, how: str) -> None:
         self._shipper = None
         if self._deaths >= len(RESTART_DELAYS_SECONDS):
-            self._idle("the shipper " + how + "; it is given up, and what is on disk waits for the next life")
+            self._idle(
+                "the shipper " + how + "; after %d in a row it is given up, and what is on disk waits for the "
+                "next life; the function is not affected" % (self._deaths + 1)
+            )
             return
-        say("warning", "the shipper " + how + "; another is started")
+        say("info" if self._deaths else "warning", "the shipper " + how + "; another is started")
         self._restart_at = time.monotonic() + RESTART_DELAYS_SECONDS[self._deaths]
         self._deaths += 1
 

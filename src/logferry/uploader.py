@@ -57,7 +57,7 @@ class Uploader:
         self._journal = journal
         self._sink = sink
         self._encode = encode
-        self._timeout = timeout_seconds
+        self.timeout_seconds = self._timeout = timeout_seconds
         self._breaker = breaker or Breaker()
         self._one_at_a_time = asyncio.Lock()
         self._bound: asyncio.Timeout | None = None
@@ -74,9 +74,13 @@ class Uploader:
         """What is sealed and not uploaded, oldest first."""
         return self._journal.sealed
 
+    def may_try(self) -> bool:
+        """Whether an attempt may be made now."""
+        return self._breaker.allows(_now())
+
     def owes(self) -> bool:
         """Whether something sealed waits and may be tried now."""
-        return bool(self.backlog) and self._breaker.allows(_now())
+        return bool(self.backlog) and self.may_try()
 
     async def settle(self, deadline: Deadline) -> None:
         """Wait until nothing is in flight, at most until the deadline."""

@@ -25,6 +25,8 @@ PONG = b"!"
 """Shipper to supervisor: the answer to a ping."""
 READY = b"R"
 """Shipper to supervisor: the settings are sound, deliveries are being answered."""
+WELL = b"W"
+"""Shipper to supervisor: something was uploaded while no event was in hand, so whatever died before, this one works."""
 IDLE = b"I"
 """Shipper to supervisor: `I<reason>`, it has said why it cannot work, and ends."""
 

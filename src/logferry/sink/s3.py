@@ -108,15 +108,19 @@ class S3Sink:
         where = f"put s3://{self._bucket}/{key}"
         try:
             try:
-                await self._client.put_object(**request)
+                answer = await self._client.put_object(**request)
             except _STALE:
-                await self._client.put_object(**request)
+                answer = await self._client.put_object(**request)
         except boto.ClientError as error:
             raise _sorted(where, error) from error
         except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError) as error:
             raise SinkRejected(f"{where}: {error}; the environment has no usable AWS credentials") from error
         except (boto.BotoCoreError, aiohttp.ClientError, OSError, ValueError) as error:
             raise SinkUnavailable(f"{where}: {error!r}") from error
+        if not answer.get("ETag"):
+            # botocore asks nothing of a 200. A proxy or a captive portal that answered for S3 was taken at its word,
+            # and the records were gone (tests/chaos/test_s3_faults.py).
+            raise SinkUnavailable(f"{where}: answered 200 without an ETag, so not by S3: look at AWS_ENDPOINT_URL_S3")
 
     async def close(self) -> None:
         """Close the client's connections."""
