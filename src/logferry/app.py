@@ -29,7 +29,7 @@ from logferry.repeats import Repeats
 from logferry.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from logferry.accumulator import Begun
     from logferry.encode import StoredObject
@@ -193,7 +193,10 @@ def _load(settings: Settings) -> S3Sink | DirectorySink:
     """Import what is dear and make the sink ready. Runs in the loading thread."""
     import asyncio  # noqa: PLC0415
 
-    from logferry import listener, messages, shipper, uploader  # noqa: F401, PLC0415
+    from logferry import messages, shipper, uploader  # noqa: F401, PLC0415
+
+    with _no_system_certificates():
+        from logferry import listener  # noqa: F401, PLC0415
 
     messages.configure(level=settings.log_level, as_json=_json_format(os.environ))
     destination = settings.destination
@@ -218,6 +221,24 @@ def _load(settings: Settings) -> S3Sink | DirectorySink:
         with contextlib.suppress(SinkError):
             asyncio.run(sink.warm())
     return sink
+
+
+@contextlib.contextmanager
+def _no_system_certificates() -> Iterator[None]:
+    """While aiohttp is imported: it reads the system's whole store of certificates (40 ms), which nobody here uses.
+
+    The S3 client brings certificates of its own, or those of AWS_CA_BUNDLE.
+    """
+    kept = {name: os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
+    os.environ.update(dict.fromkeys(kept, os.devnull))
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @dataclass(frozen=True)
