@@ -1,0 +1,231 @@
+"""What a user copies from config/ is right: each file is checked by its own field's tools, and against the settings."""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logferry.settings import PREFIX, SETTINGS, Settings
+
+CONFIG = Path(__file__).parents[2] / "config"
+PUT_OBJECT = {"s3:PutObject"}
+LOGS = {"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"}
+
+
+def _cfn_lint(template: Path, *options: str) -> None:
+    if importlib.util.find_spec("cfnlint") is None:
+        pytest.skip("no cfn-lint (pip install cfn-lint)")
+    start = [sys.executable, "-c", "from cfnlint.runner import main; main()", "--regions", "eu-central-1"]
+    command = [*start, *options, "--", str(template)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _words(value: Any) -> set[str]:
+    return {value} if isinstance(value, str) else set(value)
+
+
+def _statements(template: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the statements of every role's and policy's identity policies."""
+    for resource in template["Resources"].values():
+        properties = resource.get("Properties", {})
+        if resource["Type"] == "AWS::IAM::Role":
+            for policy in properties.get("Policies", []):
+                yield from policy["PolicyDocument"]["Statement"]
+        if resource["Type"] == "AWS::IAM::Policy":
+            yield from properties["PolicyDocument"]["Statement"]
+
+
+# --- example.env
+
+
+def _example() -> dict[str, tuple[str, bool]]:
+    """Return the variables of the example: name to value and whether it is active."""
+    found = re.findall(r"^(#?)(LOGFERRY_\w+)=(.*)$", (CONFIG / "example.env").read_text(), re.MULTILINE)
+    return {name: (value, not commented) for commented, name, value in found}
+
+
+def test_the_example_has_every_setting_with_its_default() -> None:
+    """The table in the code is the one list of settings; the example repeats it, no more and no less."""
+    example = _example()
+    assert set(example) == {PREFIX + setting.name for setting in SETTINGS}
+    for setting in SETTINGS:
+        value, active = example[PREFIX + setting.name]
+        assert active == (setting.name == "DESTINATION"), setting.name
+        assert active or value == setting.default, setting.name
+
+
+def test_the_example_says_what_each_setting_means_and_may_be() -> None:
+    """Above each line stands the meaning and the range that the table gives."""
+    text = re.sub(r"\n# ", " ", (CONFIG / "example.env").read_text())
+    for setting in SETTINGS:
+        paragraph = next(p for p in text.split("\n\n") if re.search(rf"^#?{PREFIX}{setting.name}=", p, re.MULTILINE))
+        for said in (setting.meaning, setting.range):
+            assert said.replace("`", "").lower() in paragraph.lower(), setting.name
+
+
+def test_the_example_is_accepted_as_it_is_and_with_every_line_active() -> None:
+    """One may uncomment any line, or all of them."""
+    example = _example()
+    Settings.from_environ({name: value for name, (value, active) in example.items() if active})
+    Settings.from_environ({name: value for name, (value, _) in example.items()})
+
+
+# --- SAM
+
+
+def test_the_sam_template_passes_cfn_lint() -> None:
+    """cfn-lint transforms it as SAM does, and checks each property against CloudFormation's own schemas."""
+    _cfn_lint(CONFIG / "sam/template.yaml")
+
+
+def test_the_sam_template_gives_the_role_the_one_right() -> None:
+    """Least privilege: the role may put objects below the prefix, and nothing else is granted inline."""
+    statements = list(_statements(_cloudformation(CONFIG / "sam/template.yaml")))
+    assert [_words(statement["Action"]) for statement in statements] == [PUT_OBJECT]
+    assert str(statements[0]["Resource"]).endswith("${Bucket}/${Prefix}/*'}")
+
+
+def test_the_sam_template_sets_settings_that_exist() -> None:
+    """A misspelt variable would be found at the first cold start only."""
+    variables = _cloudformation(CONFIG / "sam/template.yaml")["Resources"]["Function"]["Properties"]["Environment"][
+        "Variables"
+    ]
+    assert {name for name in variables if name.startswith(PREFIX)} <= {PREFIX + setting.name for setting in SETTINGS}
+    assert PREFIX + "DESTINATION" in variables
+
+
+def _cloudformation(path: Path) -> dict[str, Any]:
+    """Read a template with CloudFormation's short tags, by the reader that cfn-lint has for it."""
+    decode = pytest.importorskip("cfnlint.decode", reason="no cfn-lint (pip install cfn-lint)")
+    template, problems = decode.decode(str(path))
+    assert not problems
+    return dict(template)
+
+
+# --- IAM
+
+
+def _policy(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((CONFIG / "iam" / name).read_text())
+    return document
+
+
+@pytest.mark.parametrize(
+    "name", ["execution-role-policy.json", "execution-role-policy-kms.json", "stop-cloudwatch.json"]
+)
+def test_an_identity_policy_passes_cfn_lint(name: str, tmp_path: Path) -> None:
+    """As the policy of a role it is checked against IAM's grammar, and its actions against the services' lists."""
+    properties = {"Roles": ["my-function-role"], "PolicyName": "p", "PolicyDocument": _policy(name)}
+    template = {"Resources": {"Policy": {"Type": "AWS::IAM::Policy", "Properties": properties}}}
+    (tmp_path / "template.json").write_text(json.dumps(template))
+    _cfn_lint(tmp_path / "template.json")
+
+
+def test_the_bucket_policy_passes_cfn_lint(tmp_path: Path) -> None:
+    """As a resource policy it needs principals, which an identity policy must not have."""
+    properties = {"Bucket": "my-log-bucket", "PolicyDocument": _policy("bucket-policy-cross-account.json")}
+    template = {"Resources": {"Policy": {"Type": "AWS::S3::BucketPolicy", "Properties": properties}}}
+    (tmp_path / "template.json").write_text(json.dumps(template))
+    _cfn_lint(tmp_path / "template.json")
+
+
+def test_a_wrong_policy_does_not_pass(tmp_path: Path) -> None:
+    """The validator looks inside policies: one with an effect that is none is refused."""
+    policy = _policy("execution-role-policy.json")
+    policy["Statement"][0]["Effect"] = "Permit"
+    properties = {"Roles": ["r"], "PolicyName": "p", "PolicyDocument": policy}
+    template = {"Resources": {"Policy": {"Type": "AWS::IAM::Policy", "Properties": properties}}}
+    (tmp_path / "template.json").write_text(json.dumps(template))
+    with pytest.raises(AssertionError, match="Permit"):
+        _cfn_lint(tmp_path / "template.json")
+
+
+def test_the_policies_grant_what_is_needed_and_nothing_else() -> None:
+    """One action on the prefix; one on the key, through S3 alone; across accounts the same one action."""
+    (ship,) = _policy("execution-role-policy.json")["Statement"]
+    assert (_words(ship["Action"]), ship["Resource"]) == (PUT_OBJECT, "arn:aws:s3:::my-log-bucket/logs/*")
+    (encrypt,) = _policy("execution-role-policy-kms.json")["Statement"]
+    assert _words(encrypt["Action"]) == {"kms:GenerateDataKey"}
+    assert encrypt["Condition"]["StringEquals"]["kms:ViaService"].startswith("s3.")
+    allowed = [s for s in _policy("bucket-policy-cross-account.json")["Statement"] if s["Effect"] == "Allow"]
+    assert [_words(statement["Action"]) for statement in allowed] == [PUT_OBJECT]
+
+
+def test_stopping_cloudwatch_denies_exactly_the_writing() -> None:
+    """An explicit deny of the three actions that Lambda writes logs with."""
+    (statement,) = _policy("stop-cloudwatch.json")["Statement"]
+    assert (statement["Effect"], _words(statement["Action"])) == ("Deny", LOGS)
+
+
+# --- Terraform
+
+
+def test_the_terraform_file_parses_and_names_only_what_it_declares() -> None:
+    """Without the provider's schema the grammar can be checked, and that each reference leads somewhere."""
+    hcl2 = pytest.importorskip("hcl2", reason="no python-hcl2 (pip install python-hcl2)")
+    text = (CONFIG / "terraform/main.tf").read_text()
+    parsed = hcl2.loads(text)
+    declared = {"local.destination"} | {f"var.{name}" for block in parsed["variable"] for name in _named(block)}
+    for kind, prefix in (("resource", ""), ("data", "data.")):
+        for block in parsed[kind]:
+            declared |= {f"{prefix}{sort}.{name}" for sort, named in _named(block).items() for name in _named(named)}
+    code = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
+    used = {
+        match[0] for match in re.finditer(r"\b(var\.\w+|local\.\w+|data\.\w+\.\w+|(?<!data\.)\baws_\w+\.\w+)", code)
+    }
+    assert used
+    assert used <= declared
+
+
+def _named(block: dict[str, Any]) -> dict[str, Any]:
+    """Return a block's content by bare labels, without what the parser notes about it."""
+    return {name.strip('"'): value for name, value in block.items() if not name.startswith("__")}
+
+
+def test_the_terraform_file_grants_the_one_right() -> None:
+    """The same least privilege as in every other form."""
+    text = (CONFIG / "terraform/main.tf").read_text()
+    granted = re.findall(r"actions\s*=\s*\[([^]]*)\]", text)
+    assert [set(re.findall(r'"([^"]+)"', actions)) for actions in granted] == [{"s3:*"}, PUT_OBJECT, LOGS]
+
+
+def test_the_terraform_file_is_formatted() -> None:
+    """`terraform fmt` would not change it."""
+    terraform = shutil.which("terraform") or shutil.which("tofu")
+    if terraform is None:
+        pytest.skip("no terraform")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    command = [terraform, "fmt", "-check", "-diff", str(CONFIG / "terraform")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --- CDK
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keep_cloudwatch", ["true", "false"])
+def test_the_cdk_app_synthesises_a_template_that_passes_cfn_lint(keep_cloudwatch: str, tmp_path: Path) -> None:
+    """The app runs as `cdk synth` runs it; the role of what comes out has the one right, and CloudWatch if wanted."""
+    if importlib.util.find_spec("aws_cdk") is None or shutil.which("node") is None:
+        pytest.skip("no CDK (pip install aws-cdk-lib, and Node.js)")
+    layer = tmp_path / "layer.zip"
+    layer.write_bytes(b"PK\x05\x06" + bytes(18))
+    context = json.dumps({"layer": str(layer), "keep_cloudwatch": keep_cloudwatch})
+    environment = {**os.environ, "CDK_OUTDIR": str(tmp_path / "out"), "CDK_CONTEXT_JSON": context}
+    app = [sys.executable, str(CONFIG / "cdk/app.py")]
+    subprocess.run(app, check=True, capture_output=True, env=environment, cwd=tmp_path)
+    path = tmp_path / "out/LoggedFunction.template.json"
+    _cfn_lint(path, "--ignore-checks", "W3005")  # a redundant DependsOn, which the CDK itself writes
+    template = json.loads(path.read_text())
+    assert [_words(statement["Action"]) for statement in _statements(template)] == [PUT_OBJECT]
+    assert ("AWSLambdaBasicExecutionRole" in path.read_text()) == (keep_cloudwatch == "true")

@@ -1,0 +1,65 @@
+"""The arm64 layer, as far as a machine of the other kind can show it: built, linked and run by qemu's user mode.
+
+What this cannot show is its speed, and a kernel of that architecture.
+"""
+
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from roots import Entry, assert_whole, built_layer, empty_root, main_job, needs_apt, needs_root
+
+from logferry.emulator.s3_server import S3Server
+
+BOUND_S = 600
+HANDLER = "logferry-test-aarch64"
+_BINFMT = Path("/proc/sys/fs/binfmt_misc")
+_MAGIC = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
+_MASK = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
+"""A 64-bit little-endian executable or shared object for machine 183 (qemu's own binfmt.d file)."""
+
+pytestmark = [needs_apt, pytest.mark.slow, pytest.mark.timeout(BOUND_S)]
+
+
+@pytest.fixture
+def kernel_runs_arm64() -> Iterator[None]:
+    """Let the kernel run arm64 programs by qemu for one test, in any root ("F": qemu is opened now), then no longer."""
+    if platform.machine() == "aarch64":
+        yield
+        return
+    qemu = shutil.which("qemu-aarch64-static")
+    if qemu is None:
+        pytest.skip("no qemu-aarch64-static (package qemu-user-static)")
+    # The registration lives as long as a mount of binfmt_misc, so a process holds one in a namespace of its own.
+    register = f"echo ':{HANDLER}:M::{_MAGIC}:{_MASK}:{qemu}:F' > {_BINFMT}/register"
+    script = f"mount -t binfmt_misc none {_BINFMT} && {register} && echo ready && read; echo -1 > {_BINFMT}/{HANDLER}"
+    words = ["unshare", "--mount", "bash", "-c", script]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stderr is not None
+        if holder.stdout.readline() != "ready\n":
+            pytest.skip(f"this kernel lets no handler be registered in binfmt_misc: {holder.stderr.read()}")
+        yield
+        holder.stdin.close()
+        assert holder.wait(BOUND_S) == 0, holder.stderr.read()
+
+
+def test_the_arm64_layer_passes_every_gate() -> None:
+    """Every file is of that machine and finds its libraries: the builder refuses what does not."""
+    report = built_layer("arm64")
+    assert report.archive.name == "logferry-layer-arm64.zip"
+    assert (report.tree / "logferry/lib/ld-linux-aarch64.so.1").is_file()
+
+
+@needs_root
+@pytest.mark.usefixtures("kernel_runs_arm64")
+async def test_records_arrive_from_the_arm64_layer(s3: S3Server, bucket: str, tmp_path: Path) -> None:
+    """Launcher, interpreter, wheels and S3 client of the other architecture do the whole main job in an empty root."""
+    (tmp_path / "tmp").mkdir()
+    entry = Entry(empty_root(), built_layer("arm64").tree, tmp_path / "tmp")
+    assert_whole(await main_job(entry, s3=s3, bucket=bucket))

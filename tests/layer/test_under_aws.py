@@ -1,0 +1,66 @@
+"""The built layer under AWS's own emulator, in both of its modes: the tree stands at /opt there, as on Lambda."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from roots import BUILD_SECONDS, built_layer, function_lines, needs_apt
+
+if TYPE_CHECKING:
+    from aws_emulator import AwsEmulator
+    from logferry.emulator.s3_server import S3Server
+
+pytestmark = [needs_apt, pytest.mark.slow, pytest.mark.timeout(BUILD_SECONDS)]
+
+RUNTIME = f"""#!{sys.executable}
+import os, threading, urllib.request
+base = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/"
+def serve():
+    while True:
+        with urllib.request.urlopen(base + "next") as event:
+            request_id, body = event.headers["Lambda-Runtime-Aws-Request-Id"], event.read()
+        print("line of " + body.decode(), flush=True)
+        urllib.request.urlopen(urllib.request.Request(base + request_id + "/response", data=body, method="POST"))
+for _ in range(int(os.environ.get("AWS_LAMBDA_MAX_CONCURRENCY", "1"))):
+    threading.Thread(target=serve).start()
+"""
+
+
+async def test_the_layer_lives_through_classic_mode(aws_emulator: type[AwsEmulator], s3: S3Server, bucket: str) -> None:
+    """AWS's supervisor executes the launcher and takes its registration; it has no telemetry to give in this mode."""
+    opt = built_layer().tree
+    async with aws_emulator(
+        mode="classic",
+        bootstrap=RUNTIME,
+        extensions={"logferry": opt / "extensions/logferry"},
+        mounts={"/opt/logferry": opt / "logferry"},
+        environment={**s3.environment(), "LOGFERRY_DESTINATION": f"s3://{bucket}/logs"},
+    ) as aws:
+        assert [await aws.invoke(number) for number in range(2)] == [(200, b"0"), (200, b"1")]
+        assert await aws.shutdown() == 0
+        assert [line for line in aws.output if "Telemetry.NotSupported" in line]
+        assert not [
+            line for line in aws.output if "Extension.Crash" in line or "LaunchError" in line or "SIGKILL" in line
+        ]
+
+
+async def test_the_layer_ships_from_managed_instances(
+    aws_emulator: type[AwsEmulator], s3: S3Server, bucket: str
+) -> None:
+    """As uid 993, with AWS's own telemetry: every line of twenty invocations, two at a time, is in S3 once."""
+    opt = built_layer().tree
+    async with aws_emulator(
+        mode="managed-instances",
+        bootstrap=RUNTIME,
+        extensions={"logferry": opt / "extensions/logferry"},
+        mounts={"/opt/logferry": opt / "logferry"},
+        environment={**s3.environment(), "LOGFERRY_DESTINATION": f"s3://{bucket}/logs"},
+    ) as aws:
+        answers = await asyncio.gather(*(aws.invoke(number) for number in range(20)))
+        assert [status for status, _ in answers] == [200] * 20
+        assert await aws.shutdown() == 0
+    lines = [line.strip() for line in await function_lines(s3, bucket)]
+    assert sorted(lines) == sorted(f"line of {number}" for number in range(20))
