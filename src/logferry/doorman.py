@@ -45,9 +45,9 @@ class Doorman:
         *,
         listener: socket.socket,
         channel: socket.socket,
-        admits: Callable[[str], bool],
         accept: Callable[[bytes], None],
         hear: Callable[[bytes], None],
+        admits: Callable[[str], bool] = lambda _path: True,
     ) -> None:
         """`accept` stores a delivery; `hear` gets each packet that is no ping, an empty one at the supervisor's end."""
         self._listener = listener

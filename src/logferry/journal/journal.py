@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK = "lock"
+REPORT_BYTES = 400
+"""About what the report of a loss takes: giving up less than that makes no room."""
 SEGMENTS_AT_LEAST = 4
 """In a full spool: no segment grows beyond this share of the bound."""
 
@@ -297,9 +299,10 @@ class Journal:
 
     def _unend(self) -> None:
         """Something is accepted after all, behind a segment that a shipper before us had sealed as the last."""
-        if self._ended:
-            ended, self._ended = self._ended, None
-            self._sealed[self._sealed.index(ended)] = ended.renamed(SEALED)
+        ended, self._ended = self._ended, None
+        if ended in self._sealed:
+            with contextlib.suppress(OSError):
+                self._sealed[self._sealed.index(ended)] = ended.renamed(SEALED)
 
     # --- the bound
 
@@ -307,7 +310,10 @@ class Journal:
         """Give the oldest segments up until `size` bytes fit; each at most once, for a report needs room too."""
         if not self._fits(size) and not self._sealed:
             self.seal()
-        for oldest in [s for s in self._sealed if s != self._held]:
+        droppable = [s for s in self._sealed if s != self._held]
+        if not self._fits(size - sum(max(0, s.size - REPORT_BYTES) for s in droppable)):
+            raise JournalFull(f"LOGFERRY_SPOOL_BYTES={self._limit} is taken by what cannot be given up")
+        for oldest in droppable:
             if self._fits(size):
                 return
             self.lose(oldest, reason=f"the spool is full: LOGFERRY_SPOOL_BYTES={self._limit}")
@@ -345,9 +351,11 @@ class Journal:
             "reason": reason,
         }
         self._losses.append(segment.own_body("logferry.dropped", record, at_ms=self._clock_ms()))
+        self._unend()
         self._settle()
-        with contextlib.suppress(OSError):
-            gone.path.unlink()
+        if not self._losses:
+            with contextlib.suppress(OSError):
+                gone.path.unlink()
 
     # --- what an earlier life left
 
