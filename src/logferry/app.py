@@ -23,6 +23,7 @@ from logferry.doorman import Doorman
 from logferry.encode import encode
 from logferry.errors import SettingsError, SinkError
 from logferry.invocations import Invocations
+from logferry.journal import sibling
 from logferry.journal.journal import Journal
 from logferry.journal.segment import Origin
 from logferry.repeats import Repeats
@@ -143,10 +144,11 @@ def _open_journal(settings: Settings, environment: str, invocations: Invocations
             complain=_complain,
         )
 
+    sibling.take_in(settings.spool_dir)
     try:
         return opened(settings.spool_dir)
     except BlockingIOError:
-        return opened(settings.spool_dir.with_name(f"{settings.spool_dir.name}-{environment}"))
+        return opened(sibling.beside(settings.spool_dir, environment))
 
 
 def _complain(message: str) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Loaded = TypeVar("Loaded")
 
 MAX_HEAD_BYTES = 16 * 1024
-MAX_BODY_BYTES = 8 * 1024 * 1024
+MAX_BODY_BYTES = 5 * 1024 * 1024
 """As the listener's."""
 MAX_CONNECTIONS = 32
 """The platform uses one or two."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable
 
-MAX_BODY_BYTES = 8 * 1024 * 1024
+MAX_BODY_BYTES = 5 * 1024 * 1024
 """A delivery is at most 2 x maxBytes and some metadata (Telemetry API, Buffering), with our maxBytes some 2 MiB."""
 MAX_UNDER_WAY_BYTES = 2 * MAX_BODY_BYTES
 """Of all bodies that are being read: the function's memory."""

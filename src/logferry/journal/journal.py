@@ -28,12 +28,12 @@ from logferry.errors import JournalFull, SegmentLost
 from logferry.journal import frame, segment
 from logferry.journal.memory import Memory
 from logferry.journal.segment import DROPPED, LAST, OPEN, SEALED, Header, Origin, Segment
+from logferry.journal.sibling import LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-LOCK = "lock"
 REPORT_BYTES = 400
 """About what the report of a loss takes: giving up less than that makes no room."""
 SEGMENTS_AT_LEAST = 4
