@@ -127,9 +127,7 @@ class Reader:
                 break
             decoded = _decode(text, position)
             if decoded is None:
-                rest = text[position:]
-                if _envelope(rest) and rest.endswith(_FRAMING) and len(rest) <= MAX_HEAD_CHARACTERS:
-                    self._head, rest = rest, ""
+                rest = self._unless_cut(text[position:])
                 break
             value, end = decoded
             element = text[position:end]
@@ -149,6 +147,12 @@ class Reader:
                 break
         if rest.strip():
             yield _unparsable({"text": rest})
+
+    def _unless_cut(self, rest: str) -> str:
+        """Keep the beginning of a record that was cut, to be joined with the next delivery; else what it was given."""
+        if _envelope(rest) and rest.endswith(_FRAMING) and len(rest) <= MAX_HEAD_CHARACTERS:
+            self._head, rest = rest, ""
+        return rest
 
 
 def events(body: bytes) -> Iterator[Event]:
