@@ -38,12 +38,12 @@ def test_text_without_details_has_no_brackets(capsys: pytest.CaptureFixture[str]
 def test_json_is_one_object_on_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Where the function logs JSON, so do we; what json does not know is written by its text."""
     messages.configure(level="error", as_json=True)
-    structlog.get_logger().error("two\nlines", path=type("P", (), {"__str__": lambda _: "/tmp/x"})())
+    structlog.get_logger().error("two\nlines", path=type("P", (), {"__str__": lambda _: "/spool/x"})())
     out = capsys.readouterr().out
     assert out.count("\n") == 1
     said = json.loads(out)
     assert (said["level"], said["logger"], said["message"]) == ("error", "logferry", "two\nlines")
-    assert said["path"] == "/tmp/x"
+    assert said["path"] == "/spool/x"
 
 
 @pytest.mark.parametrize(("level", "said"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])

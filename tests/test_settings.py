@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_a_destination_is_enough() -> None:
     assert settings.policy.thresholds == Thresholds()
     assert settings.compress
     assert settings.types == {"platform", "function"}
-    assert settings.spool_dir == Path("/tmp/logferry")
+    assert settings.spool_dir == Path("/tmp/logferry")  # noqa: S108 - the only writable place on Lambda
     assert settings.spool_bytes == 64 * 1024 * 1024
     assert (settings.upload_timeout, settings.log_level) == (5.0, "warning")
 
@@ -42,7 +43,7 @@ def test_a_destination_is_enough() -> None:
 def test_the_default_of_every_setting_can_be_written_out(setting: object) -> None:
     """Who copies the README's table changes nothing; a blank value is as good as none."""
     name, default = setting.name, setting.default  # type: ignore[attr-defined]
-    assert read(**{name: f"  {default} "})
+    assert isinstance(read(**{name: f"  {default} "}), Settings)
     assert read(**{name: " "}) == read()
 
 
@@ -120,7 +121,6 @@ def test_an_unknown_variable_is_a_mistake_and_the_near_name_is_told(wrong: str, 
     assert mistakes(**{wrong: "x"}) == [f"LOGFERRY_{wrong} is no setting; is LOGFERRY_{meant} meant?"]
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="names are compared with their prefix, which all share")
 def test_a_name_that_is_near_to_nothing_gets_no_advice() -> None:
     """Better none than a wrong one."""
     assert mistakes(QQQQ="x") == ["LOGFERRY_QQQQ is no setting"]
@@ -133,7 +133,7 @@ def test_a_name_that_is_near_to_nothing_gets_no_advice() -> None:
         ("s3://bucket/", Destination("s3", "bucket", "")),
         ("s3://bucket/a/b/", Destination("s3", "bucket", "a/b")),
         ("s3://bucket/a b/ä=1", Destination("s3", "bucket", "a b/ä=1")),
-        ("file:///tmp/out", Destination("file", "", "/tmp/out")),
+        ("file:///var/out", Destination("file", "", "/var/out")),
     ],
 )
 def test_a_destination_is_a_bucket_and_a_prefix_or_a_directory(value: str, expected: Destination) -> None:
@@ -141,9 +141,6 @@ def test_a_destination_is_a_bucket_and_a_prefix_or_a_directory(value: str, expec
     assert read(DESTINATION=value).destination == expected
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="what follows ? or # is cut off the prefix without a word"
-)
 @pytest.mark.parametrize("value", ["s3://bucket/a?b", "s3://bucket/a#b"])
 def test_a_destination_keeps_its_whole_prefix_or_is_refused(value: str) -> None:
     """Both signs may stand in a key; objects must not land beside where the user said."""
@@ -154,9 +151,6 @@ def test_a_destination_keeps_its_whole_prefix_or_is_refused(value: str) -> None:
     assert found == value.removeprefix("s3://bucket/")
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="an access point's ARN holds a slash: half of it becomes the prefix"
-)
 def test_an_access_point_is_taken_whole_or_refused() -> None:
     """The pattern of buckets admits ARNs, so one has to work."""
     arn = "arn:aws:s3:eu-west-1:123456789012:accesspoint/logs"
@@ -167,7 +161,6 @@ def test_an_access_point_is_taken_whole_or_refused() -> None:
     assert found == Destination("s3", arn, "prefix")
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the message is Python's own, without a remedy")
 @pytest.mark.parametrize(
     ("name", "value"), [("PORT", "²"), ("DESTINATION", "s3://[bucket"), ("FLUSH_INVOCATIONS", "²")]
 )
@@ -196,7 +189,7 @@ def test_only_thresholds_that_were_set_cap_the_other_policies() -> None:
 @pytest.mark.parametrize("value", ["true", "TRUE", "1", "yes", "On", "false", "0", "no", "off"])
 def test_truth_has_its_usual_words(value: str) -> None:
     """The supervisor reads the same variables by hand, and agrees (test_the_supervisor_reads_truth_alike)."""
-    assert read(ENABLED=value, STRICT=value)
+    assert isinstance(read(ENABLED=value, STRICT=value), Settings)
 
 
 @pytest.mark.parametrize("value", ["true", "TRUE", " 1 ", "yes", "On", "false", "0", "no", "off", "", "nonsense"])
@@ -240,28 +233,24 @@ def test_a_request_id_in_the_key_needs_one_object_for_each_invocation(given: dic
     """Else the key would name one of several, and the others could not be found."""
     key = {"KEY": "{request_id}/{environment}-{segment}"}
     if fine:
-        assert read(**given, **key)
+        assert isinstance(read(**given, **key), Settings)
     else:
         (mistake,) = mistakes(**given, **key)
         assert "{request_id}" in mistake
         assert "LOGFERRY_FLUSH=invocation" in mistake
 
 
-@pytest.mark.xfail(
-    strict=True, raises=pytest.fail.Exception, reason="not seen: nothing would ever be due, and all be dropped"
-)
 @pytest.mark.parametrize(("flush", "spool"), [("256MiB", "1MiB"), ("64MiB", "64MiB")])
 def test_a_spool_that_cannot_hold_what_should_wait_is_a_mistake(flush: str, spool: str) -> None:
     """By size it would never be shipped, because the bound of the spool comes first."""
     assert any("SPOOL_BYTES" in m for m in mistakes(FLUSH="size", FLUSH_BYTES=flush, SPOOL_BYTES=spool))
 
 
-@pytest.mark.xfail(
-    strict=True, raises=SettingsError, reason="extension/logferry reads it, and its own shipper refuses to work"
-)
-def test_the_variable_that_names_the_interpreter_is_known() -> None:
-    """`LOGFERRY_PYTHON` of the launcher stands in the same environment."""
-    assert read(PYTHON="/opt/logferry/bin/python")
+def test_the_launcher_reads_no_variable_that_is_no_setting() -> None:
+    """It stands in the same environment: the shipper would call it a mistake, and refuse to work."""
+    launcher = Path(__file__).parent.parent / "extension" / "logferry"
+    names = set(re.findall(PREFIX + r"(\w+)", launcher.read_text()))
+    assert names <= {s.name for s in SETTINGS}
 
 
 def test_the_table_names_each_setting_once_in_capitals() -> None:

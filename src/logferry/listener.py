@@ -32,6 +32,8 @@ READ_SECONDS = 5.0
 """For a head or a body from this machine: the platform takes milliseconds."""
 IDLE_SECONDS = 30.0
 """For a connection between two deliveries."""
+END_SECONDS = 0.05
+"""For requests under way when listening ends; to aiohttp 0 would mean without a bound."""
 MAX_CONNECTIONS = 64
 """The platform uses one or two; descriptors are scarce on Lambda (1,024)."""
 
@@ -43,9 +45,9 @@ async def listening(
     """Answer deliveries on a bound socket; `accept` stores one or raises JournalFull, `admits` judges its path."""
     handler = _Handler(accept, admits)
     # By default aiohttp unpacks a compressed body, and answers 400 where it cannot: nothing would be stored.
-    server = _Server(handler, access_log=None, auto_decompress=False, keepalive_timeout=IDLE_SECONDS)
+    server = _Server(handler, access_log=None, auto_decompress=False, keepalive_timeout=IDLE_SECONDS, lingering_time=0)
     handler.begun = server.begun
-    runner = web.ServerRunner(server, shutdown_timeout=0)
+    runner = web.ServerRunner(server, shutdown_timeout=END_SECONDS)
     await runner.setup()
     await web.SockSite(runner, sock).start()
     try:

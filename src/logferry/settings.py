@@ -259,7 +259,7 @@ def _contradictions(values: dict[str, Any], given: set[str]) -> list[str]:
     mistakes = []
     if values.get("PORT") == 9001:  # noqa: PLR2004 - Lambda's own
         mistakes.append("LOGFERRY_PORT is 9001, which is Lambda's own: choose another")
-    if values.get("FLUSH_BYTES", 0) >= values.get("SPOOL_BYTES", float("inf")):
+    if "FLUSH_BYTES" in given and values.get("FLUSH_BYTES", 0) >= values.get("SPOOL_BYTES", float("inf")):
         mistakes.append("LOGFERRY_FLUSH_BYTES must be smaller than LOGFERRY_SPOOL_BYTES, where that much has to wait")
     one_each = (
         values.get("FLUSH") == Flush.INVOCATION.value

@@ -31,6 +31,7 @@ _ID_IN_TEXT = re.compile(rf'"(?:{"|".join(_ID_KEYS)})"\s*:\s*"({_UUID.pattern})"
 _TAB_FIELDS = 3
 _RECORD_KEY = '"record":'
 _FRAMING = "}]"
+_CARRY = "surrogateescape"
 _SEPARATORS = (",", "]")
 _SPACES = (" ", "\t")
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -90,28 +91,31 @@ class Reader:
 
     def events(self, body: bytes) -> Iterator[Event]:
         """The events of one delivery in their order; what cannot be read comes as a `logferry.unparsable` event."""
-        try:
-            text = body.decode()
-        except UnicodeDecodeError:
-            yield from self.rest()
-            yield _unparsable({"base64": base64.b64encode(body).decode()})
-            return
+        # A cut may fall inside a character: its bytes are carried as surrogates until the halves are joined.
+        text = body.decode(errors=_CARRY)
         if self._head:
             joined = _joined(self._head, text)
             if joined is None:
                 yield from self.rest()
             else:
-                self._head, text = "", joined
+                self._head, text = "", _as_bytes(joined).decode(errors=_CARRY)
         start = _skip(text, 0)
-        if text[start : start + 1] == "[":
+        if text[start : start + 1] != "[":
+            yield _unparsable(text)
+        elif _is_text(text):
             yield from self._elements(text, start + 1)
         else:
-            yield _unparsable({"text": text})
+            found = list(self._elements(text, start + 1))
+            if self._head and all(_is_text(event.text) for event in found):
+                yield from found
+            else:
+                self._head = ""
+                yield _unparsable(text)
 
     def rest(self) -> Iterator[Event]:
         """The beginning of a record that was never continued."""
         if self._head:
-            yield _unparsable({"text": self._head})
+            yield _unparsable(self._head)
         self._head = ""
 
     def _elements(self, text: str, position: int) -> Iterator[Event]:
@@ -136,7 +140,7 @@ class Reader:
                 if odd > MAX_ODD:
                     rest = text[position:]
                     break
-            yield Event(element, value) if isinstance(value, dict) else _unparsable({"text": element})
+            yield Event(element, value) if isinstance(value, dict) else _unparsable(element)
             separator = text[end : end + 1]
             if separator in _SPACES:
                 end = _skip(text, end)
@@ -146,7 +150,7 @@ class Reader:
                 rest = text[position:]
                 break
         if rest.strip():
-            yield _unparsable({"text": rest})
+            yield _unparsable(rest)
 
     def _unless_cut(self, rest: str) -> str:
         """Keep the beginning of a record that was cut, to be joined with the next delivery; else what it was given."""
@@ -207,7 +211,23 @@ def _skip(text: str, position: int) -> int:
     return _SPACE.match(text, position).end()  # type: ignore[union-attr]  # it matches the empty string too
 
 
-def _unparsable(record: dict[str, str]) -> Event:
+def _is_text(text: str) -> bool:
+    """Whether it holds no carried bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _as_bytes(text: str) -> bytes:
+    """The bytes that were delivered."""
+    return text.encode(errors=_CARRY)
+
+
+def _unparsable(text: str) -> Event:
+    """What is no event, as text where it is text."""
+    record = {"text": text} if _is_text(text) else {"base64": base64.b64encode(_as_bytes(text)).decode()}
     fields = {"type": UNPARSABLE, "record": record}
     return Event(json.dumps(fields), fields)
 

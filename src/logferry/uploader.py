@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from logferry.breaker import Breaker
+from logferry.deadline import Deadline
 from logferry.errors import SegmentLost, SinkError, SinkRejected, SinkUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from logferry.deadline import Deadline
     from logferry.encode import StoredObject
     from logferry.journal.journal import Journal
     from logferry.journal.segment import Header, Segment
@@ -107,7 +107,8 @@ class Uploader:
         except TimeoutError:
             return
         try:
-            for waiting in self.backlog:
+            while self.backlog:
+                waiting = self.backlog[0]  # looked up each time: the spool may have given one up meanwhile
                 if deadline.remaining(_now()) <= 0 or not (insist or self._breaker.allows(_now())):
                     return
                 with self._journal.holding(waiting):
@@ -126,9 +127,6 @@ class Uploader:
             return True
         try:
             await self._put(stored, deadline)
-        except _FrozenError:
-            log.debug("an upload was frozen in its middle and is made again with the next event", key=stored.key)
-            return False
         except SinkError as error:
             self._note_failure(error)
             return False
@@ -141,21 +139,19 @@ class Uploader:
         return True
 
     async def _put(self, stored: StoredObject, deadline: Deadline) -> None:
-        """Put within the upload timeout and the deadline; once more where a freeze came in between.
+        """Put within the upload timeout and the deadline. Raises SinkError.
 
-        Raises SinkError, or _FrozenError where that has left no time for the repeat.
+        Once more where a freeze came in between, whose end has left a deadline from before it behind.
         """
         for may_repeat in (True, False):
             began = _now()
-            bound = deadline.sooner(began + self._timeout)
+            bound = deadline.sooner(began + self._timeout) if may_repeat else Deadline(began + self._timeout)
             try:
                 async with asyncio.timeout_at(bound.at) as self._bound:
                     await self._sink.put(stored)
             except (TimeoutError, SinkUnavailable) as error:
                 if not may_repeat or _now() <= bound.at + FROZEN_SECONDS:
                     raise _unavailable(error, stored.key, seconds=_now() - began) from error
-                if not deadline.remaining(_now()):
-                    raise _FrozenError from error
             else:
                 return
             finally:
@@ -177,10 +173,6 @@ class Uploader:
         seconds = self._breaker.failed(_now(), rejected=rejected)
         say = log.warning if news else log.debug
         say("an upload failed, the records stay on disk", why=str(error), next_attempt_in_s=round(seconds, 1))
-
-
-class _FrozenError(Exception):
-    """The environment was frozen in the middle of an attempt, which says nothing about the sink."""
 
 
 def _unavailable(error: Exception, key: str, *, seconds: float) -> SinkUnavailable:

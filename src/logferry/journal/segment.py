@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
@@ -95,6 +96,8 @@ def recognise(path: Path) -> Segment | None:
     """The segment in a file; None for what is not ours: another name, no file, or the magic of another version."""
     match = _NAME.fullmatch(path.name)
     try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return None
         with path.open("rb") as file:
             ours = MAGIC.startswith(file.read(len(MAGIC)))
             size = os.fstat(file.fileno()).st_size

@@ -10,7 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from logferry.errors import SinkUnavailable
+from logferry.errors import SinkRejected, SinkUnavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,8 +31,10 @@ class DirectorySink:
         """Nothing to prepare."""
 
     async def put(self, stored: StoredObject) -> None:
-        """Store one object. Raises SinkUnavailable when the directory does not take it."""
-        path = self._root / stored.key
+        """Store one object. Raises SinkUnavailable when the directory does not take it, SinkRejected for a bad key."""
+        path = (self._root / stored.key).resolve()
+        if not path.is_relative_to(self._root.resolve()):
+            raise SinkRejected(f"the key {stored.key} leads out of {self._root}; correct LOGFERRY_KEY")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._write(path.with_name(path.name + ".meta.json"), json.dumps(stored.metadata).encode())

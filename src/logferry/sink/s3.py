@@ -8,8 +8,8 @@ Choices, with what they save:
 - a CRC32 given by us: the default one makes the body `aws-chunked` with a trailer, and no checksum at all is refused
   by buckets with Object Lock;
 - no retries of botocore's own: the uploader has a deadline and a circuit breaker, and a hidden retry knows neither.
-  The one exception is a pooled connection that the other side has closed while we were frozen: that says nothing about
-  S3, so the same bytes go once more over a new one;
+  A pooled connection that the other side has closed while we were frozen says nothing about S3; aiohttp itself sends
+  the same request once more over a new one;
 - every setting that botocore would read from the function's own variables and could choke on (retry mode, checksum
   mode, defaults mode) is given explicitly.
 """
@@ -51,7 +51,6 @@ _REMEDIES = {
 _PASSING = frozenset({"RequestTimeTooSkewed", "RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable"})
 _TRY_LATER_STATUS = frozenset({408, 409, 429})
 _SERVER_ERROR = 500
-_STALE = (aiohttp.ServerDisconnectedError, boto.ConnectionClosedError)
 
 
 class S3Sink:
@@ -107,10 +106,7 @@ class S3Sink:
             request["ContentEncoding"] = stored.content_encoding
         where = f"put s3://{self._bucket}/{key}"
         try:
-            try:
-                answer = await self._client.put_object(**request)
-            except _STALE:
-                answer = await self._client.put_object(**request)
+            answer = await self._client.put_object(**request)
         except boto.ClientError as error:
             raise _sorted(where, error) from error
         except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError) as error:

@@ -1,0 +1,143 @@
+"""Sinks that are named for what they do; each keeps what it holds and when it was asked.
+
+They keep the contract that every sink keeps: `put` stores or raises. `in_flight` is how many puts are under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from logferry.errors import SinkRejected, SinkUnavailable
+from virtual_time import freeze, now
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from logferry.encode import StoredObject
+
+REMEDY = "create the bucket or correct LOGFERRY_DESTINATION"
+
+
+class Takes:
+    """Stores each object after that many seconds."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self.holds: dict[str, StoredObject] = {}
+        self.asked: list[tuple[float, str]] = []
+        self.in_flight = 0
+        self.most_in_flight = 0
+
+    async def put(self, stored: StoredObject) -> None:
+        """Store."""
+        with self._asked(stored):
+            await self._take(stored)
+
+    @contextmanager
+    def _asked(self, stored: StoredObject) -> Iterator[None]:
+        self.asked.append((round(now(), 3), stored.key))
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
+    async def _take(self, stored: StoredObject) -> None:
+        if self.seconds:
+            await asyncio.sleep(self.seconds)
+        before = self.holds.get(stored.key)
+        assert before in (None, stored), "another object under the same key"
+        self.holds[stored.key] = stored
+
+    @property
+    def moments(self) -> list[float]:
+        """When it was asked."""
+        return [moment for moment, _ in self.asked]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every record it holds, in the order of keys."""
+        bodies = [stored.body for _, stored in sorted(self.holds.items())]
+        texts = [gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body for body in bodies]
+        return [json.loads(line) for text in texts for line in text.decode().splitlines()]
+
+    def lines(self) -> list[str]:
+        """The function's lines it holds, in the order of keys."""
+        return [str(r["record"]) for r in self.records() if r["type"] == "function"]
+
+
+class Stalls(Takes):
+    """Never answers, the first `times`."""
+
+    def __init__(self, times: int = 1_000_000) -> None:
+        super().__init__()
+        self.times = times
+
+    async def put(self, stored: StoredObject) -> None:
+        """Wait for ever, or store."""
+        with self._asked(stored):
+            if len(self.asked) <= self.times:
+                await asyncio.Event().wait()
+            await self._take(stored)
+
+
+class Throttles(Takes):
+    """Says SlowDown the first `times`."""
+
+    def __init__(self, times: int = 1_000_000) -> None:
+        super().__init__()
+        self.times = times
+
+    async def put(self, stored: StoredObject) -> None:
+        """Raise, or store."""
+        with self._asked(stored):
+            if len(self.asked) <= self.times:
+                raise SinkUnavailable(f"{stored.key}: 503 SlowDown")
+            await self._take(stored)
+
+
+class Rejects(Takes):
+    """Says that there is no such bucket, the first `times`."""
+
+    def __init__(self, times: int = 1_000_000) -> None:
+        super().__init__()
+        self.times = times
+
+    async def put(self, stored: StoredObject) -> None:
+        """Raise with the remedy, or store."""
+        with self._asked(stored):
+            if len(self.asked) <= self.times:
+                raise SinkRejected(f"{stored.key}: 404 NoSuchBucket; {REMEDY}")
+            await self._take(stored)
+
+
+class ResetsAfterStoring(Takes):
+    """Stores, and then the connection breaks before it could say so, the first `times`."""
+
+    def __init__(self, times: int = 1) -> None:
+        super().__init__()
+        self.times = times
+
+    async def put(self, stored: StoredObject) -> None:
+        """Store, and raise all the same."""
+        with self._asked(stored):
+            await self._take(stored)
+            if len(self.asked) <= self.times:
+                raise SinkUnavailable(f"{stored.key}: connection reset")
+
+
+class IsFrozenInTheMiddle(Takes):
+    """The environment is frozen that long while the first put is under way, and its connection is dead after it."""
+
+    async def put(self, stored: StoredObject) -> None:
+        """Be frozen once, then store."""
+        with self._asked(stored):
+            if len(self.asked) == 1:
+                freeze(self.seconds)
+                await asyncio.Event().wait()
+            await asyncio.sleep(0.05)
+            self.holds[stored.key] = stored

@@ -1,0 +1,203 @@
+"""Every await is cut once: nothing accepted is lost by it, nothing is committed early, nothing stays locked.
+
+A coroutine is cancelled after so many steps of the loop, at so many moments of a scenario; then somebody else goes on,
+as the next shipper would, and everything has to arrive once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from structlog.testing import capture_logs
+
+from http_post import request
+from journal.scene import numbered, open_journal
+from logferry import listener
+from logferry.breaker import Breaker
+from logferry.deadline import Deadline
+from logferry.listener import listening
+from logferry.uploader import Uploader
+from shipper_scene import UPLOAD_TIMEOUT, Life, as_object, life
+from sink.fakes import ResetsAfterStoring, Stalls, Takes, Throttles
+from virtual_time import START, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from logferry.policy import Policy
+
+pytestmark = pytest.mark.timeout(90)
+
+FAR = Deadline(START + 1e6)
+STEPS = 8
+"""Of the loop, after each of the moments below: more than any await in here takes to come to its next."""
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    with capture_logs():
+        yield
+
+
+async def steps(count: int) -> None:
+    """Let everybody else run so many steps."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def cut(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, UPLOAD_TIMEOUT, UPLOAD_TIMEOUT + 0.5])
+@pytest.mark.parametrize("sink_kind", [Takes, Throttles, Stalls, ResetsAfterStoring])
+def test_an_upload_that_is_cut_anywhere_is_finished_by_the_next(
+    tmp_path: Path, sink_kind: type[Takes], moment: float
+) -> None:
+    """A segment is in the journal or with the sink, and at the end with the sink, once."""
+    for count in range(STEPS):
+        journal = open_journal(tmp_path / str(count))
+        for n in (1, 2, 3):
+            journal.append(numbered(n))
+            journal.seal()
+        sink = Takes(0.5) if sink_kind is Takes else sink_kind(1)
+
+        async def scenario(journal: object = journal, sink: Takes = sink, count: int = count) -> None:
+            it = Uploader(
+                journal=journal,  # type: ignore[arg-type]  # bound early
+                sink=sink,
+                encode=as_object,
+                timeout_seconds=UPLOAD_TIMEOUT,
+                breaker=Breaker(jitter=lambda: 0.5),
+            )
+            drain = asyncio.create_task(it.drain(FAR))
+            await asyncio.sleep(moment)
+            await steps(count)
+            await cut(drain)
+            stored = {line.split()[0] for line in sink.lines()}
+            waiting = {str(segment.number) for segment in it.backlog}
+            assert stored | waiting == {"1", "2", "3"}
+            assert sink.in_flight == 0
+            assert not it.busy
+            while it.backlog:
+                await it.drain(FAR, insist=True)
+
+        run(scenario())
+        assert sorted(sink.lines()) == ["1 ", "2 ", "3 "]
+        journal.close()
+
+
+async def some_invocations(it: Life, names: str) -> None:
+    """Play a few invocations, one of them long, with lines in all of them, whoever listens."""
+    for n in range(4):
+        request_id = f"{names}{n}"
+        it.invoke(request_id, seconds=20)
+        it.starts(request_id)
+        it.line(f"{request_id} begins")
+        await asyncio.sleep(0.5)
+        it.line(f"{request_id} ends")
+        it.runtime_done(request_id)
+        await asyncio.sleep(0.5)
+        it.report(request_id)
+
+
+MOMENTS = [0.0, 0.25, 0.5, 0.6, 1.0, 1.5, 2.0, 3.05, 3.9]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_shipper_that_is_cut_anywhere_loses_and_doubles_nothing(
+    tmp_path: Path, moment: float, *, beside: bool
+) -> None:
+    """The next one finds the journal, and ships what the first one had not."""
+    from shipper_scene import EACH_BESIDE, INVOCATION  # noqa: PLC0415 - named where they are chosen
+
+    policy: Policy = EACH_BESIDE if beside else INVOCATION
+    for count in range(STEPS):
+        directory = tmp_path / str(count)
+        sink = Takes(0.1)
+
+        async def scenario(directory: Path = directory, sink: Takes = sink, count: int = count) -> list[str]:
+            accepted = [f"a{n} {what}" for n in range(4) for what in ("begins", "ends")]
+            async with life(directory, sink, policy=policy) as it:
+                playing = asyncio.create_task(some_invocations(it, "a"))
+                await asyncio.sleep(moment)
+                await steps(count)
+                working = next(t for t in asyncio.all_tasks() if "Shipper.run" in repr(t.get_coro()))
+                await cut(working)
+                assert sink.in_flight == 0
+                await playing
+            async with life(directory, sink, policy=policy, environment="e2") as it:
+                await it.done(it.shut_down())
+                assert it.uploader.backlog == ()
+            return accepted
+
+        accepted = run(scenario())
+        assert sorted(sink.lines()) == sorted(accepted)
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.1, 0.3, 0.4, 1.0, 1.7])
+@pytest.mark.parametrize("sink_kind", [Takes, Stalls])
+def test_a_shutdown_that_is_cut_anywhere_is_finished_by_the_next_life(
+    tmp_path: Path, sink_kind: type[Takes], moment: float
+) -> None:
+    """2,000 ms are over: SIGKILL is no more than a cut."""
+    for count in range(STEPS):
+        directory = tmp_path / str(count)
+
+        async def scenario(directory: Path = directory, count: int = count) -> None:
+            sink = Takes(0.1) if sink_kind is Takes else Stalls(times=1)
+            async with life(directory, sink) as it:
+                it.line("one")
+                it.journal.seal()
+                it.line("two")
+                it.starts("r1")
+                it.shut_down()
+                await asyncio.sleep(moment)
+                await steps(count)
+                working = [t for t in asyncio.all_tasks() if "Shipper.run" in repr(t.get_coro())]
+                for task in working:
+                    await cut(task)
+            async with life(directory, sink, environment="e2") as it:
+                await it.done(it.shut_down())
+            assert sink.lines() == ["one", "two"]
+
+        run(scenario())
+
+
+async def test_a_listener_that_is_cut_anywhere_has_stored_what_it_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never 200 without the append; an append without 200 is what the platform's repeat is for."""
+    monkeypatch.setattr(listener, "READ_SECONDS", 0.05)
+    raw = request(b"delivery")
+    outcomes = set()
+    for whole, count in itertools.product((True, False), range(15)):
+        stored: list[bytes] = []
+        with socket.create_server(("127.0.0.1", 0)) as sock, socket.socket() as client:
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            async with listening(sock.dup(), stored.append):
+                await loop.sock_connect(client, sock.getsockname())
+                await loop.sock_sendall(client, raw if whole else raw[:-3])
+                await steps(count)
+            sock.close()  # else what nobody has taken would wait in its backlog for ever
+            try:
+                answer = await asyncio.wait_for(loop.sock_recv(client, 4096), 5)
+            except ConnectionResetError:
+                answer = b""
+        assert stored in ([], [b"delivery"])
+        if answer.startswith(b"HTTP/1.1 200"):
+            assert stored == [b"delivery"]
+        if not whole:
+            assert stored == []
+        outcomes.add((bool(answer), len(stored)))
+    assert (True, 1) in outcomes
+    assert (False, 0) in outcomes
