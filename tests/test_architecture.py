@@ -50,7 +50,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "journal.segment": {"errors", "journal.frame"},
     "journal.memory": {"errors", "journal.segment"},
     "journal.sibling": {"errors", "journal.segment"},
-    "journal.journal": {"errors", "journal.frame", "journal.segment", "journal.memory", "journal.sibling"},
+    "journal.recovery": {"errors", "journal.frame", "journal.segment"},
+    "journal.journal": {
+        "errors",
+        "journal.frame",
+        "journal.segment",
+        "journal.memory",
+        "journal.recovery",
+        "journal.sibling",
+    },
     "accumulator": {"errors", "policy", "invocations", "repeats", "journal.journal", "journal.segment"},
     "encode": {"telemetry", "journal.segment"},
     "sink.s3": {"errors", "encode"},
@@ -242,7 +250,14 @@ def test_at_the_first_next_a_bare_interpreter_holds_a_bounded_set_of_modules() -
 
 READS_ENVIRON = {"supervisor", "app"}
 READS_THE_WALL_CLOCK = {"supervisor", "app", "shipper"}
-TOUCHES_THE_DISK = {"journal.journal", "journal.segment", "journal.sibling", "sink.directory", "supervisor"}
+TOUCHES_THE_DISK = {
+    "journal.journal",
+    "journal.recovery",
+    "journal.segment",
+    "journal.sibling",
+    "sink.directory",
+    "supervisor",
+}
 """The supervisor keeps the path of its subscription beside the segments; records are the journal's alone."""
 
 

@@ -6,6 +6,7 @@ The law behind all of them: what was accepted is shipped, or its loss is counted
 from __future__ import annotations
 
 import contextlib
+import json
 import resource
 import signal
 import subprocess
@@ -616,3 +617,12 @@ def test_a_spool_that_is_full_of_reports_refuses_and_does_not_spin(tmp_path: Pat
             refused += 1
     assert refused
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 8000
+
+
+def test_what_ran_in_an_earlier_environment_says_nothing_of_this_one(tmp_path: Path) -> None:
+    """A request that was cut off by a reset is not running here: lines of the new init must not be given to it."""
+    journal = open_journal(tmp_path, environment="old")
+    start = {"type": "platform.start", "record": {"requestId": "459921b5-681c-4a96-beb0-81e0aa586026"}}
+    journal.append(json.dumps([start]).encode())
+    journal.close()
+    assert open_journal(tmp_path, environment="new").running is None

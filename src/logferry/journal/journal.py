@@ -25,7 +25,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from logferry.errors import JournalFull, SegmentLost
-from logferry.journal import frame, segment
+from logferry.journal import frame, recovery, segment
 from logferry.journal.memory import Memory
 from logferry.journal.segment import DROPPED, LAST, OPEN, SEALED, Header, Origin, Segment
 from logferry.journal.sibling import LOCK
@@ -85,7 +85,7 @@ class Journal:
             raise
         except OSError:
             found = []
-        self._recover(sorted(found, key=lambda s: (s.opened_ms, s.number)))
+        self._recover(found)
 
     def __repr__(self) -> str:
         return f"<Journal {len(self._sealed)} sealed, {self.waiting_bytes} bytes waiting in {self._directory}>"
@@ -360,50 +360,15 @@ class Journal:
     # --- what an earlier life left
 
     def _recover(self, found: list[Segment]) -> None:
-        ended = {s.environment for s in found if s.state == LAST}
-        adopted = [(s, self._adopt(s, ended=s.environment in ended) if s.state == OPEN else s) for s in found]
-        kept = [after for _, after in adopted if after]
-        empty = [before for before, after in adopted if not after]
-        mine = [s for s in kept if self._is_mine(s)]
-        self._sealed = [s for s in kept if not self._is_mine(s) and s.state != DROPPED]
-        self._sealed += sorted((s for s in mine if s.state != DROPPED), key=lambda s: s.number)
-        self._ended = next((s for s in mine if s.state == LAST), None)
-        self._open(max([1, *(s.number + 1 for s in mine), *map(self._own_number, empty)]))
+        left = recovery.take_over(found, environment=self._origin.environment, follow=self._follow)
+        self._sealed, self._ended, self.running = left.sealed, left.ended, left.running
+        self._open(left.number)
         # Only now, when the next open file is there: a kill in between must not make the numbers begin anew.
-        for left in empty:
-            if left.path != self._path:
-                left.path.unlink()
-        for dropped in (s for s in kept if s.state == DROPPED):
+        for empty in left.empty:
+            if empty.path != self._path:
+                empty.path.unlink()
+        for dropped in left.dropped:
             self._record_loss(dropped, records=self._account(dropped), reason="the spool was full")
-
-    def _is_mine(self, found: Segment) -> bool:
-        return found.environment == self._origin.environment
-
-    def _own_number(self, empty: Segment) -> int:
-        """The number of an empty open file of ours is used again: no object has it."""
-        return empty.number if self._is_mine(empty) else 0
-
-    def _adopt(self, left: Segment, *, ended: bool) -> Segment | None:
-        """Seal an open file that nobody appends to any more, cut at its last whole frame.
-
-        Nothing for an empty one, unless it is the only thing that can tell a reader that an earlier environment ended.
-        """
-        mine = self._is_mine(left)
-        try:
-            with left.path.open("r+b") as file:
-                header = segment.read_header(file)
-                start = file.tell()
-                running = self._follow(header.request_id, segment.read_bodies(file, header, closed=False))
-                end = file.tell()
-                file.truncate(end)
-        except SegmentLost:
-            # A header that was torn when the file was made had nothing behind it; a damaged one is lost when read.
-            end, start, running = left.size, 0 if left.size > len(segment.MAGIC) + frame.HEAD_BYTES else left.size, None
-        if end == start and (mine or ended or left.number == 1):
-            return None
-        if mine:
-            self.running = running
-        return replace(left.renamed(SEALED if mine else LAST), size=end)
 
 
 def _size_on_disk(body: bytes) -> int:
