@@ -42,6 +42,7 @@ def open_journal(
     limit_bytes: int = ROOMY,
     clock_ms: Callable[[], int] | None = None,
     complain: Callable[[str], None] = lambda _: None,
+    following: Callable[[str | None, Iterable[bytes]], str | None] | None = None,
 ) -> Journal:
     """Open a journal with the two functions that the extension gives it."""
     return Journal(
@@ -50,7 +51,7 @@ def open_journal(
         limit_bytes=limit_bytes,
         clock_ms=clock_ms or ticking(),
         count_records=telemetry.count_records,
-        follow=follow,
+        follow=following or follow,
         complain=complain,
     )
 

@@ -625,4 +625,7 @@ def test_what_ran_in_an_earlier_environment_says_nothing_of_this_one(tmp_path: P
     start = {"type": "platform.start", "record": {"requestId": "459921b5-681c-4a96-beb0-81e0aa586026"}}
     journal.append(json.dumps([start]).encode())
     journal.close()
-    assert open_journal(tmp_path, environment="new").running is None
+    followed: list[bytes] = []
+    journal = open_journal(tmp_path, environment="new", following=lambda _running, bodies: followed.extend(bodies))
+    assert followed == []
+    assert journal.running is None
