@@ -1,0 +1,154 @@
+"""The account that must balance: delivered + waiting + reported lost = accepted, and nothing delivered twice.
+
+Accepted is what the extension answered 200. Delivered is what can be read back from the destination, waiting is what
+stands in whole frames in the spool, reported lost is what `logferry.dropped` records count. What the platform had to
+deliver again because no answer came may stand there twice, for nobody can know whether the first was stored; anything
+else may not.
+
+The spool is read here by hand, so that a mistake in the journal's own reader cannot agree with itself.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from chaos.platform_says import identity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from ferry import Arrived
+
+    from chaos.bare_lambda import BareLambda
+
+MAGIC = b"logferry segment 1\n"
+_FRAME = struct.Struct(">III")
+OURS = "logferry."
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Where the records are."""
+
+    accepted: Counter[str]
+    repeated: Counter[str]
+    delivered: Counter[str]
+    waiting: Counter[str]
+    reported_lost: int
+
+    @property
+    def missing(self) -> Counter[str]:
+        """Accepted, and neither delivered nor waiting."""
+        return self.accepted - self.delivered - self.waiting
+
+    @property
+    def twice(self) -> Counter[str]:
+        """Delivered more often than they were accepted, and never delivered again by the platform."""
+        return self.delivered - self.accepted - self.repeated
+
+    def __repr__(self) -> str:
+        return (
+            f"<Ledger {self.accepted.total()} accepted, {self.delivered.total()} delivered, {self.waiting.total()} "
+            f"waiting, {self.reported_lost} reported lost, {self.missing.total()} missing, {self.twice.total()} twice>"
+        )
+
+
+def ledger(platform: BareLambda, objects: Sequence[Arrived], spool: Path) -> Ledger:
+    """Take stock."""
+    records = [record for one in objects for record in one.records]
+    waiting = [record for body in _bodies_waiting(spool) for record in json.loads(body)]
+    lost = [record["record"] for record in records + waiting if kind_of(record) == "logferry.dropped"]
+    distinct: dict[tuple[str, int], int] = {}
+    for loss in lost:  # a kill in the middle may have it counted twice, under one number
+        number = (loss["environment"], loss["segment"])
+        distinct[number] = max(loss["records"], distinct.get(number, 0))
+    return Ledger(
+        accepted=platform.accepted_records(),
+        repeated=platform.repeated_records(),
+        delivered=Counter(identity(r) for r in records if not kind_of(r).startswith(OURS)),
+        waiting=Counter(identity(r) for r in waiting if not kind_of(r).startswith(OURS)),
+        reported_lost=sum(distinct.values()),
+    )
+
+
+def kind_of(record: Mapping[str, Any]) -> str:
+    """A record's type; empty where it has none that is a string."""
+    kind = record.get("type")
+    return kind if isinstance(kind, str) else ""
+
+
+def assert_balanced(platform: BareLambda, objects: Sequence[Arrived], spool: Path) -> Ledger:
+    """The account balances, and a reader of the objects can see that nothing is missing."""
+    stock = ledger(platform, objects, spool)
+    assert not stock.twice, (stock, _places(stock.twice, objects))
+    lost = stock.missing.total()
+    assert lost == stock.reported_lost or (stock.repeated and lost <= stock.reported_lost), (
+        stock,
+        [key[:120] for key in stock.missing],
+    )
+    assert_numbered(objects)
+    return stock
+
+
+def _places(keys: Counter[str], objects: Sequence[Arrived]) -> list[tuple[str, str]]:
+    """In which objects records are."""
+    return [(r["seq"], one.key) for one in objects for r in one.records if keys[identity(r)]]
+
+
+def assert_numbered(objects: Sequence[Arrived]) -> None:
+    """One object for each number of an environment; each line is numbered within it."""
+    numbers = Counter((one.metadata["environment"], int(one.metadata["segment"])) for one in objects)
+    assert set(numbers.values()) <= {1}, numbers
+    for one in objects:
+        number = int(one.metadata["segment"])
+        assert [r["seq"] for r in one.records] == [f"{number:08d}-{i:06d}" for i in range(1, len(one.records) + 1)]
+        assert one.metadata["records"] == str(len(one.records))
+
+
+def gaps(objects: Sequence[Arrived]) -> dict[str, list[int]]:
+    """The numbers that are missing below an environment's highest, by environment."""
+    numbers: dict[str, set[int]] = {}
+    for one in objects:
+        numbers.setdefault(one.metadata["environment"], set()).add(int(one.metadata["segment"]))
+    return {name: missing for name, own in numbers.items() if (missing := sorted(set(range(1, max(own) + 1)) - own))}
+
+
+def finals(objects: Sequence[Arrived]) -> dict[str, list[int]]:
+    """The numbers that call themselves final, by environment; and only the highest should."""
+    found: dict[str, list[int]] = {}
+    for one in objects:
+        found.setdefault(one.metadata["environment"], [])
+        if one.metadata.get("final") == "true":
+            found[one.metadata["environment"]].append(int(one.metadata["segment"]))
+    return found
+
+
+def records_of_type(objects: Sequence[Arrived], kind: str) -> list[dict[str, Any]]:
+    """Every record of a type."""
+    return [record for one in objects for record in one.records if kind_of(record) == kind]
+
+
+def lines_of(objects: Sequence[Arrived]) -> list[str]:
+    """The function's own lines."""
+    return [str(record["record"]) for record in records_of_type(objects, "function")]
+
+
+def _bodies_waiting(spool: Path) -> Iterator[bytes]:
+    for path in sorted(spool.glob("*-*-*.*")):
+        content = path.read_bytes()
+        if not content.startswith(MAGIC):
+            continue
+        position, first = len(MAGIC), True
+        while position + _FRAME.size <= len(content):
+            size = _FRAME.unpack_from(content, position)[0]
+            body = content[position + _FRAME.size : position + _FRAME.size + size]
+            if not size or len(body) < size:
+                break
+            if not first:
+                yield body
+            first, position = False, position + _FRAME.size + size

@@ -1,0 +1,37 @@
+"""What a chaos test acts on: an S3 that can be broken, a bucket in it, and a spool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ferry import Arrived, arrived_in_s3, to_s3
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from chaos.fault_proxy import FaultProxy
+    from logferry.emulator.s3_server import S3Server
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An S3 that can be broken, a bucket in it, and a spool."""
+
+    s3: S3Server
+    bucket: str
+    proxy: FaultProxy
+    spool: Path
+
+    def settings(self, **more: str) -> dict[str, str]:
+        """Settings that ship to the bucket through the proxy."""
+        return {
+            **to_s3(self.s3, self.bucket),
+            "AWS_ENDPOINT_URL_S3": self.proxy.endpoint_url,
+            "LOGFERRY_SPOOL_DIR": str(self.spool),
+            **more,
+        }
+
+    async def arrived(self) -> list[Arrived]:
+        """Every object of the bucket."""
+        return await arrived_in_s3(self.s3, self.bucket)
