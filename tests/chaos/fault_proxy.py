@@ -158,7 +158,8 @@ class FaultProxy:
         self._tasks.add(task)
         self._writers.add(writer)
         try:
-            with contextlib.suppress(OSError, EOFError):
+            # Cancelled only by our own end; Python 3.11's streams would report that as a mistake.
+            with contextlib.suppress(OSError, EOFError, asyncio.CancelledError):
                 if self._contexts and self._fault is not Fault.NO_TLS:
                     name = "untrusted" if self._fault is Fault.UNTRUSTED_CERTIFICATE else "good"
                     await writer.start_tls(self._contexts[name])

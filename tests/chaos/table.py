@@ -17,27 +17,24 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "e2e"))
 from chaos.scenarios import SCENARIOS, Result, Scenario, run
 from logferry.emulator.s3_server import S3Server
 
-AT_ONCE = 2
-"""Scenarios side by side: they wait most of the time, and more would disturb each other's measurements."""
 HEAD = ("S3 does this", "first, ms", "then, ms", "delivered", "lost", "twice", "SHUTDOWN, ms", "left to the next life")
 
 
 async def main() -> int:
     """Run every scenario; 1 when a ledger does not balance."""
-    gate = asyncio.Semaphore(AT_ONCE)
     async with S3Server(buckets=(), writable=("chaos-*",)) as s3:
-
-        async def measured(scenario: Scenario) -> Result:
-            async with gate:
-                bucket = f"chaos-{uuid.uuid4().hex[:12]}"
-                await s3.create_bucket(bucket)
-                with tempfile.TemporaryDirectory() as directory:
-                    return await run(scenario, s3=s3, bucket=bucket, directory=Path(directory))
-
-        results = await asyncio.gather(*map(measured, SCENARIOS))
+        results = [await _measured(scenario, s3) for scenario in SCENARIOS]
     rows = [HEAD, *map(_row, results)]
     print("\n".join(_markdown(rows) if "--markdown" in sys.argv else _columns(rows)))
     return int(any(r.stock.missing or r.stock.twice or r.stock.waiting for r in results))
+
+
+async def _measured(scenario: Scenario, s3: S3Server) -> Result:
+    """One after the other: side by side they would disturb each other's measurements."""
+    bucket = f"chaos-{uuid.uuid4().hex[:12]}"
+    await s3.create_bucket(bucket)
+    with tempfile.TemporaryDirectory() as directory:
+        return await run(scenario, s3=s3, bucket=bucket, directory=Path(directory))
 
 
 def _row(result: Result) -> tuple[str, ...]:
