@@ -29,7 +29,7 @@ MOST_IN_MEMORY = 40
 async def test_a_full_spool_drops_the_oldest_and_the_count_is_in_the_next_object(scene: Scene) -> None:
     """Spool full with S3 down: the newest stays, `logferry.dropped` counts the rest, the platform sees no refusal."""
     await scene.proxy.set_fault(Fault.INTERNAL_ERROR)
-    settings = scene.settings(LOGFERRY_SPOOL_BYTES="5MiB", LOGFERRY_FLUSH="invocation")
+    settings = scene.settings(LOGFERRY_SPOOL_BYTES="4MiB", LOGFERRY_FLUSH="invocation")
     async with BareLambda(settings) as platform:
         await platform.start()
         for number in range(8):
@@ -50,7 +50,7 @@ async def test_a_segment_is_not_dropped_while_it_is_being_uploaded(scene: Scene)
     """Spool full in the middle of an upload: what is in flight is not counted as lost, and nothing dies of it."""
     arrived = asyncio.Event()
     scene.proxy.at_stage = lambda seen: arrived.set() if seen.stage == ARRIVED else None
-    settings = scene.settings(LOGFERRY_SPOOL_BYTES="5MiB", LOGFERRY_FLUSH="invocation", LOGFERRY_UPLOAD_TIMEOUT="5")
+    settings = scene.settings(LOGFERRY_SPOOL_BYTES="4MiB", LOGFERRY_FLUSH="invocation", LOGFERRY_UPLOAD_TIMEOUT="5")
     await scene.proxy.set_fault(Fault.LATENCY)
     async with BareLambda(settings) as platform:
         life = await platform.start()
@@ -69,7 +69,7 @@ async def test_a_segment_is_not_dropped_while_it_is_being_uploaded(scene: Scene)
 
 async def test_a_segment_dropped_while_others_are_uploaded_does_not_end_the_shipper(scene: Scene) -> None:
     """Spool full during a long drain: what was dropped meanwhile is passed over."""
-    settings = scene.settings(LOGFERRY_SPOOL_BYTES="5MiB", LOGFERRY_FLUSH="invocation")
+    settings = scene.settings(LOGFERRY_SPOOL_BYTES="4MiB", LOGFERRY_FLUSH="invocation")
     await scene.proxy.set_fault(Fault.INTERNAL_ERROR)
     async with BareLambda(settings) as platform:
         life = await platform.start()
@@ -99,9 +99,10 @@ async def test_a_segment_dropped_while_others_are_uploaded_does_not_end_the_ship
 
 async def test_a_noisy_invocation_under_a_working_s3_loses_nothing_to_a_small_spool(scene: Scene) -> None:
     """One long invocation prints twice the spool: what fills it is shipped beside, whatever the policy waits for."""
-    settings = scene.settings(LOGFERRY_SPOOL_BYTES="5MiB", LOGFERRY_FLUSH="invocation")
+    settings = scene.settings(LOGFERRY_SPOOL_BYTES="4MiB", LOGFERRY_FLUSH="invocation")
     async with BareLambda(settings) as platform:
         await platform.start()
+        await platform.invoke(["warm"])  # its libraries are loaded: until then nothing can be shipped
         held = asyncio.create_task(platform.hand_out(invoke_event("long", seconds=30)))
         await platform.deliver(batch(start("long")))
         for number in range(16):
