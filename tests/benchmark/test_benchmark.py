@@ -145,8 +145,11 @@ def test_a_callers_variables_do_not_leak_into_what_is_measured(bench: Workbench)
 def test_a_quota_slows_the_function_and_leaves_nothing_behind(bench: Workbench) -> None:
     """A share of 7 % makes the same work last several times as long; afterwards the group is gone."""
     work = bench.burner.work(5)
-    work.begin()
-    free = work.finish()
+    unhindered = []
+    for _ in range(5):  # neighbours only ever add to it
+        work.begin()
+        unhindered.append(work.finish())
+    free = min(unhindered)
     with Quota(SHARE_AT_128_MB) as quota:
         quota.add(bench.burner.pid)
         quota.impose()
