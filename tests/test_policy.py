@@ -20,7 +20,7 @@ from logferry.policy import (
 
 AFTER, BESIDE = Moment.AFTER, Moment.BESIDE
 NOTHING_SET = Thresholds()
-FAR, CLOSE, FIRST = Pace(mean_gap=300.0, seen=5), Pace(mean_gap=0.2, seen=5), Pace(seen=1)
+FAR, CLOSE, FIRST = Pace(mean_gap=300.0), Pace(mean_gap=0.2), Pace()
 NEW = Waiting(size=100, age=1.0, invocations=0)
 OLD = Waiting(size=100, age=DEFAULT_SECONDS, invocations=0)
 LARGE = Waiting(size=DEFAULT_BYTES, age=1.0, invocations=0)
@@ -187,14 +187,14 @@ def test_adaptive_calls_close_what_would_share_an_object(
     gap: float, seconds: float | None, expected: Moment | None
 ) -> None:
     """Close means that at least CLOSE_SHARE invocations fit into the time that a record may wait."""
-    pace = Pace(mean_gap=gap, seen=9)
+    pace = Pace(mean_gap=gap)
     assert moment_on_invoke(Flush.ADAPTIVE, NEW, pace, thresholds=Thresholds(seconds=seconds)) is expected
 
 
 def test_a_burst_is_noticed_within_three_invocations_and_a_pause_as_fast() -> None:
     """The pace is a running mean: a few gaps turn it, one alone does not turn a burst."""
     pace = Pace().after_gap(None)
-    assert (pace.mean_gap, pace.seen) == (None, 1)
+    assert pace.mean_gap is None
     for _ in range(3):
         pace = pace.after_gap(0.1)
     assert moment_on_invoke(Flush.ADAPTIVE, NEW, pace) is None

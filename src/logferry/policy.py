@@ -74,7 +74,6 @@ class Pace:
     """How closely invocations follow each other: a running mean of the gaps between them, in seconds."""
 
     mean_gap: float | None = None
-    seen: int = 0
 
     def after_gap(self, gap: float | None) -> Pace:
         """The pace once another invocation has begun, `gap` seconds after the one before (None: the first)."""
@@ -84,7 +83,7 @@ class Pace:
             mean = gap
         else:
             mean = self.mean_gap + PACE_WEIGHT * (gap - self.mean_gap)
-        return Pace(mean_gap=mean, seen=self.seen + 1)
+        return Pace(mean_gap=mean)
 
 
 @dataclass(frozen=True)
