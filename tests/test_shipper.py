@@ -68,6 +68,53 @@ def test_a_due_flush_waits_for_the_end_of_its_own_invocation(tmp_path: Path) -> 
     run(scenario())
 
 
+def test_a_connection_is_opened_while_the_function_still_runs(tmp_path: Path) -> None:
+    """The handshake is not on the caller's bill; where nothing will be shipped after this invocation there is none."""
+
+    async def scenario() -> None:
+        async with life(tmp_path, sink := Takes()) as it:
+            sink.connects_in = 0.3
+            number = it.invoke("r1")
+            it.starts("r1")
+            await asyncio.sleep(1)
+            it.runtime_done("r1")
+            assert await it.done(number) == 1.0
+            assert sink.connected == [(0.0, 0.3)]
+        async with life(tmp_path / "never", sink := Takes(), policy=NEVER) as it:
+            await it.done(it.invoke("r1"))
+            assert sink.connected == []
+
+    run(scenario())
+
+
+def test_an_upload_waits_for_the_connection_that_is_being_opened(tmp_path: Path) -> None:
+    """A second one beside it would take as long and cost twice."""
+
+    async def scenario() -> None:
+        async with life(tmp_path, sink := Takes()) as it:
+            sink.connects_in = 0.3
+            number = it.invoke("r1")
+            it.runtime_done("r1")
+            assert await it.done(number) == 0.3
+            assert sink.moments == [0.3]
+
+    run(scenario())
+
+
+def test_a_connection_that_hangs_costs_no_more_than_the_upload_timeout(tmp_path: Path) -> None:
+    """It is inside the same bound; and nothing is in flight when "done" is said."""
+
+    async def scenario() -> None:
+        async with life(tmp_path, sink := Takes()) as it:
+            sink.connects_in = 1000.0
+            number = it.invoke("r1")
+            it.runtime_done("r1")
+            assert await it.done(number) == UPLOAD_TIMEOUT
+            assert (sink.asked, it.uploader._connecting.done()) == ([], True)  # type: ignore[union-attr]
+
+    run(scenario())
+
+
 def test_an_end_that_was_told_before_the_event_is_not_waited_for(tmp_path: Path) -> None:
     """A short function: its runtimeDone may be here before the INVOKE."""
 

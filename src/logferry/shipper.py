@@ -155,6 +155,7 @@ class Shipper:
 
     async def _wait_and_seal(self, event: Invoke, begun: Begun, due: Due) -> None:
         if due.moment is Moment.AFTER:
+            self._uploader.connect()
             await self._runtime_done(event)
             self._seal(due.why, running=0)
         else:

@@ -38,6 +38,9 @@ log = structlog.get_logger()
 class Sink(Protocol):
     """Stores an object or raises; there is no third outcome."""
 
+    async def connect(self) -> None:
+        """Do what can be done ahead of a `put`; bounded, and it does not raise."""
+
     async def put(self, stored: StoredObject) -> None:
         """Return when the object is stored; raise SinkUnavailable or SinkRejected when it may not be."""
 
@@ -61,6 +64,7 @@ class Uploader:
         self._breaker = breaker or Breaker()
         self._one_at_a_time = asyncio.Lock()
         self._bound: asyncio.Timeout | None = None
+        self._connecting: asyncio.Task[None] | None = None
         self._rejected = False
         self.uploaded = 0
 
@@ -82,8 +86,14 @@ class Uploader:
         """Whether something sealed waits and may be tried now."""
         return bool(self.backlog) and self.may_try()
 
+    def connect(self) -> None:
+        """Have the sink connect while the function still runs: else its caller's bill holds the handshake too."""
+        self._connecting = asyncio.create_task(self._sink.connect())
+
     async def settle(self, deadline: Deadline) -> None:
         """Wait until nothing is in flight, at most until the deadline."""
+        if self._connecting:
+            self._connecting.cancel()
         if self.busy:
             try:
                 async with asyncio.timeout_at(deadline.at), self._one_at_a_time:
@@ -148,6 +158,8 @@ class Uploader:
             bound = deadline.sooner(began + self._timeout) if may_repeat else Deadline(began + self._timeout)
             try:
                 async with asyncio.timeout_at(bound.at) as self._bound:
+                    if self._connecting:
+                        await asyncio.wait((self._connecting,))
                     await self._sink.put(stored)
             except (TimeoutError, SinkUnavailable) as error:
                 if not may_repeat or _now() <= bound.at + FROZEN_SECONDS:

@@ -31,6 +31,14 @@ class Takes:
         self.asked: list[tuple[float, str]] = []
         self.in_flight = 0
         self.most_in_flight = 0
+        self.connects_in = 0.0
+        self.connected: list[tuple[float, float]] = []
+
+    async def connect(self) -> None:
+        """Take `connects_in` seconds; note when it was asked to, and when it had."""
+        asked = round(now(), 3)
+        await asyncio.sleep(self.connects_in)
+        self.connected.append((asked, round(now(), 3)))
 
     async def put(self, stored: StoredObject) -> None:
         """Store."""

@@ -22,6 +22,7 @@ from logferry.errors import SinkError, SinkRejected, SinkUnavailable
 from logferry.sink import s3 as s3_module
 from logferry.sink.directory import DirectorySink
 from logferry.sink.s3 import S3Sink
+from logferry.sink.signed import SignedPut
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -83,11 +84,11 @@ async def s3_sink(
         await sink.close()
 
 
-@pytest.fixture(params=["directory", "s3"])
+@pytest.fixture(params=["directory", "s3", "s3 by its client"])
 async def place(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3: S3Server, bucket: str
 ) -> AsyncIterator[Place]:
-    """Give each sink in its turn; the S3 one with the rights that a function's role should have, and no more."""
+    """Give each sink in its turn; the S3 ones with the rights that a function's role should have, and no more."""
     if request.param == "directory":
 
         async def read_file(key: str) -> tuple[bytes, Mapping[str, str]]:
@@ -105,6 +106,8 @@ async def place(
         assert (stored.content_type, stored.content_encoding) == (OBJECT.content_type, OBJECT.content_encoding)
         return stored.body, stored.metadata
 
+    if "client" in request.param:
+        monkeypatch.setattr(SignedPut, "like", lambda *_, **__: None)
     async with s3_sink(s3.environment(s3.shipper), bucket, monkeypatch) as sink:
         yield Place(sink, read_object, lambda: s3.list_keys(bucket))
 
@@ -249,11 +252,27 @@ def status(line: str, body: bytes = b"", headers: str = "") -> bytes:
 OK = status("200 OK", headers='ETag: "0cc175b9c0f1b6a831c399e269772661"\r\n')
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a server has been asked: the head of each whole request, and who has connected."""
+
+    texts: list[str]
+    sockets: list[socket.socket]
+    somebody: threading.Event
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def connections(self) -> int:
+        """How many there have been."""
+        return len(self.sockets)
+
+
 @contextlib.contextmanager
-def server_that(answer: Callable[[socket.socket, int], bool]) -> Iterator[tuple[dict[str, str], list[float]]]:
-    """Serve on loopback: each whole request is handed to `answer` with its number; give the environment and moments."""
-    asked: list[float] = []
+def server_that(answer: Callable[[socket.socket, int], bool]) -> Iterator[tuple[dict[str, str], Asked]]:
+    """Serve on loopback: each whole request is handed to `answer` with its number; give environment and what came."""
     connections: list[socket.socket] = []
+    asked = Asked([], connections, threading.Event())
     closing = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -271,7 +290,7 @@ def server_that(answer: Callable[[socket.socket, int], bool]) -> Iterator[tuple[
                     size = int(lengths[0].split(b":")[1]) if lengths else 0
                     while len(body) < size:
                         body += connection.recv(65536)
-                    asked.append(time.monotonic())
+                    asked.texts.append(head.decode("latin-1"))
                     if not answer(connection, len(asked)):
                         return
 
@@ -280,6 +299,7 @@ def server_that(answer: Callable[[socket.socket, int], bool]) -> Iterator[tuple[
                 while True:
                     connection, _ = server.accept()
                     connections.append(connection)
+                    asked.somebody.set()
                     threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
         thread = threading.Thread(target=accept, daemon=True)
@@ -338,10 +358,13 @@ XHTML = b"<html><body>welcome</body></html>"
     ],
     ids=lambda v: v[:40].decode("ascii", "replace") if isinstance(v, bytes) else "",
 )
+@pytest.mark.parametrize("signed", [True, False], ids=["signed", "by the client"])
 async def test_an_answer_is_sorted_by_what_can_be_done(
-    monkeypatch: pytest.MonkeyPatch, answer: bytes, error: type[SinkError]
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, error: type[SinkError], *, signed: bool
 ) -> None:
     """Wait, or change something; a proxy's page is never taken for S3's word that it holds the object."""
+    if not signed:
+        monkeypatch.setattr(SignedPut, "like", lambda *_, **__: None)
 
     def behave(connection: socket.socket, _number: int) -> bool:
         connection.sendall(answer)

@@ -30,6 +30,9 @@ class DirectorySink:
     async def warm(self) -> None:
         """Nothing to prepare."""
 
+    async def connect(self) -> None:
+        """Nothing to connect to."""
+
     async def put(self, stored: StoredObject) -> None:
         """Store one object. Raises SinkUnavailable when the directory does not take it, SinkRejected for a bad key."""
         path = (self._root / stored.key).resolve()

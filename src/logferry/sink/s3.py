@@ -1,7 +1,9 @@
 """A sink that is an S3 bucket, through aioboto3.
 
 Promises: `put` returns when S3 has said that it holds the object, and raises otherwise; there is no third outcome. One
-client lives as long as the process (a new one per upload costs 30 ms of CPU).
+client lives as long as the process (a new one per upload costs 30 ms of CPU), and finds the way by everything that
+AWS's SDKs know: endpoint rules, redirects to the bucket's region. In a rehearsal that is not sent it shows how it would
+store an object, and objects are stored so, with less effort (see `signed`). When one fails the next is the client's.
 
 Choices, with what they save:
 - no `Expect: 100-continue`: botocore asks for it on every PutObject, one round trip more each time;
@@ -16,10 +18,12 @@ Choices, with what they save:
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import zlib
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aioboto3
 import aiohttp
@@ -27,15 +31,18 @@ from aiobotocore.config import AioConfig
 from botocore import exceptions as boto
 from botocore.handlers import add_expect_header
 
+from logferry.encode import StoredObject
 from logferry.errors import SinkRejected, SinkUnavailable
-
-if TYPE_CHECKING:
-    from logferry.encode import StoredObject
+from logferry.sink.connections import Connections, Rehearsed
+from logferry.sink.signed import SignedPut
 
 CONNECT_SECONDS = 2.0
 """Generous inside a region; without a route (a VPC with no S3 endpoint) it is what an attempt costs."""
 KEEP_ALIVE_SECONDS = 4.0
 """S3 closes idle connections after about 5 s; a connection older than this is not used again, freeze included."""
+
+REHEARSED = StoredObject(key="rehearsal", body=b"", metadata={}, content_type="", content_encoding=None)
+"""An object that the client is asked to store and kept from storing."""
 
 _REMEDIES = {
     "AccessDenied": "allow s3:PutObject on it in the function's role",
@@ -63,14 +70,21 @@ class S3Sink:
         self._session = aioboto3.Session(region_name=region)
         self._stack = AsyncExitStack()
         self._client: Any = None
+        self._connections: Connections | None = None
+        self._signed: SignedPut | None = None
+        self._one_warms = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<S3Sink s3://{self._bucket}/{self._prefix}>"
 
     async def warm(self) -> None:
         """Make the client, so that the first upload does not have to. Raises SinkRejected when it cannot be made."""
-        if self._client is not None:
-            return
+        async with self._one_warms:
+            if self._client is None:
+                self._client = await self._made()
+                self._signed = await self._rehearsed()
+
+    async def _made(self) -> Any:
         config = AioConfig(
             connect_timeout=CONNECT_SECONDS,
             read_timeout=self._timeout,
@@ -81,6 +95,7 @@ class S3Sink:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             connector_args={"keepalive_timeout": KEEP_ALIVE_SECONDS},
+            http_session_cls=self._make_connections,
             s3={"addressing_style": "auto"},
         )
         try:
@@ -88,40 +103,92 @@ class S3Sink:
         except (boto.BotoCoreError, ValueError) as error:
             raise SinkRejected(f"no S3 client can be made: {error}; look at the AWS_ variables") from error
         client.meta.events.unregister("before-call.s3", add_expect_header)
-        self._client = client
+        return client
+
+    def _make_connections(self, **options: Any) -> Connections:
+        self._connections = Connections(**options)
+        return self._connections
+
+    async def _rehearsed(self) -> SignedPut | None:
+        """What the client would do; None where it could do nothing yet, without credentials for example."""
+        if self._connections is None:
+            return None
+        self._connections.rehearsing = True
+        try:
+            await self._put_by_client(REHEARSED.key, REHEARSED)
+        except Rehearsed:
+            return await self._learnt(REHEARSED.key)
+        except (boto.BotoCoreError, boto.ClientError, ValueError):
+            return None  # the first object's failure will say why
+        finally:
+            self._connections.rehearsing = False
+        raise AssertionError("a rehearsal was sent")
+
+    async def connect(self) -> None:
+        """Have a connection open for the next `put`, if it is known where to. A failure is left for `put` to meet."""
+        if self._signed and self._connections:
+            with contextlib.suppress(boto.BotoCoreError, aiohttp.ClientError, OSError):
+                await self._connections.connect(self._signed.folder)
 
     async def put(self, stored: StoredObject) -> None:
         """Store one object. Raises SinkUnavailable or SinkRejected, and then S3 may or may not hold it."""
         await self.warm()
         key = f"{self._prefix}/{stored.key}" if self._prefix else stored.key
-        request = {
-            "Bucket": self._bucket,
-            "Key": key,
-            "Body": stored.body,
-            "Metadata": stored.metadata,
-            "ContentType": stored.content_type,
-            "ChecksumCRC32": base64.b64encode(zlib.crc32(stored.body).to_bytes(4, "big")).decode(),
-        }
-        if stored.content_encoding:
-            request["ContentEncoding"] = stored.content_encoding
         where = f"put s3://{self._bucket}/{key}"
+        signed, self._signed = self._signed, None
         try:
-            answer = await self._client.put_object(**request)
+            etag = await (_put_signed(signed, key, stored) if signed else self._put_by_client(key, stored))
         except boto.ClientError as error:
             raise _sorted(where, error) from error
         except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError) as error:
             raise SinkRejected(f"{where}: {error}; the environment has no usable AWS credentials") from error
         except (boto.BotoCoreError, aiohttp.ClientError, OSError, ValueError) as error:
             raise SinkUnavailable(f"{where}: {error!r}") from error
-        if not answer.get("ETag"):
+        if not etag:
             # botocore asks nothing of a 200. A proxy or a captive portal that answered for S3 was taken at its word,
             # and the records were gone (tests/chaos/test_s3_faults.py).
             raise SinkUnavailable(f"{where}: answered 200 without an ETag, so not by S3: look at AWS_ENDPOINT_URL_S3")
+        self._signed = signed or await self._learnt(key)
+
+    async def _put_by_client(self, key: str, stored: StoredObject) -> str:
+        request = {
+            "Bucket": self._bucket,
+            "Key": key,
+            "Body": stored.body,
+            "Metadata": stored.metadata,
+            "ContentType": stored.content_type,
+            "ChecksumCRC32": _crc32(stored.body),
+        }
+        if stored.content_encoding:
+            request["ContentEncoding"] = stored.content_encoding
+        answer = await self._client.put_object(**request)
+        return str(answer.get("ETag", ""))
+
+    async def _learnt(self, key: str) -> SignedPut | None:
+        """What the client's last request, which was for `key`, shows."""
+        if self._connections is None or self._connections.seen is None:
+            return None
+        example, self._connections.seen = self._connections.seen, None
+        credentials = await self._session.get_credentials()
+        return SignedPut.like(example, key=key, credentials=credentials, http=self._connections)
 
     async def close(self) -> None:
         """Close the client's connections."""
         await self._stack.aclose()
-        self._client = None
+        self._client = self._signed = None
+
+
+async def _put_signed(signed: SignedPut, key: str, stored: StoredObject) -> str:
+    headers = {f"x-amz-meta-{name}": value for name, value in stored.metadata.items()}
+    headers |= {"Content-Type": stored.content_type, "x-amz-checksum-crc32": _crc32(stored.body)}
+    if stored.content_encoding:
+        headers["Content-Encoding"] = stored.content_encoding
+    return await signed.put(key, stored.body, headers)
+
+
+def _crc32(body: bytes) -> str:
+    """As S3 wants it: base64 of the big-endian bytes (S3 user guide, "Checking object integrity")."""
+    return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
 
 
 def _sorted(where: str, error: boto.ClientError) -> SinkUnavailable | SinkRejected:
