@@ -27,7 +27,7 @@ from logferry.policy import Due, Moment
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from logferry.accumulator import Accumulator, Begun
     from logferry.event import Invoke, Shutdown
@@ -79,7 +79,7 @@ class Shipper:
         self._epoch_ms = epoch_ms
         self._held = False
         self._told = asyncio.Event()
-        self._ended = asyncio.Event()
+        self._received: asyncio.Queue[bytes] = asyncio.Queue()
         accumulator.told = self._told.set
 
     async def run(self, early: Sequence[tuple[Invoke, Begun] | Shutdown] = ()) -> None:
@@ -89,7 +89,7 @@ class Shipper:
             working: asyncio.Task[None] | None = None
             for waiting in early:
                 working = tasks.create_task(self._work(waiting, after=working))
-            while packet := await self._receive():
+            async for packet in self._packets():
                 if packet == wire.PING:
                     self._send(wire.PONG)
                 elif events.is_event(packet):
@@ -100,18 +100,23 @@ class Shipper:
 
     # --- the channel
 
-    async def _receive(self) -> bytes:
-        """The next packet; empty when the supervisor is gone or our work is over."""
-        receive = asyncio.ensure_future(asyncio.get_running_loop().sock_recv(self._channel, wire.PACKET_BYTES))
-        ended = asyncio.ensure_future(self._ended.wait())
+    async def _packets(self) -> AsyncIterator[bytes]:
+        """The packets that come, until the supervisor is gone or our work is over."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._channel, self._receive)
         try:
-            await asyncio.wait((receive, ended), return_when=asyncio.FIRST_COMPLETED)
-            return receive.result() if receive.done() else b""
-        except OSError:
-            return b""
+            while packet := await self._received.get():
+                yield packet
         finally:
-            receive.cancel()
-            ended.cancel()
+            loop.remove_reader(self._channel)
+
+    def _receive(self) -> None:
+        try:
+            self._received.put_nowait(self._channel.recv(wire.PACKET_BYTES))
+        except BlockingIOError:
+            return
+        except OSError:
+            self._received.put_nowait(b"")
 
     def _send(self, packet: bytes) -> None:
         try:
@@ -124,12 +129,12 @@ class Shipper:
         return event if isinstance(event, events.Shutdown) else (event, self._accumulator.begin(event.request_id))
 
     async def _work(self, what: tuple[Invoke, Begun] | Shutdown, *, after: asyncio.Task[None] | None) -> None:
-        if after:
+        if after and not after.done():
             await asyncio.wait((after,))
         if isinstance(what, events.Shutdown):
             await self._on_shutdown(what)
             self._send(events.done(what))
-            self._ended.set()
+            self._received.put_nowait(b"")
         else:
             event, begun = what
             await self._on_invoke(event, begun)
@@ -198,8 +203,8 @@ class Shipper:
             if due or (awake and self._uploader.owes()):
                 uploaded = self._uploader.uploaded
                 await self._uploader.drain(Deadline(_now() + OPEN_UPLOAD_SECONDS))
-                if self._uploader.uploaded > uploaded:
-                    self._send(wire.WELL)
+                if self._uploader.uploaded > uploaded and not self._held:
+                    self._send(wire.WELL)  # what is held says it by its "done"
                 continue
             until = Deadline(_now() + self._patience(awake=awake))
             await self._news(until)

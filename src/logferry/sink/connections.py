@@ -28,6 +28,7 @@ class Connections(AIOHTTPSession):  # type: ignore[misc]  # it ships no type inf
         """While it is set nothing is sent: only `seen` is wanted."""
         self.seen: Any = None
         """The last request, an AWSPreparedRequest."""
+        self._ahead: ClientRequest | None = None
 
     async def send(self, request: Any) -> Any:
         """Send a request; returns an AioAWSResponse whose body is read. Raises Rehearsed, or botocore's errors."""
@@ -44,5 +45,6 @@ class Connections(AIOHTTPSession):  # type: ignore[misc]  # it ships no type inf
         if self._proxy_config.proxy_url_for(url):
             return
         session = await self._get_session(None)
-        request = ClientRequest("PUT", URL(url, encoded=True), session=session)
-        (await session.connector.connect(request, [], session.timeout)).release()
+        if self._ahead is None or str(self._ahead.url) != url:
+            self._ahead = ClientRequest("PUT", URL(url, encoded=True), session=session)
+        (await session.connector.connect(self._ahead, [], session.timeout)).release()
