@@ -6,23 +6,31 @@ What both ways have in common is in `test_contract`; here is what makes them one
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import re
+import socket
+import ssl
 import subprocess
 import sys
+import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import aiobotocore.httpsession
 import pytest
 from botocore.awsrequest import AWSRequest
+from botocore.httpsession import get_cert_path
 
 from logferry.errors import SinkRejected, SinkUnavailable
+from logferry.sink import connections
 from logferry.sink.s3 import KEEP_ALIVE_SECONDS
 from logferry.sink.signed import SignedPut, quoted
 from sink.test_contract import OBJECT, OK, s3_sink, server_that, status
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -248,3 +256,94 @@ def test_behind_a_proxy_objects_go_through_it() -> None:
         assert done.returncode == 0, done.stderr
         assert [head.split(" ")[:2] for head in heads.texts] == [["PUT", "http://s3.example/bucket/k"]]
         assert json.dumps(heads.texts).count("amz-sdk-invocation-id") == 0
+
+
+# --- whom to believe
+
+
+def test_amazons_roots_are_among_those_that_botocore_believes() -> None:
+    """Each of them, letter by letter: one that is taken back there must go here."""
+    ours = re.findall("-----BEGIN.*?-----END CERTIFICATE-----", Path(connections.AMAZONS_ROOTS).read_text(), re.DOTALL)
+    theirs = Path(get_cert_path(verify=True)).read_text()
+    assert len(ours) == 5
+    assert all(certificate in theirs for certificate in ours)
+
+
+@contextlib.contextmanager
+def tls_server(folder: Path) -> Iterator[tuple[dict[str, str], str, list[bytes]]]:
+    """Serve on loopback over TLS; give the environment, the certificate to believe, and the start of each request."""
+    certificate, key = str(folder / "certificate.pem"), str(folder / "key.pem")
+    openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    files = ["-keyout", key, "-out", certificate, "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*openssl, *files], check=True, capture_output=True, timeout=30)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    plain, _ = server.accept()
+                except OSError:
+                    return
+                with contextlib.suppress(OSError), plain, context.wrap_socket(plain, server_side=True) as connection:
+                    asked.append(connection.recv(65536))
+                    connection.sendall(OK)
+                    connection.recv(65536)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        url = f"https://localhost:{server.getsockname()[1]}"
+        keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "us-east-1"}
+        yield {"AWS_ENDPOINT_URL_S3": url} | keys, certificate, asked
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+@pytest.fixture
+def _no_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No certificates are given, as on Lambda."""
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("_no_bundle")
+async def test_a_host_of_amazons_is_believed_on_its_own_roots(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """All the others are not even read."""
+    with tls_server(tmp_path) as (environment, certificate, asked):
+        monkeypatch.setattr(connections, "AMAZONS_HOSTS", "localhost")
+        monkeypatch.setattr(connections, "AMAZONS_ROOTS", certificate)
+        async with s3_sink(environment, "bucket", monkeypatch) as sink:
+            await sink.put(OBJECT)
+    assert len(asked) == 1
+
+
+@pytest.mark.usefixtures("_no_bundle")
+async def test_where_amazon_has_another_root_the_next_upload_believes_in_all(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A root that we do not know must not end uploads for ever."""
+    with tls_server(tmp_path) as (environment, certificate, asked):
+        monkeypatch.setattr(connections, "AMAZONS_HOSTS", "localhost")
+        monkeypatch.setattr(aiobotocore.httpsession, "get_cert_path", lambda v: certificate if v is True else v)
+        async with s3_sink(environment, "bucket", monkeypatch) as sink:
+            with pytest.raises(SinkUnavailable, match="certificate"):
+                await sink.put(OBJECT)
+            await sink.put(OBJECT)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("host", ["localhost", "amazonaws.com.example", "s3.cn-north-1.amazonaws.com.cn"])
+def test_other_hosts_are_believed_on_every_root(host: str) -> None:
+    """MinIO and the like have certificates of whom they like."""
+    kept = connections.Connections(verify=True)
+    kept._believe(f"https://{host}:9000/bucket/")
+    assert kept._verify is True
+
+
+def test_certificates_that_were_given_are_left_alone() -> None:
+    """AWS_CA_BUNDLE keeps its meaning, for Amazon's hosts too."""
+    kept = connections.Connections(verify="/var/task/ca.pem")
+    kept._believe("https://bucket.s3.eu-west-1.amazonaws.com/")
+    assert kept._verify == "/var/task/ca.pem"
