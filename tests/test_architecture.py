@@ -62,7 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "accumulator": {"errors", "policy", "invocations", "repeats", "journal.journal", "journal.segment"},
     "encode": {"telemetry", "journal.segment"},
     "sink.connections": set(),
-    "sink.signed": set(),
+    "sink.signed": {"sink.connections"},
     "sink.s3": {"errors", "encode", "sink.connections", "sink.signed"},
     "sink.directory": {"errors", "encode"},
     "uploader": {"errors", "deadline", "breaker", "encode", "journal.journal", "journal.segment"},

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import aiobotocore.httpsession
 import pytest
-from botocore.awsrequest import AWSRequest
 from botocore.httpsession import get_cert_path
 
 from logferry.errors import SinkRejected, SinkUnavailable
@@ -34,7 +33,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(60)
 
-MOVED = status("301 Moved Permanently", b"<Error><Code>PermanentRedirect</Code></Error>")
+THERE = "x-amz-bucket-region: eu-west-1\r\n"
+MOVED = status("301 Moved Permanently", b"<Error><Code>PermanentRedirect</Code></Error>", THERE)
+MALFORMED = status(
+    "400 Bad Request",
+    b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>",
+    THERE,
+)
+FORBIDDEN = status("403 Forbidden", b"<Error><Code>AccessDenied</Code></Error>")
 BUSY = status("503 Slow Down", b"<Error><Code>SlowDown</Code></Error>")
 OF_THE_CLIENT = {"amz-sdk-invocation-id", "amz-sdk-request"}
 """Headers by which a request of the client is known: they tell S3 about retries, and we make none."""
@@ -82,11 +88,27 @@ async def test_even_the_first_object_is_stored_without_the_client(monkeypatch: p
     assert [by_the_client(head) for head in heads.texts] == [False, False, False]
 
 
-@pytest.mark.parametrize(("answer", "error"), [(BUSY, SinkUnavailable), (MOVED, SinkRejected), (b"", SinkUnavailable)])
+@pytest.mark.parametrize("elsewhere", [MOVED, MALFORMED], ids=["moved", "malformed"])
+async def test_a_bucket_in_another_region_is_found_by_the_client_and_then_known(
+    monkeypatch: pytest.MonkeyPatch, elsewhere: bytes
+) -> None:
+    """Without a word, and in the same put: it is not a failure."""
+    with server_that(answering(elsewhere, elsewhere, OK)) as (environment, heads):
+        async with s3_sink(environment, "bucket", monkeypatch) as sink:
+            await sink.put(OBJECT)
+            await sink.put(OBJECT)
+    assert [by_the_client(head) for head in heads.texts] == [False, True, True, False]
+    regions = [re.search(r"Credential=\w+/\d+/([^/]+)/", head)[1] for head in heads.texts]  # type: ignore[index]
+    assert regions == ["us-east-1", "us-east-1", "eu-west-1", "eu-west-1"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"), [(BUSY, SinkUnavailable), (FORBIDDEN, SinkRejected), (b"", SinkUnavailable)]
+)
 async def test_after_a_failure_the_client_stores_the_next_and_shows_the_way_anew(
     monkeypatch: pytest.MonkeyPatch, answer: bytes, error: type[Exception]
 ) -> None:
-    """It knows ways that we do not, such as a redirect to another region."""
+    """It knows ways that we do not."""
 
     def behave(connection: socket.socket, number: int) -> bool:
         return answering(OK, answer or b"SSH", OK)(connection, number) and (number != 2 or bool(answer))
@@ -111,6 +133,7 @@ async def test_a_put_that_was_cut_is_followed_by_one_of_the_client(monkeypatch: 
 
     with server_that(behave) as (environment, heads):
         async with s3_sink(environment, "bucket", monkeypatch) as sink:
+            await sink.warm()
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.3):
                     await sink.put(OBJECT)
@@ -118,9 +141,9 @@ async def test_a_put_that_was_cut_is_followed_by_one_of_the_client(monkeypatch: 
     assert [by_the_client(head) for head in heads.texts] == [False, True]
 
 
-def example(url: str, authorization: str, **headers: str) -> AWSRequest:
+def example(url: str, authorization: str, **headers: str) -> connections.Seen:
     """Give a request as the client makes it."""
-    return AWSRequest(method="PUT", url=url, headers={"Authorization": authorization, "User-Agent": "u"} | headers)
+    return connections.Seen(url, {"Authorization": authorization.encode(), "User-Agent": "u", **headers})
 
 
 SIGNED = "AWS4-HMAC-SHA256 Credential=AKID/20261121/eu-west-1/s3/aws4_request, SignedHeaders=host, Signature=0"
@@ -139,7 +162,9 @@ KEY = "logs/a b/ö.gz"
 )
 def test_the_bucket_is_where_the_client_went(folder: str) -> None:
     """By whatever way it found it; the region is the one it signed for."""
-    like: Any = SignedPut.like(example(folder + quoted(KEY), SIGNED), key=KEY, credentials=None, http=None)
+    like: Any = SignedPut.like(
+        example(folder + quoted(KEY), SIGNED), key=KEY, credentials=None, http=connections.Connections()
+    )
     assert (like.folder, like.region, like.user_agent) == (folder, "eu-west-1", "u")
 
 
@@ -155,9 +180,9 @@ def test_the_bucket_is_where_the_client_went(folder: str) -> None:
     ],
     ids=["express session", "express", "several regions", "version 2", "query", "another key"],
 )
-def test_what_cannot_be_imitated_is_left_to_the_client(request_of_the_client: AWSRequest) -> None:
+def test_what_cannot_be_imitated_is_left_to_the_client(request_of_the_client: connections.Seen) -> None:
     """Better slow than wrong."""
-    assert SignedPut.like(request_of_the_client, key=KEY, credentials=None, http=None) is None
+    assert SignedPut.like(request_of_the_client, key=KEY, credentials=None, http=connections.Connections()) is None
 
 
 # --- a connection ahead of need

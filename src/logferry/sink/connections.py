@@ -10,14 +10,18 @@ the next believes in all.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from aiobotocore.httpsession import AIOHTTPSession
 from aiohttp import ClientRequest
 from botocore.exceptions import HTTPClientError, SSLError
 from yarl import URL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 AMAZONS_ROOTS = str(Path(__file__).with_name("amazon_roots.pem"))
 AMAZONS_HOSTS = ".amazonaws.com"
@@ -30,6 +34,14 @@ class Rehearsed(HTTPClientError):  # type: ignore[misc]
     fmt = "this was a rehearsal"
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A request without its body, which may be megabytes."""
+
+    url: str
+    headers: Mapping[str, str | bytes]
+
+
 class Connections(AIOHTTPSession):  # type: ignore[misc]  # it ships no type information
     """Sends what a client or a signer has prepared, over connections that are kept."""
 
@@ -37,8 +49,8 @@ class Connections(AIOHTTPSession):  # type: ignore[misc]  # it ships no type inf
         super().__init__(**options)
         self.rehearsing = False
         """While it is set nothing is sent: only `seen` is wanted."""
-        self.seen: Any = None
-        """The last request, an AWSPreparedRequest."""
+        self.seen: Seen | None = None
+        """The last request."""
         self._verify: Any
         """Of the client: True for botocore's certificates, or the path of others."""
         self._ahead: ClientRequest | None = None
@@ -46,7 +58,7 @@ class Connections(AIOHTTPSession):  # type: ignore[misc]  # it ships no type inf
 
     async def send(self, request: Any) -> Any:
         """Send a request; returns an AioAWSResponse whose body is read. Raises Rehearsed, or botocore's errors."""
-        self.seen = request
+        self.seen = Seen(request.url, request.headers)
         if self.rehearsing:
             raise Rehearsed
         self._believe(request.url)

@@ -56,6 +56,8 @@ _REMEDIES = {
     "SignatureDoesNotMatch": "the secret key is not the right one",
 }
 _PASSING = frozenset({"RequestTimeTooSkewed", "RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable"})
+_ELSEWHERE = frozenset({"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"})
+_ELSEWHERE_STATUS = frozenset({301, 302, 307})
 _TRY_LATER_STATUS = frozenset({408, 409, 429})
 _SERVER_ERROR = 500
 
@@ -135,9 +137,8 @@ class S3Sink:
         await self.warm()
         key = f"{self._prefix}/{stored.key}" if self._prefix else stored.key
         where = f"put s3://{self._bucket}/{key}"
-        signed, self._signed = self._signed, None
         try:
-            etag = await (_put_signed(signed, key, stored) if signed else self._put_by_client(key, stored))
+            etag = await self._etag_of(key, stored)
         except boto.ClientError as error:
             raise _sorted(where, error) from error
         except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError) as error:
@@ -145,10 +146,29 @@ class S3Sink:
         except (boto.BotoCoreError, aiohttp.ClientError, OSError, ValueError) as error:
             raise SinkUnavailable(f"{where}: {error!r}") from error
         if not etag:
+            self._signed = None
             # botocore asks nothing of a 200. A proxy or a captive portal that answered for S3 was taken at its word,
             # and the records were gone (tests/chaos/test_s3_faults.py).
             raise SinkUnavailable(f"{where}: answered 200 without an ETag, so not by S3: look at AWS_ENDPOINT_URL_S3")
-        self._signed = signed or await self._learnt(key)
+
+    async def _etag_of(self, key: str, stored: StoredObject) -> str:
+        """Store one object and return its ETag: signed, or by the client where the bucket turns out to be elsewhere.
+
+        A way that fails, or is cut, is forgotten, and what the client does next is learnt.
+        """
+        signed, self._signed = self._signed, None
+        if signed:
+            try:
+                etag = await _put_signed(signed, key, stored)
+            except boto.ClientError as error:
+                if not _is_elsewhere(error):
+                    raise
+            else:
+                self._signed = signed
+                return etag
+        etag = await self._put_by_client(key, stored)
+        self._signed = await self._learnt(key)
+        return etag
 
     async def _put_by_client(self, key: str, stored: StoredObject) -> str:
         request = {
@@ -191,10 +211,22 @@ def _crc32(body: bytes) -> str:
     return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
 
 
+def _is_elsewhere(error: boto.ClientError) -> bool:
+    """Whether S3 says that the bucket is in another region (S3 user guide, "Request redirection")."""
+    return _code(error) in _ELSEWHERE or _status(error) in _ELSEWHERE_STATUS
+
+
+def _code(error: boto.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _status(error: boto.ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
 def _sorted(where: str, error: boto.ClientError) -> SinkUnavailable | SinkRejected:
     """S3's answer by what can be done about it: wait, or change something (S3 API reference, Error responses)."""
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    code, status = _code(error), _status(error)
     message = f"{where}: {status} {code}"
     if code in _PASSING or status in _TRY_LATER_STATUS or status >= _SERVER_ERROR:
         return SinkUnavailable(message)

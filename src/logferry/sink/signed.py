@@ -25,7 +25,7 @@ from botocore.exceptions import ClientError
 from botocore.parsers import create_parser
 
 if TYPE_CHECKING:
-    from aiobotocore.httpsession import AIOHTTPSession
+    from logferry.sink.connections import Connections, Seen
 
 _SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/ ]+/\d{8}/([^/ ]+)/s3/aws4_request,")
 """Of an Authorization header (S3 API reference, "Authenticating Requests: Using the Authorization Header")."""
@@ -48,10 +48,10 @@ class SignedPut:
     user_agent: str
     credentials: Any
     """aiobotocore's, which are renewed when they are asked for."""
-    http: AIOHTTPSession
+    http: Connections
 
     @classmethod
-    def like(cls, example: Any, *, key: str, credentials: Any, http: AIOHTTPSession) -> SignedPut | None:
+    def like(cls, example: Seen, *, key: str, credentials: Any, http: Connections) -> SignedPut | None:
         """What stores as the client's request for `key` did; None where that had something of its own."""
         headers = {name.lower(): _text(value) for name, value in example.headers.items()}
         scope = _SCOPE.match(headers.get("authorization", ""))
