@@ -7,7 +7,7 @@ import json
 import shlex
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -46,6 +46,62 @@ def verify(destination: Annotated[str, typer.Argument(help="s3://bucket/prefix o
     from logferry.cli.verify import run_verify  # noqa: PLC0415 - only this command reads S3
 
     raise typer.Exit(run_verify(destination))
+
+
+@cli.command()
+def cost(  # noqa: PLR0917 - typer reads options from the signature
+    invocations_per_day: Annotated[int, typer.Option(min=1, max=10**9)],
+    lines: Annotated[int, typer.Option(min=0, max=10**6, help="that an invocation logs")],
+    memory: Annotated[int, typer.Option(min=128, max=10_240, help="of the function, in MB")],
+    bytes_per_line: Annotated[int | None, typer.Option(min=1, help="on average; 200 where nothing is said")] = None,
+    bytes_: Annotated[
+        int | None, typer.Option("--bytes", min=0, help="that an invocation logs, instead of --bytes-per-line")
+    ] = None,
+    duration_ms: Annotated[float, typer.Option(min=1, max=900_000, help="of an invocation, on average")] = 100,
+    architecture: Annotated[Literal["x86_64", "arm64"], typer.Option()] = "x86_64",
+    environments: Annotated[
+        int | None, typer.Option(min=1, max=10**6, help="at a time; else as many as rate times duration needs")
+    ] = None,
+    retention_days: Annotated[int, typer.Option(min=1, max=36_500, help="how long logs are kept, wherever")] = 30,
+    flush_seconds: Annotated[
+        str | None, typer.Option(help="as LOGFERRY_FLUSH_SECONDS; caps the other policies")
+    ] = None,
+    flush_bytes: Annotated[str | None, typer.Option(help="as LOGFERRY_FLUSH_BYTES, as in 4MiB")] = None,
+    flush_invocations: Annotated[str | None, typer.Option(help="as LOGFERRY_FLUSH_INVOCATIONS")] = None,
+    moment: Annotated[
+        Literal["after", "beside"] | None, typer.Option(help="as LOGFERRY_FLUSH_MOMENT; else both, where they differ")
+    ] = None,
+    put_ms: Annotated[float, typer.Option(min=0, max=60_000, help="that S3 takes for a small object")] = 25,
+    life_hours: Annotated[float, typer.Option(min=0.1, max=24, help="that an environment in use lasts")] = 2,
+    idle_minutes: Annotated[float, typer.Option(min=0, max=1440, help="that an idle environment lasts")] = 10,
+    prices: Annotated[Path | None, typer.Option(help="a TOML file with other prices, as prices.toml")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False,
+) -> None:
+    """Say what a function's logs cost in a month under each policy, beside CloudWatch Logs and Lambda's own S3 logs."""
+    from logferry.cli import cost as page  # noqa: PLC0415 - only this command knows prices
+
+    thresholds = {"SECONDS": flush_seconds, "BYTES": flush_bytes, "INVOCATIONS": flush_invocations}
+    asked = page.Asked(
+        invocations_per_day=invocations_per_day,
+        lines=lines,
+        bytes_per_line=bytes_per_line,
+        size=bytes_,
+        memory_mb=memory,
+        duration_ms=duration_ms,
+        architecture=architecture,
+        environments=environments,
+        retention_days=retention_days,
+        life_hours=life_hours,
+        idle_minutes=idle_minutes,
+        put_ms=put_ms,
+        moment=moment,
+        settings={f"LOGFERRY_FLUSH_{name}": text for name, text in thresholds.items() if text is not None},
+        prices=prices,
+    )
+    try:
+        page.run_cost(asked, as_json=as_json)
+    except page.Mistaken as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 @cli.command()
