@@ -317,6 +317,56 @@ def test_size_ships_inside_a_long_invocation(tmp_path: Path) -> None:
     run(scenario())
 
 
+def test_what_was_large_at_invoke_is_shipped_once_with_the_invocation_that_will_be_held_for_it(tmp_path: Path) -> None:
+    """Not while it runs, and what is left of it in a second object; more that becomes large meanwhile is shipped."""
+    large = Policy(Flush.SIZE, Moment.AFTER, Thresholds(size=2000))
+
+    async def scenario() -> None:
+        async with life(tmp_path, sink := Takes(), policy=large) as it:
+            await it.done(it.invoke("r1"))
+            it.line("x" * 3000)
+            number = it.invoke("r2")
+            it.line("inside")
+            await asyncio.sleep(1)
+            assert sink.asked == []
+            it.runtime_done("r2")
+            await it.done(number)
+            assert [len(line) for line in sink.lines()] == [3000, 6]
+            assert len(sink.holds) == 1
+            it.line("x" * 3000)
+            it.invoke("r3")
+            await asyncio.sleep(1)
+            it.line("y" * 3000)
+            await asyncio.sleep(1)
+            assert len(sink.holds) == 2
+
+    run(scenario())
+
+
+def test_what_was_due_while_the_sink_was_down_is_due_again_with_the_next_invocation(tmp_path: Path) -> None:
+    """A promise that could not be kept is no reason to wait as long once more."""
+    half_a_second = Policy(Flush.TIME, Moment.AFTER, Thresholds(seconds=0.5))
+
+    async def scenario() -> None:
+        async with life(tmp_path, sink := Throttles(times=1), policy=half_a_second) as it:
+
+            async def invocation(name: str, *, then: float) -> None:
+                number = it.invoke(name)
+                it.line(name)
+                it.runtime_done(name)
+                await it.done(number)
+                await asyncio.sleep(then)
+
+            await invocation("not due yet", then=0.6)
+            await invocation("fails, and the breaker opens for a second", then=0.0)
+            await invocation("not due yet", then=0.6)
+            await invocation("due, and the breaker is open", then=0.45)
+            await invocation("due", then=0.0)
+            assert len(sink.lines()) == 5
+
+    run(scenario())
+
+
 def test_an_upload_that_time_had_begun_is_waited_for_before_done_is_said(tmp_path: Path) -> None:
     """With nothing due itself, an invocation still must not let the environment freeze in the middle of one."""
     policy = Policy(Flush.TIME, Moment.AFTER, Thresholds(seconds=10.0))

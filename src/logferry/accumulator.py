@@ -71,6 +71,7 @@ class Accumulator:
         self._reports_at_seal = 0
         self._oldest: float | None = clock() if journal.waiting_bytes else None
         self._promised_since: float | None = None
+        self._promised_bytes = 0
         self._closed = False
 
     def accept(self, body: bytes) -> None:
@@ -101,10 +102,12 @@ class Accumulator:
             self._oldest = self._last_invoke
         self._last_invoke = now
         self.invocations.began(request_id)
-        due = self._policy.on_invoke(self._waiting(on_the_way=on_the_way), self._pace)
+        self._promise_nothing()  # what was promised and could not be kept, the sink being down, is due again
+        waiting = self._waiting(on_the_way=on_the_way)
+        due = self._policy.on_invoke(waiting, self._pace)
         self._since_seal += 1
         if due and due.moment is Moment.AFTER:
-            self._promised_since = now
+            self._promised_since, self._promised_bytes = now, waiting.size
         return Begun(due, previous)
 
     def due_now(self) -> Due | None:
@@ -122,7 +125,8 @@ class Accumulator:
         """Seal what waits; `running` invocations have begun and are not over, and belong to the next segment too."""
         self._since_seal = running
         self._reports_at_seal = self.invocations.reports
-        self._oldest = self._promised_since = None
+        self._oldest = None
+        self._promise_nothing()
         return self._journal.seal()
 
     def close(self) -> Segment | None:
@@ -130,13 +134,17 @@ class Accumulator:
         self._closed = True
         return self._journal.seal(last=True)
 
-    def _waiting(self, *, on_the_way: bool = False) -> Waiting:
-        """What waits. Once its flush after this invocation is promised, age counts from the promise.
+    def _promise_nothing(self) -> None:
+        self._promised_since, self._promised_bytes = None, 0
 
-        Else what was old when INVOKE came would be shipped while the invocation runs, in an object without it.
+    def _waiting(self, *, on_the_way: bool = False) -> Waiting:
+        """What waits. Once its flush after this invocation is promised, age and size count from the promise.
+
+        Else what was old or large when INVOKE came would be shipped while the invocation runs, in an object without it,
+        and the invocation would be held for another.
         """
         now = self._clock()
         since = now if self._oldest is None else max(self._oldest, self._promised_since or self._oldest)
         ended = self.invocations.reports - self._reports_at_seal if self._managed else self._since_seal
-        size = max(self._journal.waiting_bytes, int(on_the_way))
+        size = max(self._journal.waiting_bytes - self._promised_bytes, int(on_the_way))
         return Waiting(size=size, age=now - since, invocations=ended)

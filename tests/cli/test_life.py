@@ -36,12 +36,15 @@ class Walk:
             pace = pace.after_gap(gap if number else None)
             due = self.policy.on_invoke(self._waiting(start), pace)
             self.since_seal += 1
-            promised = start if due and due.moment is Moment.AFTER else 0
+            promised = due is not None and due.moment is Moment.AFTER
+            before = self.size if promised else 0
             if due and due.moment is Moment.BESIDE:
                 self._seal(start, beside=True, running=1)
             for now in range(start, start + seconds):
-                if self.policy.while_running(self._waiting(now, promised)) or self.size >= self.rhythm.most:
+                waiting = self._waiting(now, since=start if promised else 0, before=before)
+                if self.policy.while_running(waiting) or self.size >= self.rhythm.most:
                     self._seal(now, beside=True, running=1)
+                    before = 0
                 if self.oldest is None:
                     self.oldest = now
                 self.size += self.rhythm.size // seconds
@@ -53,9 +56,9 @@ class Walk:
             self.longest = max(self.longest, left + self.rhythm.idle)
         return Shipped(self.after, self.beside, self.longest)
 
-    def _waiting(self, now: int, promised: int = 0) -> Waiting:
-        age = 0 if self.oldest is None else now - max(self.oldest, promised)
-        return Waiting(size=self.size, age=age, invocations=self.since_seal)
+    def _waiting(self, now: int, *, since: int = 0, before: int = 0) -> Waiting:
+        age = 0 if self.oldest is None else now - max(self.oldest, since)
+        return Waiting(size=self.size - before, age=age, invocations=self.since_seal)
 
     def _seal(self, now: int, *, beside: bool, running: int) -> None:
         if self.oldest is not None:

@@ -85,6 +85,7 @@ class _Life:
         )
         delivery = min(DELIVERY_BYTES, rhythm.size * min(1.0, SHORT_BUFFER_MS / 1000 / rhythm.seconds))
         self._enough_bytes = max(large, delivery)  # what arrives together goes together
+        self._most_bytes = max(rhythm.most, delivery)
         self._sealed = 0.0
         self._longest = 0.0
         self.after = self.beside = 0
@@ -144,14 +145,16 @@ class _Life:
     def _seconds_until_due(self, number: int, *, promised: bool) -> float:
         """How far into the run of `number` age or size make a flush due; beyond its end where they do not.
 
-        Once a flush after this invocation is promised, age counts from its INVOKE.
+        Once a flush after this invocation is promised, age and size count from its INVOKE.
         """
         start, seconds = number * self._rhythm.gap, self._rhythm.seconds
         place = max(float(number), self._sealed)
         now = self._logged_at(place)
         since = max(self._logged_at(self._sealed), start if promised else 0.0)
         old = self._policy.seconds_until_old(Waiting(size=1, age=now - since))
-        large = (self._enough_bytes - self._bytes_up_to(place)) / self._rhythm.size * seconds
+        before = self._bytes_up_to(max(float(number), self._sealed)) if promised else 0.0
+        enough = min(self._enough_bytes + before, self._most_bytes)
+        large = (enough - self._bytes_up_to(place)) / self._rhythm.size * seconds
         return now - start + min(large, math.inf if old is None else old)
 
     def _bytes_up_to(self, place: float) -> float:
