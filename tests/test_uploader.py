@@ -169,7 +169,7 @@ def test_a_remedy_is_said_even_when_another_failure_came_first(tmp_path: Path) -
     class Both(Rejects):
         async def put(self, stored: StoredObject) -> None:
             if not self.asked:
-                await Throttles.put(self, stored)  # type: ignore[arg-type]  # the same fields
+                await Throttles.put(self, stored)
             await super().put(stored)
 
     async def scenario() -> None:

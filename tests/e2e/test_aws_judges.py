@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-import sys
 from typing import TYPE_CHECKING
 
 from ferry import arrived_in_s3, lines_of, records_of, to_s3
 
+from aws_emulator import LINE_PER_INVOCATION
 from logferry.cli.run import argv
 
 if TYPE_CHECKING:
@@ -18,18 +18,6 @@ if TYPE_CHECKING:
     from logferry.emulator.s3_server import S3Server
 
 LAUNCHER = "#!/bin/sh\nexec " + shlex.join(argv()) + "\n"
-RUNTIME = f"""#!{sys.executable}
-import os, threading, urllib.request
-base = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/"
-def serve():
-    while True:
-        with urllib.request.urlopen(base + "next") as event:
-            request_id, body = event.headers["Lambda-Runtime-Aws-Request-Id"], event.read()
-        print("line of " + body.decode(), flush=True)
-        urllib.request.urlopen(urllib.request.Request(base + request_id + "/response", data=body, method="POST"))
-for _ in range(int(os.environ.get("AWS_LAMBDA_MAX_CONCURRENCY", "1"))):
-    threading.Thread(target=serve).start()
-"""
 
 
 async def test_classic_mode_has_no_telemetry_so_it_says_so_once_and_idles(
@@ -37,7 +25,7 @@ async def test_classic_mode_has_no_telemetry_so_it_says_so_once_and_idles(
 ) -> None:
     """Classic: telemetry is answered 202; the function answers normally, and logferry ends at SHUTDOWN."""
     async with aws_emulator(
-        mode="classic", bootstrap=RUNTIME, extensions={"logferry": LAUNCHER}, environment=to_s3(s3, bucket)
+        mode="classic", bootstrap=LINE_PER_INVOCATION, extensions={"logferry": LAUNCHER}, environment=to_s3(s3, bucket)
     ) as aws:
         for number in range(3):
             assert await aws.invoke(f"classic {number}") == (200, f'"classic {number}"'.encode())
@@ -58,7 +46,7 @@ async def test_on_managed_instances_fifty_concurrent_invocations_all_arrive(
     settings = to_s3(s3, bucket, LOGFERRY_SPOOL_DIR="/spool/logferry", LOGFERRY_FLUSH_SECONDS="1")
     async with aws_emulator(
         mode="managed-instances",
-        bootstrap=RUNTIME,
+        bootstrap=LINE_PER_INVOCATION,
         extensions={"logferry": LAUNCHER},
         environment=settings,
         writable={"/spool": spool},

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from roots import BUILD_SECONDS, built_layer, function_lines, needs_apt
+
+from aws_emulator import LINE_PER_INVOCATION
 
 if TYPE_CHECKING:
     from aws_emulator import AwsEmulator
@@ -15,26 +16,13 @@ if TYPE_CHECKING:
 
 pytestmark = [needs_apt, pytest.mark.slow, pytest.mark.timeout(BUILD_SECONDS)]
 
-RUNTIME = f"""#!{sys.executable}
-import os, threading, urllib.request
-base = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/"
-def serve():
-    while True:
-        with urllib.request.urlopen(base + "next") as event:
-            request_id, body = event.headers["Lambda-Runtime-Aws-Request-Id"], event.read()
-        print("line of " + body.decode(), flush=True)
-        urllib.request.urlopen(urllib.request.Request(base + request_id + "/response", data=body, method="POST"))
-for _ in range(int(os.environ.get("AWS_LAMBDA_MAX_CONCURRENCY", "1"))):
-    threading.Thread(target=serve).start()
-"""
-
 
 async def test_the_layer_lives_through_classic_mode(aws_emulator: type[AwsEmulator], s3: S3Server, bucket: str) -> None:
     """AWS's supervisor executes the launcher and takes its registration; it has no telemetry to give in this mode."""
     opt = built_layer().tree
     async with aws_emulator(
         mode="classic",
-        bootstrap=RUNTIME,
+        bootstrap=LINE_PER_INVOCATION,
         extensions={"logferry": opt / "extensions/logferry"},
         mounts={"/opt/logferry": opt / "logferry"},
         environment={**s3.environment(), "LOGFERRY_DESTINATION": f"s3://{bucket}/logs"},
@@ -54,7 +42,7 @@ async def test_the_layer_ships_from_managed_instances(
     opt = built_layer().tree
     async with aws_emulator(
         mode="managed-instances",
-        bootstrap=RUNTIME,
+        bootstrap=LINE_PER_INVOCATION,
         extensions={"logferry": opt / "extensions/logferry"},
         mounts={"/opt/logferry": opt / "logferry"},
         environment={**s3.environment(), "LOGFERRY_DESTINATION": f"s3://{bucket}/logs"},

@@ -78,64 +78,55 @@ class Takes:
         return [str(r["record"]) for r in self.records() if r["type"] == "function"]
 
 
-class Stalls(Takes):
-    """Never answers, the first `times`."""
+class Fails(Takes):
+    """Stores like the others, but fails the first `times`, each kind in its own way."""
 
     def __init__(self, times: int = 1_000_000) -> None:
         super().__init__()
         self.times = times
 
     async def put(self, stored: StoredObject) -> None:
-        """Wait for ever, or store."""
+        """Fail, or store."""
         with self._asked(stored):
             if len(self.asked) <= self.times:
-                await asyncio.Event().wait()
+                await self._fail(stored)
             await self._take(stored)
 
-
-class Throttles(Takes):
-    """Says SlowDown the first `times`."""
-
-    def __init__(self, times: int = 1_000_000) -> None:
-        super().__init__()
-        self.times = times
-
-    async def put(self, stored: StoredObject) -> None:
-        """Raise, or store."""
-        with self._asked(stored):
-            if len(self.asked) <= self.times:
-                raise SinkUnavailable(f"{stored.key}: 503 SlowDown")
-            await self._take(stored)
+    async def _fail(self, stored: StoredObject) -> None:
+        raise NotImplementedError
 
 
-class Rejects(Takes):
-    """Says that there is no such bucket, the first `times`."""
+class Stalls(Fails):
+    """Never answers."""
 
-    def __init__(self, times: int = 1_000_000) -> None:
-        super().__init__()
-        self.times = times
-
-    async def put(self, stored: StoredObject) -> None:
-        """Raise with the remedy, or store."""
-        with self._asked(stored):
-            if len(self.asked) <= self.times:
-                raise SinkRejected(f"{stored.key}: 404 NoSuchBucket; {REMEDY}")
-            await self._take(stored)
+    async def _fail(self, stored: StoredObject) -> None:
+        del stored
+        await asyncio.Event().wait()
 
 
-class ResetsAfterStoring(Takes):
-    """Stores, and then the connection breaks before it could say so, the first `times`."""
+class Throttles(Fails):
+    """Says SlowDown."""
+
+    async def _fail(self, stored: StoredObject) -> None:
+        raise SinkUnavailable(f"{stored.key}: 503 SlowDown")
+
+
+class Rejects(Fails):
+    """Says that there is no such bucket, and the remedy."""
+
+    async def _fail(self, stored: StoredObject) -> None:
+        raise SinkRejected(f"{stored.key}: 404 NoSuchBucket; {REMEDY}")
+
+
+class ResetsAfterStoring(Fails):
+    """Stores, and then the connection breaks before it could say so."""
 
     def __init__(self, times: int = 1) -> None:
-        super().__init__()
-        self.times = times
+        super().__init__(times)
 
-    async def put(self, stored: StoredObject) -> None:
-        """Store, and raise all the same."""
-        with self._asked(stored):
-            await self._take(stored)
-            if len(self.asked) <= self.times:
-                raise SinkUnavailable(f"{stored.key}: connection reset")
+    async def _fail(self, stored: StoredObject) -> None:
+        await self._take(stored)
+        raise SinkUnavailable(f"{stored.key}: connection reset")
 
 
 class IsFrozenInTheMiddle(Takes):
