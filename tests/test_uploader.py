@@ -12,6 +12,7 @@ from journal.scene import numbered, open_journal
 from logferry.breaker import REJECTED_SECONDS, Breaker
 from logferry.deadline import Deadline
 from logferry.encode import DEFAULT_KEY, StoredObject, encode
+from logferry.errors import SinkUnavailable
 from logferry.uploader import Uploader
 from sink.fakes import (
     REMEDY,
@@ -167,10 +168,10 @@ def test_a_remedy_is_said_even_when_another_failure_came_first(tmp_path: Path) -
     journal = sealed(tmp_path)
 
     class Both(Rejects):
-        async def put(self, stored: StoredObject) -> None:
-            if not self.asked:
-                await Throttles.put(self, stored)
-            await super().put(stored)
+        async def _fail(self, stored: StoredObject) -> None:
+            if len(self.asked) == 1:
+                raise SinkUnavailable("503 SlowDown")
+            await super()._fail(stored)
 
     async def scenario() -> None:
         it = uploader(journal, Both())
