@@ -141,6 +141,50 @@ async def test_a_put_that_was_cut_is_followed_by_one_of_the_client(monkeypatch: 
     assert [by_the_client(head) for head in heads.texts] == [False, True]
 
 
+EXPRESS = "logs--euc1-az1--x-s3"
+SESSION = status(
+    "200 OK",
+    b"<CreateSessionResult><Credentials><SessionToken>t</SessionToken><SecretAccessKey>s</SecretAccessKey>"
+    b"<AccessKeyId>a</AccessKeyId><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></CreateSessionResult>",
+)
+
+
+async def test_a_directory_bucket_is_stored_in_by_the_client_in_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 Express signs otherwise; nothing is asked before there is something to store."""
+    with server_that(answering(SESSION, OK)) as (environment, heads):
+        async with s3_sink(environment, EXPRESS, monkeypatch) as sink:
+            await sink.warm()
+            assert heads.texts == []
+            await sink.put(OBJECT)
+            await sink.put(OBJECT)
+    assert [head.split()[0] for head in heads.texts] == ["GET", "PUT", "PUT"]
+    assert all(by_the_client(head) and "x-amz-s3session-token: t" in head.lower() for head in heads.texts[1:])
+
+
+async def test_a_session_that_failed_once_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else aiobotocore would give the same failure for ever."""
+    with server_that(answering(BUSY, SESSION, OK)) as (environment, _):
+        async with s3_sink(environment, EXPRESS, monkeypatch) as sink:
+            with pytest.raises(SinkUnavailable):
+                await sink.put(OBJECT)
+            await sink.put(OBJECT)
+
+
+async def test_a_session_whose_asking_was_cut_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else aiobotocore would be cancelled for ever."""
+
+    def behave(connection: socket.socket, number: int) -> bool:
+        return number == 1 or answering(b"", SESSION, OK)(connection, number)
+
+    with server_that(behave) as (environment, _):
+        async with s3_sink(environment, EXPRESS, monkeypatch) as sink:
+            await sink.warm()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await sink.put(OBJECT)
+            await sink.put(OBJECT)
+
+
 def example(url: str, authorization: str, **headers: str) -> connections.Seen:
     """Give a request as the client makes it."""
     return connections.Seen(url, {"Authorization": authorization.encode(), "User-Agent": "u", **headers})
