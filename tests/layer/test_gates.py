@@ -192,11 +192,30 @@ def test_an_archive_over_its_budget_is_refused() -> None:
         gates.size_of_archive(built_layer().archive, limit=1_000)
 
 
-def test_a_tree_whose_client_fails_at_its_first_call_is_refused(opt: Path) -> None:
-    """Imports and a client are not enough: botocore misses a piece of its data only when something is stored."""
+def _without_operation(opt: Path, name: str) -> None:
     model = next((opt / "logferry/site/botocore/data/s3").rglob("service-2.json"))
-    _replace(model, model.read_bytes().replace(b'"PutObject"', b'"PutNothing"'))
-    with pytest.raises(GateError, match="put_object"):
+    _replace(model, model.read_bytes().replace(f'"{name}":'.encode(), b'"Nothing":'))
+
+
+def _without(opt: Path, name: str) -> None:
+    next((opt / "logferry").rglob(name)).unlink()
+
+
+WAYS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "an upload": (lambda opt: _without_operation(opt, "PutObject"), "put_object"),
+    "a bucket in another region": (lambda opt: _without_operation(opt, "HeadBucket"), "head_bucket"),
+    "a directory bucket": (lambda opt: _without_operation(opt, "CreateSession"), "create_session"),
+    "what S3 says in XML": (lambda opt: _without(opt, "ElementTree.pyc"), "ElementTree"),
+}
+
+
+@pytest.mark.parametrize(("break_it", "message"), WAYS.values(), ids=WAYS)
+def test_a_tree_is_refused_that_lacks_what_is_needed_for(
+    break_it: Callable[[Path], None], message: str, opt: Path
+) -> None:
+    """Imports and a client are not enough: botocore misses a piece only when something is stored, or answered."""
+    break_it(opt)
+    with pytest.raises(GateError, match=message):
         rehearsal.rehearse(opt / "logferry", python=built_layer().python, arch=arch_of(built_layer()))
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,16 +71,29 @@ def test_pruning_keeps_what_runs_and_what_scanners_read(tmp_path: Path) -> None:
     assert left == kept | {"botocore/data/endpoints.json"}
 
 
-def test_botocores_data_is_cut_to_s3_with_every_operation_and_no_prose(tmp_path: Path) -> None:
+SERVICE: dict[str, dict[str, Any]] = {
+    "clientContextParams": {"Accelerate": {"documentation": "<p>long</p>"}},
+    "operations": {
+        "PutObject": {"input": {"shape": "Put"}, "documentation": "<p>long</p>"},
+        "DeleteObject": {"input": {"shape": "Delete"}},
+    },
+    "shapes": {
+        "Put": {"members": {"documentation": {"shape": "Text"}, "list": {"shape": "Tree"}}},
+        "Tree": {"type": "list", "member": {"shape": "Tree"}},
+        "Text": {"type": "string"},
+        "Delete": {"members": {"text": {"shape": "Text"}, "only": {"shape": "DeletesOwn"}}},
+        "DeletesOwn": {"type": "string"},
+    },
+}
+
+
+def test_botocores_data_is_cut_to_the_operations_that_are_called(tmp_path: Path) -> None:
     """Documentation is emptied, not removed: botocore asks for the key. A member of that name is not touched."""
     data = tmp_path / "botocore/data"
     for folder in ("s3/2006-03-01", "ec2/2016-11-15"):
         (data / folder).mkdir(parents=True)
         for name in ("service-2", "endpoint-rule-set-1", "paginators-1"):
-            content = {
-                "operations": {"Put": {"documentation": "<p>long</p>"}},
-                "members": {"documentation": {"shape": "S"}},
-            }
+            content = SERVICE if name == "service-2" else {"rules": [{"documentation": "long"}]}
             (data / folder / f"{name}.json").write_text(json.dumps(content))
     services: dict[str, object] = {"s3": {"endpoints": {}}, "ec2": {"endpoints": {}}}
     (data / "endpoints.json").write_text(json.dumps({"partitions": [{"regions": {"r": {}}, "services": services}]}))
@@ -91,7 +105,11 @@ def test_botocores_data_is_cut_to_s3_with_every_operation_and_no_prose(tmp_path:
         *("s3/2006-03-01/endpoint-rule-set-1.json", "s3/2006-03-01/service-2.json"),
     ]
     service = json.loads((data / "s3/2006-03-01/service-2.json").read_text())
-    assert service == {"operations": {"Put": {"documentation": ""}}, "members": {"documentation": {"shape": "S"}}}
+    assert service == {
+        "clientContextParams": {"Accelerate": {"documentation": ""}},
+        "operations": {"PutObject": {"input": {"shape": "Put"}, "documentation": ""}},
+        "shapes": {name: SERVICE["shapes"][name] for name in ("Put", "Tree", "Text")},
+    }
     assert json.loads((data / "endpoints.json").read_text()) == {
         "partitions": [{"regions": {"r": {}}, "services": {"s3": {"endpoints": {}}}}]
     }
@@ -158,6 +176,54 @@ def test_bytecode_replaces_the_sources_and_needs_none(tmp_path: Path) -> None:
         [sys.executable, "-I", "-S", "-c", code, str(tmp_path)], check=True, capture_output=True, text=True
     )
     assert done.stdout == "/opt/logferry/package/__init__.py\n"
+
+
+SOURCE = '''\
+"""A module."""
+from __future__ import annotations
+import dataclasses
+
+def documented(number: int) -> int:
+    """A function."""
+    assert number, "kept"
+    return 1 / (
+        number - 1)
+
+class Documented:
+    """A class, of nothing but this."""
+
+@dataclasses.dataclass
+class Data:
+    """Data's own."""
+'''
+
+
+def test_bytecode_has_no_docstrings_but_all_else(tmp_path: Path) -> None:
+    """Asserts still refuse, annotations can be read, tracebacks have lines; a dataclass keeps its docstring."""
+    (tmp_path / "module.py").write_text(SOURCE)
+    bytecode.compile_tree(tmp_path, compiler=[sys.executable])
+    job = """if True:
+        import sys, traceback
+        sys.path.append(sys.argv[1])
+        import module
+        print(module.__doc__, module.documented.__doc__, module.Documented.__doc__, module.Data.__doc__)
+        print(module.documented.__annotations__)
+        for number in (0, 1):
+            try:
+                module.documented(number)
+            except Exception as error:
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                print(repr(error), where.lineno, where.colno)
+    """
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", job, str(tmp_path)], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == [
+        "None None None Data's own.",
+        "{'number': 'int', 'return': 'int'}",
+        "AssertionError('kept') 7 None",
+        "ZeroDivisionError('division by zero') 8 None",
+    ]
 
 
 def test_a_source_that_does_not_compile_ends_the_build(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 Sources are compiled once, here, with the hash-based, unchecked validation of PEP 552: /opt is read-only, so whatever
 a cold start had to compile it would compile again each time, and a zip's two-second local timestamps make every
 timestamp-based file look stale. The sources then go (a quarter of the zip); tracebacks keep file names and line
-numbers.
+numbers. What the bytecode leaves out of them besides is in `compiler`.
 
 The same interpreter always gives the same bytes: one process, a sorted walk, a fixed hash seed (a frozenset's constants
 are written in its order).
@@ -12,11 +12,10 @@ are written in its order).
 import importlib.util
 from pathlib import Path
 
+from logferry.layer import compiler as program
 from logferry.layer.architecture import HOME
+from logferry.layer.compiler import UNCHECKED_HASH
 from logferry.layer.tools import LayerError, run
-
-UNCHECKED_HASH = b"\x01\x00\x00\x00"
-"""The flags word of a file that is valid whatever its source (PEP 552)."""
 
 _FIXED = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
 
@@ -27,9 +26,10 @@ def compile_tree(home: Path, *, compiler: list[str]) -> None:
     `compiler` is the command that starts an interpreter of the layer's version on this machine. Raises LayerError when
     a source does not compile.
     """
-    options = ["-q", "-f", "-b", "--invalidation-mode", "unchecked-hash", "-s", str(home), "-p", str(HOME)]
-    # Not isolated (-I), which would ignore the seed; the environment is exactly what is given here.
-    command = [*compiler, "-S", "-s", "-B", "-m", "compileall", *options, str(home)]
+    # Not isolated (-I), which would ignore the seed; the environment is exactly what is given here. Safe paths (-P), as
+    # the program's own folder has an `archive.py` and others that are not for it.
+    options = ["-S", "-s", "-P", "-B", "-X", "no_debug_ranges", "-W", "ignore"]
+    command = [*compiler, *options, program.__file__, str(home), str(HOME)]
     run(command, purpose="compiling the tree to bytecode", environment=_FIXED)
     for source in sorted(home.rglob("*.py")):
         if not source.with_suffix(".pyc").exists():
