@@ -21,7 +21,7 @@ from pathlib import Path
 UNCHECKED_HASH = b"\x01\x00\x00\x00"
 """The flags word of a file that is valid whatever its source (PEP 552)."""
 
-Documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def main(folder: Path, place: str) -> None:
@@ -35,7 +35,7 @@ def compiled(source: bytes, name: str) -> bytes:
     """Return the bytecode file of a source, named in tracebacks. Raises SyntaxError or ValueError."""
     tree = ast.parse(source, name)
     for node in ast.walk(tree):
-        if isinstance(node, Documented) and not _is_dataclass(node):
+        if isinstance(node, _DOCUMENTED) and not _is_dataclass(node):
             _silence(node)
     code = compile(tree, name, "exec", dont_inherit=True, optimize=0)
     return b"".join(
@@ -44,9 +44,9 @@ def compiled(source: bytes, name: str) -> bytes:
 
 
 def _is_dataclass(node: ast.AST) -> bool:
-    """Tell whether a class keeps its docstring: where there is none, `dataclass` composes one by `inspect`, in 2 ms.
+    """Tell whether a class keeps its docstring: where there is none, `dataclass` composes one, in all for 2 ms.
 
-    Not each decorated class: one decorator of `email` takes it for granted that all have theirs, or none.
+    Other decorated classes do not: a decorator in `email` takes it for granted that all have theirs, or none.
     """
     return isinstance(node, ast.ClassDef) and any("dataclass" in ast.unparse(one) for one in node.decorator_list)
 

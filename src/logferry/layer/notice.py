@@ -21,11 +21,11 @@ _SHIPPED = (
 
 _HEAD = """\
 logferry's Lambda layer contains the software named below. It is unmodified but for this: ELF search paths were set to
-{home}, symbol tables were taken out of some libraries, Python sources were compiled to bytecode, and parts that
-logferry does not use were left out. In the GNU C Library's dynamic loader the file names /etc/ld.so.preload and
-/etc/ld.so.cache were overwritten by names below {home} that do not exist. The GNU C Library is used as a shared
-library and may be replaced by another of the same interface (LGPL-2.1, section 6); its source is that of the Debian
-package named below.
+{home}, symbol tables were taken out of some libraries, Python sources were compiled to bytecode without docstrings,
+and parts that logferry does not use were left out. In the GNU C Library's dynamic loader the file names
+/etc/ld.so.preload and /etc/ld.so.cache were overwritten by names below {home} that do not exist. The GNU C Library is
+used as a shared library and may be replaced by another of the same interface (LGPL-2.1, section 6); its source is
+that of the Debian package named below.
 
 """
 

@@ -25,7 +25,8 @@ JOB = Path(__file__).with_name("rehearsal_job.py")
 EXPECTED = ("plain", "moved", "session--euc1-az1--x-s3", "proxied")
 """The buckets where objects must arrive, in this order. The last one's host exists for the proxy alone."""
 
-_REGION, _OTHER_REGION = "eu-central-1", "eu-west-1"
+_OTHER_REGION = "eu-west-1"
+"""Of the bucket that has moved; the program is in another."""
 _KEY = {"AccessKeyId": "a", "SecretAccessKey": "b", "Expiration": "2099-01-01T00:00:00Z"}
 _ERROR = "<Error><Code>{}</Code><Message>played</Message></Error>"
 _SESSION = "<Answer><Credentials>{}<SessionToken>session</SessionToken></Credentials></Answer>"
