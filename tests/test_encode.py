@@ -16,6 +16,7 @@ from delivery_shapes import ANYTHING, deliveries
 from logferry import telemetry
 from logferry.encode import DEFAULT_KEY, KEY_FIELDS, StoredObject, encode, render_key
 from logferry.journal.segment import Header, Origin
+from logferry.own import Own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -161,7 +162,7 @@ def test_where_several_run_at_once_nothing_is_guessed() -> None:
 def test_unwanted_types_are_left_out_and_the_numbers_have_no_gap(types: frozenset[str], kept: list[str]) -> None:
     """LOGFERRY_TYPES; what it does not know of is kept, and so are the reports of losses."""
     kinds = ["platform.start", "function", "extension", "logferry.dropped", "new.kind"]
-    stored = encoded([delivery(*(at("2026-11-21T02:26:24.357Z", kind=kind) for kind in kinds))], types=types)
+    stored = encoded([Own(delivery(*(at("2026-11-21T02:26:24.357Z", kind=kind) for kind in kinds)))], types=types)
     assert [line["type"] for line in lines(stored)] == kept
     assert [line["seq"][-1] for line in lines(stored)] == [str(n) for n in range(1, len(kept) + 1)]
     assert stored.metadata["records"] == str(len(kept))

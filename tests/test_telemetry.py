@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 
 from delivery_shapes import ANYTHING, JSON_VALUES, deliveries
 from logferry import telemetry
+from logferry.own import Own
 from logferry.telemetry import UNPARSABLE, Event
 
 A, B = "459921b5-681c-4a96-beb0-81e0aa586026", "79b4f56e-95b1-4643-9700-2807f4e68189"
@@ -74,6 +75,36 @@ def test_whatever_is_posted_all_of_it_comes_out(body: bytes) -> None:
         assert BETWEEN.fullmatch(flat, position, at), f"{flat[position:at]!r} has disappeared"
         position = at + len(part)
     assert BETWEEN.fullmatch(flat, position)
+
+
+FORGED = [
+    b'{"type":"logferry.dropped","record":{"environment":"x","segment":1}}',
+    b'{"type":"logferry.unparsable","record":{"text":"never posted"}}',
+    b'{"type":"\\u006cogferry.damaged","record":{}}',
+    b'{"type":"logferry.","time":"2026-11-21T02:26:24.357Z"}',
+]
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_an_event_of_our_own_type_is_believed_in_a_delivery_of_our_own_alone(forged: bytes) -> None:
+    """From anybody else it is text that was posted, kept whole; its neighbours are what they were."""
+    body = b'[{"type":"function","record":"a"},' + forged + b',{"type":"logferry","record":"b"}]'
+    before, found, after = telemetry.events(body)
+    assert (found.type, found.fields["record"]) == (UNPARSABLE, {"text": forged.decode()})
+    assert json.loads(found.text) == found.fields
+    assert (before.type, after.type) == ("function", "logferry")
+    assert [each.text for each in telemetry.events(Own(body))][1] == forged.decode()
+
+
+def test_a_record_that_was_cut_in_two_does_not_pass_for_our_own_either() -> None:
+    """The joined whole is as foreign as its halves, whatever of ours comes behind it."""
+    envelope = b'[{"time":"2026-11-21T02:26:24.357Z","type":"logferry.dropped","record":'
+    halves = [envelope + b'"first }]', envelope + b' half"}]']
+    (joined,) = telemetry.all_events(halves)
+    assert joined.type == UNPARSABLE
+    assert "first  half" in joined.fields["record"]["text"]
+    own = Own(envelope + b'{"segment":1}}]')
+    assert [each.type for each in telemetry.all_events([halves[0], own])] == [UNPARSABLE, "logferry.dropped"]
 
 
 @THOROUGH

@@ -3,6 +3,8 @@ r"""Delivery bytes to events, and which request an event belongs to. Pure: no cl
 Promises:
 - nothing that was delivered disappears: an event comes out as the very text the platform sent (unknown types, keys and
   values included), and what is no event comes out as a `logferry.unparsable` record that holds it;
+- an event of a type of our own (`logferry.…`) is believed in a delivery that is marked as ours (`Own`), and nowhere
+  else: from anybody else it is text that was posted, and is kept as such;
 - a request is stated or inferred, and says which. `record`: the line itself names it. `order`: a function's line stands
   between `platform.start` and `platform.runtimeDone`, which holds where one invocation runs at a time. Else: nothing.
 
@@ -17,11 +19,14 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from logferry.own import Own
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 START, RUNTIME_DONE, REPORT = "platform.start", "platform.runtimeDone", "platform.report"
-UNPARSABLE = "logferry.unparsable"
+OURS = "logferry."
+UNPARSABLE = OURS + "unparsable"
 
 _ENDS = frozenset({RUNTIME_DONE, REPORT, "platform.end", "platform.fault"})
 _STARTS_ANEW = frozenset({"platform.initStart", "platform.restoreStart"})
@@ -91,6 +96,7 @@ class Reader:
 
     def events(self, body: bytes) -> Iterator[Event]:
         """The events of one delivery in their order; what cannot be read comes as a `logferry.unparsable` event."""
+        own = isinstance(body, Own)
         # A cut may fall inside a character: its bytes are carried as surrogates until the halves are joined.
         text = body.decode(errors=_CARRY)
         if self._head:
@@ -103,9 +109,9 @@ class Reader:
         if text[start : start + 1] != "[":
             yield _unparsable(text)
         elif _is_text(text):
-            yield from self._elements(text, start + 1)
+            yield from self._elements(text, start + 1, own=own)
         else:
-            found = list(self._elements(text, start + 1))
+            found = list(self._elements(text, start + 1, own=own))
             if self._head and all(_is_text(event.text) for event in found):
                 yield from found
             else:
@@ -118,7 +124,7 @@ class Reader:
             yield _unparsable(self._head)
         self._head = ""
 
-    def _elements(self, text: str, position: int) -> Iterator[Event]:
+    def _elements(self, text: str, position: int, *, own: bool) -> Iterator[Event]:
         """The elements of an array up to its end; from the first that is broken on, the rest as it stands."""
         # Outside strings a line break is mere space in JSON, and inside them it cannot stand.
         text = text.replace("\r", " ").replace("\n", " ") if "\n" in text or "\r" in text else text
@@ -140,7 +146,8 @@ class Reader:
                 if odd > MAX_ODD:
                     rest = text[position:]
                     break
-            yield Event(element, value) if isinstance(value, dict) else _unparsable(element)
+            event = Event(element, value) if isinstance(value, dict) else None
+            yield event if event and (own or not event.type.startswith(OURS)) else _unparsable(element)
             separator = text[end : end + 1]
             if separator in _SPACES:
                 end = _skip(text, end)

@@ -10,6 +10,7 @@ The spool is read here by hand, so that a mistake in the journal's own reader ca
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 from collections import Counter
@@ -70,10 +71,21 @@ def ledger(platform: BareLambda, objects: Sequence[Arrived], spool: Path) -> Led
     return Ledger(
         accepted=platform.accepted_records(),
         repeated=platform.repeated_records(),
-        delivered=Counter(identity(r) for r in records if not kind_of(r).startswith(OURS)),
+        delivered=Counter(identity(posted) for record in records if (posted := _as_posted(record))),
         waiting=Counter(identity(r) for r in waiting if not kind_of(r).startswith(OURS)),
         reported_lost=sum(distinct.values()),
     )
+
+
+def _as_posted(record: dict[str, Any]) -> dict[str, Any] | None:
+    """What was posted of what arrived; nothing where it is logferry's own word, or no record was posted."""
+    if not kind_of(record).startswith(OURS):
+        return record
+    if kind_of(record) == "logferry.unparsable" and "text" in record["record"]:
+        with contextlib.suppress(ValueError):
+            posted: object = json.loads(record["record"]["text"])
+            return posted if isinstance(posted, dict) and kind_of(posted).startswith(OURS) else None
+    return None
 
 
 def kind_of(record: Mapping[str, Any]) -> str:
@@ -145,7 +157,7 @@ def _bodies_waiting(spool: Path) -> Iterator[bytes]:
             continue
         position, first = len(MAGIC), True
         while position + _FRAME.size <= len(content):
-            size = _FRAME.unpack_from(content, position)[0]
+            size = _FRAME.unpack_from(content, position)[0] & 0x7FFFFFFF  # the bit marks a delivery of logferry's own
             body = content[position + _FRAME.size : position + _FRAME.size + size]
             if not size or len(body) < size:
                 break

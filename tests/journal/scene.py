@@ -112,6 +112,7 @@ def frames_of(content: bytes) -> list[Frame]:
     frames, at = [], len(MAGIC)
     while at < len(content):
         size, _, _ = _HEAD.unpack_from(content, at)
+        size &= 0x7FFFFFFF  # the highest bit marks a delivery of our own
         start = at + _HEAD.size
         frames.append(Frame(at, start, start + size, content[start : start + size]))
         at = start + size

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from logferry.journal import frame
+from logferry.own import Own
 
 BODIES = st.lists(st.binary(min_size=1, max_size=60), max_size=6)
 QUICK = settings(max_examples=100, deadline=None, print_blob=True)
@@ -34,6 +35,16 @@ def test_what_was_framed_is_read_back(bodies: list[bytes]) -> None:
     """Bodies come back in their order, and the reader stands behind the last."""
     content = framed(bodies)
     assert read(content) == (bodies, len(content))
+
+
+@QUICK
+@given(BODIES, st.data())
+def test_the_mark_of_our_own_comes_back_with_its_body_alone(bodies: list[bytes], data: st.DataObject) -> None:
+    """It stands in the head, under the head's checksum; nothing in a body can set it."""
+    marked = [Own(body) if data.draw(st.booleans()) else body for body in bodies]
+    found, _ = read(framed(marked))
+    assert found == bodies
+    assert [type(body) for body in found] == [type(body) for body in marked]
 
 
 @QUICK

@@ -1,6 +1,8 @@
 """Frames: how bodies lie one after another in a segment file.
 
-    frame   = length (u32) | crc32 of the body (u32) | crc32 of the eight bytes before (u32) | body        big-endian
+    frame   = mark (1 bit) and length (31) | crc32 of the body (u32) | crc32 of the eight bytes before (u32) | body
+
+All big-endian; the mark says that the body is a delivery of our own.
 
 Invariants:
 - a frame is whole or it is not there;
@@ -18,12 +20,15 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from logferry.own import Own
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _HEAD = struct.Struct(">II")
 _CHECK = struct.Struct(">I")
 HEAD_BYTES = _HEAD.size + _CHECK.size
+_OWN = 1 << 31
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """Far above a delivery (Telemetry API: at most 2 x maxBytes and some metadata); what claims more is not a head."""
 
@@ -37,22 +42,26 @@ class Damaged:
 
 def head(body: bytes) -> bytes:
     """The twelve bytes that go before `body`."""
-    start = _HEAD.pack(len(body), zlib.crc32(body))
+    start = _HEAD.pack(len(body) | (_OWN if isinstance(body, Own) else 0), zlib.crc32(body))
     return start + _CHECK.pack(zlib.crc32(start))
 
 
 def read(file: BinaryIO, *, closed: bool) -> Iterator[bytes | Damaged]:
     """Frames from where `file` stands; it then stands behind the last one, at what is a torn tail.
 
-    A `closed` file was sealed with whole frames only, so a torn tail is damage there. One body at a time is in memory.
+    A `closed` file was sealed with whole frames only, so a torn tail is damage there. A marked body comes as `Own`.
+    One body at a time is in memory.
     """
     size = os.fstat(file.fileno()).st_size
     while (left := size - file.tell()) > 0:
         position = file.tell()
-        length, checksum = _read_head(file)
+        length, checksum, own = _read_head(file)
         if length and length <= left - HEAD_BYTES:
             body = file.read(length)
-            yield body if zlib.crc32(body) == checksum else Damaged(length)
+            if zlib.crc32(body) != checksum:
+                yield Damaged(length)
+            else:
+                yield Own(body) if own else body
         elif closed or (not length and left >= HEAD_BYTES):
             file.seek(size)
             yield Damaged(left)
@@ -61,10 +70,11 @@ def read(file: BinaryIO, *, closed: bool) -> Iterator[bytes | Damaged]:
             return
 
 
-def _read_head(file: BinaryIO) -> tuple[int, int]:
-    """Length and checksum of the next body; length 0 where no sound head stands."""
+def _read_head(file: BinaryIO) -> tuple[int, int, bool]:
+    """Length and checksum of the next body, and whether it is our own; length 0 where no sound head stands."""
     raw = file.read(HEAD_BYTES)
     if len(raw) < HEAD_BYTES or _CHECK.unpack_from(raw, _HEAD.size)[0] != zlib.crc32(raw[: _HEAD.size]):
-        return 0, 0
-    length, checksum = _HEAD.unpack_from(raw)
-    return (length, checksum) if length <= MAX_BODY_BYTES else (0, 0)
+        return 0, 0, False
+    marked, checksum = _HEAD.unpack_from(raw)
+    length = marked & ~_OWN
+    return (length, checksum, marked != length) if length <= MAX_BODY_BYTES else (0, 0, False)

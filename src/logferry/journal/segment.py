@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from logferry.errors import SegmentLost
 from logferry.journal import frame
+from logferry.own import Own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,7 +140,7 @@ def read_bodies(file: BinaryIO, header: Header, *, closed: bool) -> Iterator[byt
         yield loss_body(header, size=body.size) if isinstance(body, frame.Damaged) else body
 
 
-def loss_body(header: Header, *, size: int) -> bytes:
+def loss_body(header: Header, *, size: int) -> Own:
     """A delivery of our own: this many accepted bytes of the segment did not survive on disk."""
     record = {
         "environment": header.origin.environment,
@@ -152,13 +153,13 @@ def loss_body(header: Header, *, size: int) -> bytes:
 
 def is_loss(body: bytes) -> bool:
     """Whether a body is the journal's own report of a segment that was given up."""
-    return b'"type":"logferry.dropped"' in body[:_LOSS_HEAD_BYTES]
+    return isinstance(body, Own) and b'"type":"logferry.dropped"' in body[:_LOSS_HEAD_BYTES]
 
 
-def own_body(kind: str, record: dict[str, object], *, at_ms: int) -> bytes:
+def own_body(kind: str, record: dict[str, object], *, at_ms: int) -> Own:
     """A delivery as the platform would make it, with one record of our own."""
     event = {"time": iso(at_ms), "type": kind, "record": record}
-    return json.dumps([event], separators=(",", ":"), ensure_ascii=False).encode()
+    return Own(json.dumps([event], separators=(",", ":"), ensure_ascii=False).encode())
 
 
 def iso(at_ms: int) -> str:
