@@ -49,12 +49,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "invocations": {"telemetry"},
     "journal.frame": {"own"},
     "journal.segment": {"errors", "own", "journal.frame"},
+    "journal.losses": {"own", "journal.frame", "journal.segment"},
     "journal.memory": {"errors", "journal.segment"},
-    "journal.sibling": {"errors", "journal.segment"},
-    "journal.recovery": {"errors", "journal.frame", "journal.segment"},
+    "journal.sibling": {"errors", "journal.losses", "journal.segment"},
+    "journal.recovery": {"errors", "journal.frame", "journal.losses", "journal.segment"},
     "journal.journal": {
         "errors",
         "journal.frame",
+        "journal.losses",
         "journal.segment",
         "journal.memory",
         "journal.recovery",
@@ -256,6 +258,7 @@ READS_ENVIRON = {"supervisor", "app"}
 READS_THE_WALL_CLOCK = {"supervisor", "app", "shipper"}
 TOUCHES_THE_DISK = {
     "journal.journal",
+    "journal.losses",
     "journal.recovery",
     "journal.segment",
     "journal.sibling",

@@ -1,9 +1,10 @@
 """The account that must balance: delivered + waiting + reported lost = accepted, and nothing delivered twice.
 
 Accepted is what the extension answered 200. Delivered is what can be read back from the destination, waiting is what
-stands in whole frames in the spool, reported lost is what `logferry.dropped` records count. What the platform had to
-deliver again because no answer came may stand there twice, for nobody can know whether the first was stored; anything
-else may not.
+stands in whole frames in the spool, reported lost is what `logferry.dropped` records and the account of losses count.
+What the platform had to deliver again because no answer came may stand there twice, for nobody can know whether the
+first was stored; anything else may not. A record that was posted under a type of logferry's own is delivered as the
+text of a `logferry.unparsable` record.
 
 The spool is read here by hand, so that a mistake in the journal's own reader cannot agree with itself.
 """
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from chaos.bare_lambda import BareLambda
 
 MAGIC = b"logferry segment 1\n"
+LOSSES_MAGIC = b"logferry losses 1\n"
+OWN = 1 << 31
+"""The bit of a frame's length that marks a delivery of logferry's own."""
 _FRAME = struct.Struct(">III")
 OURS = "logferry."
 
@@ -62,17 +66,17 @@ class Ledger:
 def ledger(platform: BareLambda, objects: Sequence[Arrived], spool: Path) -> Ledger:
     """Take stock."""
     records = [record for one in objects for record in one.records]
-    waiting = [record for body in _bodies_waiting(spool) for record in json.loads(body)]
-    lost = [record["record"] for record in records + waiting if kind_of(record) == "logferry.dropped"]
-    distinct: dict[tuple[str, int], int] = {}
-    for loss in lost:  # a kill in the middle may have it counted twice, under one number
-        number = (loss["environment"], loss["segment"])
-        distinct[number] = max(loss["records"], distinct.get(number, 0))
+    account = [record["record"] for path in spool.glob("*.lost") for record in _records(path, LOSSES_MAGIC, own=True)]
+    files = [path for path in sorted(spool.glob("*-*-*.*")) if not any(_names(loss, path) for loss in account)]
+    told = records + [record for path in files for record in _records(path, MAGIC, own=True)]
+    # A kill in the middle may leave the account beside a segment that tells it.
+    losses = account + [r["record"] for r in told if kind_of(r) == "logferry.dropped"]
+    distinct = {(loss["environment"], loss["segment"], loss["until"]): loss["records"] for loss in losses}
     return Ledger(
         accepted=platform.accepted_records(),
         repeated=platform.repeated_records(),
         delivered=Counter(identity(posted) for record in records if (posted := _as_posted(record))),
-        waiting=Counter(identity(r) for r in waiting if not kind_of(r).startswith(OURS)),
+        waiting=Counter(identity(record) for path in files for record in _records(path, MAGIC, own=False)),
         reported_lost=sum(distinct.values()),
     )
 
@@ -86,6 +90,12 @@ def _as_posted(record: dict[str, Any]) -> dict[str, Any] | None:
             posted: object = json.loads(record["record"]["text"])
             return posted if isinstance(posted, dict) and kind_of(posted).startswith(OURS) else None
     return None
+
+
+def _names(loss: Mapping[str, Any], path: Path) -> bool:
+    """Whether a file is of a segment that is lost."""
+    _, environment, number = path.stem.split("-")
+    return bool(environment == loss["environment"] and loss["segment"] <= int(number) <= loss["until"])
 
 
 def kind_of(record: Mapping[str, Any]) -> str:
@@ -150,17 +160,18 @@ def lines_of(objects: Sequence[Arrived]) -> list[str]:
     return [str(record["record"]) for record in records_of_type(objects, "function")]
 
 
-def _bodies_waiting(spool: Path) -> Iterator[bytes]:
-    for path in sorted(spool.glob("*-*-*.*")):
-        content = path.read_bytes()
-        if not content.startswith(MAGIC):
-            continue
-        position, first = len(MAGIC), True
-        while position + _FRAME.size <= len(content):
-            size = _FRAME.unpack_from(content, position)[0] & 0x7FFFFFFF  # the bit marks a delivery of logferry's own
-            body = content[position + _FRAME.size : position + _FRAME.size + size]
-            if not size or len(body) < size:
-                break
-            if not first:
-                yield body
-            first, position = False, position + _FRAME.size + size
+def _records(path: Path, magic: bytes, *, own: bool) -> Iterator[dict[str, Any]]:
+    """The records in a file's deliveries: of those that are logferry's own, or of the others."""
+    content = path.read_bytes()
+    if not content.startswith(magic):
+        return
+    position, header = len(magic), magic == MAGIC
+    while position + _FRAME.size <= len(content):
+        length = _FRAME.unpack_from(content, position)[0]
+        size = length & ~OWN
+        body = content[position + _FRAME.size : position + _FRAME.size + size]
+        if not size or len(body) < size:
+            break
+        if not header and bool(length & OWN) == own:
+            yield from json.loads(body)
+        header, position = False, position + _FRAME.size + size

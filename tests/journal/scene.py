@@ -6,6 +6,7 @@ that damages a file knows what stands where without asking the code it judges.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import struct
@@ -70,7 +71,7 @@ def numbered(n: int, *, size: int = 0) -> bytes:
 
 def number_of(body: bytes) -> int | None:
     """Give the number of a numbered body; None for one of the journal's own."""
-    (event,) = json.loads(body)
+    event = json.loads(body)[0]
     return int(event["record"].split()[0]) if event["type"] == "function" else None
 
 
@@ -131,3 +132,12 @@ def overwrite(path: Path, content: bytes) -> None:
     with path.open("r+b") as file:
         file.write(content)
         file.truncate()
+
+
+def fill(disk: Path) -> Path:
+    """Take all the space there is, as a function may do with /tmp."""
+    ballast = disk / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    return ballast

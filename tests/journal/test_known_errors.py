@@ -18,6 +18,7 @@ import pytest
 
 from journal.scene import (
     bodies_in,
+    fill,
     flip,
     frames_of,
     numbered,
@@ -29,7 +30,7 @@ from journal.scene import (
 )
 from logferry.errors import JournalFull, SegmentLost
 from logferry.journal.memory import MEMORY_BYTES
-from logferry.journal.segment import DROPPED, LAST, MAGIC, SEALED
+from logferry.journal.segment import LAST, MAGIC, SEALED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -228,29 +229,6 @@ def files_limited_to(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, ignored)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Give a file system of 64 KiB; only root can make one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "logferry-test", str(disk)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """Take all the space there is, as a function may do with /tmp."""
-    ballast = disk / "ballast"
-    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
-    return ballast
-
-
 def test_a_body_that_is_written_only_in_part_is_cut_away_and_waits_in_memory(tmp_path: Path) -> None:
     """All of a frame or none of it in the file; the body waits in memory and follows when the disk takes it."""
     journal = filled(tmp_path, 1)
@@ -424,33 +402,6 @@ def test_a_segment_dropped_while_it_was_on_its_way_can_still_be_committed(tmp_pa
     assert sealed not in journal.sealed
 
 
-def test_the_count_of_a_loss_survives_the_loss_of_the_segment_that_holds_it(tmp_path: Path) -> None:
-    """In a long outage every segment goes in its turn; what a reader is told at the end is the whole."""
-    journal = open_journal(tmp_path, limit_bytes=6000)
-    for n in range(1, 24):
-        journal.append(numbered(n, size=600))
-        journal.seal()
-    bodies = waiting_in(journal)
-    missing = 23 - len(numbers_in(bodies))
-    told = {n for r in reports_in(bodies, "logferry.dropped") for n in [r["segment"]]}
-    assert len(told) == missing or sum(r["records"] for r in reports_in(bodies, "logferry.dropped")) >= missing
-
-
-def test_a_kill_between_rename_and_report_is_made_good_by_the_next_life(tmp_path: Path) -> None:
-    """A segment that was being dropped is counted by whoever finds it, and then its file goes."""
-    journal = filled(tmp_path, 1, 2)
-    sealed = journal.seal()
-    assert sealed
-    journal.close()
-    dropped = sealed.renamed(DROPPED)
-    journal = open_journal(tmp_path)
-    journal.seal()
-    (report,) = reports_in(waiting_in(journal), "logferry.dropped")
-    assert (report["segment"], report["records"]) == (1, 2)
-    assert not dropped.path.exists()
-    assert [s.number for s in journal.sealed] == [2]
-
-
 # --- somebody else in the directory
 
 
@@ -597,26 +548,6 @@ def test_a_loss_that_cannot_be_reported_any_more_is_left_to_the_next_life(tmp_pa
     journal = open_journal(tmp_path, environment="e2")
     journal.seal()
     assert [r["segment"] for r in reports_in(waiting_in(journal), "logferry.dropped")] == [1]
-
-
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="each refused append gives up what was sealed and adds a report: no bound",
-)
-@pytest.mark.timeout(10)
-def test_a_spool_that_is_full_of_reports_refuses_and_does_not_spin(tmp_path: Path) -> None:
-    """In a very long outage reports are all that is left: what comes is refused, and nobody waits for ever."""
-    journal = open_journal(tmp_path, limit_bytes=4000)
-    refused = 0
-    for n in range(200):
-        try:
-            journal.append(numbered(n, size=600))
-            journal.seal()
-        except JournalFull:
-            refused += 1
-    assert refused
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 8000
 
 
 def test_what_ran_in_an_earlier_environment_says_nothing_of_this_one(tmp_path: Path) -> None:

@@ -1,21 +1,22 @@
 """The journal against a model, in whatever order things happen to it.
 
 The law: delivered, waiting and reported lost together are what was accepted; nothing is there twice; the segments of an
-environment are numbered without a gap and end once. The model excuses only what no journal could know: bytes that
-vanished behind its back (a tail that somebody cut off, a file that was deleted before it was read).
+environment are numbered without a gap and end once; a loss is told once, and with as many records as were in it. The
+model excuses only what no journal could know: bytes that vanished behind its back (a tail that somebody cut off, a file
+that was deleted before it was read). It is played with spools of any size, down to those that hold a segment or two.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from journal.scene import (
     ROOMY,
@@ -34,25 +35,45 @@ from logferry import telemetry
 from logferry.errors import JournalFull, SegmentLost
 from logferry.journal import frame
 from logferry.journal.journal import Journal
+from logferry.journal.losses import told_by
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from logferry.journal.losses import Loss
+    from logferry.journal.segment import Segment
 
 Name = tuple[str, int]
 """A segment: its environment and its number."""
 
-LIMIT = 6 * 1024
+LIMITS = (700, 1000, 1500, 2500, 6 * 1024)
 SIZES = (0, 30, 300, 1500, 3000)
+REPORT_BYTES = 260
+"""More than a loss takes in a report."""
+HEADERS_BYTES = 800
+"""More than the open segment, one that holds nothing but a report, and the frame of the account take."""
+
+
+def names_in(loss: Loss) -> list[Name]:
+    """Give the segments of a loss."""
+    return [(loss.environment, number) for number in range(loss.segment, loss.until + 1)]
 
 
 class WatchedJournal(Journal):
-    """A journal that notes in which segment the report of a loss stands, each time it writes one."""
+    """A journal that notes what it gives up, and in which segment that is told."""
 
-    reports: dict[Name, Name]
+    reports: dict[Name, Name | None]
+
+    def _give_up(self, gone: Sequence[Segment], lost: Iterable[Loss]) -> None:
+        lost = list(lost)
+        self.reports |= {name: None for loss in lost for name in names_in(loss)}
+        super()._give_up(gone, lost)
 
     def _write(self, body: bytes) -> bool:
         written = super()._write(body)
-        for event in json.loads(body):
-            if written and event["type"] == "logferry.dropped":
-                lost = (event["record"]["environment"], event["record"]["segment"])
-                self.reports[lost] = (self.origin.environment, self._number)
+        if written:
+            here = (self.origin.environment, self._number)
+            self.reports |= {name: here for loss in told_by(body) for name in names_in(loss)}
         return written
 
 
@@ -65,20 +86,25 @@ class JournalModel(RuleBasedStateMachine):
         self.clock = ticking()
         self.environments = ["e1"]
         self.complaints: list[str] = []
-        self.reports: dict[Name, Name] = {}
+        self.reports: dict[Name, Name | None] = {}
         self.accepted: dict[int, Name] = {}
         self.delivered: dict[Name, list[int]] = {}
         self.finals: list[Name] = []
-        self.told_lost: list[Name] = []
+        self.told: list[Loss] = []
         self.damaged: dict[int, Name] = {}
         self.told_damaged: list[Name] = []
         self.headless: set[Name] = set()
         self.maimed: set[Name] = set()
         self.vanished: set[Name] = set()
         self.cut: set[int] = set()
-        self.open()
 
-    def open(self, limit: int = LIMIT) -> None:
+    @initialize(limit=st.sampled_from(LIMITS))
+    def begin(self, limit: int) -> None:
+        """A spool of that size."""
+        self.limit = limit
+        self.open(limit)
+
+    def open(self, limit: int) -> None:
         """Open the journal as the newest environment."""
         WatchedJournal.reports = self.reports
         self.ended = False
@@ -99,7 +125,7 @@ class JournalModel(RuleBasedStateMachine):
             # Numbers go on from the files that are there; without them an environment goes on under another name.
             # One that goes on after its end has sentences of its own (test_known_errors).
             self.environments.append(f"e{len(self.environments) + 1}")
-        self.open()
+        self.open(self.limit)
 
     def teardown(self) -> None:
         """Ship all that is left, as the next life would, and hold the books against each other."""
@@ -122,27 +148,34 @@ class JournalModel(RuleBasedStateMachine):
     @precondition(lambda self: not self.ended)
     @rule(size=st.sampled_from(SIZES))
     def append(self, size: int) -> None:
-        """A delivery comes in; it is accepted when append returns, and the spool is within its bound."""
+        """A delivery comes in; it is accepted when append returns, and the spool is within its bound.
+
+        It is refused only where reports and itself are more than that.
+        """
         number = len(self.accepted) + 1
+        body = numbered(number, size=size)
         try:
-            self.journal.append(numbered(number, size=size))
+            self.journal.append(body)
         except JournalFull:
+            assert self.reports_at_most() * REPORT_BYTES + HEADERS_BYTES + len(body) > self.limit, "there was room"
             return
         self.accepted[number] = (self.environments[-1], self.journal._number)
-        assert sum(path.stat().st_size for path in self.directory.iterdir()) <= LIMIT
+        assert sum(path.stat().st_size for path in self.directory.iterdir()) <= self.limit
 
     @precondition(lambda self: not self.ended)
     @rule()
     def seal(self) -> None:
         """A flush is due: a segment when something waits, else none."""
-        waited = self.journal.waiting_bytes
-        assert bool(self.journal.seal()) == bool(waited)
+        waited, losses = self.journal.waiting_bytes, self.journal._losses.account
+        sealed = self.journal.seal()
+        assert sealed or not waited
+        assert waited or losses or not sealed
 
     @precondition(lambda self: not self.ended)
     @rule()
     def end(self) -> None:
         """SHUTDOWN: the last segment is sealed, even an empty one, unless it would be the only one."""
-        number, waited = self.journal._number, self.journal.waiting_bytes
+        number, waited = self.journal._number, self.journal.waiting_bytes or self.journal._losses.account
         has_an_end = any(s.final for s in self.journal.sealed if s.environment == self.environments[-1])
         sealed = self.journal.seal(last=True)
         assert bool(sealed) == bool(waited or (number > 1 and not has_an_end))
@@ -159,17 +192,14 @@ class JournalModel(RuleBasedStateMachine):
             bodies = bodies_in(self.journal, segment)
         except SegmentLost as error:
             assert name in self.vanished | self.headless
-            if self.ended:
-                self.reopen()
-            else:
-                self.journal.lose(segment, reason=str(error))
+            self.journal.lose(segment, reason=str(error))
             return
         assert name not in self.delivered
         self.delivered[name] = numbers_in(bodies)
         if segment.final:
             self.finals.append(name)
             self.ended = self.ended or segment.environment == self.environments[-1]
-        self.told_lost += [(r["environment"], r["segment"]) for r in reports_in(bodies, "logferry.dropped")]
+        self.told += [loss for body in bodies for loss in told_by(body)]
         self.told_damaged += [(r["environment"], r["segment"]) for r in reports_in(bodies, "logferry.damaged")]
         self.journal.remove(segment)
 
@@ -189,7 +219,7 @@ class JournalModel(RuleBasedStateMachine):
         """Another environment begins and finds /tmp as it was."""
         self.journal.close()
         self.environments.append(f"e{len(self.environments) + 1}")
-        self.open()
+        self.open(self.limit)
 
     @precondition(lambda self: not self.ended)
     @rule(at=st.floats(0, 1))
@@ -260,6 +290,10 @@ class JournalModel(RuleBasedStateMachine):
         assert not set(self.reports) & set(self.delivered), "delivered, and reported as lost"
         assert not self.complaints, "the disk was never full"
         assert len(set(self.told_lost)) == len(self.told_lost), "a loss was told twice"
+        for loss in self.told:
+            if self.vanished.isdisjoint(names_in(loss)) and (self.headless | self.maimed).isdisjoint(names_in(loss)):
+                were_in_it = [n for n, name in self.accepted.items() if name in names_in(loss) and n not in self.cut]
+                assert loss.records == len(were_in_it), loss
         assert all(numbers == sorted(numbers) for numbers in self.delivered.values()), "out of order"
         for number in self.accepted.keys() - set(delivered) - self.cut:
             segment = self.accepted[number]
@@ -268,6 +302,17 @@ class JournalModel(RuleBasedStateMachine):
         for segment in self.reports:
             assert self.accounted(segment), f"nobody was told that {segment} is lost"
         self.numbers_have_no_gap()
+
+    @property
+    def told_lost(self) -> list[Name]:
+        """The segments of which a reader was told that they are lost."""
+        return [name for loss in self.told for name in names_in(loss)]
+
+    def reports_at_most(self) -> int:
+        """How many losses there can be that say different things, and ends of environments that say no more."""
+        lost = self.reports.keys() - set(self.told_lost)
+        runs = sum((environment, number - 1) not in lost for environment, number in lost)
+        return runs + 2 * len(self.vanished | self.headless) + len(self.environments)
 
     def accounted(self, segment: Name) -> bool:
         """Whether a reader was told of this loss, or the report stood where somebody damaged or deleted it."""

@@ -6,9 +6,9 @@ Promises:
 - `seal` turns what waits into one immutable segment; `remove` is the only commit. There is no cursor file: the state
   is the set of files, and an open one always exists, so that numbers go on where a killed process left them;
 - on opening, what an earlier life left is sealed under its own old name (as that life's last), a torn tail is cut;
-- the directory is bounded: when it is full the oldest sealed segment goes, and the loss is recorded in the open one
-  before the file is removed. A kill in between can at worst count the same segment's loss twice, under one number.
-  A segment never grows beyond a quarter of the bound, so that no more than that goes at once;
+- the directory is bounded: when it is full the oldest sealed segments go, as many as it takes, and their loss is in the
+  account before they do (`losses`), which is told in the next segment. A segment never grows beyond a quarter of the
+  bound, so that no more than that goes at once. Where nothing is left to give up, `append` refuses;
 - where the disk takes nothing (full, not writable) bodies wait in a small memory instead and are shipped from there;
   that is complained of, because they would not survive a kill. When it is full too, `append` refuses.
 
@@ -25,17 +25,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from logferry.errors import JournalFull, SegmentLost
-from logferry.journal import frame, recovery, segment
+from logferry.journal import frame, losses, recovery, segment
+from logferry.journal.losses import Loss, Losses
 from logferry.journal.memory import Memory
-from logferry.journal.segment import DROPPED, LAST, OPEN, SEALED, Header, Origin, Segment
+from logferry.journal.segment import LAST, OPEN, SEALED, Header, Origin, Segment
 from logferry.journal.sibling import LOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-REPORT_BYTES = 400
-"""About what the report of a loss takes: giving up less than that makes no room."""
 SEGMENTS_AT_LEAST = 4
 """In a full spool: no segment grows beyond this share of the bound."""
 
@@ -73,19 +72,22 @@ class Journal:
         self._held: Segment | None = None
         self._sealed: list[Segment] = []
         self._ended: Segment | None = None
-        self._losses: list[bytes] = []
+        self._losses = Losses(directory, origin.environment)
+        self._teller: tuple[str, int] | None = None
+        """Environment and number of the latest segment that tells losses."""
         self._fd = self._lock = -1
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            damaged = self._losses.read(path for path in directory.iterdir() if losses.recognise(path))
             found = [s for path in directory.iterdir() if (s := segment.recognise(path))]
         except BlockingIOError:
             os.close(self._lock)
             raise
         except OSError:
-            found = []
-        self._recover(found)
+            found, damaged = [], 0
+        self._recover(found, damaged=damaged)
 
     def __repr__(self) -> str:
         return f"<Journal {len(self._sealed)} sealed, {self.waiting_bytes} bytes waiting in {self._directory}>"
@@ -118,12 +120,13 @@ class Journal:
             self._memory.add(body)
 
     def seal(self, *, last: bool = False) -> Segment | None:
-        """Close the open segment and open the next.
+        """Close the open segment and open the next; losses that no segment tells yet are told in it.
 
         Returns what was sealed; None when nothing waits. The last one closes the journal: it is sealed even when it is
         empty, unless it would be the environment's only one, so that a reader finds exactly one end.
         """
         self._settle()
+        self._tell(last=last)
         if not self.waiting_bytes and not (last and self._number > 1 and not self._ended):
             if last:
                 self._discard_open()
@@ -181,7 +184,7 @@ class Journal:
                 header = segment.read_header(file)
                 yield header, segment.read_bodies(file, header, closed=True)
         except OSError as error:
-            raise SegmentLost(f"{wanted.path} cannot be read: {error.strerror}") from error
+            raise SegmentLost(f"its file cannot be read: {error.strerror}") from error
 
     def remove(self, done: Segment) -> None:
         """Commit: the segment is stored elsewhere."""
@@ -191,13 +194,8 @@ class Journal:
         self._forget(done)
 
     def lose(self, gone: Segment, *, reason: str) -> None:
-        """Give a sealed segment up and record that: its number, how many records and bytes, and why."""
-        self._forget(gone)
-        records = self._account(gone)
-        self._memory.segments.pop(gone.path, None)
-        with contextlib.suppress(OSError):
-            gone = gone.renamed(DROPPED)
-        self._record_loss(gone, records=records, reason=reason)
+        """Give a sealed segment up and enter that: its number, how many records and bytes, and why."""
+        self._give_up([gone], self._losses_with(gone, reason=reason))
 
     def close(self) -> None:
         """Give the directory free; what waits stays."""
@@ -257,15 +255,16 @@ class Journal:
             self._complain(f"{self._directory} takes nothing: {error.strerror}; records wait in memory until it does")
 
     def _settle(self) -> None:
-        """Bring to disk what could not be written before: losses to be recorded, bodies in memory."""
+        """Bring to disk what could not be written before: the account of losses, bodies in memory."""
         if self._fd < 0:
             if not self._memory.in_use:
                 return
             self._open(self._number)
-        for waiting in (self._losses, self._memory.bodies):
-            while waiting and self._write(waiting[0]):
-                del waiting[0]
-        if self._fd >= 0 and not self._memory.bodies:
+        self._save_losses()
+        waiting = self._memory.bodies
+        while waiting and self._write(waiting[0]):
+            del waiting[0]
+        if self._fd >= 0 and not self._memory.bodies and self._losses.may_be_told:
             self._memory.in_use = False
 
     def _finish(self, state: str) -> Segment:
@@ -304,71 +303,102 @@ class Journal:
             with contextlib.suppress(OSError):
                 self._sealed[self._sealed.index(ended)] = ended.renamed(SEALED)
 
-    # --- the bound
+    # --- the bound, and what is given up for it
 
     def _make_room(self, size: int) -> None:
-        """Give the oldest segments up until `size` bytes fit; each at most once, for a report needs room too."""
-        if not self._fits(size) and not self._sealed:
-            self.seal()
-        droppable = [s for s in self._sealed if s != self._held]
-        if not self._fits(size - sum(max(0, s.size - REPORT_BYTES) for s in droppable)):
-            raise JournalFull(f"LOGFERRY_SPOOL_BYTES={self._limit} is taken by what cannot be given up")
-        for oldest in droppable:
-            if self._fits(size):
+        """Give up the oldest segments, as many as it takes until `size` bytes fit; none where all are not enough."""
+        if self._lacking(size) <= 0:
+            return
+        if self._lacking(size) > sum(s.size for s in self._droppable):
+            self.seal()  # what is open is the oldest then
+        lacking = self._lacking(size)
+        gone: list[Segment] = []
+        lost: list[Loss] = []
+        # Where all of them are not enough none is even read: the platform will deliver the same again and again.
+        for oldest in self._droppable if lacking <= sum(s.size for s in self._droppable) else ():
+            gone.append(oldest)
+            lost += self._losses_with(oldest, reason=f"the spool is full: LOGFERRY_SPOOL_BYTES={self._limit}")
+            # The account is not given up: what it grows by makes no room.
+            if lacking <= sum(s.size for s in gone) + self._losses.size - self._losses.size_with(lost):
+                self._give_up(gone, lost)
                 return
-            self.lose(oldest, reason=f"the spool is full: LOGFERRY_SPOOL_BYTES={self._limit}")
-        if not self._fits(size):
-            raise JournalFull(f"LOGFERRY_SPOOL_BYTES={self._limit} is taken by what cannot be given up")
+        raise JournalFull(f"LOGFERRY_SPOOL_BYTES={self._limit} is taken by what cannot be given up")
 
-    def _fits(self, size: int) -> bool:
-        return sum(s.size for s in self._sealed) + self._size + size <= self._limit
+    @property
+    def _droppable(self) -> list[Segment]:
+        return [s for s in self._sealed if s != self._held]
 
-    def _account(self, gone: Segment) -> int:
-        """How many records are lost with a segment; reports of earlier losses in it are made anew."""
-        earlier: list[bytes] = []
+    def _lacking(self, size: int) -> int:
+        """How many bytes have to go until so many fit."""
+        return sum(s.size for s in self._sealed) + self._size + self._losses.size + size - self._limit
+
+    def _losses_with(self, gone: Segment, *, reason: str) -> list[Loss]:
+        """What is lost with a segment: its records, and the losses that it would have told."""
+        told: list[Loss] = []
 
         def others(bodies: Iterable[bytes]) -> Iterator[bytes]:
             for body in bodies:
-                if segment.is_loss(body):
-                    earlier.append(body)
+                if tells := losses.told_by(body):
+                    told.extend(tells)
                 else:
                     yield body
 
         try:
             with self.reading(gone) as (_, bodies):
-                return self._count_records(others(bodies))
+                records = self._count_records(others(bodies))
         except SegmentLost:
-            return 0
-        finally:
-            self._losses += earlier
+            records = 0
+        return [*told, Loss(gone.environment, gone.number, gone.number, records, gone.size, reason)]
 
-    def _record_loss(self, gone: Segment, *, records: int, reason: str) -> None:
-        record = {
-            "environment": gone.environment,
-            "segment": gone.number,
-            "records": records,
-            "bytes": gone.size,
-            "reason": reason,
-        }
-        self._losses.append(segment.own_body("logferry.dropped", record, at_ms=self._clock_ms()))
+    def _give_up(self, gone: Sequence[Segment], lost: Iterable[Loss]) -> None:
+        for one in gone:
+            self._forget(one)
+        self._losses.add(lost, files=[s.path for s in gone if not self._memory.segments.pop(s.path, None)])
+        self._save_losses()
+
+    def _save_losses(self) -> None:
+        try:
+            self._losses.save()
+        except OSError as error:
+            self._note_trouble(error)
+
+    def _tell(self, *, last: bool) -> None:
+        """Write what is lost into the open segment, unless one that waits tells of losses already.
+
+        One at a time: when that one goes too its losses come back, and those that are neighbours are one again. Told in
+        each segment they would lie apart, and in a long outage their number would grow without end.
+        """
+        waits = any((s.environment, s.number) == self._teller for s in self._sealed)
+        if not self._losses.account or (waits and not last):
+            return
+        body = losses.report(self._losses.account, at_ms=self._clock_ms())
+        if not (self._losses.may_be_told and self._write(body)):
+            if not (self._losses.is_of_memory and self._memory.in_use):
+                return
+            self._memory.bodies.append(body)
+        self._teller = (self._origin.environment, self._number)
         self._unend()
-        self._settle()
-        if not self._losses:
-            with contextlib.suppress(OSError):
-                gone.path.unlink()
+        self._losses.clear(self._losses.account)
+        self._save_losses()
 
     # --- what an earlier life left
 
-    def _recover(self, found: list[Segment]) -> None:
+    def _recover(self, found: list[Segment], *, damaged: int) -> None:
+        gone = [s for s in found if self._losses.names(s)]
+        found = [s for s in found if s not in gone]
+        if self._losses.account:
+            self._losses.clear(recovery.told_in(found))
         left = recovery.take_over(found, environment=self._origin.environment, follow=self._follow)
         self._sealed, self._ended, self.running = left.sealed, left.ended, left.running
-        self._open(left.number)
+        self._open(max(left.number, self._losses.highest(self._origin.environment) + 1))
         # Only now, when the next open file is there: a kill in between must not make the numbers begin anew.
         for empty in left.empty:
             if empty.path != self._path:
                 empty.path.unlink()
-        for dropped in left.dropped:
-            self._record_loss(dropped, records=self._account(dropped), reason="the spool was full")
+        if damaged:
+            self._write(segment.loss_body(self._header, size=damaged))
+        self._losses.add((), files=[s.path for s in gone])
+        self._save_losses()
 
 
 def _size_on_disk(body: bytes) -> int:

@@ -6,15 +6,18 @@ under their own names: ours to be followed by the next number, another's as its 
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from logferry.errors import SegmentLost
-from logferry.journal import frame, segment
-from logferry.journal.segment import DROPPED, LAST, OPEN, SEALED, Segment
+from logferry.journal import frame, losses, segment
+from logferry.journal.segment import LAST, OPEN, SEALED, Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+
+    from logferry.journal.losses import Loss
 
     Follow = Callable[[str | None, Iterable[bytes]], str | None]
 
@@ -25,8 +28,6 @@ class Left:
 
     sealed: list[Segment]
     """To be uploaded, oldest first, our own after all others."""
-    dropped: list[Segment]
-    """A loss that was being counted: to be counted and removed."""
     empty: list[Segment]
     """Open files that hold nothing: to be removed, once the next open file is there."""
     ended: Segment | None
@@ -56,18 +57,25 @@ def take_over(found: list[Segment], *, environment: str, follow: Follow) -> Left
         running = runs if mine and adopted else running
         (kept if adopted else empty).append(adopted or left)
     own = [s for s in kept if s.environment == environment]
-    sealed = [s for s in kept if s not in own and s.state != DROPPED]
-    sealed += sorted((s for s in own if s.state != DROPPED), key=lambda s: s.number)
+    sealed = [s for s in kept if s not in own] + sorted(own, key=lambda s: s.number)
     # An empty file's number is used again: no object has it.
     reused = [s.number for s in empty if s.environment == environment]
     return Left(
         sealed=sealed,
-        dropped=[s for s in kept if s.state == DROPPED],
         empty=empty,
         ended=next((s for s in own if s.state == LAST), None),
         number=max([1, *(s.number + 1 for s in own), *reused]),
         running=running,
     )
+
+
+def told_in(found: Iterable[Segment]) -> Iterator[Loss]:
+    """The losses that segments tell, as far as they can be read."""
+    for one in found:
+        with contextlib.suppress(SegmentLost, OSError), one.path.open("rb") as file:
+            header = segment.read_header(file)
+            for body in segment.read_bodies(file, header, closed=False):
+                yield from losses.told_by(body)
 
 
 def _pass_by(_running: str | None, bodies: Iterable[bytes]) -> None:

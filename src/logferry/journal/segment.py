@@ -7,7 +7,7 @@ Invariants:
 - everything the object's key and bytes depend on stands in the header or in the frames, so that the same segment gives
   the same object in whichever life it is encoded;
 - the state is the file's ending and changes by rename alone: `open` is appended to, `sealed` waits for upload, `last`
-  is sealed and known to be its environment's final one, `dropped` is a loss being counted;
+  is sealed and known to be its environment's final one;
 - numbers count from 1 within an environment, without a gap.
 """
 
@@ -31,12 +31,8 @@ if TYPE_CHECKING:
 
 MAGIC = b"logferry segment 1\n"
 """The version is part of it: a file of another version is left alone."""
-OPEN, SEALED, LAST, DROPPED = "open", "sealed", "last", "dropped"
-_LOSS_HEAD_BYTES = 80
-"""`own_body` writes the time and the type first."""
-_NAME = re.compile(
-    r"(?P<opened>\d{13,})-(?P<environment>[0-9a-z]+)-(?P<number>\d{8,})\.(?P<state>open|sealed|last|dropped)"
-)
+OPEN, SEALED, LAST = "open", "sealed", "last"
+_NAME = re.compile(r"(?P<opened>\d{13,})-(?P<environment>[0-9a-z]+)-(?P<number>\d{8,})\.(?P<state>open|sealed|last)")
 
 
 @dataclass(frozen=True)
@@ -151,15 +147,10 @@ def loss_body(header: Header, *, size: int) -> Own:
     return own_body("logferry.damaged", record, at_ms=header.opened_ms)
 
 
-def is_loss(body: bytes) -> bool:
-    """Whether a body is the journal's own report of a segment that was given up."""
-    return isinstance(body, Own) and b'"type":"logferry.dropped"' in body[:_LOSS_HEAD_BYTES]
-
-
-def own_body(kind: str, record: dict[str, object], *, at_ms: int) -> Own:
-    """A delivery as the platform would make it, with one record of our own."""
-    event = {"time": iso(at_ms), "type": kind, "record": record}
-    return Own(json.dumps([event], separators=(",", ":"), ensure_ascii=False).encode())
+def own_body(kind: str, *records: dict[str, object], at_ms: int) -> Own:
+    """A delivery as the platform would make it, with records of our own."""
+    events = [{"time": iso(at_ms), "type": kind, "record": record} for record in records]
+    return Own(json.dumps(events, separators=(",", ":"), ensure_ascii=False).encode())
 
 
 def iso(at_ms: int) -> str:

@@ -12,7 +12,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
-from logferry.journal import segment
+from logferry.journal import losses, segment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,10 +33,12 @@ def take_in(spool: Path) -> None:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 spool.mkdir(parents=True, exist_ok=True)
-                for path in directory.iterdir():
-                    if segment.recognise(path):
+                # The account of losses comes last: until it is there, no segment that it names may be shipped.
+                for path in sorted(directory.iterdir(), key=losses.recognise):
+                    if segment.recognise(path) or losses.recognise(path):
                         path.rename(spool / path.name)
-                (directory / LOCK).unlink()
+                for name in (losses.PART, LOCK):
+                    (directory / name).unlink(missing_ok=True)
                 directory.rmdir()
             finally:
                 os.close(lock)
