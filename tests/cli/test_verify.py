@@ -47,9 +47,10 @@ def whole(segment: int, count: int = 3, *, environment: str = "e1", **metadata: 
     return stored(segment, lines, environment=environment, **metadata)
 
 
-def dropped(segment: int, number: int, *, lost: int, environment: str = "e1") -> bytes:
-    """Return a line that reports a lost segment of ten records."""
+def dropped(segment: int, number: int, *, lost: int, until: int | None = None, environment: str = "e1") -> bytes:
+    """Return a line that reports lost segments of ten records together; one, in the old way, without `until`."""
     record = {"environment": environment, "segment": lost, "records": 10, "bytes": 900, "reason": "spool full"}
+    record |= {} if until is None else {"until": until}
     return line(segment, number, kind="logferry.dropped", record=record)
 
 
@@ -87,6 +88,11 @@ def found(report: Report) -> dict[str, int]:
         ([whole(1), whole(5, final="true")], {"missing segments": 3}, 1),
         ([whole(1), stored(4, [dropped(4, 1, lost=2)], final="true")], {"missing segments": 1, "lost": 1}, 1),
         ([stored(1, [dropped(1, 1, lost=3)])], {"missing segments": 1, "lost": 1, "open": 1}, 1),
+        ([whole(1), stored(6, [dropped(6, 1, lost=2, until=5)], final="true")], {"lost": 1}, 0),
+        ([whole(1), stored(6, [dropped(6, 1, lost=2, until=4)], final="true")], {"missing segments": 1, "lost": 1}, 1),
+        ([stored(1, [dropped(1, 1, lost=3, until=9)])], {"missing segments": 1, "lost": 1, "open": 1}, 1),
+        ([whole(1), stored(2, [dropped(2, 1, lost=1, until=2)], final="true")], {}, 0),
+        ([whole(1), stored(3, [dropped(3, 1, lost=1, until=2)], final="true")], {"lost": 1}, 0),
         ([stored(1, [line(1, 1), line(1, 3)], records="3", final="true")], {"missing lines": 1}, 1),
         ([stored(1, [line(1, 1)], records="4", final="true")], {"missing lines": 3}, 1),
         ([stored(1, [line(1, 1), line(1, 2), line(1, 2)], final="true")], {"missing lines": 1, "twice": 1}, 1),
@@ -109,6 +115,11 @@ def found(report: Report) -> dict[str, int]:
         "segments between are missing",
         "a reported loss does not cover its neighbour",
         "a gap before a reported loss",
+        "a range of losses is no gap",
+        "a range does not cover its neighbour",
+        "a range at the end, and a gap before it",
+        "a range of which all arrived all the same",
+        "a range of which one arrived all the same",
         "a line between is missing",
         "the last lines are missing",
         "a line is repeated within its object",
@@ -247,9 +258,45 @@ def test_a_directory_is_verified_and_the_verdict_is_printed_last(
     (tmp_path / "a=1" / ".4.ndjson.gz.77.part").write_bytes(b"in the making")
     assert run_verify(f"file://{tmp_path}") == 0
     printed = capsys.readouterr().out
-    assert "Reported lost by logferry: 10 records (900 bytes) in 1 segments." in printed.replace("\n", " ")
-    assert "Without a final object: 1 environments" in printed
-    assert printed.splitlines()[-1].startswith("PROVEN: nothing is missing")
+    assert "Reported lost by logferry: 10 records (900 bytes) in 1 segment." in printed
+    assert "Without a final object: 1 environment, still open" in printed
+    assert printed.splitlines()[-1] == (
+        "PROVEN: nothing is missing, nothing is there twice (2 objects, 4 records, 1 environment)."
+    )
+
+
+def test_a_range_of_losses_is_shown_and_summed_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its segments are counted without those that arrived all the same, of its records there is one number."""
+    monkeypatch.setenv("COLUMNS", "200")
+    put_file(tmp_path, "1.ndjson", whole(1, 1))
+    put_file(tmp_path, "9.ndjson", stored(9, [dropped(9, 1, lost=1, until=8)], final="true"))
+    assert run_verify(f"file://{tmp_path}") == 0
+    printed = capsys.readouterr().out
+    assert "segments 1-8: 10 records (spool full)" in printed
+    assert "Reported lost by logferry: 10 records (900 bytes) in 7 segments." in printed
+
+
+@pytest.mark.parametrize(
+    ("objects", "verdict"),
+    [
+        (
+            [whole(2, 1, final="true")],
+            "missing are 1 segment and 0 lines, there twice 0 lines (1 object, 1 record, 1",
+        ),
+        ([stored(1, [line(1, 1), line(1, 1)], records="2")], "missing are 0 segments and 1 line, there twice 1 line ("),
+        ([stored(1, [b"{}"])], "NOT JUDGED: 1 of 1 object could not be read (0 records, 1 environment)."),
+    ],
+)
+def test_one_of_a_thing_is_said_as_one(
+    objects: list[ReadObject], verdict: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """1 segment, 1 line, 1 object; 0 and 2 lines."""
+    for number, each in enumerate(objects):
+        put_file(tmp_path, f"{number}.ndjson", each)
+    run_verify(f"file://{tmp_path}")
+    assert verdict in capsys.readouterr().out
 
 
 def test_a_file_without_its_metadata_is_unreadable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -267,7 +314,7 @@ def test_a_file_without_its_metadata_is_unreadable(tmp_path: Path, capsys: pytes
     printed = " ".join(capsys.readouterr().out.split())
     assert "unreadable: a=1/2.ndjson: [Errno 2]" in printed
     assert "unreadable: a=1/5.ndjson.zst: compressed with zstd" in printed
-    assert "NOT PROVEN: 2 segments and 0 lines are missing, 0 lines are there twice" in printed
+    assert "NOT PROVEN: missing are 2 segments and 0 lines, there twice 0 lines" in printed
 
 
 @pytest.mark.parametrize("where", ["absent", "empty"])

@@ -3,6 +3,8 @@
 Promises
   * Every object under the destination is handed over exactly once: as its lines and metadata, or as unreadable with the
     reason. One bad object never hides another.
+  * Whatever lies there, reading it ends: larger than ``MAX_OBJECT_BYTES``, or with a line beyond ``MAX_LINE_BYTES``, it
+    is unreadable. Lines are decompressed as they are read, so a small object of endless zeros fills no memory.
   * What concerns all objects (no such bucket, no rights, no such directory) raises ``DestinationError`` instead.
   * At most ``CONCURRENCY`` objects are in memory at a time.
 
@@ -16,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import io
 import json
 import zlib
 from dataclasses import dataclass
@@ -29,7 +32,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
 CONCURRENCY = 16
@@ -38,6 +41,15 @@ CONCURRENCY = 16
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
 """Bounds on connecting to S3 and on waiting for each piece of an answer, before the SDK tries again."""
+
+MAX_OBJECT_BYTES = 1 << 30
+"""As stored. logferry's own are a fraction of ``LOGFERRY_FLUSH_BYTES``, which is 256 MiB at most."""
+
+MAX_LINE_BYTES = 128 << 20
+"""Decompressed. The largest delivery is 64 MiB (journal/frame), and takes a third more where it is kept as base64."""
+
+MAX_METADATA_BYTES = 64 << 10
+"""Of a file; S3 allows 2 KB (Amazon S3 User Guide, "Working with object metadata")."""
 
 METADATA_SUFFIX = ".meta.json"
 
@@ -48,13 +60,20 @@ class DestinationError(Exception):
     """The destination as a whole cannot be read; the message says which, why, and what to do."""
 
 
+class BrokenLinesError(Exception):
+    """The lines of an object end in its middle; the message says why."""
+
+
 @dataclass(frozen=True)
 class ReadObject:
-    """One object: its key, its user metadata, and its lines, decompressed and without their newlines."""
+    """One object: its key, its user metadata, and its lines, decompressed and without their newlines.
+
+    Going through the lines raises ``BrokenLinesError``.
+    """
 
     key: str
     metadata: Mapping[str, str]
-    lines: tuple[bytes, ...]
+    lines: Iterable[bytes]
 
 
 @dataclass(frozen=True)
@@ -108,15 +127,34 @@ async def read_all(
 
 
 def _decode(key: str, metadata: Mapping[str, str], body: bytes) -> ReadObject | UnreadableObject:
-    """Decompress a body as its key says, and cut it into lines."""
+    """Make lines of a body, compressed as its key says."""
     if key.endswith(".zst"):
         return UnreadableObject(key, metadata, "compressed with zstd, which this command does not read")
-    try:
-        text = gzip.decompress(body) if key.endswith(".gz") else body
-    except (OSError, EOFError, zlib.error) as error:
-        return UnreadableObject(key, metadata, f"not a whole gzip file: {error}")
-    lines = text.split(b"\n")
-    return ReadObject(key, metadata, tuple(lines if lines[-1] else lines[:-1]))
+    return ReadObject(key, metadata, _Lines(body, compressed=key.endswith(".gz")))
+
+
+class _Lines:
+    """The lines of a body, one at a time."""
+
+    def __init__(self, body: bytes, *, compressed: bool) -> None:
+        self._body = body
+        self._compressed = compressed
+
+    def __iter__(self) -> Iterator[bytes]:
+        stored = io.BytesIO(self._body)
+        try:
+            with gzip.GzipFile(fileobj=stored) if self._compressed else stored as file:
+                while line := file.readline(MAX_LINE_BYTES + 1):
+                    if len(line) > MAX_LINE_BYTES:
+                        raise BrokenLinesError(f"a line is longer than {MAX_LINE_BYTES} bytes")
+                    yield line.removesuffix(b"\n")
+        except (OSError, EOFError, zlib.error) as error:
+            raise BrokenLinesError(f"not a whole gzip file: {error}") from error
+
+
+def _check_size(size: int, most: int) -> None:
+    if size > most:
+        raise ValueError(f"it takes {size} bytes, and at most {most} are read")
 
 
 @contextlib.asynccontextmanager
@@ -162,8 +200,9 @@ class _Bucket:
             answer = await self._client.get_object(Bucket=self._bucket, Key=key)
             metadata = answer["Metadata"]
             async with answer["Body"] as stream:
+                _check_size(answer["ContentLength"], MAX_OBJECT_BYTES)
                 body = await stream.read()
-        except _S3_ERRORS as error:
+        except (*_S3_ERRORS, ValueError) as error:
             return UnreadableObject(key, metadata, _reason(error))
         return _decode(key, metadata, body)
 
@@ -184,11 +223,16 @@ class _Directory:
     async def read(self, key: str) -> ReadObject | UnreadableObject:
         metadata: Mapping[str, str] = {}
         try:
-            metadata = _metadata((self._root / f"{key}{METADATA_SUFFIX}").read_bytes())
-            body = (self._root / key).read_bytes()
-        except (OSError, ValueError) as error:
+            metadata = _metadata(_content(self._root / f"{key}{METADATA_SUFFIX}", MAX_METADATA_BYTES))
+            body = _content(self._root / key, MAX_OBJECT_BYTES)
+        except (OSError, ValueError, RecursionError) as error:
             return UnreadableObject(key, metadata, _reason(error))
         return _decode(key, metadata, body)
+
+
+def _content(path: Path, most: int) -> bytes:
+    _check_size(path.stat().st_size, most)
+    return path.read_bytes()
 
 
 def _metadata(text: bytes) -> dict[str, str]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from logferry.cli.examine import PlatformLoss
@@ -38,6 +37,7 @@ class EnvironmentReport:
     missing_lines: int
     duplicates: int
     losses: tuple[Loss, ...]
+    lost_segments: int
     ended: bool
     first_time: str
     last_time: str
@@ -74,39 +74,44 @@ def judge(objects: Iterable[Examined]) -> Report:
     """Put together what the objects of a destination prove."""
     examined = sorted(objects, key=lambda each: each.key)
     segments: dict[str, dict[int, list[Examined]]] = defaultdict(lambda: defaultdict(list))
-    losses: dict[str, dict[int, Loss]] = defaultdict(dict)
+    losses: dict[str, dict[range, Loss]] = defaultdict(dict)
     for each in examined:
         if each.place is not None:
             segments[each.place.environment][each.place.segment].append(each)
         for loss in each.losses:
-            losses[loss.environment][loss.segment] = loss
+            losses[loss.environment][loss.segments] = loss
     once = [copies[0] for by_number in segments.values() for copies in by_number.values()]
     platform = [loss for each in once for loss in each.platform_losses]
     return Report(
         objects=len(examined),
         environments=tuple(
-            _environment(name, segments.get(name, {}), losses.get(name, {})) for name in sorted({*segments, *losses})
+            _environment(name, segments.get(name, {}), losses.get(name, {}).values())
+            for name in sorted({*segments, *losses})
         ),
         unreadable=tuple((each.key, each.unreadable) for each in examined if each.unreadable),
         platform_lost=PlatformLoss(sum(each.records for each in platform), sum(each.bytes for each in platform)),
     )
 
 
-def _environment(
-    name: str, segments: Mapping[int, Sequence[Examined]], losses: Mapping[int, Loss]
-) -> EnvironmentReport:
-    lost = {number: loss for number, loss in losses.items() if number not in segments}
+def _environment(name: str, segments: Mapping[int, Sequence[Examined]], losses: Iterable[Loss]) -> EnvironmentReport:
+    # A segment that was reported lost and is there all the same is not lost.
+    lost = sorted(
+        (loss for loss in losses if not all(number in segments for number in loss.segments)),
+        key=lambda loss: loss.segments.start,
+    )
+    known = [range(number, number + 1) for number in segments] + [loss.segments for loss in lost]
     counts = [_count(copies) for copies in segments.values()]
     places = [each.place for copies in segments.values() for each in copies if each.place is not None]
-    highest = max([*segments, *lost])
+    highest = max(each.stop for each in known) - 1
     return EnvironmentReport(
         environment=name,
         segments=len(segments),
         records=sum(held for held, _, _ in counts),
-        missing_segments=tuple(_gaps({*segments, *lost})),
+        missing_segments=tuple(_gaps(known)),
         missing_lines=sum(missing for _, missing, _ in counts),
         duplicates=sum(twice for _, _, twice in counts),
-        losses=tuple(lost[number] for number in sorted(lost)),
+        losses=tuple(lost),
+        lost_segments=sum(len(each.segments) - sum(n in each.segments for n in segments) for each in lost),
         ended=any(place.final and place.segment == highest for place in places),
         first_time=min((place.first_time for place in places if place.first_time), default=""),
         last_time=max((place.last_time for place in places if place.last_time), default=""),
@@ -123,6 +128,11 @@ def _count(copies: Sequence[Examined]) -> tuple[int, int, int]:
     return held, expected - held, twice
 
 
-def _gaps(present: set[int]) -> list[range]:
-    """Return what lies between 1 and the highest number and is not there."""
-    return [range(before + 1, after) for before, after in pairwise(sorted({0, *present})) if after > before + 1]
+def _gaps(known: Iterable[range]) -> list[range]:
+    """Return what lies between 1 and the highest number and is not known."""
+    gaps, expected = [], 1
+    for each in sorted(known, key=lambda each: each.start):
+        if each.start > expected:
+            gaps.append(range(expected, each.start))
+        expected = max(expected, each.stop)
+    return gaps

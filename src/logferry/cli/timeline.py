@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from logferry.cli.words import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -77,5 +79,5 @@ def show_summary(console: Console, outcome: Outcome, *, objects: int | None) -> 
         "shutdown", f"{outcome.shutdown.duration_ms:.0f} ms" + (", killed" if outcome.shutdown.killed else "")
     )
     if outcome.spool_left:
-        table.add_row("left in the spool", f"{outcome.spool_left} segments")
+        table.add_row("left in the spool", counted(outcome.spool_left, "segment"))
     console.print(table)

@@ -8,6 +8,8 @@ there.
 from __future__ import annotations
 
 import asyncio
+import io
+import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -18,13 +20,14 @@ from rich.text import Text
 from logferry.cli.examine import examine
 from logferry.cli.objects import DestinationError, open_destination, read_all
 from logferry.cli.proof import Report, judge
+from logferry.cli.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rich.console import RenderableType
 
-    from logferry.cli.examine import Examined
+    from logferry.cli.examine import Examined, Loss, PlatformLoss
     from logferry.cli.objects import ReadObject, UnreadableObject
     from logferry.cli.proof import EnvironmentReport
 
@@ -53,6 +56,8 @@ async def verify(destination: str, *, progress: Callable[[int, int], None] = lam
 
 def run_verify(destination: str) -> int:
     """Verify a destination, print the report, with progress on a terminal, and return the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # keys and metadata may be no text at all
     console = Console()
     columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TextColumn("objects"))
     try:
@@ -75,9 +80,9 @@ def render(report: Report) -> list[RenderableType]:
     """Return the report for a terminal: environments, unreadable objects, sums, and the verdict last."""
     parts: list[RenderableType] = []
     if report.environments:
-        parts += [_table(report.environments), *_unshown(len(report.environments), "environments"), Text()]
+        parts += [_table(report.environments), *_unshown(len(report.environments), "environment"), Text()]
     parts += [Text(f"unreadable: {key}: {reason}", style="red") for key, reason in report.unreadable[:ROWS]]
-    parts += _unshown(len(report.unreadable), "unreadable objects")
+    parts += _unshown(len(report.unreadable), "unreadable object")
     parts += [Text(sentence) for sentence in _sums(report)]
     return [*parts, _verdict(report)]
 
@@ -96,27 +101,29 @@ def _table(environments: Sequence[EnvironmentReport]) -> RenderableType:
 
 
 def _row(each: EnvironmentReport) -> list[str]:
-    missing = [f"segment {_numbers(gap)}" for gap in each.missing_segments[:ROWS]]
-    missing += [f"{each.missing_lines} lines"] if each.missing_lines else []
-    lost = [f"segment {loss.segment}: {loss.records} records ({loss.reason})" for loss in each.losses[:ROWS]]
+    missing = [_named(gap) for gap in each.missing_segments[:ROWS]]
+    missing += [counted(each.missing_lines, "line")] if each.missing_lines else []
+    lost = [
+        f"{_named(loss.segments)}: {counted(loss.records, 'record')} ({loss.reason})" for loss in each.losses[:ROWS]
+    ]
     return [
         each.environment,
         str(each.segments),
         str(each.records),
         "\n".join(time[:_TO_THE_SECOND].replace("T", " ") for time in (each.first_time, each.last_time)),
         ", ".join(missing) or "-",
-        f"{each.duplicates} lines" if each.duplicates else "-",
+        counted(each.duplicates, "line") if each.duplicates else "-",
         ", ".join(lost) or "-",
         "final" if each.ended else "open",
     ]
 
 
-def _numbers(gap: range) -> str:
-    return str(gap[0]) if len(gap) == 1 else f"{gap[0]}-{gap[-1]}"
+def _named(segments: range) -> str:
+    return f"segment {segments[0]}" if len(segments) == 1 else f"segments {segments[0]}-{segments[-1]}"
 
 
-def _unshown(count: int, of_what: str) -> list[RenderableType]:
-    return [Text(f"... and {count - ROWS} more {of_what}")] if count > ROWS else []
+def _unshown(count: int, noun: str) -> list[RenderableType]:
+    return [Text(f"... and {counted(count - ROWS, f'more {noun}')}")] if count > ROWS else []
 
 
 def _sums(report: Report) -> list[str]:
@@ -127,35 +134,41 @@ def _sums(report: Report) -> list[str]:
     sentences = []
     if lost:
         sentences.append(
-            f"Reported lost by logferry: {sum(loss.records for loss in lost)} records "
-            f"({sum(loss.bytes for loss in lost)} bytes) in {len(lost)} segments."
+            f"Reported lost by logferry: {_amount(lost)} in "
+            f"{counted(sum(each.lost_segments for each in report.environments), 'segment')}."
         )
     if platform.records or platform.bytes:
-        sentences.append(
-            f"Dropped by the platform before reaching logferry: {platform.records} records ({platform.bytes} bytes)."
-        )
+        sentences.append(f"Dropped by the platform before reaching logferry: {_amount([platform])}.")
     if still_open:
         sentences.append(
-            f"Without a final object: {still_open} environments, still open or ended without SHUTDOWN; "
-            "what they held beyond their last object cannot be known from here."
+            f"Without a final object: {counted(still_open, 'environment')}, still open or ended without SHUTDOWN; "
+            "what came after the last object cannot be known from here."
         )
     return sentences
 
 
+def _amount(lost: Sequence[Loss | PlatformLoss]) -> str:
+    records, size = sum(each.records for each in lost), sum(each.bytes for each in lost)
+    return f"{counted(records, 'record')} ({counted(size, 'byte')})"
+
+
 def _verdict(report: Report) -> RenderableType:
     records = sum(each.records for each in report.environments)
-    read = f"{report.objects} objects, {records} records, {len(report.environments)} environments"
+    objects = counted(report.objects, "object")
+    held = f"{counted(records, 'record')}, {counted(len(report.environments), 'environment')}"
     if report.status == 1:
         segments = sum(each.missing for each in report.environments)
         lines = sum(each.missing_lines for each in report.environments)
         twice = sum(each.duplicates for each in report.environments)
         wrong = (
-            f"NOT PROVEN: {segments} segments and {lines} lines are missing, {twice} lines are there twice ({read})."
+            f"NOT PROVEN: missing are {counted(segments, 'segment')} and {counted(lines, 'line')}, "
+            f"there twice {counted(twice, 'line')} ({objects}, {held})."
         )
         hint = " Was the whole prefix of the destination read? An environment's segments may lie under several dates."
         return Text(wrong + (hint if segments else ""), style="bold red")
     if not report.objects:
         return Text("NOTHING TO JUDGE: there are no objects here; is the prefix right?", style="bold red")
     if report.unreadable:
-        return Text(f"NOT JUDGED: {len(report.unreadable)} of {read} could not be read.", style="bold red")
-    return Text(f"PROVEN: nothing is missing, nothing is there twice ({read}).", style="bold green")
+        unread = f"NOT JUDGED: {len(report.unreadable)} of {objects} could not be read ({held})."
+        return Text(unread, style="bold red")
+    return Text(f"PROVEN: nothing is missing, nothing is there twice ({objects}, {held}).", style="bold green")
