@@ -28,7 +28,7 @@ from logferry.errors import JournalFull, SegmentLost
 from logferry.journal import frame, losses, recovery, segment
 from logferry.journal.losses import Loss, Losses
 from logferry.journal.memory import Memory
-from logferry.journal.segment import LAST, OPEN, SEALED, Header, Origin, Segment
+from logferry.journal.segment import LAST, SEALED, Header, Origin, Segment
 from logferry.journal.sibling import LOCK
 
 if TYPE_CHECKING:
@@ -217,8 +217,7 @@ class Journal:
         self._size = self._empty_size = 0
         opening = segment.opening(self._header)
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._fd = self._create()
             if os.write(self._fd, opening) < len(opening):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301 - as the kernel would have said
         except OSError as error:
@@ -226,6 +225,14 @@ class Journal:
             self._note_trouble(error)
         else:
             self._size = self._empty_size = len(opening)
+
+    def _create(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+        try:
+            return os.open(self._path, flags, 0o600)
+        except FileNotFoundError:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            return os.open(self._path, flags, 0o600)
 
     def _discard_open(self) -> None:
         if self._fd >= 0:
@@ -269,12 +276,15 @@ class Journal:
 
     def _finish(self, state: str) -> Segment:
         """The open file, closed and renamed; where somebody emptied /tmp, it is written anew from what we hold open."""
-        if not self._path.exists():
+        sealed = self._as_segment(state, size=self._size)
+        try:
+            self._path.rename(sealed.path)
+        except FileNotFoundError:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._path.write_bytes(os.pread(self._fd, self._size, 0))
+            self._path.rename(sealed.path)
         os.close(self._fd)
         self._fd = -1
-        sealed = replace(self._as_segment(OPEN, size=self._size), path=self._path).renamed(state)
         self._sealed.append(sealed)
         return sealed
 

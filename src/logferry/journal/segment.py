@@ -18,7 +18,7 @@ import os
 import re
 import stat
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from logferry.errors import SegmentLost
@@ -114,7 +114,8 @@ def recognise(path: Path) -> Segment | None:
 
 def opening(header: Header) -> bytes:
     """The bytes a new file begins with."""
-    body = json.dumps(asdict(header), separators=(",", ":")).encode()
+    fields = vars(header) | {"origin": vars(header.origin)}  # `asdict` copies deeply, for a fifth of a seal's time
+    body = json.dumps(fields, separators=(",", ":")).encode()
     return MAGIC + frame.head(body) + body
 
 
