@@ -86,7 +86,7 @@ def _as_posted(record: dict[str, Any]) -> dict[str, Any] | None:
     if not kind_of(record).startswith(OURS):
         return record
     if kind_of(record) == "logferry.unparsable" and "text" in record["record"]:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             posted: object = json.loads(record["record"]["text"])
             return posted if isinstance(posted, dict) and kind_of(posted).startswith(OURS) else None
     return None
