@@ -16,16 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from logferry import event, telemetry, wire
+from logferry import telemetry, wire
 from logferry.accumulator import Accumulator
 from logferry.door import Door
 from logferry.doorman import Doorman
+from logferry.early import Early
 from logferry.encode import encode
 from logferry.errors import SettingsError, SinkError
 from logferry.invocations import Invocations
 from logferry.journal import sibling
 from logferry.journal.journal import Journal
 from logferry.journal.segment import Origin
+from logferry.pause import Pause
 from logferry.repeats import Repeats
 from logferry.settings import Settings
 
@@ -75,38 +77,17 @@ def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts
         renew=lambda: journal.renew(os.urandom(8).hex()) if _snap_start(os.environ) else None,
     )
     channel.send(wire.READY)
-    early = _Early(channel, accumulator)
+    pause = Pause()
+    early = Early(accumulator=accumulator, pause=pause)
     admits = Door(door).admits
     doorman = Doorman(listener=listener, channel=channel, admits=admits, accept=accumulator.accept, hear=early.hear)
-    sink = doorman.serve_while(lambda: _load(settings))
+    sink = doorman.serve_while(lambda: _load(settings, pause))
     if early.supervisor_gone:
         return 0
     import asyncio  # noqa: PLC0415 - 45 ms, loaded behind the doorman
 
     asyncio.run(_live(_Started(settings, sink, channel, listener, admits, journal, accumulator, early.waiting)))
     return 0
-
-
-class _Early:
-    """What the supervisor says while libraries are loaded: an invocation with which nothing is due is done at once."""
-
-    def __init__(self, channel: socket.socket, accumulator: Accumulator) -> None:
-        self._channel = channel
-        self._accumulator = accumulator
-        self.waiting: list[tuple[Invoke, Begun] | Shutdown] = []
-        self.supervisor_gone = False
-
-    def hear(self, packet: bytes) -> None:
-        if not packet:
-            self.supervisor_gone = True
-        elif event.is_event(packet):
-            what = event.parse(packet, now_ms=time.time() * 1000, now=time.monotonic())
-            if isinstance(what, event.Shutdown):
-                self.waiting.append(what)
-            elif (begun := self._accumulator.begin(what.request_id)).due:
-                self.waiting.append((what, begun))
-            else:
-                self._channel.send(event.done(what))
 
 
 def _idle(channel: socket.socket, error: SettingsError) -> int:
@@ -191,16 +172,29 @@ def _json_format(environ: Mapping[str, str]) -> bool:
     return environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
 
 
-def _load(settings: Settings) -> S3Sink | DirectorySink:
+def _load(settings: Settings, pause: Pause) -> S3Sink | DirectorySink:
     """Import what is dear and make the sink ready. Runs in the loading thread."""
-    import asyncio  # noqa: PLC0415
+    with pause.kept():
+        import asyncio  # noqa: PLC0415
 
-    from logferry import messages, shipper, uploader  # noqa: F401, PLC0415
+        from logferry import messages, shipper, uploader  # noqa: F401, PLC0415
 
-    with _no_system_certificates():
-        from logferry import listener  # noqa: F401, PLC0415
+        with _no_system_certificates():
+            from logferry import listener  # noqa: F401, PLC0415
 
-    messages.configure(level=settings.log_level, as_json=_json_format(os.environ))
+        messages.configure(level=settings.log_level, as_json=_json_format(os.environ))
+        sink = _sink(settings)
+        # A client is not tied to the loop it was made in, only its connections are, and it has none yet. Making it
+        # takes 20 ms of CPU and more, in which the listener's loop would answer no delivery. Where it fails, the first
+        # upload says why. Under SnapStart it would hold credentials from before the snapshot.
+        if not _snap_start(os.environ):
+            pause.wait()
+            with contextlib.suppress(SinkError):
+                asyncio.run(sink.warm())
+    return sink
+
+
+def _sink(settings: Settings) -> S3Sink | DirectorySink:
     destination = settings.destination
     if destination.scheme == "file":
         from logferry.sink.directory import DirectorySink  # noqa: PLC0415
@@ -210,19 +204,12 @@ def _load(settings: Settings) -> S3Sink | DirectorySink:
         os.environ.pop(name, None)
     from logferry.sink.s3 import S3Sink  # noqa: PLC0415
 
-    sink = S3Sink(
+    return S3Sink(
         bucket=destination.bucket,
         prefix=destination.path,
         region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
         timeout_seconds=settings.upload_timeout,
     )
-    # A client is not tied to the loop it was made in, only its connections are, and it has none yet. Making it takes
-    # 170 ms of CPU, in which the listener's loop would answer no delivery. Where it fails, the first upload says why.
-    # Under SnapStart it would hold credentials from before the snapshot.
-    if not _snap_start(os.environ):
-        with contextlib.suppress(SinkError):
-            asyncio.run(sink.warm())
-    return sink
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from chaos.boot_with import boot_with, without_libraries
 from chaos.ledger import assert_balanced, lines_of
 from chaos.platform_says import batch, function, invoke_event, report_of
 from logferry.child import HUNG_SECONDS, PING_AFTER_SECONDS
+from logferry.pause import PAUSE_SECONDS
 
 if TYPE_CHECKING:
     from chaos.scene import Scene
@@ -140,7 +141,7 @@ async def test_a_shipper_that_dies_at_each_start_is_given_up_and_the_function_li
         assert life.process.returncode is None
         assert await platform.shutdown() < 2
         assert life.process.returncode == 0
-    assert max(held) < 2
+    assert max(held) < PAUSE_SECONDS + 2, "its end is never told here, so the first one keeps loading waiting"
     assert statistics.median(held) < 0.05
     said = [line for line in life.output if line.startswith("logferry")]
     assert sum("given up" in line for line in said) == 1, said
