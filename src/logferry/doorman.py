@@ -94,6 +94,8 @@ class Doorman:
                 poll.unregister(self._channel.fileno())
             if self._listener.fileno() in ready and (request := self._admit()):
                 poll.register(request.sock.fileno(), select.POLLIN)
+                # Its request is mostly there already, and each wait may end in one for the interpreter's lock.
+                ready.add(request.sock.fileno())
             for fd in ready & self._requests.keys():
                 if self._requests[fd].advance(self._accept):
                     poll.unregister(fd)

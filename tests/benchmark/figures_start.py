@@ -16,7 +16,7 @@ from benchmark.environment import Environment
 from benchmark.statistic import Row, Spread, Target, ratio, spread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from benchmark.rivals import Rival
     from benchmark.workbench import Workbench
@@ -153,19 +153,37 @@ def shared_core(bench: Workbench) -> Iterator[Row]:
 
 
 def early_deliveries(bench: Workbench) -> Iterator[Row]:
-    """The slowest answer to a delivery while the libraries are loaded."""
+    """The slowest answer to a delivery while the libraries are loaded, also beside a function that keeps a core busy.
 
+    There the thread that loads may hold the interpreter's lock and have to wait for its turn on the core.
+    """
+    yield _slowest_answer(bench, "slowest answer to a delivery while warming up")
+    work = bench.burner.work(EARLY_SECONDS * 1000)
+    with bench.one_core() as core:
+        name = "the same on one core that the function keeps busy"
+        yield _slowest_answer(bench, name, cpus=core, on_register=work.begin, finish=work.finish)
+
+
+def _slowest_answer(
+    bench: Workbench,
+    name: str,
+    *,
+    cpus: set[int] | None = None,
+    on_register: Callable[[], None] = lambda: None,
+    finish: Callable[[], object] = lambda: None,
+) -> Row:
     def slowest() -> float:
         lines = log_lines.Lines()
-        with Environment(bench.rivals.logferry, bench.s3) as environment:
+        with Environment(bench.rivals.logferry, bench.s3, cpus=cpus, on_register=on_register) as environment:
             worst, until = 0.0, time.perf_counter() + EARLY_SECONDS
             while (now := time.perf_counter()) < until:
                 worst = max(worst, environment.deliver(log_lines.delivery(lines.records(5, REQUEST_ID))))
                 time.sleep(max(0.0, now + EARLY_STEP_SECONDS - time.perf_counter()))
-            return worst * 1000
+        finish()
+        return worst * 1000
 
     taken = bench.turns({"logferry": slowest})["logferry"]
-    yield Row(
-        "slowest answer to a delivery while warming up", spread(taken), "ms", Target(at_most=60),
+    return Row(
+        name, spread(taken), "ms", Target(at_most=60),
         f"one every {EARLY_STEP_SECONDS * 1000:.0f} ms; the worst of all rounds {max(taken):.1f} ms",
     )  # fmt: skip
