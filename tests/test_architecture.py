@@ -256,6 +256,18 @@ def test_at_the_first_next_a_bare_interpreter_holds_a_bounded_set_of_modules() -
     assert not extra, sorted(extra)
 
 
+NOT_BEFORE_THE_DOORMAN = {"asyncio", "dataclasses", "inspect", "difflib", "logging", "ssl", "aiohttp", "structlog"}
+
+
+def test_what_answers_the_first_deliveries_imports_little() -> None:
+    """Until the thread of low priority runs, the function's init shares its core with us at full priority."""
+    look = f"import sys; sys.path.append({str(SOURCE.parent)!r}); import logferry.app; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", look], capture_output=True, text=True, check=True, timeout=20
+    )
+    assert not set(done.stdout.split()) & NOT_BEFORE_THE_DOORMAN
+
+
 READS_ENVIRON = {"supervisor", "app"}
 READS_THE_WALL_CLOCK = {"supervisor", "app", "early", "shipper"}
 TOUCHES_THE_DISK = {

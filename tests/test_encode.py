@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import hypothesis.strategies as st
@@ -139,13 +138,13 @@ def test_a_request_goes_on_from_the_segment_before() -> None:
     """A line belongs to the invocation that was running when the segment was opened, until its end is told."""
     done = at("2026-11-21T02:26:25.000Z", {"requestId": A}, "platform.runtimeDone")
     line = at("2026-11-21T02:26:24.500Z")
-    found = lines(encoded([delivery(line, done, line)], header=replace(HEADER, request_id=A)))
+    found = lines(encoded([delivery(line, done, line)], header=HEADER._replace(request_id=A)))
     assert [(r.get("requestId"), r.get("requestIdFrom")) for r in found] == [(A, "order"), (A, "record"), (None, None)]
 
 
 def test_where_several_run_at_once_nothing_is_guessed() -> None:
     """On Managed Instances a line without an id stays without one."""
-    header = replace(HEADER, origin=replace(ORIGIN, concurrent=True), request_id=A)
+    header = HEADER._replace(origin=ORIGIN._replace(concurrent=True), request_id=A)
     start = at("2026-11-21T02:26:24.000Z", {"requestId": A}, "platform.start")
     found = lines(encoded([delivery(start, at("2026-11-21T02:26:24.500Z"))], header=header))
     assert [r.get("requestIdFrom") for r in found] == ["record", None]
@@ -252,7 +251,7 @@ def test_every_known_field_can_be_rendered() -> None:
 
 def test_two_segments_never_get_one_key() -> None:
     """Neither of one environment nor of two."""
-    headers = [replace(HEADER, number=n, origin=replace(ORIGIN, environment=e)) for n in (1, 2, 11) for e in ("a", "b")]
+    headers = [HEADER._replace(number=n, origin=ORIGIN._replace(environment=e)) for n in (1, 2, 11) for e in ("a", "b")]
     assert len({encoded([], header=header).key for header in headers}) == len(headers)
 
 

@@ -12,8 +12,7 @@ Promises:
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from logferry.errors import JournalFull
 from logferry.policy import Due, Moment, Pace, Policy, Waiting
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from logferry.repeats import Repeats
 
 
-@dataclass(frozen=True)
-class Begun:
+class Begun(NamedTuple):
     """An invocation that has begun: what is due with it, and which one went before."""
 
     due: Due | None

@@ -7,14 +7,13 @@ a wait.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LONGEST_SECONDS = 900.0
 """Lambda's longest timeout: a date further off means that one of the clocks is wrong."""
 
 
-@dataclass(frozen=True)
-class Deadline:
+class Deadline(NamedTuple):
     """A moment on the event loop's clock, in seconds."""
 
     at: float

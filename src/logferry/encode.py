@@ -12,9 +12,8 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from logferry import telemetry
 from logferry.journal.segment import iso
@@ -46,8 +45,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 """What may go into a key: a record may say anything."""
 
 
-@dataclass(frozen=True)
-class StoredObject:
+class StoredObject(NamedTuple):
     """What a sink is asked to store."""
 
     key: str

@@ -6,14 +6,13 @@ Source: Extensions API, "Next": INVOKE carries `requestId` and `deadlineMs`, SHU
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from logferry import wire
 from logferry.deadline import Deadline
 
 
-@dataclass(frozen=True)
-class Invoke:
+class Invoke(NamedTuple):
     """An invocation begins."""
 
     number: bytes
@@ -23,8 +22,7 @@ class Invoke:
     """Handed on a second time, because the shipper before this one died with it."""
 
 
-@dataclass(frozen=True)
-class Shutdown:
+class Shutdown(NamedTuple):
     """The environment ends."""
 
     number: bytes

@@ -16,8 +16,8 @@ needs no policy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 SECONDS = 1.0
 MIB = 1024 * 1024
@@ -48,8 +48,7 @@ class Moment(Enum):
     BESIDE = "beside"
 
 
-@dataclass(frozen=True)
-class Thresholds:
+class Thresholds(NamedTuple):
     """What the user has set; None where nothing was said."""
 
     invocations: int | None = None
@@ -57,8 +56,7 @@ class Thresholds:
     size: int | None = None
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(NamedTuple):
     """What is in the open segment."""
 
     size: int = 0
@@ -69,8 +67,7 @@ class Waiting:
     """Invocations that have ended (or, on INVOKE, will have ended with the one that begins) since the last seal."""
 
 
-@dataclass(frozen=True)
-class Pace:
+class Pace(NamedTuple):
     """How closely invocations follow each other: a running mean of the gaps between them, in seconds."""
 
     mean_gap: float | None = None
@@ -86,16 +83,14 @@ class Pace:
         return Pace(mean_gap=mean)
 
 
-@dataclass(frozen=True)
-class Due:
+class Due(NamedTuple):
     """A flush is due: in which moment, and why (for the log)."""
 
     moment: Moment
     why: str
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(NamedTuple):
     """The user's choice; asked with what waits and what has just happened."""
 
     flush: Flush

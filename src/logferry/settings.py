@@ -7,12 +7,10 @@ AWS_ENDPOINT_URL_S3, proxies) keep their meaning and are not read here.
 
 from __future__ import annotations
 
-import difflib
 import re
 import string
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logferry import encode
 from logferry.errors import SettingsError
@@ -30,8 +28,7 @@ _UNITS = {"": 1, "b": 1, "kib": KIB, "mib": MIB, "gib": 1024 * MIB}
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One line of the table; `name` is without the prefix."""
 
     name: str
@@ -42,8 +39,7 @@ class Setting:
     parse: Callable[[str], Any]
 
 
-@dataclass(frozen=True)
-class Destination:
+class Destination(NamedTuple):
     """Where objects go: a bucket and a prefix, or a directory."""
 
     scheme: str
@@ -211,8 +207,7 @@ SETTINGS = (
 """The table. What it says is what the README says (tests/test_docs.py)."""
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """The settings of one environment, checked."""
 
     destination: Destination
@@ -249,6 +244,8 @@ def _unknown(environ: Mapping[str, str]) -> list[str]:
     mistakes = []
     for name in sorted(n.removeprefix(PREFIX) for n in environ if n.startswith(PREFIX)):
         if name not in known:
+            import difflib  # noqa: PLC0415 - only a mistake needs it, and every start would pay
+
             near = difflib.get_close_matches(name, known, n=1)
             mistakes.append(f"{PREFIX}{name} is no setting" + (f"; is {PREFIX}{near[0]} meant?" if near else ""))
     return mistakes

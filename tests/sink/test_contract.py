@@ -131,7 +131,7 @@ async def test_a_repeat_overwrites_itself(place: Place) -> None:
 @pytest.mark.parametrize("key", ODD_KEYS)
 async def test_odd_keys_come_back_as_they_were(place: Place, key: str) -> None:
     """What a template and a function's name may make."""
-    await place.sink.put(replace(OBJECT, key=key))
+    await place.sink.put(OBJECT._replace(key=key))
     assert await place.keys() == [key]
     assert await place.read(key) == (OBJECT.body, OBJECT.metadata)
 
@@ -139,14 +139,14 @@ async def test_odd_keys_come_back_as_they_were(place: Place, key: str) -> None:
 @pytest.mark.parametrize("size", [0, 1, 5_000_000])
 async def test_objects_of_any_size(place: Place, size: int) -> None:
     """An empty one tells that an environment has ended; a large one is a flood."""
-    await place.sink.put(replace(OBJECT, body=bytes(size)))
+    await place.sink.put(OBJECT._replace(body=bytes(size)))
     body, _ = await place.read(OBJECT.key)
     assert body == bytes(size)
 
 
 async def test_many_at_once(place: Place) -> None:
     """The uploader asks for one at a time; a sink must not depend on that."""
-    await asyncio.gather(*(place.sink.put(replace(OBJECT, key=f"k/{n}")) for n in range(10)))
+    await asyncio.gather(*(place.sink.put(OBJECT._replace(key=f"k/{n}")) for n in range(10)))
     assert len(await place.keys()) == 10
 
 
@@ -168,7 +168,7 @@ async def test_a_directory_keeps_everything_below_its_root(tmp_path: Path, key: 
     if key.startswith("/"):
         key = str(tmp_path / "outside")
     with contextlib.suppress(SinkError):
-        await DirectorySink(root).put(replace(OBJECT, key=key))
+        await DirectorySink(root).put(OBJECT._replace(key=key))
     assert {name.split("/")[0] for name in list_files(tmp_path)} <= {"root"}
 
 

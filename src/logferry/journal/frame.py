@@ -17,8 +17,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from logferry.own import Own
 
@@ -33,8 +32,7 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 """Far above a delivery (Telemetry API: at most 2 x maxBytes and some metadata); what claims more is not a head."""
 
 
-@dataclass(frozen=True)
-class Damaged:
+class Damaged(NamedTuple):
     """A frame whose body no longer matches its checksum: `size` bytes were accepted and are lost."""
 
     size: int

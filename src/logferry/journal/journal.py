@@ -21,7 +21,6 @@ import contextlib
 import errno
 import fcntl
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from logferry.errors import JournalFull, SegmentLost
@@ -153,7 +152,7 @@ class Journal:
                 header = segment.read_header(file)
                 bodies = [*segment.read_bodies(file, header, closed=False), *bodies]
         self._memory.bodies = []
-        self._origin = replace(self._origin, environment=environment)
+        self._origin = self._origin._replace(environment=environment)
         self._ended = None
         self._open(1)
         for body in bodies:

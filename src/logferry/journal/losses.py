@@ -18,8 +18,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from logferry.journal import frame
 from logferry.journal.segment import own_body
@@ -39,8 +38,7 @@ _KIND = "logferry.dropped"
 _NAME = re.compile(r"[0-9a-z]+\.lost")
 
 
-@dataclass(frozen=True)
-class Loss:
+class Loss(NamedTuple):
     """Segments of one environment, from `segment` to `until`, that will never arrive, and what was in them."""
 
     environment: str
@@ -58,7 +56,7 @@ def merged(losses: Iterable[Loss]) -> tuple[Loss, ...]:
         last = found[-1] if found else None
         if last and (last.environment, last.until + 1, last.reason) == (loss.environment, loss.segment, loss.reason):
             records, size = last.records + loss.records, last.bytes + loss.bytes
-            found[-1] = replace(last, until=loss.until, records=records, bytes=size)
+            found[-1] = last._replace(until=loss.until, records=records, bytes=size)
         else:
             found.append(loss)
     return tuple(found)
@@ -66,7 +64,7 @@ def merged(losses: Iterable[Loss]) -> tuple[Loss, ...]:
 
 def report(losses: Iterable[Loss], *, at_ms: int) -> Own:
     """The delivery that tells them."""
-    return own_body(_KIND, *map(asdict, losses), at_ms=at_ms)
+    return own_body(_KIND, *(loss._asdict() for loss in losses), at_ms=at_ms)
 
 
 def told_by(body: bytes) -> tuple[Loss, ...]:

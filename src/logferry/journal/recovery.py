@@ -7,8 +7,7 @@ under their own names: ours to be followed by the next number, another's as its 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from logferry.errors import SegmentLost
 from logferry.journal import frame, losses, segment
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     Follow = Callable[[str | None, Iterable[bytes]], str | None]
 
 
-@dataclass(frozen=True)
-class Left:
+class Left(NamedTuple):
     """The files of earlier lives by what is to be done with them, and how to go on."""
 
     sealed: list[Segment]
@@ -100,4 +98,4 @@ def _adopt(left: Segment, *, mine: bool, ended: bool, follow: Follow) -> tuple[S
         end, start, running = left.size, 0 if left.size > len(segment.MAGIC) + frame.HEAD_BYTES else left.size, None
     if end == start and (mine or ended or left.number == 1):
         return None, None
-    return replace(left.renamed(SEALED if mine else LAST), size=end), running
+    return left.renamed(SEALED if mine else LAST)._replace(size=end), running

@@ -18,8 +18,7 @@ import os
 import re
 import stat
 import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from logferry.errors import SegmentLost
 from logferry.journal import frame
@@ -35,8 +34,7 @@ OPEN, SEALED, LAST = "open", "sealed", "last"
 _NAME = re.compile(r"(?P<opened>\d{13,})-(?P<environment>[0-9a-z]+)-(?P<number>\d{8,})\.(?P<state>open|sealed|last)")
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """Where an environment's records come from: the same in each of its segments."""
 
     environment: str
@@ -47,8 +45,7 @@ class Origin:
     """Several invocations at a time (Managed Instances): order then says nothing about the request."""
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """The first frame of a segment."""
 
     origin: Origin
@@ -58,8 +55,7 @@ class Header:
     """The invocation that was running when the segment was opened, as far as the stream had said."""
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """A file of the journal: where it is, what it is, how large it is (bytes)."""
 
     path: Path
@@ -81,7 +77,7 @@ class Segment:
         """Give the file its new state on disk; raises FileNotFoundError when somebody removed it."""
         path = self.path.with_suffix("." + state)
         self.path.rename(path)
-        return replace(self, path=path, state=state)
+        return self._replace(path=path, state=state)
 
 
 def path_for(directory: Path, header: Header) -> Path:
@@ -114,8 +110,7 @@ def recognise(path: Path) -> Segment | None:
 
 def opening(header: Header) -> bytes:
     """The bytes a new file begins with."""
-    fields = vars(header) | {"origin": vars(header.origin)}  # `asdict` copies deeply, for a fifth of a seal's time
-    body = json.dumps(fields, separators=(",", ":")).encode()
+    body = json.dumps(header._asdict() | {"origin": header.origin._asdict()}, separators=(",", ":")).encode()
     return MAGIC + frame.head(body) + body
 
 
