@@ -71,6 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "uploader": {"errors", "deadline", "breaker", "encode", "journal.journal", "journal.segment"},
     "listener": {"errors"},
     "doorman": {"wire", "errors"},
+    "absent": set(),
     "pause": set(),
     "early": {"event", "accumulator", "pause"},
     "shipper": {"wire", "event", "deadline", "policy", "accumulator", "uploader"},

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from logferry import telemetry, wire
+from logferry.absent import standing_in
 from logferry.accumulator import Accumulator
 from logferry.door import Door
 from logferry.doorman import Doorman
@@ -176,7 +177,7 @@ def _json_format(environ: Mapping[str, str]) -> bool:
 
 def _load(settings: Settings, pause: Pause) -> S3Sink | DirectorySink:
     """Import what is dear and make the sink ready. Runs in the loading thread."""
-    with pause.kept(), _nothing_collected():
+    with standing_in(), pause.kept(), _nothing_collected():
         import asyncio  # noqa: PLC0415
 
         from logferry import messages, shipper, uploader  # noqa: F401, PLC0415
