@@ -6,8 +6,8 @@ terminals. Loading them is CPU and memory that the function pays.
 A stand-in has every name that it is asked for: a class of that name, which takes any arguments and does nothing. So the
 importers' own definitions work, and what would really use one fails at once, for it has no methods.
 
-tests/test_absent.py holds that each of them is still asked for, and that an S3 client works without; every test that
-runs the real extension runs with them.
+tests/test_loading.py holds that each of them is still asked for; every test of the real extension, with a real S3
+server behind it, runs with them.
 """
 
 from __future__ import annotations

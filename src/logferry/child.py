@@ -115,6 +115,9 @@ def _become_shipper(
 ) -> int:
     """The child's whole life; its exit code. Only here is anything heavy imported."""
     try:
+        import gc  # noqa: PLC0415
+
+        gc.disable()  # while modules are loaded, `app` says why and until when
         from logferry.app import run_shipper  # noqa: PLC0415 - the parent must never pay for it
 
         return run_shipper(

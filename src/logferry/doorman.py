@@ -32,9 +32,11 @@ MAX_BODY_BYTES = 5 * 1024 * 1024
 MAX_CONNECTIONS = 32
 """The platform uses one or two."""
 FINISH_SECONDS = 0.2
-NICE = 10
-"""Of the loading thread. Measured beside a runtime's init of 300 ms on one core: nice 0 adds 311 ms, 10 adds 41, 19
-adds 13, but with 19 the loop waits up to 180 ms for the interpreter lock that the slow thread holds."""
+NICE = 15
+"""Of the loading thread. Measured with all of us on one core: beside a runtime's init of 300 ms nice 10 adds 24 %, 12
+adds 20, 15 and 19 add 16. While the function keeps that core busy the slowest answer takes 110, 110, 160 and 335 ms,
+for this loop waits for the interpreter's lock, which the slow thread holds while it has no turn; with a second core
+free it is some 30 ms."""
 
 
 class Doorman:
