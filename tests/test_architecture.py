@@ -45,7 +45,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "own": set(),
     "breaker": set(),
     "policy": set(),
-    "telemetry": {"own"},
+    "plain": set(),
+    "named": {"plain"},
+    "telemetry": {"own", "plain", "named"},
     "invocations": {"telemetry"},
     "journal.frame": {"own"},
     "journal.segment": {"errors", "own", "journal.frame"},
@@ -63,7 +65,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "journal.sibling",
     },
     "accumulator": {"errors", "policy", "invocations", "repeats", "journal.journal", "journal.segment"},
-    "encode": {"telemetry", "journal.segment"},
+    "encode": {"telemetry", "plain", "named", "journal.segment"},
     "sink.connections": set(),
     "sink.signed": {"sink.connections"},
     "sink.s3": {"errors", "encode", "sink.connections", "sink.signed"},
@@ -80,6 +82,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 """Each room and what it may know of. A new room is entered here, with a thought."""
 
 PURE = (
+    "plain",
+    "named",
     "telemetry",
     "policy",
     "encode",

@@ -149,6 +149,13 @@ def test_a_huge_number_does_not_take_its_neighbours_with_it() -> None:
     assert [e.type for e in telemetry.events(body)] == ["", "function"]
 
 
+@pytest.mark.parametrize(("depth", "kind"), [(telemetry.MAX_DEPTH - 1, "function"), (telemetry.MAX_DEPTH, UNPARSABLE)])
+def test_what_is_nested_too_deep_is_kept_as_text(depth: int, kind: str) -> None:
+    """Exactly from one depth on, the event itself included, for the bytes must not depend on who reads it."""
+    body = b'[{"type":"function","record":' + b"[" * depth + b"]" * depth + b"}]"
+    assert [e.type for e in telemetry.events(body)] == [kind]
+
+
 # --- a record that was cut in two
 
 
@@ -229,6 +236,7 @@ def test_a_whole_delivery_is_never_taken_for_a_continuation() -> None:
         (line(f"2026-11-21T02:26:24.357Z\t{A}\tINFO\thello"), A),
         (line(f"[ERROR]\t2026-11-21T02:26:24.357Z\t{A}\tTraceback\n\tRequestId: {B}"), A),
         (line(f'{{"level":"info","requestId": "{A}","msg":"x"}}'), A),
+        (line(f'{{"function_request_id":"{A}"}}'), A),
         (line(f"RequestId: {A} Error: Runtime exited"), A),
         (line("[INFO]\t2026-11-21T02:26:24.357Z\t\tat init\n"), None),
         (line("hello"), None),

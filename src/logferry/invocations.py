@@ -33,7 +33,9 @@ class Invocations:
     def see(self, body: bytes) -> None:
         """Take in a delivery. One that is small and names no platform event is not parsed."""
         if telemetry.mentions_platform(body) or self._reader.holds or len(body) >= CUT_BYTES:
-            for event in self._reader.events(body):
+            for event in self._reader.read(body):
+                if not isinstance(event, telemetry.Event):
+                    continue  # a run of the function's lines
                 self.running = telemetry.running_after(self.running, event)
                 if event.type in (telemetry.START, telemetry.RUNTIME_DONE, telemetry.REPORT):
                     self._note(event.type, telemetry.stated_request(event) or "")

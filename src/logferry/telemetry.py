@@ -1,4 +1,4 @@
-r"""Delivery bytes to events, and which request an event belongs to. Pure: no clock, no disk, no network.
+"""Delivery bytes to events, and which request an event belongs to. Pure: no clock, no disk, no network.
 
 Promises:
 - nothing that was delivered disappears: an event comes out as the very text the platform sent (unknown types, keys and
@@ -8,8 +8,7 @@ Promises:
 - a request is stated or inferred, and says which. `record`: the line itself names it. `order`: a function's line stands
   between `platform.start` and `platform.runtimeDone`, which holds where one invocation runs at a time. Else: nothing.
 
-Formats: Telemetry API, "Telemetry API Event schema"; for the fields of lines, Lambda's runtime clients (awslambdaric
-`bootstrap.py`: `[LEVEL]\t<time>\t<requestId>\t…`; the Node client: `<time>\t<requestId>\t<LEVEL>\t…`).
+Format: Telemetry API, "Telemetry API Event schema".
 """
 
 from __future__ import annotations
@@ -19,21 +18,20 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from logferry import plain
+from logferry.named import ID_KEYS, request_in
 from logferry.own import Own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 START, RUNTIME_DONE, REPORT = "platform.start", "platform.runtimeDone", "platform.report"
+FUNCTION = "function"
 OURS = "logferry."
 UNPARSABLE = OURS + "unparsable"
 
 _ENDS = frozenset({RUNTIME_DONE, REPORT, "platform.end", "platform.fault"})
 _STARTS_ANEW = frozenset({"platform.initStart", "platform.restoreStart"})
-_ID_KEYS = ("requestId", "AWSRequestId", "function_request_id")
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_ID_IN_TEXT = re.compile(rf'"(?:{"|".join(_ID_KEYS)})"\s*:\s*"({_UUID.pattern})"|RequestId: ({_UUID.pattern})')
-_TAB_FIELDS = 3
 _RECORD_KEY = '"record":'
 _FRAMING = "}]"
 _CARRY = "surrogateescape"
@@ -86,7 +84,9 @@ class Reader:
     (observed on Lambda: DataDog/datadog-lambda-extension#1357). The two are recognised by the repeated envelope.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, plain_from: int = plain.WORTHWHILE_BYTES) -> None:
+        """`plain_from` is only for testing: from which size of a delivery on its plain records are not parsed."""
+        self._plain_from = plain_from
         self._head = ""
 
     @property
@@ -96,6 +96,14 @@ class Reader:
 
     def events(self, body: bytes) -> Iterator[Event]:
         """The events of one delivery in their order; what cannot be read comes as a `logferry.unparsable` event."""
+        for found in self.read(body):
+            if isinstance(found, Event):
+                yield found
+            else:
+                yield from map(_plain_event, found)
+
+    def read(self, body: bytes) -> Iterator[Event | plain.Run]:
+        """The same, but plain records come as runs, not parsed."""
         own = isinstance(body, Own)
         # A cut may fall inside a character: its bytes are carried as surrogates until the halves are joined.
         text = body.decode(errors=_CARRY)
@@ -104,15 +112,16 @@ class Reader:
             if joined is None:
                 yield from self.rest()
             else:
-                self._head, text = "", _as_bytes(joined).decode(errors=_CARRY)
+                body = _as_bytes(joined)
+                self._head, text = "", body.decode(errors=_CARRY)
         start = _skip(text, 0)
         if text[start : start + 1] != "[":
             yield _unparsable(text)
         elif _is_text(text):
-            yield from self._elements(text, start + 1, own=own)
+            yield from self._elements(text, start + 1, body, own=own)
         else:
-            found = list(self._elements(text, start + 1, own=own))
-            if self._head and all(_is_text(event.text) for event in found):
+            found = list(self._elements(text, start + 1, body, own=own))
+            if self._head and all(_is_text(each.text if isinstance(each, Event) else "".join(each)) for each in found):
                 yield from found
             else:
                 self._head = ""
@@ -124,10 +133,11 @@ class Reader:
             yield _unparsable(self._head)
         self._head = ""
 
-    def _elements(self, text: str, position: int, *, own: bool) -> Iterator[Event]:
+    def _elements(self, text: str, position: int, raw: bytes, *, own: bool) -> Iterator[Event | plain.Run]:
         """The elements of an array up to its end; from the first that is broken on, the rest as it stands."""
         # Outside strings a line break is mere space in JSON, and inside them it cannot stand.
         text = text.replace("\r", " ").replace("\n", " ") if "\n" in text or "\r" in text else text
+        plain_records = plain.Plain(text, raw) if len(raw) >= self._plain_from else None
         separator, odd = "", 0
         while True:
             if text[position : position + 1] in _SPACES:
@@ -135,19 +145,21 @@ class Reader:
             if text[position : position + 1] == "]" and separator != ",":
                 rest = text[position + 1 :]
                 break
-            decoded = _decode(text, position)
-            if decoded is None:
-                rest = self._unless_cut(text[position:])
-                break
-            value, end = decoded
-            element = text[position:end]
-            if not isinstance(value, dict) or "type" not in value:
-                odd += 1
-                if odd > MAX_ODD:
+            if plain_records and (run := plain_records.run(position)):
+                yield run
+                end = position + plain.size(run)
+            else:
+                decoded = _decode(text, position)
+                if decoded is None:
+                    rest = self._unless_cut(text[position:])
+                    break
+                value, end = decoded
+                element = text[position:end]
+                if (not isinstance(value, dict) or "type" not in value) and (odd := odd + 1) > MAX_ODD:
                     rest = text[position:]
                     break
-            event = Event(element, value) if isinstance(value, dict) else None
-            yield event if event and (own or not event.type.startswith(OURS)) else _unparsable(element)
+                event = Event(element, value) if isinstance(value, dict) else None
+                yield event if event and (own or not event.type.startswith(OURS)) else _unparsable(element)
             separator = text[end : end + 1]
             if separator in _SPACES:
                 end = _skip(text, end)
@@ -185,9 +197,14 @@ def _decode(text: str, position: int) -> tuple[Any, int] | None:
         value, end = _DECODER.raw_decode(text, position)
     except (ValueError, RecursionError):
         return None
-    if text.count("{", position, end) + text.count("[", position, end) > MAX_DEPTH < _depth(text[position:end]):
+    if end - position > 2 * MAX_DEPTH and _opened(text, position, end) > MAX_DEPTH < _depth(text[position:end]):
         return None
     return value, end
+
+
+def _opened(text: str, position: int, end: int) -> int:
+    """At least as much as the depth."""
+    return text.count("{", position, end) + text.count("[", position, end)
 
 
 def _depth(element: str) -> int:
@@ -220,10 +237,11 @@ def _skip(text: str, position: int) -> int:
 
 def _is_text(text: str) -> bool:
     """Whether it holds no carried bytes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return False
     return True
 
 
@@ -239,9 +257,23 @@ def _unparsable(text: str) -> Event:
     return Event(json.dumps(fields), fields)
 
 
+def _plain_event(record: str) -> Event:
+    """A plain record, parsed."""
+    text = record + '"}'
+    return Event(text, json.loads(text))
+
+
+def all_of(bodies: Iterable[bytes], *, plain_from: int = plain.WORTHWHILE_BYTES) -> Iterator[Event | plain.Run]:
+    """The events of deliveries that came one after another, plain records as runs; `plain_from` as in `Reader`."""
+    reader = Reader(plain_from=plain_from)
+    for body in bodies:
+        yield from reader.read(body)
+    yield from reader.rest()
+
+
 def count_records(bodies: Iterable[bytes]) -> int:
     """How many records these deliveries hold."""
-    return sum(1 for _ in all_events(bodies))
+    return sum(1 if isinstance(found, Event) else len(found) for found in all_of(bodies))
 
 
 def stated_request(event: Event) -> str | None:
@@ -250,22 +282,13 @@ def stated_request(event: Event) -> str | None:
         return top
     record = event.fields.get("record")
     if isinstance(record, dict):
-        return next((v for key in _ID_KEYS if isinstance(v := record.get(key), str) and v), None)
-    return _request_in_line(record) if isinstance(record, str) else None
-
-
-def _request_in_line(line: str) -> str | None:
-    if "\t" in line:
-        for field in line.split("\t", _TAB_FIELDS)[1:_TAB_FIELDS]:
-            if _UUID.fullmatch(field):
-                return field
-    found = _ID_IN_TEXT.search(line) if "equest" in line else None
-    return (found[1] or found[2]) if found else None
+        return next((v for key in ID_KEYS if isinstance(v := record.get(key), str) and v), None)
+    return request_in(record) if isinstance(record, str) else None
 
 
 def running_after(running: str | None, event: Event) -> str | None:
     """Which request runs after this event, given the one that ran before it."""
-    if event.type == "function":
+    if event.type == FUNCTION:
         return running
     if event.type == START:
         return stated_request(event)
@@ -286,6 +309,9 @@ def attribute(event: Event, *, running: str | None, concurrent: bool) -> tuple[s
     """
     if stated := stated_request(event):
         return stated, "record"
-    if running and event.type == "function" and not concurrent:
-        return running, "order"
-    return None
+    return inferred(event.type, running=running, concurrent=concurrent)
+
+
+def inferred(kind: str, *, running: str | None, concurrent: bool) -> tuple[str, str] | None:
+    """The request of an event of this type that names none, and how that is known."""
+    return (running, "order") if running and kind == FUNCTION and not concurrent else None
