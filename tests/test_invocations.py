@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from logferry.invocations import REMEMBERED, Invocations
+from logferry.invocations import CUT_BYTES, REMEMBERED, Invocations
 
 A, B = "459921b5-681c-4a96-beb0-81e0aa586026", "79b4f56e-95b1-4643-9700-2807f4e68189"
 
@@ -92,3 +92,23 @@ def test_a_function_that_prints_platform_words_starts_nothing() -> None:
     invocations = Invocations()
     invocations.see(json.dumps([{"type": "function", "record": '{"type":"platform.start","requestId":"x"}'}]).encode())
     assert invocations.running is None
+
+
+def large(last: str) -> bytes:
+    """Give a delivery as large as one that may end in a cut record; this is the last one's value and what is behind."""
+    envelope = '{"time":"2026-11-21T02:26:24.357Z","type":"function","record":'
+    return f'[{envelope}"{"x" * CUT_BYTES}"}},{envelope}{last}'.encode()
+
+
+def test_a_large_delivery_of_whole_lines_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a burst that was a quarter of all CPU, spent before the answer; but a cut record is noticed at once."""
+    invocations = Invocations()
+    invocations.see(large('"cut}]'))
+    assert invocations.in_the_middle
+    invocations.see(large('"whole"}]'))
+    assert not invocations.in_the_middle
+    monkeypatch.delattr(invocations._reader.__class__, "read")
+    invocations.see(large('"whole"}]'))
+    invocations.see(large('{"message":"whole"}}]'))
+    with pytest.raises(AttributeError):
+        invocations.see(large('"cut}]'))

@@ -219,6 +219,24 @@ def test_a_whole_delivery_is_never_taken_for_a_continuation() -> None:
     assert [e.fields["record"] for e in found] == [{"text": '{"record":x}]'}, "valid"]
 
 
+@THOROUGH
+@given(value=JSON_VALUES.filter(lambda v: isinstance(v, (str, dict))), at=st.floats(0, 1), spaces=st.booleans())
+def test_a_look_at_the_end_tells_whether_a_record_was_cut(value: Any, at: float, *, spaces: bool) -> None:
+    """It is never said to be whole where the reader waits for its rest."""
+    text = json.dumps(value, separators=None if spaces else (",", ":"))
+    for body in (*cut(text, 1 + int(at * (len(text) - 2))), b"[" + text.encode() + b"]"):
+        reader = telemetry.Reader()
+        list(reader.events(body))
+        assert not (reader.holds and telemetry.ends_whole(body))
+
+
+@pytest.mark.parametrize("record", ['line "}]\n', "", {"a": {"time": "x"}}, {"time": "x"}, [], 'ä,{"time":"x'])
+def test_a_whole_delivery_is_known_by_its_end(record: Any) -> None:
+    """As the platform writes it; without spaces."""
+    events = [{"time": "2026-11-21T02:26:24.357Z", "type": "function", "record": each} for each in ("x", record)]
+    assert telemetry.ends_whole(json.dumps(events, separators=(",", ":")).encode())
+
+
 # --- which request
 
 

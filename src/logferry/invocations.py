@@ -31,8 +31,9 @@ class Invocations:
         _remember(self._unreported, request_id)
 
     def see(self, body: bytes) -> None:
-        """Take in a delivery. One that is small and names no platform event is not parsed."""
-        if telemetry.mentions_platform(body) or self._reader.holds or len(body) >= CUT_BYTES:
+        """Take in a delivery. One that names no platform event, and in which no record was cut, is not parsed."""
+        may_be_cut = len(body) >= CUT_BYTES and not telemetry.ends_whole(body)
+        if telemetry.mentions_platform(body) or self._reader.holds or may_be_cut:
             for event in self._reader.read(body):
                 if not isinstance(event, telemetry.Event):
                     continue  # a run of the function's lines

@@ -33,6 +33,7 @@ UNPARSABLE = OURS + "unparsable"
 _ENDS = frozenset({RUNTIME_DONE, REPORT, "platform.end", "platform.fault"})
 _STARTS_ANEW = frozenset({"platform.initStart", "platform.restoreStart"})
 _RECORD_KEY = '"record":'
+_NEXT_RECORD = b',{"time":"'
 _FRAMING = "}]"
 _CARRY = "surrogateescape"
 _SEPARATORS = (",", "]")
@@ -300,6 +301,17 @@ def running_after(running: str | None, event: Event) -> str | None:
 def mentions_platform(body: bytes) -> bool:
     """Whether a delivery may hold platform events: cheap, and never wrong in saying no."""
     return b"platform." in body
+
+
+def ends_whole(body: bytes) -> bool:
+    """Whether the last record of a delivery is whole, by a look at the end alone.
+
+    Wrong in saying yes only where a record was cut exactly behind an object in it that looks like a record itself.
+    """
+    before = body.rfind(_NEXT_RECORD)
+    text = body[before + 1 :].decode(errors=_CARRY) if before >= 0 else ""
+    found = _decode(text, 0)
+    return found is not None and text[found[1] :] == "]" and isinstance(found[0], dict) and "record" in found[0]
 
 
 def attribute(event: Event, *, running: str | None, concurrent: bool) -> tuple[str, str] | None:
