@@ -300,7 +300,7 @@ def running_after(running: str | None, event: Event) -> str | None:
 
 def mentions_platform(body: bytes) -> bool:
     """Whether a delivery may hold platform events: cheap, and never wrong in saying no."""
-    return b"platform." in body
+    return b'"platform.' in body
 
 
 def ends_whole(body: bytes) -> bool:
