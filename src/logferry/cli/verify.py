@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 ROWS = 20
 """Environments and unreadable objects shown; what is wrong comes first. A screen, not a listing."""
 
+ENVIRONMENT_CHARACTERS = 16
+"""Of the name that the supervisor draws."""
 _TO_THE_SECOND = len("2026-11-21T02:26:24")
 
 
@@ -88,38 +90,37 @@ def render(report: Report) -> list[RenderableType]:
 
 
 def _table(environments: Sequence[EnvironmentReport]) -> RenderableType:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("environment", overflow="fold")
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))  # 80 columns hold it
+    table.add_column("environment", overflow="fold", min_width=ENVIRONMENT_CHARACTERS)
     for name in ("segments", "records"):
         table.add_column(name, justify="right", min_width=len(name))
     table.add_column("from, to (UTC)", no_wrap=True)
-    for name in ("missing", "twice", "reported lost", "end"):
-        table.add_column(name, overflow="fold")
+    for name in ("end", "twice", "missing", "lost"):
+        table.add_column(name, overflow="fold", min_width=max(len(name), len("final")))
     for each in sorted(environments, key=lambda each: (each.proven, not each.losses, each.environment))[:ROWS]:
         table.add_row(*(Text(cell) for cell in _row(each)), style="" if each.proven else "red")
     return table
 
 
 def _row(each: EnvironmentReport) -> list[str]:
+    """The cells of an environment; what is missing or lost by the numbers of segments."""
     missing = [_named(gap) for gap in each.missing_segments[:ROWS]]
     missing += [counted(each.missing_lines, "line")] if each.missing_lines else []
-    lost = [
-        f"{_named(loss.segments)}: {counted(loss.records, 'record')} ({loss.reason})" for loss in each.losses[:ROWS]
-    ]
+    lost = [_named(loss.segments) for loss in each.losses[:ROWS]]
     return [
         each.environment,
         str(each.segments),
         str(each.records),
         "\n".join(time[:_TO_THE_SECOND].replace("T", " ") for time in (each.first_time, each.last_time)),
-        ", ".join(missing) or "-",
-        counted(each.duplicates, "line") if each.duplicates else "-",
-        ", ".join(lost) or "-",
         "final" if each.ended else "open",
+        counted(each.duplicates, "line") if each.duplicates else "-",
+        ", ".join(missing) or "-",
+        ", ".join(lost) or "-",
     ]
 
 
 def _named(segments: range) -> str:
-    return f"segment {segments[0]}" if len(segments) == 1 else f"segments {segments[0]}-{segments[-1]}"
+    return str(segments[0]) if len(segments) == 1 else f"{segments[0]}-{segments[-1]}"
 
 
 def _unshown(count: int, noun: str) -> list[RenderableType]:
@@ -137,6 +138,7 @@ def _sums(report: Report) -> list[str]:
             f"Reported lost by logferry: {_amount(lost)} in "
             f"{counted(sum(each.lost_segments for each in report.environments), 'segment')}."
         )
+        sentences += [f"Why: {reason}" for reason in dict.fromkeys(loss.reason for loss in lost if loss.reason)][:ROWS]
     if platform.records or platform.bytes:
         sentences.append(f"Dropped by the platform before reaching logferry: {_amount([platform])}.")
     if still_open:
