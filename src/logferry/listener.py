@@ -13,10 +13,12 @@ Promises:
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from logferry.errors import JournalFull
 
@@ -45,7 +47,9 @@ async def listening(
     """Answer deliveries on a bound socket; `accept` stores one or raises JournalFull, `admits` judges its path."""
     handler = _Handler(accept, admits)
     # By default aiohttp unpacks a compressed body, and answers 400 where it cannot: nothing would be stored.
-    server = _Server(handler, access_log=None, auto_decompress=False, keepalive_timeout=IDLE_SECONDS, lingering_time=0)
+    server = _Server(
+        handler, access_log=None, logger=_log(), auto_decompress=False, keepalive_timeout=IDLE_SECONDS, lingering_time=0
+    )
     handler.begun = server.begun
     runner = web.ServerRunner(server, shutdown_timeout=END_SECONDS)
     await runner.setup()
@@ -54,6 +58,21 @@ async def listening(
         yield
     finally:
         await runner.cleanup()
+
+
+def _log() -> logging.Logger:
+    """Where aiohttp reports what a handler raises.
+
+    It would report each request that is no HTTP as well, with a traceback: whoever can post could fill the function's
+    log (tests/chaos/test_listener_siege.py, the junk).
+    """
+    log = logging.getLogger(__name__)
+    log.addFilter(_no_peers_fault)
+    return log
+
+
+def _no_peers_fault(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 class _Server(web.Server):
