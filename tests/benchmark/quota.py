@@ -7,6 +7,7 @@ use. Works on control groups of version 1 and 2, where this process may make the
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 PERIOD_US = 20_000
 SHARE_AT_128_MB = 128 / 1769
-_NAME = "logferry-benchmark"
+_NAME = f"logferry-benchmark-{os.getpid()}"
+"""Of this process: two runs at once took the group from each other."""
 
 
 def why_impossible() -> str | None:
