@@ -37,10 +37,10 @@ OBJECT_MS = 4.0
 """Added to S3's own time by a small object: "added to an invocation with one small object"."""
 NOTHING_DUE_MS = 0.5
 """ "Added to an invocation in which nothing is due"."""
-SHUTDOWN_MS = 13.0
+SHUTDOWN_MS = 10.0
 """ "SHUTDOWN to the end of the process, one object to ship", less the 20 ms that S3 took in it."""
-INIT_MS = 69.0
-"""Of a cold start: "a runtime's init of 300 ms of CPU on one shared core, with / without", 0.23 x 300 ms."""
+INIT_MS = 48.0
+"""Of a cold start: "a runtime's init of 300 ms of CPU on one shared core, with / without", 0.16 x 300 ms."""
 
 # --- what is stored: the README's 0.4 of 1,000 bytes that an invocation logs, 0.8 where each is an object
 
