@@ -45,7 +45,9 @@ def note(kind, value):
         print(json.dumps([kind, value]), file=notes)
 class Listener(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
-        note("delivery", json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        delivery = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        note("delivery", json.loads(delivery))
+        print("noted " + delivery, flush=True)
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
