@@ -339,11 +339,11 @@ def test_amazons_roots_are_among_those_that_botocore_believes() -> None:
 
 
 @contextlib.contextmanager
-def tls_server(folder: Path) -> Iterator[tuple[dict[str, str], str, list[bytes]]]:
+def tls_server(folder: Path, *, name: str = "localhost") -> Iterator[tuple[dict[str, str], str, list[bytes]]]:
     """Serve on loopback over TLS; give the environment, the certificate to believe, and the start of each request."""
     certificate, key = str(folder / "certificate.pem"), str(folder / "key.pem")
-    openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    files = ["-keyout", key, "-out", certificate, "-addext", "subjectAltName=DNS:localhost"]
+    openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
+    files = ["-keyout", key, "-out", certificate, "-addext", f"subjectAltName=DNS:{name}"]
     subprocess.run([*openssl, *files], check=True, capture_output=True, timeout=30)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
@@ -386,6 +386,26 @@ async def test_a_host_of_amazons_is_believed_on_its_own_roots(monkeypatch: pytes
         async with s3_sink(environment, "bucket", monkeypatch) as sink:
             await sink.put(OBJECT)
     assert len(asked) == 1
+
+
+async def test_a_certificate_for_another_name_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whoever has one of some trusted authority must not get the records."""
+    with tls_server(tmp_path, name="another.example") as (environment, certificate, asked):
+        async with s3_sink(environment | {"AWS_CA_BUNDLE": certificate}, "bucket", monkeypatch) as sink:
+            with pytest.raises(SinkUnavailable, match="localhost"):
+                await sink.put(OBJECT)
+    assert asked == []
+
+
+def test_behind_a_proxy_certificates_count_as_well(tmp_path: Path) -> None:
+    """What a proxy connects us to is believed no more easily."""
+    kept = connections.Connections(verify=True)
+    context = kept._setup_proxy_ssl_context("http://proxy.example:3128")
+    assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
+    bundle = str(tmp_path / "ca.pem")
+    (tmp_path / "ca.pem").write_text(Path(connections.AMAZONS_ROOTS).read_text())
+    settings = connections.Connections(verify=True, proxies_config={"proxy_ca_bundle": bundle})
+    assert settings._setup_proxy_ssl_context("http://proxy.example:3128").verify_mode == ssl.CERT_REQUIRED
 
 
 @pytest.mark.usefixtures("_no_bundle")

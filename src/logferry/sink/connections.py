@@ -1,6 +1,7 @@
 """The S3 client's HTTP session, which shows what was asked of it, connects ahead of need, and reads fewer certificates.
 
-A client makes it (`http_session_cls`), so that proxies, timeouts and the kinds of errors are botocore's.
+A client makes it (`http_session_cls`), so that proxies, timeouts and the kinds of errors are botocore's. TLS is not: as
+aiobotocore has it, a certificate for any name was believed, and behind a proxy any at all.
 
 Certificates: unless the client was given some (AWS_CA_BUNDLE), a host of AWS's own is believed on the five roots that
 AWS asks its users to trust (Amazon Trust Services, "Certification authorities"). Reading them takes 2 ms of CPU, all
@@ -21,6 +22,7 @@ from botocore.exceptions import HTTPClientError, SSLError
 from yarl import URL
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
 
 AMAZONS_ROOTS = str(Path(__file__).with_name("amazon_roots.pem"))
@@ -82,6 +84,16 @@ class Connections(AIOHTTPSession):  # type: ignore[misc]  # it ships no type inf
         if self._ahead is None or str(self._ahead.url) != url:
             self._ahead = ClientRequest("PUT", URL(url, encoded=True), session=session)
         (await session.connector.connect(self._ahead, [], session.timeout)).release()
+
+    def _get_ssl_context(self) -> ssl.SSLContext:
+        """botocore's, which leaves the comparison of names to urllib3; here nobody would make it."""
+        context: ssl.SSLContext = super()._get_ssl_context()
+        context.check_hostname = True
+        return context
+
+    def _setup_proxy_ssl_context(self, proxy_url: str) -> ssl.SSLContext:
+        """What is reached through a proxy is believed no more easily; aiobotocore would ask for no certificate."""
+        return super()._setup_proxy_ssl_context(proxy_url) or self._get_ssl_context()
 
     def _believe(self, url: str) -> None:
         """Choose the certificates before the first connection is made, which settles them."""
