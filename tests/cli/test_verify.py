@@ -14,6 +14,7 @@ from logferry.cli.examine import examine
 from logferry.cli.objects import DestinationError, ReadObject, UnreadableObject, open_destination, read_all
 from logferry.cli.proof import Report, judge
 from logferry.cli.verify import run_verify, verify
+from sink.test_signed import tls_server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -324,6 +325,18 @@ def test_a_place_without_objects_is_not_proven(tmp_path: Path, where: str, capsy
     (tmp_path / "empty").mkdir()
     assert run_verify(f"file://{tmp_path / where}") == 2
     assert capsys.readouterr().out.startswith("cannot read" if where == "absent" else "NOTHING TO JUDGE")
+
+
+async def test_a_bucket_behind_a_certificate_for_another_name_is_not_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Who pretends to be S3 could prove anything."""
+    with tls_server(tmp_path, name="another.example") as (environment, certificate, asked):
+        for name, value in (environment | {"AWS_CA_BUNDLE": certificate}).items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(DestinationError, match="certificate"):
+            await verify("s3://bucket/logs")
+    assert asked == []
 
 
 async def test_no_more_objects_are_read_at_a_time_than_agreed() -> None:

@@ -28,8 +28,10 @@ from urllib.parse import unquote, urlsplit
 
 import aioboto3
 import aiohttp
-from botocore.config import Config
+from aiobotocore.config import AioConfig
 from botocore.exceptions import BotoCoreError, ClientError
+
+from logferry.sink.connections import Connections
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
@@ -159,11 +161,12 @@ def _check_size(size: int, most: int) -> None:
 
 @contextlib.asynccontextmanager
 async def _open_s3(bucket: str, prefix: str) -> AsyncIterator[Destination]:
-    config = Config(
+    config = AioConfig(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
         max_pool_connections=CONCURRENCY,
         retries={"mode": "standard", "total_max_attempts": 3},
+        http_session_cls=Connections,  # it looks at the names in certificates
     )
     try:
         opening = aioboto3.Session().client("s3", config=config)
