@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from delivery_shapes import ANYTHING, JSON_VALUES, deliveries
-from logferry import telemetry
+from logferry import attribution, telemetry
 from logferry.own import Own
 from logferry.telemetry import UNPARSABLE, Event
 
@@ -271,7 +271,7 @@ def test_a_whole_delivery_is_known_by_its_end(record: Any) -> None:
 )
 def test_a_request_is_stated_where_the_event_names_it(found: Event, request_id: str | None) -> None:
     """By key in an object, by its place in the text of the runtime clients; a UUID somewhere in a line is no id."""
-    assert telemetry.stated_request(found) == request_id
+    assert attribution.stated_request(found) == request_id
 
 
 @pytest.mark.parametrize(
@@ -294,8 +294,8 @@ def test_a_request_is_inferred_for_function_lines_and_only_where_one_runs_at_a_t
     found: Event, running: str | None, expected: tuple[str, str] | None, *, concurrent: bool
 ) -> None:
     """It says how it knows; on Managed Instances it never guesses."""
-    attribution = telemetry.attribute(found, running=running, concurrent=concurrent)
-    assert attribution == expected
+    said = attribution.attribute(found, running=running, concurrent=concurrent)
+    assert said == expected
 
 
 def test_lines_belong_to_the_invocation_between_start_and_runtime_done() -> None:
@@ -314,10 +314,10 @@ def test_lines_belong_to_the_invocation_between_start_and_runtime_done() -> None
     ]
     running, found = None, {}
     for each in stream:
-        running = telemetry.running_after(running, each)
+        running = attribution.running_after(running, each)
         if each.type == "function":
-            attribution = telemetry.attribute(each, running=running, concurrent=False)
-            found[each.fields["record"]] = attribution and attribution[0]
+            said = attribution.attribute(each, running=running, concurrent=False)
+            found[each.fields["record"]] = said and said[0]
     assert found == {"init": None, "one": A, "between": None, "two": B, "after": None}
 
 

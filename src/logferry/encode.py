@@ -14,7 +14,7 @@ import re
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from logferry import telemetry
+from logferry import attribution, telemetry
 from logferry.journal.segment import iso
 from logferry.named import PlainNames
 from logferry.plain import TIME, WORTHWHILE_BYTES
@@ -88,10 +88,10 @@ class _Lines:
                 if telemetry.FUNCTION not in unwanted:
                     yield self._of_run(event)
                 continue
-            running = self._running = telemetry.running_after(self._running, event)
+            running = self._running = attribution.running_after(self._running, event)
             # The start and the end of an invocation name their request themselves: between them, `running` is the
             # same before and after an event.
-            request = telemetry.attribute(event, running=running, concurrent=concurrent)
+            request = attribution.attribute(event, running=running, concurrent=concurrent)
             if unwanted and event.type.partition(".")[0] in unwanted:
                 continue
             self.records += 1
@@ -104,7 +104,7 @@ class _Lines:
     def _of_run(self, run: plain.Run) -> str:
         """The lines of plain records: the same as one by one, with nothing looked up that is the same for many."""
         concurrent = self._header.origin.concurrent
-        inferred = telemetry.inferred(telemetry.FUNCTION, running=self._running, concurrent=concurrent)
+        inferred = attribution.inferred(telemetry.FUNCTION, running=self._running, concurrent=concurrent)
         request_in, lines = self._plain_names.request_in, []
         number, time, ending = self.records, self._time, self._ending
         stated: str | None = ""  # unlike what any record names, so that the first is looked at

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from logferry import telemetry
+from logferry import attribution, telemetry
 
 REMEMBERED = 256
 CUT_BYTES = 256 * 1024
@@ -37,9 +37,9 @@ class Invocations:
             for event in self._reader.read(body):
                 if not isinstance(event, telemetry.Event):
                     continue  # a run of the function's lines
-                self.running = telemetry.running_after(self.running, event)
+                self.running = attribution.running_after(self.running, event)
                 if event.type in (telemetry.START, telemetry.RUNTIME_DONE, telemetry.REPORT):
-                    self._note(event.type, telemetry.stated_request(event) or "")
+                    self._note(event.type, attribution.stated_request(event) or "")
 
     @property
     def in_the_middle(self) -> bool:

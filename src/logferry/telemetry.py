@@ -1,12 +1,10 @@
-"""Delivery bytes to events, and which request an event belongs to. Pure: no clock, no disk, no network.
+"""Delivery bytes to events. Pure: no clock, no disk, no network.
 
 Promises:
 - nothing that was delivered disappears: an event comes out as the very text the platform sent (unknown types, keys and
   values included), and what is no event comes out as a `logferry.unparsable` record that holds it;
 - an event of a type of our own (`logferry.…`) is believed in a delivery that is marked as ours (`Own`), and nowhere
-  else: from anybody else it is text that was posted, and is kept as such;
-- a request is stated or inferred, and says which. `record`: the line itself names it. `order`: a function's line stands
-  between `platform.start` and `platform.runtimeDone`, which holds where one invocation runs at a time. Else: nothing.
+  else: from anybody else it is text that was posted, and is kept as such.
 
 Format: Telemetry API, "Telemetry API Event schema".
 """
@@ -19,7 +17,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from logferry import plain
-from logferry.named import ID_KEYS, request_in
 from logferry.own import Own
 
 if TYPE_CHECKING:
@@ -30,8 +27,6 @@ FUNCTION = "function"
 OURS = "logferry."
 UNPARSABLE = OURS + "unparsable"
 
-_ENDS = frozenset({RUNTIME_DONE, REPORT, "platform.end", "platform.fault"})
-_STARTS_ANEW = frozenset({"platform.initStart", "platform.restoreStart"})
 _RECORD_KEY = '"record":'
 _NEXT_RECORD = b',{"time":"'
 _FRAMING = "}]"
@@ -277,27 +272,6 @@ def count_records(bodies: Iterable[bytes]) -> int:
     return sum(1 if isinstance(found, Event) else len(found) for found in all_of(bodies))
 
 
-def stated_request(event: Event) -> str | None:
-    """The request that the event names itself."""
-    if isinstance(top := event.fields.get("requestId"), str):
-        return top
-    record = event.fields.get("record")
-    if isinstance(record, dict):
-        return next((v for key in ID_KEYS if isinstance(v := record.get(key), str) and v), None)
-    return request_in(record) if isinstance(record, str) else None
-
-
-def running_after(running: str | None, event: Event) -> str | None:
-    """Which request runs after this event, given the one that ran before it."""
-    if event.type == FUNCTION:
-        return running
-    if event.type == START:
-        return stated_request(event)
-    if event.type in _STARTS_ANEW or (event.type in _ENDS and stated_request(event) in (running, None)):
-        return None
-    return running
-
-
 def mentions_platform(body: bytes) -> bool:
     """Whether a delivery may hold platform events: cheap, and never wrong in saying no."""
     return b'"platform.' in body
@@ -312,18 +286,3 @@ def ends_whole(body: bytes) -> bool:
     text = body[before + 1 :].decode(errors=_CARRY) if before >= 0 else ""
     found = _decode(text, 0)
     return found is not None and text[found[1] :] == "]" and isinstance(found[0], dict) and "record" in found[0]
-
-
-def attribute(event: Event, *, running: str | None, concurrent: bool) -> tuple[str, str] | None:
-    """The request of an event, and how that is known: `record` or `order`.
-
-    `running` is the one between start and end, useless where invocations run at once.
-    """
-    if stated := stated_request(event):
-        return stated, "record"
-    return inferred(event.type, running=running, concurrent=concurrent)
-
-
-def inferred(kind: str, *, running: str | None, concurrent: bool) -> tuple[str, str] | None:
-    """The request of an event of this type that names none, and how that is known."""
-    return (running, "order") if running and kind == FUNCTION and not concurrent else None

@@ -158,7 +158,7 @@ class Uploader:
             bound = deadline.sooner(began + self._timeout) if may_repeat else Deadline(began + self._timeout)
             try:
                 async with asyncio.timeout_at(bound.at) as self._bound:
-                    if self._connecting:
+                    if self._connecting and not self._connecting.done():
                         await asyncio.wait((self._connecting,))
                     await self._sink.put(stored)
             except (TimeoutError, SinkUnavailable) as error:

@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from logferry import telemetry
+from logferry import attribution, telemetry
 from logferry.journal.journal import Journal
 from logferry.journal.segment import MAGIC, Origin, Segment
 
@@ -60,7 +60,7 @@ def open_journal(
 def follow(running: str | None, bodies: Iterable[bytes]) -> str | None:
     """Say which request runs after these bodies."""
     for event in telemetry.all_events(bodies):
-        running = telemetry.running_after(running, event)
+        running = attribution.running_after(running, event)
     return running
 
 

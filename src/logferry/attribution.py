@@ -1,0 +1,56 @@
+"""Which request an event belongs to. Pure.
+
+A request is stated or inferred, and says which. `record`: the event itself names it. `order`: a function's line stands
+between `platform.start` and `platform.runtimeDone`, which holds where one invocation runs at a time. Else: nothing.
+
+Events: Telemetry API, "Telemetry API Event schema".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from logferry.named import ID_KEYS, request_in
+from logferry.telemetry import FUNCTION, REPORT, RUNTIME_DONE, START
+
+if TYPE_CHECKING:
+    from logferry.telemetry import Event
+
+_ENDS = frozenset({RUNTIME_DONE, REPORT, "platform.end", "platform.fault"})
+_STARTS_ANEW = frozenset({"platform.initStart", "platform.restoreStart"})
+
+
+def stated_request(event: Event) -> str | None:
+    """The request that the event names itself."""
+    if isinstance(top := event.fields.get("requestId"), str):
+        return top
+    record = event.fields.get("record")
+    if isinstance(record, dict):
+        return next((v for key in ID_KEYS if isinstance(v := record.get(key), str) and v), None)
+    return request_in(record) if isinstance(record, str) else None
+
+
+def running_after(running: str | None, event: Event) -> str | None:
+    """Which request runs after this event, given the one that ran before it."""
+    if event.type == FUNCTION:
+        return running
+    if event.type == START:
+        return stated_request(event)
+    if event.type in _STARTS_ANEW or (event.type in _ENDS and stated_request(event) in (running, None)):
+        return None
+    return running
+
+
+def attribute(event: Event, *, running: str | None, concurrent: bool) -> tuple[str, str] | None:
+    """The request of an event, and how that is known: `record` or `order`.
+
+    `running` is the one between start and end, useless where invocations run at once.
+    """
+    if stated := stated_request(event):
+        return stated, "record"
+    return inferred(event.type, running=running, concurrent=concurrent)
+
+
+def inferred(kind: str, *, running: str | None, concurrent: bool) -> tuple[str, str] | None:
+    """The request of an event of this type that names none, and how that is known."""
+    return (running, "order") if running and kind == FUNCTION and not concurrent else None
