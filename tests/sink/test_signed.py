@@ -6,15 +6,12 @@ What both ways have in common is in `test_contract`; here is what makes them one
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import re
-import socket
 import ssl
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +24,11 @@ from logferry.sink import connections
 from logferry.sink.s3 import KEEP_ALIVE_SECONDS
 from logferry.sink.signed import SignedPut, quoted
 from sink.test_contract import OBJECT, OK, s3_sink, server_that, status
+from sink.tls_server import tls_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import socket
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -336,38 +335,6 @@ def test_amazons_roots_are_among_those_that_botocore_believes() -> None:
     theirs = Path(get_cert_path(verify=True)).read_text()
     assert len(ours) == 5
     assert all(certificate in theirs for certificate in ours)
-
-
-@contextlib.contextmanager
-def tls_server(folder: Path, *, name: str = "localhost") -> Iterator[tuple[dict[str, str], str, list[bytes]]]:
-    """Serve on loopback over TLS; give the environment, the certificate to believe, and the start of each request."""
-    certificate, key = str(folder / "certificate.pem"), str(folder / "key.pem")
-    openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
-    files = ["-keyout", key, "-out", certificate, "-addext", f"subjectAltName=DNS:{name}"]
-    subprocess.run([*openssl, *files], check=True, capture_output=True, timeout=30)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    asked: list[bytes] = []
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            while True:
-                try:
-                    plain, _ = server.accept()
-                except OSError:
-                    return
-                with contextlib.suppress(OSError), plain, context.wrap_socket(plain, server_side=True) as connection:
-                    asked.append(connection.recv(65536))
-                    connection.sendall(OK)
-                    connection.recv(65536)
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        url = f"https://localhost:{server.getsockname()[1]}"
-        keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "us-east-1"}
-        yield {"AWS_ENDPOINT_URL_S3": url} | keys, certificate, asked
-        server.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
 
 
 @pytest.fixture
