@@ -12,6 +12,7 @@ import re
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,8 +73,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sink.s3": {"errors", "encode", "sink.connections", "sink.signed"},
     "sink.directory": {"errors", "encode"},
     "uploader": {"errors", "deadline", "breaker", "encode", "journal.journal", "journal.segment"},
-    "listener": {"errors"},
-    "doorman": {"wire", "errors"},
+    "exchange": {"errors"},
+    "listener": {"exchange"},
+    "doorman": {"wire", "exchange"},
     "absent": set(),
     "pause": set(),
     "early": {"event", "accumulator", "pause"},
@@ -93,6 +95,7 @@ PURE = (
     "invocations",
     "repeats",
     "door",
+    "exchange",
     "own",
     "journal.frame",
     "errors",
@@ -270,7 +273,8 @@ NOT_BEFORE_THE_DOORMAN = {"asyncio", "dataclasses", "inspect", "difflib", "loggi
 
 def test_what_answers_the_first_deliveries_imports_little() -> None:
     """Until the thread of low priority runs, the function's init shares its core with us at full priority."""
-    look = f"import sys; sys.path.append({str(SOURCE.parent)!r}); import logferry.app; print(*sys.modules)"
+    folders = [str(SOURCE.parent), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    look = f"import sys; sys.path += {folders!r}; import logferry.app; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", look], capture_output=True, text=True, check=True, timeout=20
     )

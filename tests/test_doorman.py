@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from delivery_shapes import ANYTHING
 from http_post import SECONDS, answer, connect, post, request
 from logferry import wire
-from logferry.doorman import FINISH_SECONDS, MAX_BODY_BYTES, MAX_CONNECTIONS, MAX_HEAD_BYTES, NICE, Doorman
+from logferry.doorman import FINISH_SECONDS, MAX_CONNECTIONS, NICE, Doorman
 from logferry.errors import JournalFull
+from logferry.exchange import MAX_BODY_BYTES, MAX_HEAD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -126,13 +127,12 @@ def test_a_full_journal_is_503_and_the_platform_keeps_the_records() -> None:
 @pytest.mark.parametrize(
     ("raw", "status"),
     [
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", 411),
-        (b"POST / HTTP/1.1\r\nContent-Length: many\r\n\r\n", 411),
-        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 411),
+        (b"POST / HTTP/1.1\r\nContent-Length: many\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1), 413),
         (b"GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n", 405),
-        (b"\x16\x03\x01 junk \r\n\r\n", 411),
-        (b"x" * (MAX_HEAD_BYTES + 1), 0),
+        (b"\x16\x03\x01 junk \r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nX: " + b"x" * MAX_HEAD_BYTES, 431),
     ],
 )
 def test_what_is_no_delivery_stores_nothing_and_stops_nobody(raw: bytes, status: int) -> None:

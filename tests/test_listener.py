@@ -15,9 +15,10 @@ from hypothesis import HealthCheck, given, settings
 
 from delivery_shapes import ANYTHING
 from http_post import SECONDS, answer, connect, post, request
-from logferry import listener
+from logferry import exchange, listener
 from logferry.errors import JournalFull
-from logferry.listener import MAX_BODY_BYTES, listening
+from logferry.exchange import MAX_BODY_BYTES
+from logferry.listener import listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -139,7 +140,7 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_held(
     monkeypatch: pytest.MonkeyPatch, *, chunked: bool
 ) -> None:
     """With a length at once, without one as soon as it proves too large; either way nothing is stored."""
-    monkeypatch.setattr(listener, "MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr(exchange, "MAX_BODY_BYTES", 1000)
     stored = Stored()
     body = b"3e9\r\n" + b"x" * 1001 + b"\r\n0\r\n\r\n" if chunked else b"x" * 1001
     size = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
@@ -245,6 +246,35 @@ async def test_a_head_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
             slow.settimeout(1.0)
             slow.sendall(b"POST / HTTP/1.1\r\nHost:")
             await asyncio.to_thread(slow.recv, 1)
+
+
+async def test_a_connection_on_which_nothing_comes_for_long_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two deliveries as before the first; an answer is no sign of life."""
+    monkeypatch.setattr(listener, "READ_SECONDS", 0.1)
+    monkeypatch.setattr(listener, "IDLE_SECONDS", 0.2)
+    async with listener_at_work(Stored()) as address:
+        with connect(address) as silent, connect(address) as used:
+            used.sendall(request(b"x"))
+            assert await asyncio.to_thread(answer, used) == 200
+            for connection in (silent, used):
+                assert await asyncio.to_thread(connection.recv, 1) == b""
+
+
+async def test_who_sends_and_never_reads_is_hung_up_on() -> None:
+    """His answers would wait in our memory."""
+    stored = Stored()
+    async with listener_at_work(stored) as address:
+        with connect(address) as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            flood = request(b"x") * 20_000
+
+            def pour() -> None:
+                with pytest.raises(ConnectionError):
+                    while True:
+                        deaf.sendall(flood)
+
+            await asyncio.to_thread(pour)
+        assert await posted(address, b"next") == 200
 
 
 async def test_it_ends_at_once_whoever_is_still_sending() -> None:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 ABSENT = (
     "aioboto3.resources",
     "aioboto3.s3",
-    "aiohttp.web_fileresponse",
     "boto3.resources",
     "botocore.docs.docstring",
     "botocore.docs.service",

@@ -180,10 +180,7 @@ def _load(settings: Settings, pause: Pause) -> S3Sink | DirectorySink:
     with standing_in(), pause.kept():
         import asyncio  # noqa: PLC0415
 
-        from logferry import messages, shipper, uploader  # noqa: F401, PLC0415
-
-        with _no_system_certificates():
-            from logferry import listener  # noqa: F401, PLC0415
+        from logferry import listener, messages, shipper, uploader  # noqa: F401, PLC0415
 
         messages.configure(level=settings.log_level, as_json=_json_format(os.environ))
         sink = _sink(settings)
@@ -206,7 +203,8 @@ def _sink(settings: Settings) -> S3Sink | DirectorySink:
         return DirectorySink(Path(destination.path))
     for name in MISLEADING:
         os.environ.pop(name, None)
-    from logferry.sink.s3 import S3Sink  # noqa: PLC0415
+    with _no_system_certificates():
+        from logferry.sink.s3 import S3Sink  # noqa: PLC0415
 
     return S3Sink(
         bucket=destination.bucket,

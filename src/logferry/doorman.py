@@ -1,12 +1,12 @@
-"""Answers deliveries by hand while the libraries are being loaded.
+"""Answers deliveries while the libraries are being loaded.
 
 Why: a delivery that is not answered before the next one is due is dropped in the strictest reading of the platform
 (AWS's emulator of Managed Instances), and loading aiohttp and aioboto3 takes a quarter of a second of CPU, on a small
 function several seconds. So they load in a thread of low priority, which gives way to the function's own init, while
-this loop stores deliveries and answers them. Each answer closes its connection: the next delivery finds aiohttp.
+this loop stores deliveries and answers them. Each answer closes its connection: the next delivery finds the listener.
 
-Promises: 200 only after `accept` has returned, as in `listener`; a request that is not whole when the libraries are
-there is finished within `FINISH_SECONDS` or closed unanswered, and the platform delivers it again.
+Promises: those of `exchange`; a request that is not whole when the libraries are there is finished within
+`FINISH_SECONDS` or closed unanswered, and the platform delivers it again.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import os
 import select
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from logferry import wire
-from logferry.errors import JournalFull
+from logferry.exchange import Exchange, Room
 
 if TYPE_CHECKING:
     import socket
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
 Loaded = TypeVar("Loaded")
 
-MAX_HEAD_BYTES = 16 * 1024
-MAX_BODY_BYTES = 5 * 1024 * 1024
-"""As the listener's."""
 MAX_CONNECTIONS = 32
 """The platform uses one or two."""
 FINISH_SECONDS = 0.2
@@ -54,8 +52,7 @@ class Doorman:
         """`accept` stores a delivery; `hear` gets each packet that is no ping, an empty one at the supervisor's end."""
         self._listener = listener
         self._channel = channel
-        self._accept = accept
-        self._admits = admits
+        self._exchange = partial(Exchange, accept=accept, admits=admits, room=Room(), once=True)
         self._hear_packet = hear
         self._requests: dict[int, _Request] = {}
 
@@ -99,9 +96,9 @@ class Doorman:
                 # Its request is mostly there already, and each wait may end in one for the interpreter's lock.
                 ready.add(request.sock.fileno())
             for fd in ready & self._requests.keys():
-                if self._requests[fd].advance(self._accept):
+                if self._requests[fd].advance():
                     poll.unregister(fd)
-                    self._requests.pop(fd).sock.close()
+                    self._requests.pop(fd).close()
             if done in ready:
                 return
 
@@ -119,7 +116,7 @@ class Doorman:
         if len(self._requests) >= MAX_CONNECTIONS:
             connection.close()
             return None
-        self._requests[connection.fileno()] = request = _Request(connection, self._admits)
+        self._requests[connection.fileno()] = request = _Request(connection, self._exchange())
         return request
 
     def _finish(self) -> None:
@@ -128,61 +125,33 @@ class Doorman:
         while self._requests and (left := until - time.monotonic()) > 0:
             ready, _, _ = select.select(list(self._requests), [], [], left)
             for fd in ready:
-                if self._requests[fd].advance(self._accept):
-                    self._requests.pop(fd).sock.close()
+                if self._requests[fd].advance():
+                    self._requests.pop(fd).close()
         for request in self._requests.values():
-            request.sock.close()
+            request.close()
         self._requests.clear()
 
 
 class _Request:
     """One HTTP request on its way in."""
 
-    def __init__(self, sock: socket.socket, admits: Callable[[str], bool]) -> None:
+    def __init__(self, sock: socket.socket, exchange: Exchange) -> None:
         self.sock = sock
-        self._admits = admits
-        self._received = bytearray()
+        self._exchange = exchange
 
-    def advance(self, accept: Callable[[bytes], None]) -> bool:
+    def advance(self) -> bool:
         """Read what is there; True when the request is answered or given up."""
         try:
             data = self.sock.recv(262_144)
+            if answer := self._exchange.feed(data):
+                self.sock.sendall(answer)
         except BlockingIOError:
             return False
         except OSError:
-            return True
-        self._received += data
-        head, separator, _ = self._received.partition(b"\r\n\r\n")
-        if not separator:
-            return not data or len(self._received) > MAX_HEAD_BYTES
-        size = _content_length(bytes(head))
-        if size is None or size > MAX_BODY_BYTES:
-            return self._answer(b"411 Length Required" if size is None else b"413 Content Too Large")
-        if not head.startswith(b"POST "):
-            return self._answer(b"405 Method Not Allowed")
-        if not self._admits(head.split(b" ", 2)[1].decode("ascii", "replace")):
-            return self._answer(b"403 Forbidden")
-        start = len(head) + len(separator)
-        if len(self._received) < start + size:
-            return not data
-        try:
-            if size:
-                accept(bytes(self._received[start : start + size]))
-        except JournalFull:
-            return self._answer(b"503 Service Unavailable")
-        return self._answer(b"200 OK")
+            data = b""
+        return self._exchange.over or not data
 
-    def _answer(self, status: bytes) -> bool:
-        try:
-            self.sock.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        except OSError:
-            return True
-        return True
-
-
-def _content_length(head: bytes) -> int | None:
-    for line in head.split(b"\r\n")[1:]:
-        name, _, value = line.partition(b":")
-        if name.strip().lower() == b"content-length" and value.strip().isdigit():
-            return int(value)
-    return None
+    def close(self) -> None:
+        """Let it go; what was half read is forgotten."""
+        self._exchange.give_up()
+        self.sock.close()

@@ -1,43 +1,36 @@
-"""The HTTP listener: a delivery in, the journal, 200 out.
+"""The HTTP listener: a delivery in, the journal, 200 out. What is said over a connection is `exchange`'s affair.
 
 Promises:
-- 200 is said only after the body is in the journal; when the journal is full, 503, so that the platform keeps the
-  records and delivers again (Telemetry API, "Delivery");
-- a body is stored before anybody looks into it, and nothing is refused for what it says: a refused delivery would come
-  back for ever;
-- who is admitted is decided by the path (see `door`), before a byte of the body is read;
-- what others on this machine send cannot exhaust it: there is a largest body, a longest time for a head and for a body,
-  a largest number of connections (the oldest gives way, so that a newcomer is always served), and of bytes under way.
+- a delivery is answered in the same step of the loop in which it has come in whole: nothing else comes in between;
+- what others on this machine send cannot exhaust it: there is a longest time for a request, and without one, and a
+  largest number of connections (the oldest gives way, so that a newcomer is always served);
+- whoever does not read his answers is hung up on;
+- when listening ends every connection ends with it. The socket is left to whoever bound it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
-
-from logferry.errors import JournalFull
+from logferry.exchange import Exchange, Room
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable
 
-MAX_BODY_BYTES = 5 * 1024 * 1024
-"""A delivery is at most 2 x maxBytes and some metadata (Telemetry API, Buffering), with our maxBytes some 2 MiB."""
-MAX_UNDER_WAY_BYTES = 2 * MAX_BODY_BYTES
-"""Of all bodies that are being read: the function's memory."""
 READ_SECONDS = 5.0
-"""For a head or a body from this machine: the platform takes milliseconds."""
+"""For a request from this machine, from its first byte on, and until the first one comes: the platform takes
+milliseconds."""
 IDLE_SECONDS = 30.0
 """For a connection between two deliveries."""
-END_SECONDS = 0.05
-"""For requests under way when listening ends; to aiohttp 0 would mean without a bound."""
 MAX_CONNECTIONS = 64
 """The platform uses one or two; descriptors are scarce on Lambda (1,024)."""
+BACKLOG = 128
+"""Connections that wait to be accepted."""
+_BUFFER_BYTES = 256 * 1024
+"""A delivery of the usual size in one piece."""
 
 
 @asynccontextmanager
@@ -45,104 +38,96 @@ async def listening(
     sock: socket.socket, accept: Callable[[bytes], None], admits: Callable[[str], bool] = lambda _path: True
 ) -> AsyncIterator[None]:
     """Answer deliveries on a bound socket; `accept` stores one or raises JournalFull, `admits` judges its path."""
-    handler = _Handler(accept, admits)
-    # By default aiohttp unpacks a compressed body, and answers 400 where it cannot: nothing would be stored.
-    server = _Server(
-        handler, access_log=None, logger=_log(), auto_decompress=False, keepalive_timeout=IDLE_SECONDS, lingering_time=0
-    )
-    handler.begun = server.begun
-    runner = web.ServerRunner(server, shutdown_timeout=END_SECONDS)
-    await runner.setup()
-    await web.SockSite(runner, sock).start()
+    room, connections = Room(), dict[_Connection, None]()
+
+    def connection() -> _Connection:
+        return _Connection(Exchange(accept=accept, admits=admits, room=room), connections)
+
+    server = await asyncio.get_running_loop().create_server(connection, sock=sock, backlog=BACKLOG)
     try:
         yield
     finally:
-        await runner.cleanup()
+        server.close()
+        for one in tuple(connections):
+            one.hang_up()
 
 
-def _log() -> logging.Logger:
-    """Where aiohttp reports what a handler raises.
+class _Connection(asyncio.BufferedProtocol):
+    """Carries the bytes of an exchange, and keeps its time."""
 
-    It would report each request that is no HTTP as well, with a traceback: whoever can post could fill the function's
-    log (tests/chaos/test_listener_siege.py, the junk).
-    """
-    log = logging.getLogger(__name__)
-    log.addFilter(_no_peers_fault)
-    return log
+    _buffer = memoryview(bytearray(_BUFFER_BYTES))
+    """One for all: what is read into it is used up before anything else is read."""
 
+    def __init__(self, exchange: Exchange, connections: dict[_Connection, None]) -> None:
+        self._exchange = exchange
+        self._connections = connections
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._give_up_at: float
+        self._timer: asyncio.TimerHandle | None = None
 
-def _no_peers_fault(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take it in; where there are too many the oldest goes."""
+        self._transport = cast("asyncio.Transport", transport)
+        while len(self._connections) >= MAX_CONNECTIONS:
+            next(iter(self._connections)).hang_up()
+        self._connections[self] = None
+        self._allow(READ_SECONDS)
 
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """What was half read is forgotten."""
+        self._connections.pop(self, None)
+        if self._timer:
+            self._timer.cancel()
+        self._exchange.give_up()
 
-class _Server(web.Server):
-    """aiohttp's server with a bound on connections, and on the time until the first request of each."""
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        """Where to read into."""
+        return self._buffer
 
-    def __init__(self, handler: _Handler, **options: Any) -> None:
-        super().__init__(handler, **options)
-        self._open: dict[object, asyncio.Transport] = {}
-        self._silent: dict[object, asyncio.TimerHandle] = {}
+    def buffer_updated(self, nbytes: int) -> None:
+        """So much has come."""
+        was_under_way = self._exchange.under_way
+        answers = self._exchange.feed(self._buffer[:nbytes])
+        if self._exchange.over:
+            self._end(answers)
+            return
+        if answers:
+            self._transport.write(answers)
+        if self._exchange.under_way:
+            if answers or not was_under_way:
+                self._allow(READ_SECONDS)
+        elif answers:
+            self._allow(IDLE_SECONDS)
 
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        super().connection_made(handler, transport)
-        while len(self._open) >= MAX_CONNECTIONS:
-            next(iter(self._open.values())).abort()
-            self._open.pop(next(iter(self._open)))
-        self._open[handler] = transport
-        self._silent[handler] = asyncio.get_running_loop().call_later(READ_SECONDS, transport.abort)
+    def pause_writing(self) -> None:
+        """It sends requests, and reads none of the answers."""
+        self.hang_up()
 
-    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
-        self._open.pop(handler, None)
-        self.begun(handler)
-        super().connection_lost(handler, exc)
+    def hang_up(self) -> None:
+        """End it at once."""
+        self._connections.pop(self, None)
+        self._transport.abort()
 
-    def begun(self, connection: object) -> None:
-        """A request has come on it: what follows is timed by the request, and between requests by aiohttp."""
-        if timer := self._silent.pop(connection, None):
-            timer.cancel()
+    def _end(self, answers: bytes) -> None:
+        """Say the last, and close; whoever does not take it in time is hung up on."""
+        self._transport.write(answers)
+        self._transport.close()
+        self._allow(READ_SECONDS)
 
+    # A timer is set anew only where it would ring too late: a delivery that comes whole, as they do, sets none.
 
-class _Handler:
-    """Answers requests."""
+    def _allow(self, seconds: float) -> None:
+        self._give_up_at = self._loop.time() + seconds
+        if not self._timer or self._timer.when() > self._give_up_at:
+            self._ring()
 
-    def __init__(self, accept: Callable[[bytes], None], admits: Callable[[str], bool]) -> None:
-        self._accept = accept
-        self._admits = admits
-        self._under_way = 0
-        self.begun: Callable[[object], None] = lambda _connection: None
-
-    async def __call__(self, request: web.BaseRequest) -> web.Response:
-        self.begun(request.protocol)
-        if request.method != "POST":
-            return web.Response(status=405, text="deliveries are POSTed here\n")
-        if not self._admits(request.path):
-            return web.Response(status=403)
-        try:
-            async with asyncio.timeout(READ_SECONDS):
-                body = await self._body(request)
-        except TimeoutError:
-            return web.Response(status=408)
-        if body is None:
-            return web.Response(status=413)
-        try:
-            if body:
-                self._accept(body)
-        except JournalFull as full:
-            return web.Response(status=503, text=f"{full}\n")
-        return web.Response()
-
-    async def _body(self, request: web.BaseRequest) -> bytes | None:
-        """The whole body, or None as soon as it, or all that are being read, prove too large."""
-        if (request.content_length or 0) > MAX_BODY_BYTES:
-            return None
-        parts, size = [], 0
-        try:
-            async for part in request.content.iter_any():
-                parts.append(part)
-                size += len(part)
-                self._under_way += len(part)
-                if size > MAX_BODY_BYTES or self._under_way > MAX_UNDER_WAY_BYTES:
-                    return None
-        finally:
-            self._under_way -= size
-        return b"".join(parts)
+    def _ring(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        if self._loop.time() < self._give_up_at:
+            self._timer = self._loop.call_at(self._give_up_at, self._ring)
+        elif self._exchange.over:
+            self.hang_up()
+        else:
+            self._end(self._exchange.give_up())

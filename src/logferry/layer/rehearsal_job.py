@@ -15,7 +15,6 @@ import asyncio  # noqa: E402 - all that follows is the tree's
 import os  # noqa: E402
 import ssl  # noqa: E402, F401 - not needed on loopback, but on Lambda
 
-import aiohttp.web  # noqa: E402, F401
 import structlog  # noqa: E402, F401
 
 from logferry import app, listener, messages, shipper, supervisor, uploader  # noqa: E402, F401
