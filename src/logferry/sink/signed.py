@@ -8,7 +8,7 @@ Promises:
 Why: for each put the client evaluates S3's endpoint rules (its cache never hits, for the key is one of the rules'
 parameters), composes its user agent twice, and asks some forty event handlers. That is 2.7 ms of CPU where puts are
 far apart, paid by the function and billed after it; one signature and one request over the same pooled connections are
-1.2 (tests/benchmark, "CPU of an invocation"). The request is no `AWSRequest`: that keeps its headers as e-mail does, and
+1.2 (tests/benchmark, "CPU of an invocation"). The request is no `AWSRequest`: that keeps headers as an e-mail does, and
 the signer copies them twice, a quarter of a millisecond for ten headers.
 """
 
