@@ -21,8 +21,8 @@ WARM_INVOCATIONS = 3
 """Before anything is measured: the first ones open the connection and fill caches."""
 BATCH = 7
 """Invocations in a round; the round's figure is their median, or their sum for CPU."""
-IDLE_ROUNDS = 3
-"""Times the usual number where an invocation takes microseconds."""
+MORE_ROUNDS = 3
+"""Times the usual number where the difference is far smaller than the machine's noise."""
 HANDLER_MS = 50.0
 """Of computing, for the caller's latency: long enough that the machine's noise is small beside it."""
 POLICIES = {
@@ -109,7 +109,7 @@ def nothing_due(bench: Workbench) -> Iterator[Row]:
 
     with ExitStack() as stack:
         ours = _warmed(stack, bench, bench.rivals.logferry, POLICIES["size"])
-        taken = bench.turns({"logferry": lambda: held(ours)}, rounds=IDLE_ROUNDS * bench.rounds)["logferry"]
+        taken = bench.turns({"logferry": lambda: held(ours)}, rounds=MORE_ROUNDS * bench.rounds)["logferry"]
     yield Row(
         "added when no flush is due", spread(taken), "ms", Target(at_most=1.0),
         "INVOKE to /event/next, as if the function were over at once",
@@ -134,7 +134,7 @@ def caller(bench: Workbench) -> Iterator[Row]:
         takers: dict[str, Callable[[], float]] = {"without": alone}
         for name, settings in POLICIES.items():
             takers[name] = beside(_warmed(stack, bench, bench.rivals.logferry, settings))
-        taken = bench.turns(takers | {"without again": alone})
+        taken = bench.turns(takers | {"without again": alone}, rounds=MORE_ROUNDS * bench.rounds)
     each = {name: ratio(taken[name], taken["without"]) for name in POLICIES}
     worst = max(each, key=lambda name: each[name].median)
     noise = ratio(taken["without again"], taken["without"])
