@@ -92,6 +92,8 @@ class Life:
         )
         self.channel = channel
         self.numbered = 0
+        self.wells = 0
+        """How often it was said that an upload has worked while no event was in hand."""
         self.in_flight_at_done: list[int] = []
         self.said: asyncio.Queue[tuple[bytes, float]] = asyncio.Queue()
 
@@ -142,7 +144,9 @@ class Life:
         while packet := await asyncio.get_running_loop().sock_recv(self.supervisor, wire.PACKET_BYTES):
             if packet[:1] == wire.DONE:
                 self.in_flight_at_done.append(self.sink.in_flight)
-            if packet != wire.WELL:  # news for the supervisor alone
+            if packet == wire.WELL:  # news for the supervisor alone
+                self.wells += 1
+            else:
                 self.said.put_nowait((packet, round(now(), 3)))
 
     async def heard(self) -> tuple[bytes, float]:

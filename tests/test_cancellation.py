@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -51,7 +51,7 @@ async def steps(count: int) -> None:
         await asyncio.sleep(0)
 
 
-async def cut(task: asyncio.Task[None]) -> None:
+async def cut(task: asyncio.Task[Any]) -> None:
     """Cancel a task and wait for its end."""
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):

@@ -68,6 +68,20 @@ def test_a_due_flush_waits_for_the_end_of_its_own_invocation(tmp_path: Path) -> 
     run(scenario())
 
 
+def test_after_done_nothing_more_is_said_of_it(tmp_path: Path) -> None:
+    """A second packet for each object would wake the supervisor once more."""
+
+    async def scenario() -> None:
+        async with life(tmp_path, sink := Takes(0.05)) as it:
+            for n in range(3):
+                await it.whole_invocation(f"r{n}")
+                await asyncio.sleep(1)
+            assert len(sink.moments) == 3
+            assert it.wells == 0
+
+    run(scenario())
+
+
 def test_a_connection_is_opened_while_the_function_still_runs(tmp_path: Path) -> None:
     """The handshake is not on the caller's bill; where nothing will be shipped after this invocation there is none."""
 
@@ -293,6 +307,7 @@ def test_age_ships_inside_a_long_invocation(tmp_path: Path) -> None:
             await asyncio.sleep(11)
             assert sink.moments == [10.0, 40.0]
             assert sink.lines() == ["one", "two"]
+            assert it.wells == 2, "the supervisor is to know that this one works"
 
     run(scenario())
 

@@ -201,9 +201,7 @@ class Shipper:
             if due:
                 self._seal(due.why, running=0 if self._managed else 1)
             if due or (awake and self._uploader.owes()):
-                uploaded = self._uploader.uploaded
-                await self._uploader.drain(Deadline(_now() + OPEN_UPLOAD_SECONDS))
-                if self._uploader.uploaded > uploaded and not self._held:
+                if await self._uploader.drain(Deadline(_now() + OPEN_UPLOAD_SECONDS)) and not self._held:
                     self._send(wire.WELL)  # what is held says it by its "done"
                 continue
             until = Deadline(_now() + self._patience(awake=awake))

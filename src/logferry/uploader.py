@@ -66,7 +66,7 @@ class Uploader:
         self._bound: asyncio.Timeout | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._rejected = False
-        self.uploaded = 0
+        self._uploaded = 0
 
     @property
     def busy(self) -> bool:
@@ -106,8 +106,8 @@ class Uploader:
         if self._bound and deadline.at < (self._bound.when() or deadline.at):
             self._bound.reschedule(deadline.at)
 
-    async def drain(self, deadline: Deadline, *, insist: bool = False) -> None:
-        """Upload what is sealed, oldest first, until all is done, one fails, or the deadline comes.
+    async def drain(self, deadline: Deadline, *, insist: bool = False) -> int:
+        """Upload what is sealed, oldest first, until all is done, one fails, or the deadline comes; returns how many.
 
         With `insist` one attempt is made even while the breaker is open.
         """
@@ -115,15 +115,17 @@ class Uploader:
             async with asyncio.timeout_at(deadline.at):
                 await self._one_at_a_time.acquire()
         except TimeoutError:
-            return
+            return 0
+        before = self._uploaded
         try:
             while self.backlog:
                 waiting = self.backlog[0]  # looked up each time: the spool may have given one up meanwhile
                 if deadline.remaining(_now()) <= 0 or not (insist or self._breaker.allows(_now())):
-                    return
+                    break
                 with self._journal.holding(waiting):
                     if not await self._upload(waiting, deadline):
-                        return
+                        break
+            return self._uploaded - before
         finally:
             self._one_at_a_time.release()
 
@@ -141,7 +143,7 @@ class Uploader:
             self._note_failure(error)
             return False
         self._journal.remove(waiting)
-        self.uploaded += 1
+        self._uploaded += 1
         if self._breaker.failures:
             log.warning("uploads work again", after_failures=self._breaker.failures)
         self._breaker.succeeded()

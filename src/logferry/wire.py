@@ -30,8 +30,9 @@ WELL = b"W"
 IDLE = b"I"
 """Shipper to supervisor: `I<reason>`, it has said why it cannot work, and ends."""
 
-PACKET_BYTES = 256 * 1024
-"""Larger than any event: the platform's are a few hundred bytes."""
+PACKET_BYTES = 64 * 1024
+"""Larger than any event: the platform's are a few hundred bytes. A buffer of twice the size would be mapped and
+unmapped by the C library for each packet."""
 
 
 class WireError(Exception):

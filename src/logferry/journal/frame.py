@@ -50,18 +50,18 @@ def read(file: BinaryIO, *, closed: bool) -> Iterator[bytes | Damaged]:
     A `closed` file was sealed with whole frames only, so a torn tail is damage there. A marked body comes as `Own`.
     One body at a time is in memory.
     """
-    size = os.fstat(file.fileno()).st_size
-    while (left := size - file.tell()) > 0:
-        position = file.tell()
+    size, position = os.fstat(file.fileno()).st_size, file.tell()
+    while (left := size - position) > 0:
         length, checksum, own = _read_head(file)
         if length and length <= left - HEAD_BYTES:
             body = file.read(length)
+            position += HEAD_BYTES + length
             if zlib.crc32(body) != checksum:
                 yield Damaged(length)
             else:
                 yield Own(body) if own else body
         elif closed or (not length and left >= HEAD_BYTES):
-            file.seek(size)
+            position = file.seek(size)
             yield Damaged(left)
         else:
             file.seek(position)
