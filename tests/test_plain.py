@@ -15,6 +15,7 @@ from logferry import plain, telemetry
 from logferry.encode import DEFAULT_KEY, StoredObject, encode
 from logferry.journal.segment import Header, Origin
 from logferry.named import PlainNames, request_in
+from reading import events_in, one_by_one
 
 A, B = "459921b5-681c-4a96-beb0-81e0aa586026", "79b4f56e-95b1-4643-9700-2807f4e68189"
 TIME = "2026-11-21T02:26:24.357Z"
@@ -182,10 +183,10 @@ def test_what_is_taken_as_plain_is_what_the_parser_finds(bodies: list[bytes]) ->
     """Event for event, and none is counted twice or not at all."""
     taken, parsed = telemetry.Reader(plain_from=ALL), telemetry.Reader(plain_from=NONE)
     for body in bodies:
-        found, expected = list(taken.events(body)), list(parsed.events(body))
+        found, expected = list(one_by_one(taken.read(body))), list(one_by_one(parsed.read(body)))
         assert [(e.text, e.type, e.fields) for e in found] == [(e.text, e.type, e.fields) for e in expected]
         assert taken.holds == parsed.holds
-    assert telemetry.count_records(bodies) == sum(1 for _ in telemetry.all_events(bodies))
+    assert telemetry.count_records(bodies) == len(events_in(*bodies))
 
 
 @THOROUGH
@@ -264,4 +265,4 @@ def test_a_delivery_of_a_few_lines_is_parsed() -> None:
 )
 def test_a_record_made_to_be_expensive_is_not(text: str) -> None:
     """Anybody on the machine may post one: it is read in a second, as by the parser."""
-    assert sum(1 for _ in telemetry.events(delivery(text, "x", text, "x"))) == 4
+    assert len(events_in(delivery(text, "x", text, "x"))) == 4

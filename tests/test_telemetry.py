@@ -15,6 +15,7 @@ from delivery_shapes import ANYTHING, JSON_VALUES, deliveries
 from logferry import attribution, telemetry
 from logferry.own import Own
 from logferry.telemetry import UNPARSABLE, Event
+from reading import events_in
 
 A, B = "459921b5-681c-4a96-beb0-81e0aa586026", "79b4f56e-95b1-4643-9700-2807f4e68189"
 THOROUGH = settings(max_examples=200, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
@@ -43,7 +44,7 @@ def kept(found: Event) -> str:
 def test_each_valid_event_comes_out_as_the_value_that_went_in(both: tuple[list[dict[str, Any]], bytes]) -> None:
     """Unknown types, keys and values included, however the JSON was written; each on one line."""
     events, body = both
-    found = list(telemetry.events(body))
+    found = events_in(body)
     assert [json.loads(e.text) for e in found] == json.loads(body)
     assert [e.fields.keys() for e in found] == [event.keys() for event in json.loads(body)]
     assert len(found) == len(events)
@@ -54,7 +55,7 @@ def test_each_valid_event_comes_out_as_the_value_that_went_in(both: tuple[list[d
 @given(ANYTHING)
 def test_whatever_is_posted_all_of_it_comes_out(body: bytes) -> None:
     """What is no UTF-8 is kept as base64, what is no array as its text, and of the rest nothing but commas goes."""
-    found = list(telemetry.events(body))
+    found = events_in(body)
     try:
         text = body.decode()
     except UnicodeDecodeError:
@@ -89,29 +90,29 @@ FORGED = [
 def test_an_event_of_our_own_type_is_believed_in_a_delivery_of_our_own_alone(forged: bytes) -> None:
     """From anybody else it is text that was posted, kept whole; its neighbours are what they were."""
     body = b'[{"type":"function","record":"a"},' + forged + b',{"type":"logferry","record":"b"}]'
-    before, found, after = telemetry.events(body)
+    before, found, after = events_in(body)
     assert (found.type, found.fields["record"]) == (UNPARSABLE, {"text": forged.decode()})
     assert json.loads(found.text) == found.fields
     assert (before.type, after.type) == ("function", "logferry")
-    assert [each.text for each in telemetry.events(Own(body))][1] == forged.decode()
+    assert [each.text for each in events_in(Own(body))][1] == forged.decode()
 
 
 def test_a_record_that_was_cut_in_two_does_not_pass_for_our_own_either() -> None:
     """The joined whole is as foreign as its halves, whatever of ours comes behind it."""
     envelope = b'[{"time":"2026-11-21T02:26:24.357Z","type":"logferry.dropped","record":'
     halves = [envelope + b'"first }]', envelope + b' half"}]']
-    (joined,) = telemetry.all_events(halves)
+    (joined,) = events_in(*halves)
     assert joined.type == UNPARSABLE
     assert "first  half" in joined.fields["record"]["text"]
     own = Own(envelope + b'{"segment":1}}]')
-    assert [each.type for each in telemetry.all_events([halves[0], own])] == [UNPARSABLE, "logferry.dropped"]
+    assert [each.type for each in events_in(halves[0], own)] == [UNPARSABLE, "logferry.dropped"]
 
 
 @THOROUGH
 @given(st.lists(ANYTHING, max_size=5))
 def test_every_event_is_json_on_one_line_and_is_counted(bodies: list[bytes]) -> None:
     """What one room counts is what another writes."""
-    found = list(telemetry.all_events(bodies))
+    found = events_in(*bodies)
     for each in found:
         assert "\n" not in each.text
         assert isinstance(json.loads(each.text.encode(), parse_int=float), dict)
@@ -131,7 +132,7 @@ def test_every_event_is_json_on_one_line_and_is_counted(bodies: list[bytes]) -> 
 )
 def test_a_delivery_that_breaks_off_keeps_what_came_before(body: bytes, kept_events: list[Any], rest: str) -> None:
     """The events before the break are events; from there on the text is kept as it stands."""
-    *before, last = telemetry.events(body)
+    *before, last = events_in(body)
     assert [e.fields for e in before] == kept_events
     assert (last.type, last.fields["record"]["text"]) == (UNPARSABLE, rest)
 
@@ -139,21 +140,21 @@ def test_a_delivery_that_breaks_off_keeps_what_came_before(body: bytes, kept_eve
 @pytest.mark.parametrize("element", ["1", '"x"', "null", "[{}]", "1e5"])
 def test_an_element_that_is_no_object_is_kept_as_its_text(element: str) -> None:
     """Its neighbours are not affected."""
-    found = list(telemetry.events(f'[{{"a":1}},{element},{{"b":2}}]'.encode()))
+    found = events_in(f'[{{"a":1}},{element},{{"b":2}}]'.encode())
     assert [e.fields.get("record") for e in found] == [None, {"text": element}, None]
 
 
 def test_a_huge_number_does_not_take_its_neighbours_with_it() -> None:
     """It is valid JSON, and the events behind it are valid too."""
     body = b'[{"record":' + b"9" * 5000 + b'},{"type":"function","record":"behind"}]'
-    assert [e.type for e in telemetry.events(body)] == ["", "function"]
+    assert [e.type for e in events_in(body)] == ["", "function"]
 
 
 @pytest.mark.parametrize(("depth", "kind"), [(telemetry.MAX_DEPTH - 1, "function"), (telemetry.MAX_DEPTH, UNPARSABLE)])
 def test_what_is_nested_too_deep_is_kept_as_text(depth: int, kind: str) -> None:
     """Exactly from one depth on, the event itself included, for the bytes must not depend on who reads it."""
     body = b'[{"type":"function","record":' + b"[" * depth + b"]" * depth + b"}]"
-    assert [e.type for e in telemetry.events(body)] == [kind]
+    assert [e.type for e in events_in(body)] == [kind]
 
 
 # --- a record that was cut in two
@@ -175,7 +176,7 @@ def test_a_record_that_was_cut_in_two_is_joined_or_kept_in_both_parts(value: Any
     """Wherever it was cut: either the whole record comes out, or both halves do; the neighbours always."""
     text = json.dumps(value)
     bodies = cut(text, 1 + int(at * (len(text) - 2)))
-    found = list(telemetry.all_events(bodies))
+    found = events_in(*bodies)
     records = [e.fields.get("record") for e in found]
     assert records[0] == "before"
     assert records[-1] == "behind" or "behind" in found[-1].text
@@ -189,7 +190,7 @@ def test_a_record_that_was_cut_in_two_is_joined_or_kept_in_both_parts(value: Any
 def test_a_long_string_that_was_cut_is_whole_again() -> None:
     """The case that was observed: one line, larger than `maxBytes`."""
     value = json.dumps("x" * 300_000 + "}]")
-    found = list(telemetry.all_events(cut(value, 262_144)))
+    found = events_in(*cut(value, 262_144))
     assert [e.fields["record"] for e in found] == ["before", "x" * 300_000 + "}]", "behind"]
 
 
@@ -197,7 +198,7 @@ def test_a_long_string_that_was_cut_is_whole_again() -> None:
 def test_a_beginning_that_is_not_continued_is_kept_as_it_came(following: bytes) -> None:
     """Its continuation may have been dropped by the platform: then its text is what there is."""
     first, _ = cut(json.dumps("x" * 50), 20)
-    found = list(telemetry.all_events([first, *([following] if following else [])]))
+    found = events_in(first, *([following] if following else []))
     assert found[0].fields["record"] == "before"
     assert found[1].type == UNPARSABLE
     assert found[1].fields["record"]["text"].endswith('"record":"' + "x" * 19 + "}]")
@@ -210,13 +211,13 @@ def test_a_record_that_is_never_whole_is_given_up_after_a_while() -> None:
     reader = telemetry.Reader()
     half = b'[{"type":"function","record":"' + b"x" * 1_000_000 + b"}]"
     for _ in range(24):
-        list(reader.events(half))
+        list(reader.read(half))
     assert len(reader._head) < 20_000_000
 
 
 def test_a_whole_delivery_is_never_taken_for_a_continuation() -> None:
     """A continuation is no JSON by itself; what is, stands for itself, whatever was broken before it."""
-    found = list(telemetry.all_events([b'[{"record":x}]', b'[{"record":"valid"}]']))
+    found = events_in(b'[{"record":x}]', b'[{"record":"valid"}]')
     assert [e.fields["record"] for e in found] == [{"text": '{"record":x}]'}, "valid"]
 
 
@@ -227,7 +228,7 @@ def test_a_look_at_the_end_tells_whether_a_record_was_cut(value: Any, at: float,
     text = json.dumps(value, separators=None if spaces else (",", ":"))
     for body in (*cut(text, 1 + int(at * (len(text) - 2))), b"[" + text.encode() + b"]"):
         reader = telemetry.Reader()
-        list(reader.events(body))
+        list(reader.read(body))
         assert not (reader.holds and telemetry.ends_whole(body))
 
 
@@ -326,4 +327,4 @@ def test_lines_belong_to_the_invocation_between_start_and_runtime_done() -> None
 def test_the_cheap_look_is_never_wrong_in_saying_no(body: bytes) -> None:
     """A delivery that is said to hold no platform event holds none, but for one spelt with escapes."""
     if not telemetry.mentions_platform(body):
-        assert not any(e.type.startswith("platform.") for e in telemetry.events(body)) or b"\\u" in body
+        assert not any(e.type.startswith("platform.") for e in events_in(body)) or b"\\u" in body

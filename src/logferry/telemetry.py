@@ -90,16 +90,11 @@ class Reader:
         """Whether the beginning of a record waits for its continuation."""
         return bool(self._head)
 
-    def events(self, body: bytes) -> Iterator[Event]:
-        """The events of one delivery in their order; what cannot be read comes as a `logferry.unparsable` event."""
-        for found in self.read(body):
-            if isinstance(found, Event):
-                yield found
-            else:
-                yield from map(_plain_event, found)
-
     def read(self, body: bytes) -> Iterator[Event | plain.Run]:
-        """The same, but plain records come as runs, not parsed."""
+        """The events of one delivery in their order; plain records come as runs, not parsed.
+
+        What cannot be read comes as a `logferry.unparsable` event.
+        """
         own = isinstance(body, Own)
         # A cut may fall inside a character: its bytes are carried as surrogates until the halves are joined.
         text = body.decode(errors=_CARRY)
@@ -174,19 +169,6 @@ class Reader:
         return rest
 
 
-def events(body: bytes) -> Iterator[Event]:
-    """The events of one delivery that stands for itself."""
-    return all_events((body,))
-
-
-def all_events(bodies: Iterable[bytes]) -> Iterator[Event]:
-    """The events of deliveries that came one after another."""
-    reader = Reader()
-    for body in bodies:
-        yield from reader.events(body)
-    yield from reader.rest()
-
-
 def _decode(text: str, position: int) -> tuple[Any, int] | None:
     """The JSON value at `position` and where it ends; None where there is none, or one that is nested too deep."""
     try:
@@ -251,12 +233,6 @@ def _unparsable(text: str) -> Event:
     record = {"text": text} if _is_text(text) else {"base64": base64.b64encode(_as_bytes(text)).decode()}
     fields = {"type": UNPARSABLE, "record": record}
     return Event(json.dumps(fields), fields)
-
-
-def _plain_event(record: str) -> Event:
-    """A plain record, parsed."""
-    text = record + '"}'
-    return Event(text, json.loads(text))
 
 
 def all_of(bodies: Iterable[bytes], *, plain_from: int = plain.WORTHWHILE_BYTES) -> Iterator[Event | plain.Run]:

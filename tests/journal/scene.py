@@ -13,7 +13,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from logferry import attribution, telemetry
+from logferry import telemetry
+from logferry.invocations import Invocations
 from logferry.journal.journal import Journal
 from logferry.journal.segment import MAGIC, Origin, Segment
 
@@ -58,10 +59,11 @@ def open_journal(
 
 
 def follow(running: str | None, bodies: Iterable[bytes]) -> str | None:
-    """Say which request runs after these bodies."""
-    for event in telemetry.all_events(bodies):
-        running = attribution.running_after(running, event)
-    return running
+    """Say which request runs after these bodies, as the extension does."""
+    seen = Invocations(running)
+    for body in bodies:
+        seen.see(body)
+    return seen.running
 
 
 def numbered(n: int, *, size: int = 0) -> bytes:
