@@ -57,8 +57,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "journal.memory": {"errors", "journal.segment"},
     "journal.sibling": {"errors", "journal.losses", "journal.segment"},
     "journal.recovery": {"errors", "journal.frame", "journal.losses", "journal.segment"},
+    "journal.backlog": {"errors", "journal.losses", "journal.memory", "journal.segment"},
     "journal.journal": {
         "errors",
+        "journal.backlog",
         "journal.frame",
         "journal.losses",
         "journal.segment",
@@ -284,6 +286,7 @@ def test_what_answers_the_first_deliveries_imports_little() -> None:
 READS_ENVIRON = {"supervisor", "app"}
 READS_THE_WALL_CLOCK = {"supervisor", "app", "early", "shipper"}
 TOUCHES_THE_DISK = {
+    "journal.backlog",
     "journal.journal",
     "journal.losses",
     "journal.recovery",

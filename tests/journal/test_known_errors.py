@@ -68,7 +68,7 @@ def losses_in(bodies: list[bytes]) -> list[str]:
 def test_a_torn_tail_is_cut_and_appending_goes_on(tmp_path: Path, torn: int) -> None:
     """A frame that was being written when the process died was never accepted: it goes without a word."""
     journal = filled(tmp_path, 1, 2)
-    path = journal._path
+    path = journal._file.path
     journal.close()
     whole = path.read_bytes()
     overwrite(path, whole + whole[frames_of(whole)[-1].head :][:torn])
@@ -82,7 +82,7 @@ def test_a_torn_tail_is_cut_and_appending_goes_on(tmp_path: Path, torn: int) -> 
 def test_a_flipped_bit_in_a_body_costs_that_body_and_is_counted(tmp_path: Path) -> None:
     """The bodies before and behind are shipped, and a record says which segment lost how many bytes."""
     journal = filled(tmp_path, 1, 2, 3)
-    path = journal._path
+    path = journal._file.path
     journal.close()
     hit = frames_of(path.read_bytes())[2]
     flip(path, hit.start + 3)
@@ -126,7 +126,7 @@ def test_a_flipped_bit_in_a_head_is_counted(tmp_path: Path, state: str) -> None:
 def test_a_zeroed_length_is_counted(tmp_path: Path) -> None:
     """A length that became zero in the middle hides what stands behind it, and that is said."""
     journal = filled(tmp_path, 1, 2, 3)
-    path = journal._path
+    path = journal._file.path
     journal.close()
     content = bytearray(path.read_bytes())
     head = frames_of(bytes(content))[2].head
@@ -148,7 +148,7 @@ def test_a_sealed_file_that_was_cut_is_counted(tmp_path: Path) -> None:
 def test_a_damaged_header_of_an_open_file_is_counted(tmp_path: Path, *, mine: bool) -> None:
     """The header decides key and bytes; without it the segment is lost, and a report says so."""
     journal = filled(tmp_path, 1, 2)
-    path = journal._path
+    path = journal._file.path
     journal.close()
     flip(path, frames_of(path.read_bytes())[0].start + 3)
     journal = open_journal(tmp_path, environment="e1" if mine else "e2")
@@ -232,10 +232,10 @@ def files_limited_to(size: int) -> Iterator[None]:
 def test_a_body_that_is_written_only_in_part_is_cut_away_and_waits_in_memory(tmp_path: Path) -> None:
     """All of a frame or none of it in the file; the body waits in memory and follows when the disk takes it."""
     journal = filled(tmp_path, 1)
-    size = journal._path.stat().st_size
+    size = journal._file.path.stat().st_size
     with files_limited_to(size + 40):
         journal.append(numbered(2, size=100))
-        assert journal._path.stat().st_size == size
+        assert journal._file.path.stat().st_size == size
     journal.append(numbered(3))
     journal.seal()
     assert numbers_in(waiting_in(journal)) == [1, 2, 3]

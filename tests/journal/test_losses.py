@@ -172,7 +172,7 @@ def test_numbers_go_on_behind_what_is_lost(tmp_path: Path) -> None:
         journal.append(numbered(n))
         journal.seal()
     journal.lose(journal.sealed[2], reason="unreadable")
-    journal._path.unlink()
+    journal._file.path.unlink()
     journal.close()
     journal = open_journal(tmp_path)
     journal.append(numbered(4))

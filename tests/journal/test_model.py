@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis.strategies as st
 import pytest
@@ -64,15 +64,21 @@ class WatchedJournal(Journal):
 
     reports: dict[Name, Name | None]
 
-    def _give_up(self, gone: Sequence[Segment], lost: Iterable[Loss]) -> None:
-        lost = list(lost)
-        self.reports |= {name: None for loss in lost for name in names_in(loss)}
-        super()._give_up(gone, lost)
+    def __init__(self, directory: Path, **wiring: Any) -> None:
+        super().__init__(directory, **wiring)
+        give_up = self._backlog.give_up
+
+        def noted(gone: Sequence[Segment], lost: Iterable[Loss]) -> None:
+            lost = list(lost)
+            self.reports |= {name: None for loss in lost for name in names_in(loss)}
+            give_up(gone, lost)
+
+        self._backlog.give_up = noted  # type: ignore[method-assign]
 
     def _write(self, body: bytes) -> bool:
         written = super()._write(body)
         if written:
-            here = (self.origin.environment, self._number)
+            here = (self.origin.environment, self._file.header.number)
             self.reports |= {name: here for loss in told_by(body) for name in names_in(loss)}
         return written
 
@@ -159,7 +165,7 @@ class JournalModel(RuleBasedStateMachine):
         except JournalFull:
             assert self.reports_at_most() * REPORT_BYTES + HEADERS_BYTES + len(body) > self.limit, "there was room"
             return
-        self.accepted[number] = (self.environments[-1], self.journal._number)
+        self.accepted[number] = (self.environments[-1], self.journal._file.header.number)
         assert sum(path.stat().st_size for path in self.directory.iterdir()) <= self.limit
 
     @precondition(lambda self: not self.ended)
@@ -175,7 +181,7 @@ class JournalModel(RuleBasedStateMachine):
     @rule()
     def end(self) -> None:
         """SHUTDOWN: the last segment is sealed, even an empty one, unless it would be the only one."""
-        number, waited = self.journal._number, self.journal.waiting_bytes or self.journal._losses.account
+        number, waited = self.journal._file.header.number, self.journal.waiting_bytes or self.journal._losses.account
         has_an_end = any(s.final for s in self.journal.sealed if s.environment == self.environments[-1])
         sealed = self.journal.seal(last=True)
         assert bool(sealed) == bool(waited or (number > 1 and not has_an_end))
@@ -210,7 +216,7 @@ class JournalModel(RuleBasedStateMachine):
         """SIGKILL in the middle of a write: a part of a frame that was never accepted stands at the end."""
         whole = frame.head(torn) + torn
         if not self.ended:
-            with self.journal._path.open("ab") as file:
+            with self.journal._file.path.open("ab") as file:
                 file.write(whole[: int(at * len(whole))])
         self.reopen()
 
@@ -225,7 +231,7 @@ class JournalModel(RuleBasedStateMachine):
     @rule(at=st.floats(0, 1))
     def cut_the_tail_and_die(self, at: float) -> None:
         """Somebody cuts the open file at any byte behind its header: nobody can know what stood there."""
-        path = self.journal._path
+        path = self.journal._file.path
         content = path.read_bytes()
         frames = frames_of(content)
         floor = max(f.end for f in frames if f is frames[0] or number_of(f.body) is None)
@@ -271,7 +277,7 @@ class JournalModel(RuleBasedStateMachine):
         """The function cleans up /tmp: the open file, which is held open and therefore not lost."""
         self.append(30)
         if self.journal.waiting_bytes:  # else it was refused: the spool is full
-            self.journal._path.unlink()
+            self.journal._file.path.unlink()
             self.seal()
 
     # --- the law

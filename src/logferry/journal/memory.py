@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from logferry.errors import JournalFull
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from logferry.journal.segment import Header
@@ -21,7 +22,10 @@ MEMORY_BYTES = 8 * 1024 * 1024
 class Memory:
     """Bodies and segments that have no file."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path, *, complain: Callable[[str], None]) -> None:
+        """`directory` is what takes nothing, when it does not; `complain` is told so."""
+        self._directory = directory
+        self._complain = complain
         self.bodies: list[bytes] = []
         self.segments: dict[Path, tuple[Header, tuple[bytes, ...]]] = {}
         self.in_use = False
@@ -31,6 +35,12 @@ class Memory:
     def waiting_bytes(self) -> int:
         """Bytes of bodies that are not sealed."""
         return sum(map(len, self.bodies))
+
+    def step_in(self, error: OSError) -> None:
+        """The disk has refused; that is complained of once, until it has taken everything again."""
+        if not self.in_use:
+            self.in_use = True
+            self._complain(f"{self._directory} takes nothing: {error.strerror}; records wait in memory until it does")
 
     def add(self, body: bytes) -> None:
         """Keep a body. Raises JournalFull beyond the bound."""

@@ -8,11 +8,14 @@ Invariants:
   the same object in whichever life it is encoded;
 - the state is the file's ending and changes by rename alone: `open` is appended to, `sealed` waits for upload, `last`
   is sealed and known to be its environment's final one;
+- a body is in the file as a whole frame or not at all;
 - numbers count from 1 within an environment, without a gap.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import re
@@ -80,9 +83,88 @@ class Segment(NamedTuple):
         return self._replace(path=path, state=state)
 
 
-def path_for(directory: Path, header: Header) -> Path:
-    """Where the open file of that header lives."""
-    return directory / f"{header.opened_ms:013d}-{header.origin.environment}-{header.number:08d}.{OPEN}"
+class OpenFile:
+    """The file of a segment that is appended to. Where the disk refuses it, its name stands all the same."""
+
+    def __init__(self, directory: Path, header: Header) -> None:
+        """Nothing is on disk before `create`."""
+        self.header = header
+        self.path = directory / f"{header.opened_ms:013d}-{header.origin.environment}-{header.number:08d}.{OPEN}"
+        self.size = self.empty_size = 0
+        """Bytes: of the whole file, and of its opening alone."""
+        self._fd = -1
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a file."""
+        return self._fd >= 0
+
+    def create(self) -> None:
+        """Make the file, and its directory where that is gone. Raises OSError, and then there is no file."""
+        opening = _opening(self.header)
+        try:
+            self._fd = self._make()
+            _write(self._fd, opening)
+        except OSError:
+            self.discard()
+            raise
+        self.size = self.empty_size = len(opening)
+
+    def append(self, body: bytes) -> None:
+        """All of the frame, or none of it and OSError: what a full disk took of it is cut away again."""
+        whole = frame.head(body) + body
+        try:
+            _write(self._fd, whole)
+        except OSError:
+            os.ftruncate(self._fd, self.size)
+            raise
+        self.size += len(whole)
+
+    def bodies(self) -> list[bytes]:
+        """What has been appended."""
+        if not self.exists:
+            return []
+        with self.path.open("rb") as file:
+            header = read_header(file)
+            return list(read_bodies(file, header, closed=False))
+
+    def finish(self, state: str) -> Segment:
+        """Close and rename it; where somebody emptied /tmp, it is written anew from what we hold open."""
+        sealed = self.as_segment(state, size=self.size)
+        try:
+            self.path.rename(sealed.path)
+        except FileNotFoundError:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_bytes(os.pread(self._fd, self.size, 0))
+            self.path.rename(sealed.path)
+        self.close()
+        return sealed
+
+    def as_segment(self, state: str, *, size: int) -> Segment:
+        """What it is when it is sealed."""
+        path, origin = self.path.with_suffix("." + state), self.header.origin
+        return Segment(path, origin.environment, self.header.number, self.header.opened_ms, state, size)
+
+    def discard(self) -> None:
+        """Close and remove it, where there is one."""
+        if self.exists:
+            self.close()
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+
+    def close(self) -> None:
+        """Keep the file and let go of it."""
+        if self.exists:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _make(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+        try:
+            return os.open(self.path, flags, 0o600)
+        except FileNotFoundError:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self.path, flags, 0o600)
 
 
 def recognise(path: Path) -> Segment | None:
@@ -108,10 +190,16 @@ def recognise(path: Path) -> Segment | None:
     )
 
 
-def opening(header: Header) -> bytes:
+def _opening(header: Header) -> bytes:
     """The bytes a new file begins with."""
     body = json.dumps(header._asdict() | {"origin": header.origin._asdict()}, separators=(",", ":")).encode()
     return MAGIC + frame.head(body) + body
+
+
+def _write(fd: int, content: bytes) -> None:
+    """Raises OSError too where the disk takes only a part."""
+    if os.write(fd, content) < len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def read_header(file: BinaryIO) -> Header:
