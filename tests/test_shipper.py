@@ -18,7 +18,7 @@ from logferry.shipper import (
     SHUTDOWN_MARGIN_SECONDS,
     UPLOAD_MARGIN_SECONDS,
 )
-from shipper_scene import ADAPTIVE, EACH_BESIDE, INVOCATION, NEVER, UPLOAD_TIMEOUT, life
+from shipper_scene import ADAPTIVE, EACH_BESIDE, INVOCATION, NEVER, UPLOAD_TIMEOUT, Life, life
 from sink.fakes import REMEDY, IsFrozenInTheMiddle, Rejects, Stalls, Takes, Throttles
 from virtual_time import freeze, now, run
 
@@ -382,21 +382,41 @@ def test_what_was_due_while_the_sink_was_down_is_due_again_with_the_next_invocat
     run(scenario())
 
 
+async def upload_begun_by_time(it: Life) -> None:
+    """Let an invocation last until its age has begun an upload, and end just then: at 10.2 s."""
+    await it.done(it.invoke("r1", seconds=900))
+    it.starts("r1")
+    await asyncio.sleep(10.2)
+    assert it.sink.in_flight == 1
+    it.runtime_done("r1")
+
+
 def test_an_upload_that_time_had_begun_is_waited_for_before_done_is_said(tmp_path: Path) -> None:
     """With nothing due itself, an invocation still must not let the environment freeze in the middle of one."""
     policy = Policy(Flush.TIME, Moment.AFTER, Thresholds(seconds=10.0))
 
     async def scenario() -> None:
-        async with life(tmp_path, sink := Takes(0.5), policy=policy) as it:
-            await it.done(it.invoke("r1", seconds=900))
-            it.starts("r1")
-            await asyncio.sleep(10.2)
-            assert sink.in_flight == 1
-            it.runtime_done("r1")
+        async with life(tmp_path, Takes(0.5), policy=policy) as it:
+            await upload_begun_by_time(it)
             assert await it.done(it.invoke("r2", seconds=900)) == 10.5
             assert it.in_flight_at_done == [0, 0]
 
     run(scenario())
+
+
+def test_an_upload_that_time_had_begun_holds_done_back_no_longer_than_the_deadline(tmp_path: Path) -> None:
+    """The function comes first: then "done" is said with an upload in flight, and that is said too."""
+    policy = Policy(Flush.TIME, Moment.AFTER, Thresholds(seconds=10.0))
+
+    async def scenario() -> None:
+        async with life(tmp_path, Stalls(times=1), policy=policy) as it:
+            await upload_begun_by_time(it)
+            assert await it.done(it.invoke("r2", seconds=1.0)) == 11.2 - UPLOAD_MARGIN_SECONDS
+            assert it.in_flight_at_done == [0, 1]
+
+    with capture_logs() as logs:
+        run(scenario())
+    assert any("in flight" in entry["event"] for entry in logs)
 
 
 def test_records_that_come_only_after_a_freeze_are_as_old_as_their_invocation(tmp_path: Path) -> None:

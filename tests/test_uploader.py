@@ -254,38 +254,66 @@ def test_insisting_makes_one_attempt_while_the_breaker_is_open(tmp_path: Path) -
 
 
 def test_one_upload_at_a_time_whoever_asks(tmp_path: Path) -> None:
-    """Two drains at once store each segment once, and whoever settles waits for both."""
+    """Two drains at once store each segment once, and whoever asks last waits for both."""
     journal, sink = sealed(tmp_path), Takes(0.5)
 
     async def scenario() -> float:
         it = uploader(journal, sink)
-        drains = [asyncio.create_task(it.drain(FAR)) for _ in range(3)]
+        drains = [asyncio.create_task(it.drain(FAR)) for _ in range(2)]
         await asyncio.sleep(0)
         assert it.busy
-        while it.busy:
-            await it.settle(FAR)
+        await it.drain(FAR)
+        moment = now()
         await asyncio.gather(*drains)
-        return now()
+        return moment
 
     assert run(scenario()) == pytest.approx(1.5)
     assert sink.most_in_flight == 1
     assert len(sink.asked) == 3
 
 
-def test_settling_ends_with_the_deadline(tmp_path: Path) -> None:
-    """An upload that somebody else began may last longer than whoever waits can."""
+@pytest.mark.parametrize(("kind", "how"), [(Takes, 0.5), (Stalls, 3), (IsFrozenInTheMiddle, 3600.0)])
+def test_while_an_upload_is_in_flight_something_is_owed(tmp_path: Path, kind: type[Takes], how: float) -> None:
+    """So whoever is about to say "done" asks what is owed, and has waited for it when nothing is."""
+    journal, sink = sealed(tmp_path), kind(how)
+    seen: list[bool] = []
+
+    async def scenario() -> None:
+        it = uploader(journal, sink)
+
+        async def watch() -> None:
+            while True:
+                seen.extend([it.owes()] if it.busy else [])
+                await asyncio.sleep(0.01)
+
+        watching = asyncio.create_task(watch())
+        while journal.sealed:
+            await it.drain(FAR)
+            await asyncio.sleep(0.1)
+        watching.cancel()
+
+    run(scenario())
+    assert set(seen) == {True}
+
+
+def test_waiting_for_an_upload_that_somebody_else_began_ends_with_the_deadline(tmp_path: Path) -> None:
+    """It may last longer than whoever waits can; it is not given up for that, and it is said."""
     journal, sink = sealed(tmp_path), Stalls()
 
     async def scenario() -> float:
         it = uploader(journal, sink)
         drain = asyncio.create_task(it.drain(FAR))
         await asyncio.sleep(0)
-        await it.settle(Deadline(START + 1))
+        await it.drain(Deadline(START + 1))
+        it.settle()
         moment = now()
+        assert sink.in_flight == 1
         drain.cancel()
         return moment
 
-    assert run(scenario()) == pytest.approx(1)
+    with capture_logs() as logs:
+        assert run(scenario()) == pytest.approx(1)
+    assert ["in flight" in warning for warning in said(logs)] == [True]
 
 
 def test_hurrying_shortens_what_is_in_flight_and_never_lengthens_it(tmp_path: Path) -> None:

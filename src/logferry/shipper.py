@@ -154,7 +154,7 @@ class Shipper:
             until = event.deadline.less(UPLOAD_MARGIN_SECONDS).sooner(_now() + self._uploader.timeout_seconds)
             if self._uploader.owes():
                 await self._uploader.drain(until)
-            await self._uploader.settle(until)
+            self._uploader.settle()
         finally:
             self._held = False
 

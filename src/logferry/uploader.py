@@ -83,23 +83,22 @@ class Uploader:
         return self._breaker.allows(_now())
 
     def owes(self) -> bool:
-        """Whether something sealed waits and may be tried now."""
+        """Whether something sealed waits and may be tried now; always so while an upload is in flight."""
         return bool(self.backlog) and self.may_try()
 
     def connect(self) -> None:
         """Have the sink connect while the function still runs: else its caller's bill holds the handshake too."""
         self._connecting = asyncio.create_task(self._sink.connect())
 
-    async def settle(self, deadline: Deadline) -> None:
-        """Wait until nothing is in flight, at most until the deadline."""
+    def settle(self) -> None:
+        """Give up a connection that is being opened, and say where an upload has outlasted the deadline of `drain`.
+
+        There is nothing to wait for: who `owes` nothing has nothing in flight, and who does has waited in `drain`.
+        """
         if self._connecting:
             self._connecting.cancel()
         if self.busy:
-            try:
-                async with asyncio.timeout_at(deadline.at), self._one_at_a_time:
-                    pass
-            except TimeoutError:
-                log.warning("an upload is still in flight at the deadline")
+            log.warning("an upload is still in flight at the deadline")
 
     def hurry(self, deadline: Deadline) -> None:
         """Let an upload that is in flight end at this deadline, if it would end later: there is less time now."""
@@ -109,7 +108,8 @@ class Uploader:
     async def drain(self, deadline: Deadline, *, insist: bool = False) -> int:
         """Upload what is sealed, oldest first, until all is done, one fails, or the deadline comes; returns how many.
 
-        With `insist` one attempt is made even while the breaker is open.
+        An upload that somebody else has begun is waited for, and goes on where it outlasts the deadline. With `insist`
+        one attempt is made even while the breaker is open.
         """
         try:
             async with asyncio.timeout_at(deadline.at):
