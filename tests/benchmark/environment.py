@@ -42,6 +42,8 @@ OPENING_SECONDS = 0.01
 """From INVOKE to the first delivery: the platform buffers, so it never comes at once."""
 FUNCTION_SECONDS = 0.02
 """A function that waits for something and uses no CPU."""
+PER_INVOCATION = {"LOGFERRY_FLUSH": "invocation"}
+"""Settings of logferry: an object for each invocation, as the naive one makes them."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,12 @@ class Environment:
         latency = work.finish()
         post = self.finish(request_id)
         return Invoked(latency=latency, post=post, next_after=self.next_at - self.invoked_at)
+
+    def warm_up(self, invocations: int = 1) -> None:
+        """Wait until it has loaded, and invoke it so often: the first ones open the connection and fill caches."""
+        self.settle()
+        for _ in range(invocations):
+            self.invoke()
 
     def frozen(self, meanwhile: Callable[[], None]) -> None:
         """Freeze the environment, let something happen, thaw it."""

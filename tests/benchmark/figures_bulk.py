@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from benchmark import log_lines
-from benchmark.environment import Environment
+from benchmark.environment import PER_INVOCATION, Environment
 from benchmark.s3 import SERVICE_MS
 from benchmark.statistic import Row, Spread, Target, ratio, spread
 
@@ -50,15 +50,13 @@ class _Ingested:
 
 def ingest(bench: Workbench) -> Iterator[Row]:
     """Sustained ingest on one core."""
-    request_id = "7b8b3f0a-0000-4000-8000-000000000000"
-    generated = log_lines.deliveries(log_lines.Lines().records(20_000, request_id))
+    generated = log_lines.deliveries(log_lines.Lines().records(20_000, log_lines.REQUEST_ID))
     bodies = [(body, body.count(b'"type":"function"')) for body in generated]
     with bench.one_core() as core:
 
         def take(rival: Rival, size: float) -> _Ingested:
             with Environment(rival, bench.s3, settings=WHOLE, cpus=core) as environment:
-                environment.settle()
-                environment.invoke()
+                environment.warm_up()
                 cpu, stored = environment.settle(), bench.s3.stored
                 request = environment.begin()
                 environment.deliver(environment.opening(request, 0))
@@ -105,8 +103,7 @@ def burst(bench: Workbench) -> Iterator[Row]:
         kept = bench.scratch / "burst"
         kept.mkdir(exist_ok=True)
         with Environment(bench.rivals.logferry, bench.s3) as environment:
-            environment.settle()
-            environment.invoke()
+            environment.warm_up()
             environment.settle()
             idle = environment.pss_bytes()
             bench.s3.keep(kept)
@@ -167,7 +164,7 @@ def flat(bench: Workbench) -> Iterator[Row]:
     """Memory over ten thousand invocations, one object each."""
     bench.s3.answer_after(0)
     try:
-        with Environment(bench.rivals.logferry, bench.s3, settings={"LOGFERRY_FLUSH": "invocation"}) as environment:
+        with Environment(bench.rivals.logferry, bench.s3, settings=PER_INVOCATION) as environment:
             looks = []
             for count in range(1, LAST_LOOK + 1):
                 _quick(environment)

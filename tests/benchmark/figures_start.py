@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmark import log_lines
-from benchmark.environment import Environment
+from benchmark.environment import PER_INVOCATION, Environment
 from benchmark.statistic import Row, Spread, Target, ratio, spread
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from benchmark.rivals import Rival
     from benchmark.workbench import Workbench
 
-PER_INVOCATION = {"LOGFERRY_FLUSH": "invocation"}
-REQUEST_ID = "7b8b3f0a-0000-4000-8000-000000000000"
 INIT_MS = 300.0
 """Of computing, a runtime's init of middling size."""
 EARLY_STEP_SECONDS = 0.025
@@ -177,7 +175,7 @@ def _slowest_answer(
         with Environment(bench.rivals.logferry, bench.s3, cpus=cpus, on_register=on_register) as environment:
             worst, until = 0.0, time.perf_counter() + EARLY_SECONDS
             while (now := time.perf_counter()) < until:
-                worst = max(worst, environment.deliver(log_lines.delivery(lines.records(5, REQUEST_ID))))
+                worst = max(worst, environment.deliver(log_lines.delivery(lines.records(5, log_lines.REQUEST_ID))))
                 time.sleep(max(0.0, now + EARLY_STEP_SECONDS - time.perf_counter()))
         finish()
         return worst * 1000

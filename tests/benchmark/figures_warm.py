@@ -6,7 +6,7 @@ import statistics
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from benchmark.environment import Environment
+from benchmark.environment import PER_INVOCATION, Environment
 from benchmark.s3 import SERVICE_MS
 from benchmark.statistic import Row, Target, ratio, spread
 
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from benchmark.rivals import Rival
     from benchmark.workbench import Workbench
 
-PER_INVOCATION = {"LOGFERRY_FLUSH": "invocation"}
 WARM_INVOCATIONS = 3
-"""Before anything is measured: the first ones open the connection and fill caches."""
+"""Before anything is measured."""
 BATCH = 7
 """Invocations in a round; the round's figure is their median, or their sum for CPU."""
 MORE_ROUNDS = 3
@@ -36,9 +35,7 @@ POLICIES = {
 
 def _warmed(stack: ExitStack, bench: Workbench, rival: Rival, settings: dict[str, str]) -> Environment:
     environment = stack.enter_context(Environment(rival, bench.s3, settings=settings))
-    environment.settle()
-    for _ in range(WARM_INVOCATIONS):
-        environment.invoke()
+    environment.warm_up(WARM_INVOCATIONS)
     environment.insist_on_silence()
     return environment
 
@@ -151,8 +148,7 @@ def shutdown(bench: Workbench) -> Iterator[Row]:
     def end(rival: Rival) -> Callable[[], float]:
         def ended() -> float:
             with Environment(rival, bench.s3, settings=POLICIES["size"]) as environment:
-                environment.settle()
-                environment.invoke()
+                environment.warm_up()
                 return environment.shut_down() * 1000
 
         return ended

@@ -12,6 +12,8 @@ import random
 from typing import Any
 
 LINE_BYTES = 200
+REQUEST_ID = "7b8b3f0a-0000-4000-8000-000000000000"
+"""Of lines that are posted without an invocation, or made before it."""
 DELIVERY_BYTES = 256 * 1024
 """The platform's default `maxBytes`: a delivery is closed by the record that passes it."""
 _TIME = "2026-11-21T02:26:24.357Z"

@@ -20,7 +20,7 @@ import pytest
 from benchmark import figures_start, figures_warm, log_lines
 from benchmark.__main__ import FIGURES
 from benchmark.burner import Burner
-from benchmark.environment import Environment
+from benchmark.environment import PER_INVOCATION, Environment
 from benchmark.lambda_stub import Stuck
 from benchmark.quota import SHARE_AT_128_MB, Quota, why_impossible
 from benchmark.rivals import Rival, rivals
@@ -65,7 +65,7 @@ def test_what_is_compared_really_ships(bench: Workbench, tmp_path: Path, name: s
     """A rival that lost its records would be fast for nothing: every line of an invocation arrives, once."""
     rival = {"logferry": bench.rivals.logferry, "naive": bench.rivals.naive}[name]
 
-    stored = _kept_lines(bench, tmp_path / name, rival, figures_warm.PER_INVOCATION if name == "logferry" else {})
+    stored = _kept_lines(bench, tmp_path / name, rival, PER_INVOCATION if name == "logferry" else {})
 
     lines = [record["record"] for record in stored if record["type"] == "function"]
     expected = log_lines.Lines()
@@ -106,7 +106,7 @@ def test_a_figure_is_a_number_with_a_spread(bench: Workbench, measure: object) -
 
 def test_an_upload_is_timed_from_the_end_of_the_function(bench: Workbench) -> None:
     """The stand-in's service time is in the figure, because "done" is said after the object is stored."""
-    with Environment(bench.rivals.logferry, bench.s3, settings=figures_warm.PER_INVOCATION) as environment:
+    with Environment(bench.rivals.logferry, bench.s3, settings=PER_INVOCATION) as environment:
         environment.invoke()
         warm = environment.invoke()
         before = bench.s3.stored

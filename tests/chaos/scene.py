@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 from ferry import Arrived, arrived_in_s3, to_s3
 
+from chaos.faults import Fault
+from chaos.ledger import assert_balanced
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from chaos.bare_lambda import BareLambda
     from chaos.fault_proxy import FaultProxy
     from logferry.emulator.s3_server import S3Server
 
@@ -35,3 +39,13 @@ class Scene:
     async def arrived(self) -> list[Arrived]:
         """Every object of the bucket."""
         return await arrived_in_s3(self.s3, self.bucket)
+
+    async def next_life(self, platform: BareLambda) -> list[Arrived]:
+        """S3 works again, and another life in the same /tmp ships what the last one left, all of it."""
+        await self.proxy.set_fault(Fault.NONE)
+        await platform.start()
+        await platform.invoke(["next life"])
+        await platform.shutdown()
+        stock = assert_balanced(platform, objects := await self.arrived(), self.spool)
+        assert not stock.waiting, stock
+        return objects

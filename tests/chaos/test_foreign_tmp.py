@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from chaos.bare_lambda import BareLambda
 from chaos.ledger import assert_balanced, gaps, kind_of, lines_of
 from chaos.platform_says import batch, function, invoke_event, report_of, runtime_done, start
+from tmpfs import mounted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,16 +23,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def read_only(tmp_path: Path) -> Iterator[Path]:
-    """Give a directory nobody can write to, not even root; skip where none can be made."""
-    place = tmp_path / "read-only"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs", str(place)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"a read-only file system cannot be mounted here: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    """Give a directory nobody can write to, not even root."""
+    with mounted(tmp_path / "read-only", "ro,size=64k") as disk:
+        yield disk
 
 
 async def test_a_tmp_that_cannot_be_written_harms_nothing_and_is_said_once(scene: Scene, read_only: Path) -> None:

@@ -18,6 +18,7 @@ from logferry.child import HUNG_SECONDS, PING_AFTER_SECONDS
 from logferry.pause import PAUSE_SECONDS
 
 if TYPE_CHECKING:
+    from chaos.extension_process import Process
     from chaos.scene import Scene
 
 HUNG_BOUND_SECONDS = PING_AFTER_SECONDS + HUNG_SECONDS
@@ -26,14 +27,20 @@ SLACK_SECONDS = 3.0
 """For a loaded machine: a start takes half a second of CPU."""
 
 
+def _hang(life: Process) -> int:
+    """Stop the shipper alone, and for good; which process it was."""
+    shipper = life.shipper
+    assert shipper, life.output
+    os.kill(shipper, signal.SIGSTOP)
+    return shipper
+
+
 async def test_a_stopped_shipper_holds_an_invocation_at_most_the_bound_and_is_replaced(scene: Scene) -> None:
     """SIGSTOP of the child alone: replaced after the bound, and what it had accepted is shipped by its successor."""
     async with BareLambda(scene.settings(LOGFERRY_FLUSH="invocation")) as platform:
         life = await platform.start()
         await platform.invoke(["before"])
-        stopped = life.shipper
-        assert stopped
-        os.kill(stopped, signal.SIGSTOP)
+        stopped = _hang(life)
         held = await platform.invoke(["during"], seconds=30)
         assert held < HUNG_BOUND_SECONDS + SLACK_SECONDS
         assert life.shipper not in (None, stopped)
@@ -49,9 +56,7 @@ async def test_a_stopped_shipper_never_costs_an_invocation_its_timeout(scene: Sc
     async with BareLambda(scene.settings(LOGFERRY_FLUSH="invocation")) as platform:
         life = await platform.start()
         await platform.invoke(["before"])
-        stopped = life.shipper
-        assert stopped
-        os.kill(stopped, signal.SIGSTOP)
+        stopped = _hang(life)
         for number in range(4):
             delivering = asyncio.create_task(platform.deliver(batch(function(f"during {number}"))))
             assert await platform.hand_out(invoke_event(f"r{number}", seconds=1.5)) < 1.5
@@ -97,9 +102,7 @@ async def test_a_hanging_shipper_is_noticed_where_no_invocation_is_announced(sce
     async with platform:
         life = await platform.start()
         await platform.deliver(batch(function("before"), report_of("1")))
-        stopped = life.shipper
-        assert stopped
-        os.kill(stopped, signal.SIGSTOP)
+        stopped = _hang(life)
         await platform.deliver(batch(function("during"), report_of("2")))
         assert life.shipper != stopped
         await platform.shutdown()

@@ -16,7 +16,7 @@ import pytest
 from chaos.bare_lambda import BareLambda
 from chaos.fault_proxy import ANSWERED, ARRIVED, STORED, Seen
 from chaos.killing import SIGNALS, numbers, seed_of_this_run, strike_down
-from chaos.ledger import assert_balanced, finals, gaps
+from chaos.ledger import Ledger, assert_balanced, finals, gaps
 from chaos.platform_says import batch, function
 
 if TYPE_CHECKING:
@@ -39,6 +39,15 @@ async def _when(true: Callable[[], object]) -> None:
         await asyncio.sleep(0)
 
 
+async def _all_is_delivered(platform: BareLambda, scene: Scene) -> Ledger:
+    """Shut down: nothing waits or is lost, and no number is missing."""
+    await platform.shutdown()
+    stock = assert_balanced(platform, objects := await scene.arrived(), scene.spool)
+    assert (stock.waiting.total(), stock.reported_lost) == (0, 0)
+    assert gaps(objects) == {}
+    return stock
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("stage", [ARRIVED, STORED, ANSWERED])
 async def test_a_shipper_killed_at_a_stage_of_its_upload_loses_nothing_and_stores_nothing_twice(
@@ -56,11 +65,8 @@ async def test_a_shipper_killed_at_a_stage_of_its_upload_loses_nothing_and_store
         scene.proxy.at_stage = strike
         held = [await platform.invoke([f"{n}-{line}" for line in range(3)]) for n in range(20)]
         scene.proxy.at_stage = lambda _: None
-        await platform.shutdown()
-        stock = assert_balanced(platform, objects := await scene.arrived(), scene.spool)
+        await _all_is_delivered(platform, scene)
     assert max(held) < 9
-    assert (stock.waiting.total(), stock.reported_lost) == (0, 0)
-    assert gaps(objects) == {}
     assert sum("the shipper died" in line for line in life.output) >= 4
 
 
@@ -103,12 +109,9 @@ async def test_a_shipper_killed_between_append_and_answer_loses_nothing(scene: S
             strike_down(life.shipper, number)
             await delivered
             await platform.invoke([])
-        await platform.shutdown()
-        stock = assert_balanced(platform, objects := await scene.arrived(), scene.spool)
+        stock = await _all_is_delivered(platform, scene)
     print(f"{len(platform.repeated)} deliveries were repeated by the platform")
-    assert (stock.waiting.total(), stock.reported_lost) == (0, 0)
     assert stock.delivered == stock.accepted, "a delivery repeated because its answer was lost is stored once"
-    assert gaps(objects) == {}
 
 
 def _size_of_open(spool: Path) -> int:
@@ -131,10 +134,7 @@ async def test_a_shipper_killed_at_a_seal_keeps_its_numbers(scene: Scene, number
             await _when(lambda before=before: list(scene.spool.glob("*.sealed")) or scene.proxy.count(ARRIVED) > before)  # type: ignore[misc]
             strike_down(life.shipper, number)
             assert await running < 9
-        await platform.shutdown()
-        stock = assert_balanced(platform, objects := await scene.arrived(), scene.spool)
-    assert (stock.waiting.total(), stock.reported_lost) == (0, 0)
-    assert gaps(objects) == {}
+        await _all_is_delivered(platform, scene)
 
 
 async def test_a_shipper_killed_in_its_recovery_is_replaced_and_loses_nothing(scene: Scene) -> None:
@@ -151,7 +151,4 @@ async def test_a_shipper_killed_in_its_recovery_is_replaced_and_loses_nothing(sc
                 await _when(lambda shipper=shipper: life.shipper not in (None, shipper))  # type: ignore[misc]
                 await asyncio.sleep(rng.random() * 0.03)
             assert await held < 9
-        await platform.shutdown()
-        stock = assert_balanced(platform, objects := await scene.arrived(), scene.spool)
-    assert (stock.waiting.total(), stock.reported_lost) == (0, 0)
-    assert gaps(objects) == {}
+        await _all_is_delivered(platform, scene)

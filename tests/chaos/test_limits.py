@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +13,7 @@ from chaos.fault_proxy import ARRIVED
 from chaos.faults import Fault
 from chaos.ledger import assert_balanced, gaps, lines_of, records_of_type
 from chaos.platform_says import batch, function, invoke_event, report_of, runtime_done, start
+from tmpfs import fill, mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,27 +125,19 @@ async def test_a_noisy_invocation_under_a_working_s3_loses_nothing_to_a_small_sp
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """Give a file system of 3 MiB; skip where none may be mounted."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    """Give a file system of 3 MiB."""
+    with mounted(tmp_path / "disk", "size=3m") as disk:
+        yield disk
 
 
 async def test_a_full_disk_is_survived_and_left_behind(scene: Scene, tiny_disk: Path) -> None:
     """ENOSPC in /tmp: some waits in memory, then 503; the shipper lives, and what was accepted arrives in the end."""
     settings = scene.settings(LOGFERRY_SPOOL_DIR=str(tiny_disk / "spool"), LOGFERRY_FLUSH="invocation")
-    ballast = tiny_disk / "function.dat"
     async with BareLambda(settings) as platform:
         life = await platform.start()
         await platform.invoke(["before"])
         shipper = life.shipper
-        _fill(ballast)
+        ballast = fill(tiny_disk)
         await scene.proxy.set_fault(Fault.INTERNAL_ERROR)
         statuses = []
         for number in range(MOST_IN_MEMORY):
@@ -180,23 +172,12 @@ async def test_a_disk_that_fills_up_between_deliveries_does_not_stop_what_can_be
         held = asyncio.create_task(platform.hand_out(invoke_event("full")))
         await platform.deliver(batch(start("full"), function("kept"), function(LINE)))
         await asyncio.sleep(0)
-        _fill(tiny_disk / "function.dat")
+        ballast = fill(tiny_disk)
         await platform.post(batch(runtime_done("full")))
         await held
-        (tiny_disk / "function.dat").unlink()
+        ballast.unlink()
         await platform.invoke(["after"])
         assert life.shipper == shipper, life.output
         await platform.shutdown()
         objects = await scene.arrived()
     assert [line for line in lines_of(objects) if line != LINE] == ["before", "kept", "after"]
-
-
-def _fill(path: Path) -> None:
-    """Write until the disk is full, down to its last page."""
-    with path.open("wb", buffering=0) as file:
-        for size in (65536, 4096, 1):
-            try:
-                while True:
-                    file.write(b"\0" * size)
-            except OSError:
-                continue

@@ -135,12 +135,7 @@ async def test_a_shutdown_whose_deadline_is_past_ends_at_once_and_leaves_all_to_
         await platform.start()
         await platform.invoke(["kept"])
         assert await platform.shutdown(seconds=-1) < 2
-        await scene.proxy.set_fault(Fault.NONE)
-        await platform.start()
-        await platform.invoke(["next life"])
-        await platform.shutdown()
-        stock = assert_balanced(platform, objects := await scene.arrived(), scene.spool)
-    assert stock.waiting.total() == 0
+        objects = await scene.next_life(platform)
     assert lines_of(objects) == ["kept", "next life"]
 
 

@@ -6,7 +6,6 @@ that damages a file knows what stands where without asking the code it judges.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import struct
@@ -134,12 +133,3 @@ def overwrite(path: Path, content: bytes) -> None:
     with path.open("r+b") as file:
         file.write(content)
         file.truncate()
-
-
-def fill(disk: Path) -> Path:
-    """Take all the space there is, as a function may do with /tmp."""
-    ballast = disk / "ballast"
-    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
-    return ballast

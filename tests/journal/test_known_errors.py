@@ -18,7 +18,6 @@ import pytest
 
 from journal.scene import (
     bodies_in,
-    fill,
     flip,
     frames_of,
     numbered,
@@ -31,6 +30,7 @@ from journal.scene import (
 from logferry.errors import JournalFull, SegmentLost
 from logferry.journal.memory import MEMORY_BYTES
 from logferry.journal.segment import LAST, MAGIC, SEALED
+from tmpfs import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,6 @@ import pytest
 
 from journal.scene import (
     bodies_in,
-    fill,
     flip,
     numbered,
     numbers_in,
@@ -22,6 +21,7 @@ from logferry.errors import JournalFull
 from logferry.journal import frame, losses, sibling
 from logferry.journal.losses import MAGIC, Loss, merged
 from logferry.own import Own
+from tmpfs import fill
 
 if TYPE_CHECKING:
     from pathlib import Path
