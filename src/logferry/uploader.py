@@ -63,15 +63,12 @@ class Uploader:
         self.timeout_seconds = self._timeout = timeout_seconds
         self._breaker = breaker or Breaker()
         self._one_at_a_time = asyncio.Lock()
+        self._until = Deadline(0.0)
+        """Of the drain that is under way."""
         self._bound: asyncio.Timeout | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._rejected = False
         self._uploaded = 0
-
-    @property
-    def busy(self) -> bool:
-        """Whether an upload is in flight."""
-        return self._one_at_a_time.locked()
 
     @property
     def backlog(self) -> tuple[Segment, ...]:
@@ -90,18 +87,14 @@ class Uploader:
         """Have the sink connect while the function still runs: else its caller's bill holds the handshake too."""
         self._connecting = asyncio.create_task(self._sink.connect())
 
-    def settle(self) -> None:
-        """Give up a connection that is being opened, and say where an upload has outlasted the deadline of `drain`.
-
-        There is nothing to wait for: who `owes` nothing has nothing in flight, and who does has waited in `drain`.
-        """
+    def forgo_connection(self) -> None:
+        """Give up a connection that is still being opened: nothing is to be under way in a freeze."""
         if self._connecting:
             self._connecting.cancel()
-        if self.busy:
-            log.warning("an upload is still in flight at the deadline")
 
     def hurry(self, deadline: Deadline) -> None:
-        """Let an upload that is in flight end at this deadline, if it would end later: there is less time now."""
+        """Let the drain that is under way end at this deadline, if it would end later: there is less time now."""
+        self._until = self._until.sooner(deadline.at)
         if self._bound and deadline.at < (self._bound.when() or deadline.at):
             self._bound.reschedule(deadline.at)
 
@@ -116,20 +109,20 @@ class Uploader:
                 await self._one_at_a_time.acquire()
         except TimeoutError:
             return 0
-        before = self._uploaded
+        self._until, before = deadline, self._uploaded
         try:
             while self.backlog:
                 waiting = self.backlog[0]  # looked up each time: the spool may have given one up meanwhile
-                if deadline.remaining(_now()) <= 0 or not (insist or self._breaker.allows(_now())):
+                if self._until.remaining(_now()) <= 0 or not (insist or self._breaker.allows(_now())):
                     break
                 with self._journal.holding(waiting):
-                    if not await self._upload(waiting, deadline):
+                    if not await self._upload(waiting):
                         break
             return self._uploaded - before
         finally:
             self._one_at_a_time.release()
 
-    async def _upload(self, waiting: Segment, deadline: Deadline) -> bool:
+    async def _upload(self, waiting: Segment) -> bool:
         """One segment; False when the sink failed."""
         try:
             stored = await self._encoded(waiting)
@@ -138,7 +131,7 @@ class Uploader:
             self._journal.lose(waiting, reason=str(error))
             return True
         try:
-            await self._put(stored, deadline)
+            await self._put(stored)
         except SinkError as error:
             self._note_failure(error)
             return False
@@ -150,14 +143,14 @@ class Uploader:
         log.debug("uploaded", key=stored.key, bytes=len(stored.body), records=stored.metadata["records"])
         return True
 
-    async def _put(self, stored: StoredObject, deadline: Deadline) -> None:
+    async def _put(self, stored: StoredObject) -> None:
         """Put within the upload timeout and the deadline. Raises SinkError.
 
         Once more where a freeze came in between, whose end has left a deadline from before it behind.
         """
         for may_repeat in (True, False):
             began = _now()
-            bound = deadline.sooner(began + self._timeout) if may_repeat else Deadline(began + self._timeout)
+            bound = self._until.sooner(began + self._timeout) if may_repeat else Deadline(began + self._timeout)
             try:
                 async with asyncio.timeout_at(bound.at) as self._bound:
                     if self._connecting and not self._connecting.done():

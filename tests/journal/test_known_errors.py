@@ -444,6 +444,24 @@ def test_a_segment_that_is_lost_at_shutdown_does_not_end_the_process(tmp_path: P
     assert journal.sealed[0].number == 2
 
 
+def test_a_last_segment_in_upload_is_not_renamed_under_the_thread_that_reads_it(tmp_path: Path) -> None:
+    """A body that came just then made it unreadable: it was entered as lost, and delivered all the same."""
+    journal = filled(tmp_path, 1)
+    journal.seal(last=True)
+    journal.close()
+    journal = open_journal(tmp_path)
+    (last,) = journal.sealed
+    assert last.state == LAST
+    with journal.holding(last):
+        journal.append(numbered(2))
+        with journal.reading(last) as (_, bodies):
+            assert list(bodies) == [numbered(1)]
+    journal.append(numbered(3))
+    assert journal.sealed[0].state == SEALED, "it failed, and is no longer the last"
+    journal.seal(last=True)
+    assert [s.state for s in journal.sealed] == [SEALED, LAST]
+
+
 def test_a_directory_in_use_is_refused_until_its_owner_has_died(tmp_path: Path) -> None:
     """One writer per directory, held by a lock that ends with the process and not with its good manners."""
     tests = __file__.rpartition("/journal/")[0]

@@ -84,7 +84,13 @@ class Backlog:
         self._forget(done)
 
     def unend(self) -> None:
-        """Something is accepted after all, behind a segment that a shipper before us had sealed as the last."""
+        """Something is accepted after all, behind a segment that a shipper before us had sealed as the last.
+
+        In upload it keeps its name until the next time: the thread that encodes it would not find it, and it was
+        entered as lost and delivered all the same. That it may arrive as final does no harm; the highest one counts.
+        """
+        if not self.ended or self.ended == self._held:
+            return
         ended, self.ended = self.ended, None
         if ended in self.segments:
             with contextlib.suppress(OSError):

@@ -110,8 +110,7 @@ class Journal:
         if self.waiting_bytes >= self._limit // SEGMENTS_AT_LEAST:
             self.seal()
         self._make_room(size_on_disk)
-        if self._backlog.ended:
-            self._backlog.unend()
+        self._backlog.unend()
         self._settle()
         if self._memory.bodies or not self._write(body):
             self._memory.add(body)
