@@ -111,7 +111,7 @@ async def test_a_function_that_overruns_is_reset_and_its_tmp_is_kept(tmp_path: P
     scene = Scene(tmp_path)
     tmp = tmp_path / "tmp"
     tmp.mkdir()
-    async with Lambda(scene.config(timeout_seconds=0.5, tmp_directory=tmp)) as lam:
+    async with Lambda(scene.config(timeout_seconds=1.5, tmp_directory=tmp)) as lam:
         await lam.invoke({})
         (tmp / "kept").touch()
         pids = lam.runtime_pids() + lam.extension_pids("ext")
@@ -121,7 +121,7 @@ async def test_a_function_that_overruns_is_reset_and_its_tmp_is_kept(tmp_path: P
         again = await lam.invoke({})
         await lam.shutdown()
     assert (late.status, late.error_type) == ("timeout", "Sandbox.Timedout")
-    assert b"Task timed out after 0.50 seconds" in late.payload
+    assert b"Task timed out after 1.50 seconds" in late.payload
     assert [e["shutdownReason"] for e in scene.events() if e["eventType"] == "SHUTDOWN"] == ["timeout", "spindown"]
     assert again.status == "success"
     assert again.init_ms is not None
