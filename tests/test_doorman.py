@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from delivery_shapes import ANYTHING
 from http_post import SECONDS, answer, connect, post, request
 from logferry import wire
-from logferry.doorman import FINISH_SECONDS, MAX_CONNECTIONS, NICE, Doorman
+from logferry.doorman import FINISH_SECONDS, MAX_CONNECTIONS, Doorman
 from logferry.errors import JournalFull
 from logferry.exchange import MAX_BODY_BYTES, MAX_HEAD_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -32,11 +32,10 @@ class Door:
 
     address: tuple[str, int]
     supervisor: socket.socket
+    loading: list[int]
+    """The descriptor that is closed when all is loaded."""
     stored: list[bytes] = field(default_factory=list)
     heard: list[bytes] = field(default_factory=list)
-    result: list[object] = field(default_factory=list)
-    loading: threading.Event = field(default_factory=threading.Event)
-    loaded: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
     full: bool = False
     path: str = ""
@@ -51,39 +50,35 @@ class Door:
             raise JournalFull("told to be")
         self.stored.append(body)
 
+    def load(self) -> None:
+        """Let all be loaded."""
+        while self.loading:
+            os.close(self.loading.pop())
+
 
 @contextlib.contextmanager
-def door(load: Callable[[], object] | None = None) -> Iterator[Door]:
-    """Let a doorman serve until the libraries are `loaded`."""
+def door() -> Iterator[Door]:
+    """Let a doorman serve until the libraries are loaded."""
     supervisor, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     supervisor.settimeout(SECONDS)
+    done, loading = os.pipe()
     with socket.create_server(("127.0.0.1", 0)) as listener, supervisor, channel:
-        it = Door(listener.getsockname()[:2], supervisor)
-
-        def loading() -> object:
-            it.loading.set()
-            it.loaded.wait(SECONDS)
-            return load() if load else "the libraries"
+        it = Door(listener.getsockname()[:2], supervisor, [loading])
+        doorman = Doorman(listener=listener, channel=channel, admits=it.admits, accept=it.accept, hear=it.heard.append)
 
         def serve() -> None:
-            doorman = Doorman(
-                listener=listener, channel=channel, admits=it.admits, accept=it.accept, hear=it.heard.append
-            )
-            try:
-                it.result.append(doorman.serve_while(loading))
-            except BaseException as error:  # noqa: BLE001 - it is the result
-                it.result.append(error)
+            doorman.serve_until(done)
             it.ended.set()
 
         thread = threading.Thread(target=serve)
         thread.start()
-        assert it.loading.wait(SECONDS)
         try:
             yield it
         finally:
-            it.loaded.set()
-            assert it.ended.wait(SECONDS)
+            it.load()
             thread.join(SECONDS)
+            os.close(done)
+            assert it.ended.is_set()
 
 
 def test_a_delivery_is_stored_and_then_answered() -> None:
@@ -199,37 +194,14 @@ def test_pings_are_answered_and_packets_handed_on() -> None:
     assert it.heard == [b'E1\n{"eventType":"INVOKE"}', b""]
 
 
-def test_it_returns_what_was_loaded_and_hands_the_port_over() -> None:
+def test_the_port_is_handed_over_when_all_is_loaded() -> None:
     """The listening socket stays open: what comes next is somebody else's."""
     with door() as it:
-        pass
-    assert it.result == ["the libraries"]
-
-
-def test_it_raises_what_loading_raised() -> None:
-    """A missing library ends the shipper, and the supervisor says so."""
-
-    def fails() -> object:
-        raise ImportError("aiohttp")
-
-    with door(fails) as it:
-        pass
-    assert isinstance(it.result[0], ImportError)
-
-
-def test_loading_runs_at_a_low_priority_of_its_own() -> None:
-    """It gives way to the function's init; the doorman itself does not."""
-    priorities: list[int] = []
-
-    def load() -> object:
-        priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-        return None
-
-    before = os.getpriority(os.PRIO_PROCESS, 0)
-    with door(load):
-        pass
-    assert priorities == [min(19, NICE)]
-    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+        it.load()
+        assert it.ended.wait(SECONDS)
+        with connect(it.address) as connection:
+            connection.sendall(request(b"for the next"))
+    assert it.stored == []
 
 
 def test_a_request_that_is_half_read_when_all_is_loaded_is_finished() -> None:
@@ -238,7 +210,7 @@ def test_a_request_that_is_half_read_when_all_is_loaded_is_finished() -> None:
         whole = request(b"late")
         connection.sendall(whole[:-2])
         assert post(it.address, b"seen") == 200  # so the half one has been read too
-        it.loaded.set()
+        it.load()
         connection.sendall(whole[-2:])
         assert answer(connection) == 200
     assert it.stored == [b"seen", b"late"]
@@ -250,7 +222,7 @@ def test_a_request_that_is_never_whole_is_let_go_in_time() -> None:
         connection.sendall(request(b"never")[:-1])
         assert post(it.address, b"seen") == 200
         began = time.monotonic()
-        it.loaded.set()
+        it.load()
         assert answer(connection) == 0
         assert it.ended.wait(SECONDS)
         assert time.monotonic() - began < FINISH_SECONDS + 1

@@ -23,8 +23,7 @@ gc.disable()
 sys.path.extend({PATHS!r})
 from logferry import app
 from logferry.absent import ABSENT
-from logferry.pause import Pause
-app._load(app.Settings.from_environ(os.environ), Pause())
+app._load(app.Settings.from_environ(os.environ))
 print(json.dumps({{
     "stand-ins": [name for name in ABSENT if type(sys.modules.get(name)).__name__ == "_StandIn"],
     "finders": [type(finder).__name__ for finder in sys.meta_path if type(finder).__module__.startswith("logferry")],

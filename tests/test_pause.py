@@ -1,115 +1,206 @@
-"""The pause: the thread that loads waits while an invocation runs, never for long, and nobody else does."""
+"""The pause: what loads in the main thread stands still while an invocation runs, never for long, and nobody else does.
+
+Here the main thread loads, as in the shipper, and a second one says when invocations begin and end.
+"""
 
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
 import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 from logferry.pause import PAUSE_SECONDS, Pause
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from types import ModuleType
 
 pytestmark = pytest.mark.timeout(30)
 
 SECONDS = 10.0
 """The bound of every wait."""
 SOON = 0.1
-"""Something that must not happen is waited for this long; an import of these modules takes a millisecond."""
-MODULES = ("colorsys", "sched")
-"""Of the standard library, imported by nobody else."""
+"""Something that must not happen is waited for this long; a turn of the busy module takes a microsecond."""
+BUSY = f"""
+import time
+turns, enough, until = 0, False, time.monotonic() + {SECONDS}
+while not enough:
+    turns += 1
+    assert time.monotonic() < until
+"""
+"""A module whose body computes without looking at anything else."""
 
 
-class Loading:
-    """A thread that imports modules inside the pause."""
+class Busy:
+    """The module while it is loaded by the main thread, and what the other thread does meanwhile."""
 
-    def __init__(self, pause: Pause) -> None:
-        for name in MODULES:
-            sys.modules.pop(name, None)
-        self.ended = threading.Event()
-        self._pause = pause
-        self._thread = threading.Thread(target=self._load)
-        self._thread.start()
+    def __init__(self, act: Callable[[Busy], None]) -> None:
+        self._act = act
+        self.failures: list[BaseException] = []
+        self.thread = threading.Thread(target=self._run)
 
-    def _load(self) -> None:
-        with self._pause.kept():
-            importlib.import_module(MODULES[0])
-        self.ended.set()
+    def _run(self) -> None:
+        try:
+            assert self.computes()
+            self._act(self)
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the test's thread
+            self.failures.append(error)
+        finally:
+            self.module.enough = True  # type: ignore[attr-defined]  # its body reads it
 
-    def join(self) -> None:
-        """Wait for its end."""
-        self._thread.join(SECONDS)
-        assert not self._thread.is_alive()
+    @property
+    def module(self) -> ModuleType:
+        """The module, half loaded; waits until its body runs."""
+        until = time.monotonic() + SECONDS
+        while not hasattr(sys.modules.get("busy"), "enough"):
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        return sys.modules["busy"]
+
+    def computes(self) -> bool:
+        """Whether its body goes on, seen for a while."""
+        time.sleep(SOON / 2)
+        before: int = self.module.turns
+        time.sleep(SOON)
+        after: int = self.module.turns
+        return before != after
 
 
-@contextmanager
-def loading(pause: Pause) -> Iterator[Loading]:
-    """Load in a thread; the pause ends with the block."""
-    it = Loading(pause)
-    try:
-        yield it
-    finally:
+class Load(Protocol):
+    """How a test loads the module under a pause, while it does something else in another thread."""
+
+    def __call__(self, pause: Pause, act: Callable[[Busy], None]) -> None:
+        """Raise what either raises."""
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
+    """Give the way to load it, for one test."""
+    (tmp_path / "busy.py").write_text(BUSY)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def loading(pause: Pause, act: Callable[[Busy], None]) -> None:
+        busy = Busy(act)
+        busy.thread.start()
+        try:
+            with pause.kept():
+                importlib.import_module("busy")
+        finally:
+            busy.thread.join(SECONDS)
+        if busy.failures:
+            raise busy.failures[0]
+
+    yield loading
+    sys.modules.pop("busy", None)
+
+
+def test_a_module_is_stopped_in_the_middle_of_its_body_and_goes_on_when_the_invocation_ends(load: Load) -> None:
+    """Not at the next import: what stands between there and here may be tens of milliseconds of the function's CPU."""
+    pause = Pause()
+
+    def act(busy: Busy) -> None:
+        pause.begin()
+        assert not busy.computes()
         pause.end()
-        it.join()
+        assert busy.computes()
+
+    load(pause, act)
 
 
-def test_loading_goes_on_while_no_invocation_runs() -> None:
-    """During init, and between invocations."""
-    with loading(Pause()) as it:
-        assert it.ended.wait(SECONDS)
-
-
-def test_loading_waits_from_the_beginning_of_an_invocation_to_its_end() -> None:
-    """Not one more module is imported while the function runs."""
+def test_an_invocation_that_began_before_loading_is_waited_for_too() -> None:
+    """Its event may come as soon as there is somebody to hear it."""
     pause = Pause()
     pause.begin()
-    with loading(pause) as it:
-        assert not it.ended.wait(SOON)
-        assert MODULES[0] not in sys.modules
-        pause.end()
-        assert it.ended.wait(SECONDS)
-        assert MODULES[0] in sys.modules
+    ending = threading.Timer(SOON, pause.end)
+    began = time.monotonic()
+    ending.start()
+    with pause.kept():
+        assert time.monotonic() - began >= SOON
+    ending.join()
 
 
 def test_an_invocation_whose_end_is_never_told_is_not_waited_for_longer_than_the_bound() -> None:
-    """Its records are to leave before its timeout; the bound counts from INVOKE, not from each import."""
+    """Its records are to leave before its timeout; the bound counts from INVOKE."""
     now = [100.0]
     pause = Pause(clock=lambda: now[0])
     pause.begin()
     now[0] += PAUSE_SECONDS
-    with loading(pause) as it:
-        assert it.ended.wait(SECONDS)
+    began = time.monotonic()
+    with pause.kept():
+        assert time.monotonic() - began < PAUSE_SECONDS / 2
 
 
-def test_the_next_invocation_is_waited_for_again() -> None:
-    """The first one was given up at its deadline, and its successor came before everything was loaded."""
+def test_the_next_invocation_is_waited_for_again(load: Load) -> None:
+    """The first one was given up at its deadline, or its end comes late: only the end of the latest counts."""
     now = [100.0]
     pause = Pause(clock=lambda: now[0])
-    pause.begin()
-    now[0] += PAUSE_SECONDS
-    pause.begin()
-    with loading(pause) as it:
-        assert not it.ended.wait(SOON)
+
+    def act(busy: Busy) -> None:
+        pause.begin()
+        assert not busy.computes()
+        now[0] += PAUSE_SECONDS
+        pause.begin()
+        assert not busy.computes()
+        pause.end()
+        assert busy.computes()
+
+    load(pause, act)
 
 
-def test_only_the_loading_thread_waits() -> None:
-    """Deliveries are answered by another, which may import what it needs in trouble."""
+def test_what_is_told_twice_is_waited_for_once(load: Load) -> None:
+    """A signal from outside interrupts the wait itself; the end of the invocation ends both."""
     pause = Pause()
-    pause.begin()
-    with loading(pause) as it:
-        importlib.import_module(MODULES[1])
-        assert not it.ended.is_set()
+
+    def act(busy: Busy) -> None:
+        pause.begin()
+        assert not busy.computes()
+        os.kill(os.getpid(), signal.SIGURG)
+        assert not busy.computes()
+        pause.end()
+        assert busy.computes()
+
+    load(pause, act)
 
 
-def test_nothing_is_left_behind_when_all_is_loaded() -> None:
-    """Later imports are not looked at, also when loading has failed."""
+@pytest.mark.parametrize("paused", [False, True])
+def test_what_loading_is_given_up_for_is_raised_where_it_is(load: Load, paused: bool) -> None:
+    """There is nobody left to load for: neither the module nor the invocation is waited for."""
     pause = Pause()
-    before = list(sys.meta_path)
-    with pytest.raises(ImportError), pause.kept():
+
+    def act(_busy: Busy) -> None:
+        if paused:
+            pause.begin()
+        pause.give_up(RuntimeError("nobody answers deliveries"))
+
+    with pytest.raises(RuntimeError, match="nobody answers deliveries"):
+        load(pause, act)
+
+
+def test_what_is_told_too_late_or_by_a_stranger_harms_nobody(capfd: pytest.CaptureFixture[str]) -> None:
+    """The signal's handler is as it was before, and nothing is killed, stopped or said."""
+    before = signal.getsignal(signal.SIGURG)
+    pause = Pause()
+    with pause.kept():
+        os.kill(os.getpid(), signal.SIGURG)
+    assert signal.getsignal(signal.SIGURG) is before
+    began = time.monotonic()
+    pause.begin()
+    os.kill(os.getpid(), signal.SIGURG)
+    pause.give_up(RuntimeError("never seen"))
+    assert time.monotonic() - began < PAUSE_SECONDS / 2
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_handler_goes_also_when_loading_fails() -> None:
+    """Later imports are not looked at."""
+    before = signal.getsignal(signal.SIGURG)
+    with pytest.raises(ImportError), Pause().kept():
         importlib.import_module("a_library_that_is_missing")
-    assert sys.meta_path == before
+    assert signal.getsignal(signal.SIGURG) is before

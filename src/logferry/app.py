@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from logferry import telemetry, wire
 from logferry.absent import standing_in
 from logferry.accumulator import Accumulator
+from logferry.beside import load_beside
 from logferry.door import Door
 from logferry.doorman import Doorman
 from logferry.early import Early
@@ -67,10 +68,10 @@ def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts
         settings = Settings.from_environ(os.environ)
     except SettingsError as error:
         return _idle(channel, error)
-    invocations, repeats = Invocations(), Repeats()
+    invocations, repeats, pause = Invocations(), Repeats(), Pause()
     if _snap_start(os.environ):
         environment, restarts = os.urandom(8).hex(), 0
-    journal = _open_journal(settings, _name(settings.spool_dir, environment, restarts), invocations, repeats)
+    journal = _open_journal(settings, _name(settings.spool_dir, environment, restarts), invocations, repeats, pause)
     accumulator = Accumulator(
         journal=journal,
         policy=settings.policy,
@@ -80,16 +81,17 @@ def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts
         renew=lambda: journal.renew(os.urandom(8).hex()) if _snap_start(os.environ) else None,
     )
     channel.send(wire.READY)
-    pause = Pause()
     early = Early(accumulator=accumulator, pause=pause)
     admits = Door(door).admits
     doorman = Doorman(listener=listener, channel=channel, admits=admits, accept=accumulator.accept, hear=early.hear)
-    sink = doorman.serve_while(lambda: _load(settings, pause))
-    if early.supervisor_gone:
-        return 0
-    import asyncio  # noqa: PLC0415 - 45 ms, loaded behind the doorman
 
-    asyncio.run(_live(_Started(settings, sink, channel, listener, admits, journal, accumulator, early.waiting)))
+    def live(sink: S3Sink | DirectorySink) -> None:
+        if not early.supervisor_gone:
+            import asyncio  # noqa: PLC0415 - 45 ms, loaded behind the doorman
+
+            asyncio.run(_live(_Started(settings, sink, channel, listener, admits, journal, accumulator, early.waiting)))
+
+    load_beside(lambda: _load(settings), pause=pause, serve=doorman.serve_until, then=live)
     return 0
 
 
@@ -107,7 +109,9 @@ def _idle(channel: socket.socket, error: SettingsError) -> int:
     return 0
 
 
-def _open_journal(settings: Settings, environment: str, invocations: Invocations, repeats: Repeats) -> Journal:
+def _open_journal(
+    settings: Settings, environment: str, invocations: Invocations, repeats: Repeats, pause: Pause
+) -> Journal:
     """The journal in the spool directory; beside it, in one of our own, where another environment holds that."""
 
     def follow(running: str | None, bodies: Iterable[bytes]) -> str | None:
@@ -117,6 +121,10 @@ def _open_journal(settings: Settings, environment: str, invocations: Invocations
             repeats.note(body)
         return invocations.running
 
+    def complain(message: str) -> None:
+        pause.end()  # what is to be imported may be half loaded
+        _complain(message)
+
     def opened(directory: Path) -> Journal:
         return Journal(
             directory,
@@ -125,7 +133,7 @@ def _open_journal(settings: Settings, environment: str, invocations: Invocations
             clock_ms=lambda: time.time_ns() // 1_000_000,
             count_records=telemetry.count_records,
             follow=follow,
-            complain=_complain,
+            complain=complain,
         )
 
     sibling.take_in(settings.spool_dir)
@@ -175,9 +183,9 @@ def _json_format(environ: Mapping[str, str]) -> bool:
     return environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
 
 
-def _load(settings: Settings, pause: Pause) -> S3Sink | DirectorySink:
-    """Import what is dear and make the sink ready. Runs in the loading thread."""
-    with standing_in(), pause.kept():
+def _load(settings: Settings) -> S3Sink | DirectorySink:
+    """Import what is dear and make the sink ready."""
+    with standing_in():
         import asyncio  # noqa: PLC0415
 
         from logferry import listener, messages, shipper, uploader  # noqa: F401, PLC0415
@@ -188,7 +196,6 @@ def _load(settings: Settings, pause: Pause) -> S3Sink | DirectorySink:
         # takes 20 ms of CPU and more, in which the listener's loop would answer no delivery. Where it fails, the first
         # upload says why. Under SnapStart it would hold credentials from before the snapshot.
         if not _snap_start(os.environ):
-            pause.wait()
             with contextlib.suppress(SinkError):
                 asyncio.run(sink.warm())
     _collect_from_here()

@@ -2,8 +2,8 @@
 
 Why: a delivery that is not answered before the next one is due is dropped in the strictest reading of the platform
 (AWS's emulator of Managed Instances), and loading aiohttp and aioboto3 takes a quarter of a second of CPU, on a small
-function several seconds. So they load in a thread of low priority, which gives way to the function's own init, while
-this loop stores deliveries and answers them. Each answer closes its connection: the next delivery finds the listener.
+function several seconds. So they load in another thread (see `beside`), while this loop stores deliveries and answers
+them. Each answer closes its connection: the next delivery finds the listener.
 
 Promises: those of `exchange`; a request that is not whole when the libraries are there is finished within
 `FINISH_SECONDS` or closed unanswered, and the platform delivers it again.
@@ -11,12 +11,10 @@ Promises: those of `exchange`; a request that is not whole when the libraries ar
 
 from __future__ import annotations
 
-import os
 import select
-import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from logferry import wire
 from logferry.exchange import Exchange, Room
@@ -25,20 +23,13 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-Loaded = TypeVar("Loaded")
-
 MAX_CONNECTIONS = 32
 """The platform uses one or two."""
 FINISH_SECONDS = 0.2
-NICE = 15
-"""Of the loading thread. Measured with all of us on one core: beside a runtime's init of 300 ms nice 10 adds 24 %, 12
-adds 20, 15 and 19 add 16. While the function keeps that core busy the slowest answer takes 110, 110, 160 and 335 ms,
-for this loop waits for the interpreter's lock, which the slow thread holds while it has no turn; with a second core
-free it is some 30 ms."""
 
 
 class Doorman:
-    """Serves the listening socket and the channel from the main thread while `load` runs in another."""
+    """Serves the listening socket and the channel."""
 
     def __init__(
         self,
@@ -56,34 +47,12 @@ class Doorman:
         self._hear_packet = hear
         self._requests: dict[int, _Request] = {}
 
-    def serve_while(self, load: Callable[[], Loaded]) -> Loaded:
-        """Run `load` in a thread of low priority and serve until it is done; returns or raises what it does."""
-        done_out, done_in = os.pipe()
-        loaded: list[Loaded] = []
-        failures: list[BaseException] = []
-
-        def loading() -> None:
-            try:
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-                loaded.append(load())
-            except BaseException as error:  # noqa: BLE001 - it is raised again in the main thread
-                failures.append(error)
-            finally:
-                os.close(done_in)
-
-        thread = threading.Thread(target=loading, name="loading", daemon=True)
-        thread.start()
-        try:
-            self._serve_until(done_out)
-        finally:
-            os.close(done_out)
-        thread.join()
+    def serve_until(self, done: int) -> None:
+        """Serve until the descriptor `done` is readable or its other end is closed."""
+        self._serve(done)
         self._finish()
-        if failures:
-            raise failures[0]
-        return loaded[0]
 
-    def _serve_until(self, done: int) -> None:
+    def _serve(self, done: int) -> None:
         poll = select.poll()
         for fd in (done, self._listener.fileno(), self._channel.fileno()):
             poll.register(fd, select.POLLIN)

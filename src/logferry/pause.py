@@ -3,24 +3,29 @@
 Why: a function has its share by a quota, 7 % of a core at 128 MB (AWS, "Configure Lambda function memory"). What loads
 on the second core takes from that quota, whatever its priority: it made the first invocation of an environment take 1.9
 times as long, and 2.4 times with a quota of a whole core. So loading stops at INVOKE and goes on when its runtime is
-done; the caller has the answer by then.
+done; the caller has the answer by then. There a millisecond of ours is 14 of its caller's, so it stops in the middle of
+whatever it does, not at the next import.
 
-A thread can only stop where it looks: before each import, by a finder that finds nothing, and where `wait` is called.
+How: Python runs the handlers of signals in the main thread, between two instructions of whatever runs there, and
+`interrupt_main` has one run without a signal being sent (`_thread`, Python's library reference). So nothing is cut
+short by EINTR, nothing can kill the process, and what comes too late finds no handler and does nothing. The signal that
+lends its handler is the one that Go took for the same purpose: no library uses SIGURG, and by default it is ignored.
 
 Promises:
 - no wait lasts longer than `PAUSE_SECONDS` after the INVOKE, whatever is never said: an invocation that is long gets
-  its shipper well before its end, and no other thread that needs a half-loaded module is kept from it for ever;
-- only the thread that loads is ever stopped.
+  its shipper well before its end;
+- only the main thread is ever stopped, and only inside `kept`.
+
+Who is stopped may hold the lock of a module, or that of all imports: another thread ends the pause before it imports.
 """
 
 from __future__ import annotations
 
-import _imp
-import sys
-import threading
+import _thread
+import signal
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,46 +34,61 @@ PAUSE_SECONDS = 2.0
 """From INVOKE: longer than most invocations, shorter than the shortest timeout that anybody gives a function."""
 
 
+class _Running(NamedTuple):
+    """An invocation; its gate is locked until it ends or the next one begins, and never again."""
+
+    gate: _thread.LockType
+    until: float
+
+
 class Pause:
-    """Begun and ended by one thread, kept by another."""
+    """Begun and ended by one thread, kept by the main one."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` is only for testing."""
         self._clock = clock
-        self._over = threading.Event()
-        self._over.set()
-        self._until = 0.0
-        self._loading: int | None = None
+        self._running: _Running | None = None
+        self._failure: BaseException | None = None
 
     def begin(self) -> None:
         """An invocation runs."""
-        self._until = self._clock() + PAUSE_SECONDS
-        self._over.clear()
+        self.end()
+        gate = _thread.allocate_lock()
+        gate.acquire()
+        self._running = _Running(gate, self._clock() + PAUSE_SECONDS)
+        _thread.interrupt_main(signal.SIGURG)
 
     def end(self) -> None:
         """It does not, or loading is more urgent now."""
-        self._over.set()
+        ended, self._running = self._running, None
+        if ended:
+            ended.gate.release()
+
+    def give_up(self, failure: BaseException) -> None:
+        """Loading is for nothing: raise `failure` where it is."""
+        self._failure = failure
+        self.end()
+        _thread.interrupt_main(signal.SIGURG)
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Inside, the calling thread waits before each import."""
-        self._loading = threading.get_ident()
-        sys.meta_path.insert(0, self)
+        """Inside, the calling thread stops wherever it is; it must be the main one."""
+        before = signal.signal(signal.SIGURG, lambda _number, _frame: self._stop())
         try:
+            self._stop()
             yield
         finally:
-            sys.meta_path.remove(self)
+            signal.signal(signal.SIGURG, before)
 
-    def wait(self) -> None:
-        """Return when no invocation runs, or has run for long."""
-        self._over.wait(max(0.0, self._until - self._clock()))
+    def _stop(self) -> None:
+        """Wait while an invocation runs. Raises what was given up for.
 
-    def find_spec(self, _name: str, _path: object = None, _target: object = None) -> None:
-        """As a finder (`importlib.abc.MetaPathFinder`): nothing is found here, the next one is asked."""
-        if threading.get_ident() == self._loading and not self._over.is_set():
-            # A finder is asked with the interpreter's one import lock held, and others may have to import something.
-            _imp.release_lock()
-            try:
-                self.wait()
-            finally:
-                _imp.acquire_lock()
+        It may be called again inside itself, hence bare locks: an Event holds one of its own when it is interrupted,
+        and both threads would wait for that.
+        """
+        while running := self._running:
+            if not running.gate.acquire(timeout=max(0.0, running.until - self._clock())):
+                break
+            running.gate.release()  # for who was interrupted at the same gate
+        if self._failure:
+            raise self._failure

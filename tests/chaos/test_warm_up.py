@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -135,3 +136,18 @@ async def test_a_shipper_that_is_paused_does_not_count_as_hung(scene: Scene) -> 
         assert_balanced(platform, objects := await scene.arrived(), scene.spool)
     assert lines_of(objects) == ["line", "late"]
     assert not any("did not answer" in line for line in platform.life.output)
+
+
+async def test_a_disk_that_fills_up_while_paused_is_complained_of_at_once(scene: Scene) -> None:
+    """The complaint needs modules that may be half loaded, so loading goes on; nobody waits for the runtime's end."""
+    async with BareLambda(scene.settings(LOGFERRY_FLUSH="invocation"), command=boot_with(LONG_PAUSE)) as platform:
+        held = await begin(platform)
+        assert platform.life.shipper
+        resource.prlimit(platform.life.shipper, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        await platform.deliver(batch(function("no room")))
+        await until_loaded(platform.life)
+        assert any("takes nothing" in line for line in platform.life.output)
+        await platform.deliver(batch(runtime_done("first")))
+        await held
+        await platform.shutdown()
+    assert lines_of(await scene.arrived()) == ["line", "no room"]
