@@ -141,6 +141,17 @@ def test_sending_to_the_dead_or_the_deaf_neither_blocks_nor_raises() -> None:
         it.reap()
 
 
+def test_a_nudge_harms_nobody() -> None:
+    """Neither one who is not prepared for the signal, nor the supervisor where there is nobody left."""
+    assert wire.NUDGE == signal.SIGURG
+    with shipper() as it:
+        it.nudge()
+        it.send(b"one")
+        assert it.receive(5) == b"echo one"
+        it.kill()
+        it.nudge()
+
+
 def test_killing_what_has_already_ended_says_how_it_ended() -> None:
     """The supervisor may be late."""
     with shipper() as it:

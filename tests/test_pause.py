@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from logferry.pause import PAUSE_SECONDS, Pause
+from logferry.pause import PAUSE_SECONDS, WORD_SECONDS, Pause
+from logferry.wire import NUDGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -154,6 +155,40 @@ def test_the_next_invocation_is_waited_for_again(load: Load) -> None:
     load(pause, act)
 
 
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_signal_stops_loading_before_its_event_is_heard(
+    load: Load, monkeypatch: pytest.MonkeyPatch, runs: bool
+) -> None:
+    """Who hears it waits for its turn, and for the interpreter's lock; what is no invocation lets loading go on."""
+    monkeypatch.setattr("logferry.pause.WORD_SECONDS", SECONDS)
+    pause = Pause()
+
+    def act(busy: Busy) -> None:
+        os.kill(os.getpid(), NUDGE)
+        assert not busy.computes()
+        if runs:
+            pause.begin()
+            assert not busy.computes()
+        pause.end()
+        assert busy.computes()
+        os.kill(os.getpid(), NUDGE)  # the same, noticed late
+        assert busy.computes()
+
+    load(pause, act)
+
+
+def test_an_event_that_is_never_heard_is_not_waited_for_long(load: Load) -> None:
+    """A stranger may send the signal, and the thread that serves may be stuck."""
+
+    def act(busy: Busy) -> None:
+        os.kill(os.getpid(), NUDGE)
+        assert not busy.computes()
+        time.sleep(WORD_SECONDS)
+        assert busy.computes()
+
+    load(Pause(), act)
+
+
 def test_what_is_told_twice_is_waited_for_once(load: Load) -> None:
     """A signal from outside interrupts the wait itself; the end of the invocation ends both."""
     pause = Pause()
@@ -161,7 +196,7 @@ def test_what_is_told_twice_is_waited_for_once(load: Load) -> None:
     def act(busy: Busy) -> None:
         pause.begin()
         assert not busy.computes()
-        os.kill(os.getpid(), signal.SIGURG)
+        os.kill(os.getpid(), NUDGE)
         assert not busy.computes()
         pause.end()
         assert busy.computes()
@@ -185,14 +220,14 @@ def test_what_loading_is_given_up_for_is_raised_where_it_is(load: Load, paused: 
 
 def test_what_is_told_too_late_or_by_a_stranger_harms_nobody(capfd: pytest.CaptureFixture[str]) -> None:
     """The signal's handler is as it was before, and nothing is killed, stopped or said."""
-    before = signal.getsignal(signal.SIGURG)
+    before = signal.getsignal(NUDGE)
     pause = Pause()
     with pause.kept():
-        os.kill(os.getpid(), signal.SIGURG)
-    assert signal.getsignal(signal.SIGURG) is before
+        os.kill(os.getpid(), NUDGE)
+    assert signal.getsignal(NUDGE) is before
     began = time.monotonic()
     pause.begin()
-    os.kill(os.getpid(), signal.SIGURG)
+    os.kill(os.getpid(), NUDGE)
     pause.give_up(RuntimeError("never seen"))
     assert time.monotonic() - began < PAUSE_SECONDS / 2
     assert capfd.readouterr() == ("", "")
@@ -200,7 +235,7 @@ def test_what_is_told_too_late_or_by_a_stranger_harms_nobody(capfd: pytest.Captu
 
 def test_the_handler_goes_also_when_loading_fails() -> None:
     """Later imports are not looked at."""
-    before = signal.getsignal(signal.SIGURG)
+    before = signal.getsignal(NUDGE)
     with pytest.raises(ImportError), Pause().kept():
         importlib.import_module("a_library_that_is_missing")
-    assert signal.getsignal(signal.SIGURG) is before
+    assert signal.getsignal(NUDGE) is before

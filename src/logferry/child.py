@@ -52,6 +52,13 @@ class Child:
         except OSError:
             return
 
+    def nudge(self) -> None:
+        """Say by a signal that an event comes: a packet is read only when its reader has its turn, see `pause`."""
+        try:
+            posix.kill(self._pid, wire.NUDGE)
+        except OSError:
+            return
+
     def receive(self, seconds: float) -> bytes | None:
         """The next packet; empty when the shipper has ended; None when `seconds` have passed without one."""
         poll = select.poll()

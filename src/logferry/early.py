@@ -47,6 +47,8 @@ class Early:
                 self._request_id = event.request_id
                 if self._running(event):
                     self._pause.begin()
+                else:
+                    self._pause.end()
 
     def _running(self, event: Invoke) -> bool:
         """Whether its runtime is still to be done. One that is handed on again may have ended in a life before."""

@@ -265,6 +265,7 @@ class Supervisor:
         handed_to: Child | None = None
         while self._shipper:
             if handed_to is not self._shipper:
+                self._shipper.nudge()  # first: whom the packet wakes may take this process's turn
                 self._shipper.send((wire.AGAIN if handed_to else wire.EVENT) + packet)
                 handed_to = self._shipper
             left = until - time.monotonic()

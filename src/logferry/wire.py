@@ -30,6 +30,10 @@ WELL = b"W"
 IDLE = b"I"
 """Shipper to supervisor: `I<reason>`, it has said why it cannot work, and ends."""
 
+NUDGE = 23
+"""Supervisor to shipper, ahead of an event, as a signal: what loads shall wait until the event is heard (see `pause`).
+SIGURG on x86 and ARM (signal(7)): by default it is ignored, so it harms nobody who is not prepared."""
+
 PACKET_BYTES = 64 * 1024
 """Larger than any event: the platform's are a few hundred bytes. A buffer of twice the size would be mapped and
 unmapped by the C library for each packet."""

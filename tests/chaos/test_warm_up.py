@@ -34,6 +34,26 @@ sys.path.insert(0, {str(Path(__file__).parents[2] / "src")!r})
 import logferry.pause
 logferry.pause.PAUSE_SECONDS = 60.0
 """
+HEARS_SECONDS, LOADS_SECONDS = 2.5, 1.0
+"""A doorman that is slow to hear an event, and libraries that would be there long before it does."""
+HARD_OF_HEARING = f"""
+import pathlib, sys
+sys.path.insert(0, {str(Path(__file__).parents[2] / "src")!r})
+import time
+import logferry.app, logferry.doorman, logferry.pause
+hear, load = logferry.doorman.Doorman._hear, logferry.app._load
+def slow(settings):
+    print("loading", flush=True)
+    time.sleep({LOADS_SECONDS})
+    return load(settings)
+def late(self):
+    logferry.doorman.Doorman._hear = hear
+    time.sleep({HEARS_SECONDS})
+    return hear(self)
+logferry.app._load = slow
+logferry.doorman.Doorman._hear = late
+logferry.pause.WORD_SECONDS = 60.0
+"""
 
 
 def loaded(life: Process) -> bool:
@@ -136,6 +156,23 @@ async def test_a_shipper_that_is_paused_does_not_count_as_hung(scene: Scene) -> 
         assert_balanced(platform, objects := await scene.arrived(), scene.spool)
     assert lines_of(objects) == ["line", "late"]
     assert not any("did not answer" in line for line in platform.life.output)
+
+
+async def test_nothing_is_loaded_either_before_the_invocation_is_heard_of(scene: Scene) -> None:
+    """Who hears of it has to wait for its turn, on a small function for several periods of its quota."""
+    async with BareLambda(scene.settings(LOGFERRY_FLUSH="time"), command=boot_with(HARD_OF_HEARING)) as platform:
+        life = await platform.start()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while "loading" not in life.output:  # noqa: ASYNC110 - the line is read by another task
+                await asyncio.sleep(LOOK_SECONDS)
+        held = asyncio.create_task(platform.hand_out(invoke_event("first")))
+        await asyncio.sleep(LOADS_SECONDS / 10)
+        await platform.deliver(batch(start("first"), function("line")))  # answered when the event is heard
+        assert not loaded(life)
+        await platform.deliver(batch(runtime_done("first")))
+        await held
+        assert loaded(life)
+        await platform.shutdown()
 
 
 async def test_a_disk_that_fills_up_while_paused_is_complained_of_at_once(scene: Scene) -> None:
