@@ -84,7 +84,7 @@ class Exchange:
         self._once = once
         self._answers: list[bytes] = []
         self._in_head = False
-        self._head_is_new = False
+        self._behind_others = False
         self._head_bytes = 0
         self._url = b""
         self._announced = 0
@@ -97,7 +97,7 @@ class Exchange:
         """Take in what has come, nothing where the peer has ended; returns the answers that are due."""
         if self.over:
             return b""
-        self._head_is_new = False
+        self._behind_others = False
         try:
             self._parser.feed_data(data)
         except HttpParserCallbackError:
@@ -107,7 +107,7 @@ class Exchange:
         except HttpParserError:
             self._refuse(400)
         else:
-            if self._in_head and not self._head_is_new:
+            if self._in_head and not self._behind_others:
                 self._head_bytes += len(data)
                 if self._head_bytes > MAX_HEAD_BYTES:
                     self._refuse(431)
@@ -148,7 +148,7 @@ class Exchange:
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self.under_way = self._in_head = self._head_is_new = True
+        self.under_way = self._in_head = True
         self._head_bytes = self._announced = 0
         self._url = b""
         self._awaits_continue = False
@@ -191,6 +191,7 @@ class Exchange:
 
     def on_message_complete(self) -> None:
         """Store it, then say so."""
+        self._behind_others = True
         if self.over:
             return
         last = not self._parser.should_keep_alive()

@@ -11,10 +11,10 @@ from logferry.cli.run import argv
 
 
 def boot_with(patch: str) -> list[str]:
-    """A command line that runs `patch` and becomes the extension."""
+    """A command line that runs `patch`, which may import what the extension may, and becomes the extension."""
     *interpreter, boot, folders = argv()
-    program = f"import sys\n{patch}\nsys.argv = [{boot!r}, {folders!r}]\nexec(open({boot!r}).read())"
-    return [*interpreter, "-c", program]
+    before = f"import sys\nsys.path += {folders.split(':')!r}\n"
+    return [*interpreter, "-c", f"{before}{patch}\nsys.argv = {[boot, folders]!r}\nexec(open({boot!r}).read())"]
 
 
 def without_libraries() -> list[str]:

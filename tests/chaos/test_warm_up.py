@@ -28,17 +28,13 @@ if TYPE_CHECKING:
 
 RUNS_SECONDS = 1.5
 """A function that runs for less than the longest pause, and longer than loading takes on a busy machine."""
-LONG_PAUSE = f"""
-import pathlib, sys
-sys.path.insert(0, {str(Path(__file__).parents[2] / "src")!r})
+LONG_PAUSE = """
 import logferry.pause
 logferry.pause.PAUSE_SECONDS = 60.0
 """
 HEARS_SECONDS, LOADS_SECONDS = 2.5, 1.0
 """A doorman that is slow to hear an event, and libraries that would be there long before it does."""
 HARD_OF_HEARING = f"""
-import pathlib, sys
-sys.path.insert(0, {str(Path(__file__).parents[2] / "src")!r})
 import time
 import logferry.app, logferry.doorman, logferry.pause
 hear, load = logferry.doorman.Doorman._hear, logferry.app._load
