@@ -4,7 +4,8 @@ Promises:
 - an event is kept until the shipper can work on it, also an INVOKE with which nothing is due: the environment runs only
   while something is held, and the rest of the loading must not be left to the next invocation's cost. The caller does
   not wait for it, for the runtime's answer is out;
-- while the invocation runs, loading pauses; its end, SHUTDOWN and the end of the supervisor let it go on.
+- while the invocation runs, loading pauses; its end, SHUTDOWN and the end of the supervisor let it go on;
+- the pause is told of every event, for the signal ahead of each has stopped the loading already.
 """
 
 from __future__ import annotations
