@@ -80,7 +80,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "doorman": {"wire", "exchange"},
     "absent": set(),
     "pause": set(),
-    "beside": {"pause"},
+    "warmup": {"pause"},
     "early": {"event", "accumulator", "pause"},
     "shipper": {"wire", "event", "deadline", "policy", "accumulator", "uploader"},
     "settings": {"errors", "policy", "encode"},

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from logferry import telemetry, wire
 from logferry.absent import standing_in
 from logferry.accumulator import Accumulator
-from logferry.beside import load_beside
 from logferry.door import Door
 from logferry.doorman import Doorman
 from logferry.early import Early
@@ -34,6 +33,7 @@ from logferry.journal.segment import Origin
 from logferry.pause import Pause
 from logferry.repeats import Repeats
 from logferry.settings import Settings
+from logferry.warmup import warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -91,7 +91,7 @@ def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts
 
             asyncio.run(_live(_Started(settings, sink, channel, listener, admits, journal, accumulator, early.waiting)))
 
-    load_beside(lambda: _load(settings), pause=pause, serve=doorman.serve_until, then=live)
+    warm_up(lambda: _load(settings), pause=pause, serve=doorman.serve_until, then=live)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 Why: a delivery that is not answered before the next one is due is dropped in the strictest reading of the platform
 (AWS's emulator of Managed Instances), and loading aiohttp and aioboto3 takes a quarter of a second of CPU, on a small
-function several seconds. So they load in another thread (see `beside`), while this loop stores deliveries and answers
+function several seconds. So they load in another thread (see `warmup`), while this loop stores deliveries and answers
 them. Each answer closes its connection: the next delivery finds the listener.
 
 Promises: those of `exchange`; a request that is not whole when the libraries are there is finished within

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import logferry
-from logferry.beside import NICE
+from logferry.warmup import NICE
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -22,7 +22,7 @@ SECONDS = 10
 SCENE = f"""
 import json, os, select, sys, threading, time
 sys.path.append({str(Path(logferry.__file__).parents[1])!r})
-from logferry.beside import load_beside
+from logferry.warmup import warm_up
 from logferry.pause import Pause
 
 notes, pause = {{}}, Pause()
@@ -70,7 +70,7 @@ def notes_of(call: str) -> dict[str, Any]:
 
 def test_the_main_thread_loads_at_a_low_priority_and_the_other_serves_for_life_at_the_full_one() -> None:
     """It gives way to the function's init; who answers deliveries and ships does not."""
-    notes = notes_of("load_beside(load, pause=pause, serve=serve, then=then)")
+    notes = notes_of("warm_up(load, pause=pause, serve=serve, then=then)")
     assert notes["load"] == [NICE, True]
     assert notes["serve"] == notes["then"] == [0, False]
     assert notes["loaded"] == "the libraries"
@@ -79,7 +79,7 @@ def test_the_main_thread_loads_at_a_low_priority_and_the_other_serves_for_life_a
 
 def test_what_loading_raises_is_raised_when_serving_has_ended() -> None:
     """A missing library ends the shipper, and the supervisor says so; requests that are half read are finished."""
-    notes = notes_of("load_beside(fails, pause=pause, serve=serve, then=then)")
+    notes = notes_of("warm_up(fails, pause=pause, serve=serve, then=then)")
     assert notes["raised"] == "ImportError('aiohttp')"
     assert notes["served"]
     assert "then" not in notes
@@ -88,7 +88,7 @@ def test_what_loading_raises_is_raised_when_serving_has_ended() -> None:
 
 def test_what_serving_raises_ends_loading_at_once() -> None:
     """Nobody would answer the supervisor, and it would count the shipper as hung after seconds."""
-    notes = notes_of("load_beside(busy, pause=pause, serve=fails, then=then)")
+    notes = notes_of("warm_up(busy, pause=pause, serve=fails, then=then)")
     assert notes["raised"] == "ImportError('aiohttp')"
     assert notes["seconds"] < SECONDS / 2
     assert "then" not in notes
@@ -96,5 +96,5 @@ def test_what_serving_raises_ends_loading_at_once() -> None:
 
 def test_what_is_raised_later_in_life_is_raised_too() -> None:
     """The process ends with a traceback and a code, whichever thread it was."""
-    notes = notes_of("load_beside(load, pause=pause, serve=serve, then=fails)")
+    notes = notes_of("warm_up(load, pause=pause, serve=serve, then=fails)")
     assert notes["raised"] == "ImportError('aiohttp')"

@@ -33,7 +33,7 @@ SWITCH_SECONDS = 0.0002
 """For how long the thread that serves asks for the interpreter's lock before the other has to give it up."""
 
 
-def load_beside(
+def warm_up(
     load: Callable[[], Loaded], *, pause: Pause, serve: Callable[[int], None], then: Callable[[Loaded], None]
 ) -> None:
     """Run `load` here, the main thread, and beside it `serve`, until the descriptor it is given is readable.
