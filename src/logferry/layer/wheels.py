@@ -23,6 +23,9 @@ _OLDEST_GLIBC_MINOR = 5
 _NOT_RUN = ("bin", "*/tests", "*/test", "boto3/examples", "dateutil/zoneinfo/*.tar.gz")
 """Console scripts, tests, examples, and dateutil's own time zones (logferry knows UTC alone)."""
 
+_NOT_SERVED = ("aiohttp/web*.py", "aiohttp/worker.py", "aiohttp/pytest_plugin.py", "aiohttp/test_utils.py")
+"""aiohttp's server: it is the transport of the S3 client here, and no more."""
+
 _NOT_IMPORTED = ("*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.pyd", "*.c", "*.h", "*.hash", "py.typed")
 """Sources and type information."""
 
@@ -72,7 +75,7 @@ def applicable(requirements: str, *, python: str, arch: Architecture) -> Iterato
 
 def prune(site: Path) -> None:
     """Cut installed packages to what runs."""
-    for pattern in (*_NOT_RUN, *_PURE_TWINS):
+    for pattern in (*_NOT_RUN, *_NOT_SERVED, *_PURE_TWINS):
         for path in sorted(site.glob(pattern)):
             remove(path)
     for pattern in _NOT_IMPORTED:
