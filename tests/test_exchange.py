@@ -127,6 +127,29 @@ def test_an_endless_head_is_refused_however_slowly_it_comes() -> None:
     assert statuses(answers) == [431]
 
 
+def test_an_endless_trailer_is_refused() -> None:
+    """The parser would keep all of it too; it was not counted, for it comes behind the head."""
+    stored = Stored()
+    it = opened(stored)
+    assert it.feed(CHUNKED.removesuffix(b"\r\n") + b"X: ") == b""
+    answers = b""
+    for _ in range(MAX_HEAD_BYTES // 1000 + 1):
+        answers += it.feed(b"x" * 1000)
+    assert statuses(answers) == [431]
+    assert stored.bodies == []
+
+
+@pytest.mark.parametrize("size", [3, 100, 4096])
+def test_chunks_may_be_small(size: int) -> None:
+    """What stands between them is allowed to grow with the body."""
+    stored = Stored()
+    it = opened(stored)
+    raw, chunk = CHUNKED.split(b"3\r\n")[0], b"%x\r\n%b\r\n" % (size, b"x" * size)
+    whole = raw + chunk * (300_000 // size // 10) + b"0\r\n\r\n"
+    answers = b"".join(it.feed(whole[at : at + 1000]) for at in range(0, len(whole), 1000))
+    assert statuses(answers) == [200]
+
+
 def test_heads_are_counted_one_by_one() -> None:
     """A connection that is kept for long has had many."""
     stored = Stored()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_HEAD_BYTES = 16 * 1024
+"""Of a request's head, and of what may stand behind its chunks (RFC 9112, 7.1.2): the parser keeps both."""
 MAX_BODY_BYTES = 5 * 1024 * 1024
 """A delivery is at most 2 x maxBytes and some metadata (Telemetry API, Buffering), with our maxBytes some 2 MiB."""
 MAX_UNDER_WAY_BYTES = 2 * MAX_BODY_BYTES
@@ -50,6 +51,7 @@ class Room:
     """What all exchanges together may hold of bodies that are not whole yet."""
 
     def __init__(self, limit: int = MAX_UNDER_WAY_BYTES) -> None:
+        """`limit` is only for testing."""
         self._left = limit
 
     def take(self, size: int) -> bool:
@@ -83,7 +85,6 @@ class Exchange:
         self._room = room
         self._once = once
         self._answers: list[bytes] = []
-        self._in_head = False
         self._behind_others = False
         self._head_bytes = 0
         self._url = b""
@@ -97,7 +98,7 @@ class Exchange:
         """Take in what has come, nothing where the peer has ended; returns the answers that are due."""
         if self.over:
             return b""
-        self._behind_others = False
+        self._behind_others, held = False, self._size
         try:
             self._parser.feed_data(data)
         except HttpParserCallbackError:
@@ -107,10 +108,10 @@ class Exchange:
         except HttpParserError:
             self._refuse(400)
         else:
-            if self._in_head and not self._behind_others:
-                self._head_bytes += len(data)
-                if self._head_bytes > MAX_HEAD_BYTES:
-                    self._refuse(431)
+            # What brings nothing of a body belongs to a head or a trailer, unless it has ended a request.
+            self._head_bytes = 0 if self._behind_others or self._size > held else self._head_bytes + len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse(431)
         return self._due()
 
     def give_up(self) -> bytes:
@@ -148,8 +149,8 @@ class Exchange:
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self.under_way = self._in_head = True
-        self._head_bytes = self._announced = 0
+        self.under_way = True
+        self._announced = 0
         self._url = b""
         self._awaits_continue = False
 
@@ -167,7 +168,6 @@ class Exchange:
 
     def on_headers_complete(self) -> None:
         """Judge it by its head."""
-        self._in_head = False
         if self._parser.get_method() != b"POST":
             self._refuse(405, "deliveries are POSTed here")
         elif not self._admits(self._url.partition(b"?")[0].decode("ascii", "replace")):
