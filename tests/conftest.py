@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-import aws_emulator as aws
-import aws_emulator_wheel
 from logferry.emulator.s3_server import S3Server
+from support import aws_emulator as aws
+from support import aws_emulator_wheel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

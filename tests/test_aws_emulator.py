@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import ClientError
 
-from aws_emulator import AwsEmulator, AwsEmulatorError
+from support.aws_emulator import AwsEmulator, AwsEmulatorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from http_post import request
-from journal.scene import numbered, open_journal
 from logferry import listener
 from logferry.breaker import Breaker
 from logferry.deadline import Deadline
 from logferry.listener import listening
 from logferry.uploader import Uploader
-from shipper_scene import UPLOAD_TIMEOUT, Life, as_object, life
-from sink.fakes import ResetsAfterStoring, Stalls, Takes, Throttles
-from virtual_time import START, run
+from support.http_post import request
+from support.journal_harness import numbered, open_journal
+from support.lifecycle_harness import UPLOAD_TIMEOUT, Life, as_object, life
+from support.sink_doubles import ResetsAfterStoring, Stalls, Takes, Throttles
+from support.virtual_time import START, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,7 +118,7 @@ def test_a_shipper_that_is_cut_anywhere_loses_and_doubles_nothing(
     tmp_path: Path, moment: float, *, beside: bool
 ) -> None:
     """The next one finds the journal, and ships what the first one had not."""
-    from shipper_scene import EACH_BESIDE, INVOCATION  # noqa: PLC0415 - named where they are chosen
+    from support.lifecycle_harness import EACH_BESIDE, INVOCATION  # noqa: PLC0415 - named where they are chosen
 
     policy: Policy = EACH_BESIDE if beside else INVOCATION
     for count in range(STEPS):

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from delivery_shapes import ANYTHING
-from http_post import SECONDS, answer, connect, post, request
 from logferry import wire
 from logferry.doorman import FINISH_SECONDS, MAX_CONNECTIONS, Doorman
 from logferry.errors import JournalFull
 from logferry.exchange import MAX_BODY_BYTES, MAX_HEAD_BYTES
+from support.batch_strategies import ANYTHING
+from support.http_post import SECONDS, answer, connect, post, request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chaos.platform_says import batch, function, report_of, runtime_done, start
-from journal.scene import open_journal
 from logferry import wire
 from logferry.accumulator import Accumulator
 from logferry.early import Early
@@ -17,6 +15,8 @@ from logferry.invocations import Invocations
 from logferry.pause import Pause
 from logferry.policy import Flush, Moment, Policy, Thresholds
 from logferry.repeats import Repeats
+from support.journal_harness import open_journal
+from support.platform_events import batch, function, report_of, runtime_done, start
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,11 +11,11 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from delivery_shapes import ANYTHING, deliveries
 from logferry import telemetry
 from logferry.encode import DEFAULT_KEY, KEY_FIELDS, StoredObject, encode, render_key
 from logferry.journal.segment import Header, Origin
 from logferry.own import Own
+from support.batch_strategies import ANYTHING, deliveries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,10 +10,10 @@ from httptools import HttpParserCallbackError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from http_post import request
 from logferry import exchange
 from logferry.errors import JournalFull
 from logferry.exchange import MAX_BODY_BYTES, MAX_HEAD_BYTES, Exchange, Room
+from support.http_post import request
 
 CHUNKED = b"POST /door HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
 PATH = "/door"

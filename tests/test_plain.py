@@ -10,12 +10,12 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from delivery_shapes import ANYTHING, as_bytes
 from logferry import plain, telemetry
 from logferry.encode import DEFAULT_KEY, StoredObject, encode
 from logferry.journal.segment import Header, Origin
 from logferry.named import PlainNames, request_in
-from reading import events_in, one_by_one
+from support.batch_strategies import ANYTHING, as_bytes
+from support.decoded import events_in, one_by_one
 
 A, B = "459921b5-681c-4a96-beb0-81e0aa586026", "79b4f56e-95b1-4643-9700-2807f4e68189"
 TIME = "2026-11-21T02:26:24.357Z"

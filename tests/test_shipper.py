@@ -19,9 +19,9 @@ from logferry.shipper import (
     SHUTDOWN_MARGIN_SECONDS,
     UPLOAD_MARGIN_SECONDS,
 )
-from shipper_scene import ADAPTIVE, EACH_BESIDE, INVOCATION, NEVER, UPLOAD_TIMEOUT, Life, life
-from sink.fakes import REMEDY, IsFrozenInTheMiddle, Rejects, Stalls, Takes, Throttles
-from virtual_time import freeze, now, run
+from support.lifecycle_harness import ADAPTIVE, EACH_BESIDE, INVOCATION, NEVER, UPLOAD_TIMEOUT, Life, life
+from support.sink_doubles import REMEDY, IsFrozenInTheMiddle, Rejects, Stalls, Takes, Throttles
+from support.virtual_time import freeze, now, run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,11 +11,11 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from delivery_shapes import ANYTHING, JSON_VALUES, deliveries
 from logferry import attribution, telemetry
 from logferry.own import Own
 from logferry.telemetry import UNPARSABLE, Event
-from reading import events_in
+from support.batch_strategies import ANYTHING, JSON_VALUES, deliveries
+from support.decoded import events_in
 
 A, B = "459921b5-681c-4a96-beb0-81e0aa586026", "79b4f56e-95b1-4643-9700-2807f4e68189"
 THOROUGH = settings(max_examples=200, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])

@@ -8,22 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from journal.scene import numbered, open_journal
 from logferry.breaker import REJECTED_SECONDS, Breaker
 from logferry.deadline import Deadline
 from logferry.encode import DEFAULT_KEY, StoredObject, encode
 from logferry.errors import SinkUnavailable
 from logferry.uploader import Uploader
-from sink.fakes import (
-    REMEDY,
-    IsFrozenInTheMiddle,
-    Rejects,
-    ResetsAfterStoring,
-    Stalls,
-    Takes,
-    Throttles,
-)
-from virtual_time import START, freeze, now, run
+from support.journal_harness import numbered, open_journal
+from support.sink_doubles import REMEDY, IsFrozenInTheMiddle, Rejects, ResetsAfterStoring, Stalls, Takes, Throttles
+from support.virtual_time import START, freeze, now, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

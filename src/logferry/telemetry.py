@@ -66,7 +66,7 @@ MAX_HEAD_CHARACTERS = 8 * 1024 * 1024
 """Of a record that is never whole; then it is given up."""
 MAX_ODD = 100
 """Elements of one delivery that are no events; the platform sends none. Taken one by one, a body of millions of them
-would keep the listener from answering for seconds (tests/chaos/test_local_posts.py): the rest is taken as text."""
+would keep the listener from answering for seconds (tests/faults/test_local_posts.py): the rest is taken as text."""
 MAX_DEPTH = 200
 """Deeper is taken as text. The parser's own limit counts its callers' frames, and the bytes must not depend on them."""
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')

@@ -6,16 +6,15 @@ import asyncio
 import shlex
 from typing import TYPE_CHECKING
 
-from ferry import arrived_in_s3, lines_of, records_of, to_s3
-
-from aws_emulator import LINE_PER_INVOCATION
 from logferry.cli.run import argv
+from support.aws_emulator import LINE_PER_INVOCATION
+from support.end_to_end import arrived_in_s3, lines_of, records_of, to_s3
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aws_emulator import AwsEmulator
     from logferry.emulator.s3_server import S3Server
+    from support.aws_emulator import AwsEmulator
 
 LAUNCHER = "#!/bin/sh\nexec " + shlex.join(argv()) + "\n"
 

@@ -10,7 +10,8 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ferry import (
+
+from support.end_to_end import (
     PYTHON,
     SAMPLES,
     arrived_in,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ferry import arrived_in_s3, assert_exactly_once, environment, lines_of, to_s3
+from support.end_to_end import arrived_in_s3, assert_exactly_once, environment, lines_of, to_s3
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from ferry import SAMPLES, arrived_in, assert_exactly_once, environment, lines_of, own_messages, to_s3
 
 from logferry.emulator.environment_config import TelemetryBehaviour
+from support.end_to_end import SAMPLES, arrived_in, assert_exactly_once, environment, lines_of, own_messages, to_s3
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
-from emulator_scene import Scene
 
 from logferry.emulator.extensions import MOST_EXTENSIONS, ExtensionRegistry, State
 from logferry.emulator.lambda_service import Lambda, Limits
 from logferry.emulator.refusal import RefusalError
+from support.emulator_harness import Scene
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

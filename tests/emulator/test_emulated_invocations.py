@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from emulator_scene import Scene, is_gone
 
 import logferry.emulator.samples
 from logferry.emulator.lambda_service import EnvironmentConfig, Lambda, Limits
+from support.emulator_harness import Scene, is_gone
 
 SAMPLES = Path(logferry.emulator.samples.__file__).parent
 

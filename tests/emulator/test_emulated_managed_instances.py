@@ -8,9 +8,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from emulator_scene import Scene, delivered, process_state
 
 from logferry.emulator.lambda_service import EnvironmentConfig, Lambda, Limits
+from support.emulator_harness import Scene, delivered, process_state
 
 if TYPE_CHECKING:
     from pathlib import Path

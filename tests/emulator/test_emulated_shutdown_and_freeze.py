@@ -8,9 +8,9 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from emulator_scene import Scene, is_gone, process_state, stopped
 
 from logferry.emulator.lambda_service import Lambda, Limits
+from support.emulator_harness import Scene, is_gone, process_state, stopped
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,12 +7,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from emulator_scene import Scene, delivered
 
 from logferry.emulator.lambda_service import Lambda, TelemetryBehaviour
 from logferry.emulator.platform_events import iso_time
 from logferry.emulator.refusal import RefusalError
 from logferry.emulator.subscription import LOGS_API, TELEMETRY_API, parse_subscription
+from support.emulator_harness import Scene, delivered
 
 if TYPE_CHECKING:
     from pathlib import Path

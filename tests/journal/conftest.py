@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tmpfs import mounted
+from support.tmpfs import mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import logferry
-from journal.scene import numbers_in, open_journal, waiting_in
+from support.journal_harness import numbers_in, open_journal, waiting_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +49,7 @@ def live_and_die(spool: Path, out: Path, *, seed: int, first: int, seconds: floa
     """Let one process work that long after its first word, kill it, and give what it has said."""
     paths = os.pathsep.join((str(HERE.parent), str(Path(logferry.__file__).parent.parent)))
     life = subprocess.Popen(
-        [*PYTHON, HERE / "survivor.py", spool, out, str(seed), str(first)],
+        [*PYTHON, HERE.parent / "support" / "journal_writer.py", spool, out, str(seed), str(first)],
         stdout=subprocess.PIPE,
         env={"PYTHONPATH": paths},
     )

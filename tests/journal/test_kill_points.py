@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal.scene import ROOMY, bodies_in, numbered, numbers_in, open_journal
 from logferry.journal.losses import Loss, told_by
+from support.journal_harness import ROOMY, bodies_in, numbered, numbers_in, open_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from journal.scene import (
+from logferry.errors import JournalFull, SegmentLost
+from logferry.journal.memory import MEMORY_BYTES
+from logferry.journal.segment import LAST, MAGIC, SEALED
+from support.journal_harness import (
     bodies_in,
     flip,
     frames_of,
@@ -27,10 +30,7 @@ from journal.scene import (
     reports_in,
     waiting_in,
 )
-from logferry.errors import JournalFull, SegmentLost
-from logferry.journal.memory import MEMORY_BYTES
-from logferry.journal.segment import LAST, MAGIC, SEALED
-from tmpfs import fill
+from support.tmpfs import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 HOLD_THE_LOCK = """
 import sys, pathlib
 sys.path.insert(0, {tests!r})
-from journal.scene import open_journal
+from support.journal_harness import open_journal
 journal = open_journal(pathlib.Path({directory!r}))
 print("held", flush=True)
 sys.stdin.read()

@@ -8,20 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal.scene import (
-    bodies_in,
-    flip,
-    numbered,
-    numbers_in,
-    open_journal,
-    reports_in,
-    waiting_in,
-)
 from logferry.errors import JournalFull
 from logferry.journal import frame, losses, sibling
 from logferry.journal.losses import MAGIC, Loss, merged
 from logferry.own import Own
-from tmpfs import fill
+from support.journal_harness import bodies_in, flip, numbered, numbers_in, open_journal, reports_in, waiting_in
+from support.tmpfs import fill
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from journal.scene import (
+from logferry import telemetry
+from logferry.errors import JournalFull, SegmentLost
+from logferry.journal import frame
+from logferry.journal.journal import Journal
+from logferry.journal.losses import told_by
+from support.journal_harness import (
     ROOMY,
     bodies_in,
     flip,
@@ -31,11 +36,6 @@ from journal.scene import (
     reports_in,
     ticking,
 )
-from logferry import telemetry
-from logferry.errors import JournalFull, SegmentLost
-from logferry.journal import frame
-from logferry.journal.journal import Journal
-from logferry.journal.losses import told_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

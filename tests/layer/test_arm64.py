@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from roots import Entry, assert_whole, built_layer, empty_root, main_job, needs_apt, needs_root
 
 from logferry.emulator.s3_server import S3Server
+from support.layer_roots import Entry, assert_whole, built_layer, empty_root, main_job, needs_apt, needs_root
 
 BOUND_S = 600
 HANDLER = "logferry-test-aarch64"

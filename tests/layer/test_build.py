@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from roots import BUILD_SECONDS, arch_of, built_layer, needs_apt, needs_root
 from typer.testing import CliRunner
 
 from logferry.layer import command, rehearsal
@@ -16,6 +15,7 @@ from logferry.layer.build import build_layer
 from logferry.layer.gates import ARCHIVE_LIMIT_BYTES, TREE_LIMIT_BYTES
 from logferry.layer.interpreter import from_prefix
 from logferry.layer.tools import LayerError
+from support.layer_roots import BUILD_SECONDS, arch_of, built_layer, needs_apt, needs_root
 
 slow = pytest.mark.slow
 build_bound = pytest.mark.timeout(BUILD_SECONDS)

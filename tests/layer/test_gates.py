@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from roots import BUILD_SECONDS, arch_of, built_layer, needs_apt
 
 from logferry.layer import archive, gates, rehearsal
 from logferry.layer.gates import GateError
 from logferry.layer.tools import find
+from support.layer_roots import BUILD_SECONDS, arch_of, built_layer, needs_apt
 
 pytestmark = [needs_apt, pytest.mark.slow, pytest.mark.timeout(BUILD_SECONDS)]
 

@@ -12,7 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from roots import (
+
+from logferry.emulator.s3_server import S3Server
+from logferry.layer import gates
+from logferry.layer.architecture import native
+from support.layer_roots import (
     BUILD_SECONDS,
     Entry,
     assert_whole,
@@ -23,10 +27,6 @@ from roots import (
     needs_apt,
     needs_root,
 )
-
-from logferry.emulator.s3_server import S3Server
-from logferry.layer import gates
-from logferry.layer.architecture import native
 
 REPOSITORY = Path(__file__).parents[2]
 CERTIFICATES = ("/etc/ssl/certs", "/etc/resolv.conf")

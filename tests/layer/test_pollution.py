@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from roots import (
+
+from logferry.emulator.s3_server import S3Server
+from support.layer_roots import (
     BUILD_SECONDS,
     Entry,
     assert_whole,
@@ -25,8 +27,6 @@ from roots import (
     needs_apt,
     needs_root,
 )
-
-from logferry.emulator.s3_server import S3Server
 
 pytestmark = [needs_root, needs_apt, pytest.mark.slow, pytest.mark.timeout(BUILD_SECONDS)]
 

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
-from dns_server import one_name_server
-from roots import (
+
+from logferry.emulator.s3_server import S3Server
+from support.dns_server import one_name_server
+from support.layer_roots import (
     BUILD_SECONDS,
     LAMBDA_USER,
     SAMPLES,
@@ -18,8 +20,6 @@ from roots import (
     needs_apt,
     needs_root,
 )
-
-from logferry.emulator.s3_server import S3Server
 
 pytestmark = [needs_root, needs_apt, pytest.mark.slow, pytest.mark.timeout(BUILD_SECONDS)]
 

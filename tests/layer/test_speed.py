@@ -6,10 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from roots import BUILD_SECONDS, Entry, arch_of, built_layer, empty_root, needs_apt, needs_root
 
 import logferry
 from logferry.layer import rehearsal
+from support.layer_roots import BUILD_SECONDS, Entry, arch_of, built_layer, empty_root, needs_apt, needs_root
 
 pytestmark = [needs_root, needs_apt, pytest.mark.slow, pytest.mark.timeout(BUILD_SECONDS)]
 
@@ -30,7 +30,7 @@ def test_the_layer_is_ready_about_as_soon_as_its_bare_interpreter(tmp_path: Path
     shutil.copytree(Path(logferry.__file__).parent, checkout / "logferry", ignore=shutil.ignore_patterns("__pycache__"))
     interpreter = rehearsal.command(report.tree / "logferry", python=report.python, arch=arch_of(report))
     subprocess.run([*interpreter, "-I", "-S", "-m", "compileall", "-q", str(checkout)], check=True, capture_output=True)
-    shutil.copy(Path(__file__).with_name("measure_start.py"), tmp_path / "mnt")
+    shutil.copy(Path(__file__).parents[1] / "support" / "measure_start.py", tmp_path / "mnt")
     (tmp_path / "tmp").mkdir()
     entry = Entry(empty_root(), report.tree, tmp_path / "tmp", extra={"/mnt": tmp_path / "mnt"})
     python = f"/opt/logferry/bin/python{report.python}"

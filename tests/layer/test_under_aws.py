@@ -6,13 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from roots import BUILD_SECONDS, built_layer, function_lines, needs_apt
 
-from aws_emulator import LINE_PER_INVOCATION
+from support.aws_emulator import LINE_PER_INVOCATION
+from support.layer_roots import BUILD_SECONDS, built_layer, function_lines, needs_apt
 
 if TYPE_CHECKING:
-    from aws_emulator import AwsEmulator
     from logferry.emulator.s3_server import S3Server
+    from support.aws_emulator import AwsEmulator
 
 pytestmark = [needs_apt, pytest.mark.slow, pytest.mark.timeout(BUILD_SECONDS)]
 

@@ -24,7 +24,7 @@ from logferry.sink import connections
 from logferry.sink.s3 import KEEP_ALIVE_SECONDS
 from logferry.sink.signed import SignedPut, quoted
 from sink.test_contract import OBJECT, OK, s3_sink, server_that, status
-from sink.tls_server import tls_server
+from support.tls_server import tls_server
 
 if TYPE_CHECKING:
     import socket

@@ -151,7 +151,7 @@ class S3Sink:
         if not etag:
             self._signed = None
             # botocore asks nothing of a 200. A proxy or a captive portal that answered for S3 was taken at its word,
-            # and the records were gone (tests/chaos/test_s3_faults.py).
+            # and the records were gone (tests/faults/test_s3_faults.py).
             raise SinkUnavailable(f"{where}: answered 200 without an ETag, so not by S3: look at AWS_ENDPOINT_URL_S3")
 
     async def _etag_of(self, key: str, stored: StoredObject) -> str:

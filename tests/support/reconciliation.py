@@ -18,15 +18,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chaos.platform_says import identity
+from support.platform_events import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from ferry import Arrived
-
-    from chaos.bare_lambda import BareLambda
+    from support.end_to_end import Arrived
+    from support.lambda_stub import BareLambda
 
 MAGIC = b"logferry segment 1\n"
 LOSSES_MAGIC = b"logferry losses 1\n"

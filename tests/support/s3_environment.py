@@ -1,21 +1,20 @@
-"""What a chaos test acts on: an S3 that can be broken, a bucket in it, and a spool."""
+"""What a fault test acts on: an S3 that can be broken, a bucket in it, and a spool."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ferry import Arrived, arrived_in_s3, to_s3
-
-from chaos.faults import Fault
-from chaos.ledger import assert_balanced
+from support.end_to_end import Arrived, arrived_in_s3, to_s3
+from support.reconciliation import assert_balanced
+from support.s3_faults import Fault
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chaos.bare_lambda import BareLambda
-    from chaos.fault_proxy import FaultProxy
     from logferry.emulator.s3_server import S3Server
+    from support.fault_proxy import FaultProxy
+    from support.lambda_stub import BareLambda
 
 
 @dataclass(frozen=True)

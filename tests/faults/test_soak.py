@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaos.bare_lambda import BareLambda
-from chaos.bulk import MIB, descriptors, mebibyte, resident
-from chaos.ledger import assert_balanced
-from chaos.platform_says import batch, invoke_event, report_of, runtime_done, start
+from support.lambda_stub import BareLambda
+from support.large_batches import MIB, descriptors, mebibyte, resident
+from support.platform_events import batch, invoke_event, report_of, runtime_done, start
+from support.reconciliation import assert_balanced
 
 if TYPE_CHECKING:
-    from chaos.scene import Scene
+    from support.s3_environment import Scene
 
 
 @pytest.mark.slow

@@ -14,19 +14,17 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ferry import arrived_in_s3, to_s3
-
-from chaos.bare_lambda import BareLambda
-from chaos.fault_proxy import ARRIVED, STORED, FaultProxy
-from chaos.faults import LATENCY_SECONDS, Fault
-from chaos.ledger import Ledger, assert_numbered, gaps, ledger
+from support.end_to_end import arrived_in_s3, to_s3
+from support.fault_proxy import ARRIVED, STORED, FaultProxy
+from support.lambda_stub import BareLambda
+from support.reconciliation import Ledger, assert_numbered, gaps, ledger
+from support.s3_faults import LATENCY_SECONDS, Fault
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ferry import Arrived
-
     from logferry.emulator.s3_server import S3Server
+    from support.end_to_end import Arrived
 
 BUFFER_SECONDS = 0.025
 """The Telemetry API's shortest `timeoutMs`."""

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaos.bare_lambda import BareLambda
-from chaos.fault_proxy import ANSWERED, ARRIVED, STORED, Seen
-from chaos.killing import SIGNALS, numbers, seed_of_this_run, strike_down
-from chaos.ledger import Ledger, assert_balanced, finals, gaps
-from chaos.platform_says import batch, function
+from support.fault_proxy import ANSWERED, ARRIVED, STORED, Seen
+from support.lambda_stub import BareLambda
+from support.platform_events import batch, function
+from support.process_kill import SIGNALS, numbers, seed_of_this_run, strike_down
+from support.reconciliation import Ledger, assert_balanced, finals, gaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from chaos.scene import Scene
+    from support.s3_environment import Scene
 
 
 LOOK_SECONDS = 5.0

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaos.bare_lambda import BareLambda
-from chaos.boot_with import boot_with
-from chaos.fault_proxy import ARRIVED, STORED, Seen
-from chaos.faults import Fault
-from chaos.ledger import assert_balanced, gaps, lines_of
-from chaos.platform_says import batch, function, invoke_event, report_of, runtime_done, start
+from support.fault_proxy import ARRIVED, STORED, Seen
+from support.lambda_stub import BareLambda
+from support.patched_boot import boot_with
+from support.platform_events import batch, function, invoke_event, report_of, runtime_done, start
+from support.reconciliation import assert_balanced, gaps, lines_of
+from support.s3_faults import Fault
 
 if TYPE_CHECKING:
-    from chaos.scene import Scene
+    from support.s3_environment import Scene
 
 FROZEN_SECONDS = 4.0
 """Long enough for every timer here to be late, and for the proxy to have cut what a real S3 would have cut."""

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaos.bare_lambda import BareLambda
-from chaos.bulk import MIB, descriptors, resident
-from chaos.killing import numbers, seed_of_this_run
-from chaos.ledger import ledger, lines_of
-from chaos.platform_says import batch, function
-from chaos.siege import ANSWER_SECONDS, MEMORY_BYTES, ends_complete, platform_at_work, timed
+from support.hostile_clients import ANSWER_SECONDS, MEMORY_BYTES, ends_complete, platform_at_work, timed
+from support.lambda_stub import BareLambda
+from support.large_batches import MIB, descriptors, resident
+from support.platform_events import batch, function
+from support.process_kill import numbers, seed_of_this_run
+from support.reconciliation import ledger, lines_of
 
 if TYPE_CHECKING:
-    from chaos.scene import Scene
+    from support.s3_environment import Scene
 
 
 JUNK = {

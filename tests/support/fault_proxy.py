@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from chaos.faults import ANSWERS, DRIP_SECONDS, LATENCY_SECONDS, NEARBY_SECONDS, Fault
 from logferry.emulator import weed
+from support.s3_faults import ANSWERS, DRIP_SECONDS, LATENCY_SECONDS, NEARBY_SECONDS, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable

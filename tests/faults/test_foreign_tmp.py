@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaos.bare_lambda import BareLambda
-from chaos.ledger import assert_balanced, gaps, kind_of, lines_of
-from chaos.platform_says import batch, function, invoke_event, report_of, runtime_done, start
-from tmpfs import mounted
+from support.lambda_stub import BareLambda
+from support.platform_events import batch, function, invoke_event, report_of, runtime_done, start
+from support.reconciliation import assert_balanced, gaps, kind_of, lines_of
+from support.tmpfs import mounted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from chaos.scene import Scene
+    from support.s3_environment import Scene
 
 
 @pytest.fixture

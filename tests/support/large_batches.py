@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from chaos.platform_says import batch, function
+from support.platform_events import batch, function
 
 MIB = 1024 * 1024
 

@@ -28,8 +28,11 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import web
 
-from chaos.extension_process import Process
-from chaos.platform_says import (
+from logferry.cli.run import argv
+from logferry.emulator.processes import members_of
+from logferry.emulator.weed import free_ports
+from support.extension_process import Process
+from support.platform_events import (
     DEADLINE_SECONDS,
     batch,
     function,
@@ -39,9 +42,6 @@ from chaos.platform_says import (
     runtime_done,
     start,
 )
-from logferry.cli.run import argv
-from logferry.emulator.processes import members_of
-from logferry.emulator.weed import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
-from ferry import arrived_in, assert_exactly_once, environment, own_messages
-from ferry import lines_of as lines_delivered_to
 
-from chaos.bare_lambda import BareLambda
-from chaos.boot_with import boot_with
-from chaos.fault_proxy import ANSWERED
-from chaos.ledger import assert_balanced, gaps, kind_of, lines_of
-from chaos.platform_says import batch, event, function, identity, invoke_event, report_of, runtime_done, start
+from support.end_to_end import arrived_in, assert_exactly_once, environment, own_messages
+from support.end_to_end import lines_of as lines_delivered_to
+from support.fault_proxy import ANSWERED
+from support.lambda_stub import BareLambda
+from support.patched_boot import boot_with
+from support.platform_events import batch, event, function, identity, invoke_event, report_of, runtime_done, start
+from support.reconciliation import assert_balanced, gaps, kind_of, lines_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chaos.scene import Scene
+    from support.s3_environment import Scene
 
 
 MANAGED = "lambda-managed-instances"

@@ -11,18 +11,18 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from ferry import arrived_in
 
-from chaos.bare_lambda import BareLambda
-from chaos.killing import SIGNALS, numbers, seed_of_this_run, strike_down
-from chaos.ledger import assert_balanced, gaps
-from chaos.platform_says import batch, function, invoke_event, report_of, runtime_done, start
+from support.end_to_end import arrived_in
+from support.lambda_stub import BareLambda
+from support.platform_events import batch, function, invoke_event, report_of, runtime_done, start
+from support.process_kill import SIGNALS, numbers, seed_of_this_run, strike_down
+from support.reconciliation import assert_balanced, gaps
 
 if TYPE_CHECKING:
     import random
     from pathlib import Path
 
-    from chaos.scene import Scene
+    from support.s3_environment import Scene
 
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "25"))

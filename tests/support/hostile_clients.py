@@ -7,15 +7,15 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from chaos.bare_lambda import BareLambda
-from chaos.bulk import MIB
-from chaos.ledger import ledger, lines_of
-from chaos.platform_says import batch, function, invoke_event, report_of, runtime_done, start
+from support.lambda_stub import BareLambda
+from support.large_batches import MIB
+from support.platform_events import batch, function, invoke_event, report_of, runtime_done, start
+from support.reconciliation import ledger, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from chaos.scene import Scene
+    from support.s3_environment import Scene
 
 
 ANSWER_SECONDS = 5.0

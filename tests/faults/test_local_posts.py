@@ -12,16 +12,16 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from ferry import records_of
 
-from chaos.bare_lambda import BareLambda
-from chaos.bulk import MIB, resident
-from chaos.ledger import assert_balanced, ledger, lines_of, records_of_type
-from chaos.platform_says import batch, function, invoke_event, report_of, runtime_done, start
-from chaos.siege import ANSWER_SECONDS, MEMORY_BYTES, ends_complete, platform_at_work, timed
+from support.end_to_end import records_of
+from support.hostile_clients import ANSWER_SECONDS, MEMORY_BYTES, ends_complete, platform_at_work, timed
+from support.lambda_stub import BareLambda
+from support.large_batches import MIB, resident
+from support.platform_events import batch, function, invoke_event, report_of, runtime_done, start
+from support.reconciliation import assert_balanced, ledger, lines_of, records_of_type
 
 if TYPE_CHECKING:
-    from chaos.scene import Scene
+    from support.s3_environment import Scene
 
 
 async def test_who_does_not_know_the_subscribed_path_is_refused(scene: Scene) -> None:

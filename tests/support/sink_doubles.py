@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from logferry.errors import SinkRejected, SinkUnavailable
-from virtual_time import freeze, now
+from support.virtual_time import freeze, now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-REQUIREMENTS = Path(__file__).parents[1] / ".requirements" / "aws-emulator.txt"
+REQUIREMENTS = Path(__file__).parents[2] / ".requirements" / "aws-emulator.txt"
 BINARIES = {"x86_64": "aws-lambda-rie-x86_64", "aarch64": "aws-lambda-rie-arm64"}
 """By ``platform.machine()``; the wheel carries both."""
 

@@ -28,9 +28,8 @@ from typing import TYPE_CHECKING, Literal, Self
 
 import aiohttp
 
-import aws_emulator_wheel
-import private_root
 from logferry.emulator.weed import free_ports
+from support import aws_emulator_wheel, private_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaos.bare_lambda import LOOK_SECONDS, PATIENCE_SECONDS, BareLambda
-from chaos.boot_with import boot_with
-from chaos.ledger import assert_balanced, lines_of
-from chaos.platform_says import batch, function, invoke_event, runtime_done, start
 from logferry.child import HUNG_SECONDS, PING_AFTER_SECONDS
 from logferry.pause import PAUSE_SECONDS
+from support.lambda_stub import LOOK_SECONDS, PATIENCE_SECONDS, BareLambda
+from support.patched_boot import boot_with
+from support.platform_events import batch, function, invoke_event, runtime_done, start
+from support.reconciliation import assert_balanced, lines_of
 
 if TYPE_CHECKING:
-    from chaos.extension_process import Process
-    from chaos.scene import Scene
+    from support.extension_process import Process
+    from support.s3_environment import Scene
 
 RUNS_SECONDS = 1.5
 """A function that runs for less than the longest pause, and longer than loading takes on a busy machine."""

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaos.bare_lambda import BareLambda
-from chaos.boot_with import boot_with, without_libraries
-from chaos.ledger import assert_balanced, lines_of
-from chaos.platform_says import batch, function, invoke_event, report_of
 from logferry.child import HUNG_SECONDS, PING_AFTER_SECONDS
 from logferry.pause import PAUSE_SECONDS
+from support.lambda_stub import BareLambda
+from support.patched_boot import boot_with, without_libraries
+from support.platform_events import batch, function, invoke_event, report_of
+from support.reconciliation import assert_balanced, lines_of
 
 if TYPE_CHECKING:
-    from chaos.extension_process import Process
-    from chaos.scene import Scene
+    from support.extension_process import Process
+    from support.s3_environment import Scene
 
 HUNG_BOUND_SECONDS = PING_AFTER_SECONDS + HUNG_SECONDS
 """What an invocation may be held for a shipper that hangs, and some for its successor's start."""

@@ -1,4 +1,4 @@
-"""Prints the table of S3 faults and what they cost: `python -m chaos.table` in the directory `tests`.
+"""Prints the table of S3 faults and what they cost: `python -m faults.table` in the directory `tests`.
 
 Every line is measured in this run, against a real S3 server behind the fault proxy. `--markdown` is what the README
 carries.
@@ -12,17 +12,15 @@ import tempfile
 import uuid
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "e2e"))
-
-from chaos.scenarios import SCENARIOS, Result, Scenario, run
 from logferry.emulator.s3_server import S3Server
+from support.s3_fault_scenarios import SCENARIOS, Result, Scenario, run
 
 HEAD = ("S3 does this", "first, ms", "then, ms", "delivered", "lost", "twice", "SHUTDOWN, ms", "left to the next life")
 
 
 async def main() -> int:
     """Run every scenario; 1 when a ledger does not balance."""
-    async with S3Server(buckets=(), writable=("chaos-*",)) as s3:
+    async with S3Server(buckets=(), writable=("faults-*",)) as s3:
         results = [await _measured(scenario, s3) for scenario in SCENARIOS]
     rows = [HEAD, *map(_row, results)]
     print("\n".join(_markdown(rows) if "--markdown" in sys.argv else _columns(rows)))
@@ -31,7 +29,7 @@ async def main() -> int:
 
 async def _measured(scenario: Scenario, s3: S3Server) -> Result:
     """One after the other: side by side they would disturb each other's measurements."""
-    bucket = f"chaos-{uuid.uuid4().hex[:12]}"
+    bucket = f"faults-{uuid.uuid4().hex[:12]}"
     await s3.create_bucket(bucket)
     with tempfile.TemporaryDirectory() as directory:
         return await run(scenario, s3=s3, bucket=bucket, directory=Path(directory))

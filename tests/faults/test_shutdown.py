@@ -7,18 +7,18 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ferry import arrived_in_s3, assert_exactly_once, environment, records_of
 
-from chaos.bare_lambda import BareLambda
-from chaos.fault_proxy import ARRIVED
-from chaos.faults import Fault
-from chaos.ledger import assert_balanced, finals, gaps, lines_of, records_of_type
-from chaos.platform_says import batch, event, function, invoke_event, report_of, runtime_done, start
+from support.end_to_end import arrived_in_s3, assert_exactly_once, environment, records_of
+from support.fault_proxy import ARRIVED
+from support.lambda_stub import BareLambda
+from support.platform_events import batch, event, function, invoke_event, report_of, runtime_done, start
+from support.reconciliation import assert_balanced, finals, gaps, lines_of, records_of_type
+from support.s3_faults import Fault
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chaos.scene import Scene
+    from support.s3_environment import Scene
 
 LIVES = 7
 PROMISED_SECONDS = 0.3

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaos import scenarios
-from chaos.bare_lambda import BareLambda
-from chaos.fault_proxy import ARRIVED
-from chaos.faults import LATENCY_SECONDS, Fault
-from chaos.ledger import assert_balanced, lines_of
-from chaos.scenarios import SCENARIOS, Scenario
+from support import s3_fault_scenarios
+from support.fault_proxy import ARRIVED
+from support.lambda_stub import BareLambda
+from support.reconciliation import assert_balanced, lines_of
+from support.s3_fault_scenarios import SCENARIOS, Scenario
+from support.s3_faults import LATENCY_SECONDS, Fault
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chaos.scene import Scene
     from logferry.emulator.s3_server import S3Server
+    from support.s3_environment import Scene
 
 SLACK_SECONDS = 1.0
 """For a loaded machine, on top of what is promised."""
@@ -34,7 +34,7 @@ async def test_a_fault_costs_one_attempt_then_nothing_and_no_record(
     scenario: Scenario, s3: S3Server, bucket: str, tmp_path: Path
 ) -> None:
     """First failure at most the upload timeout, then next to nothing; all delivered in the end, none twice."""
-    result = await scenarios.run(scenario, s3=s3, bucket=bucket, directory=tmp_path)
+    result = await s3_fault_scenarios.run(scenario, s3=s3, bucket=bucket, directory=tmp_path)
     print(result)
     assert not result.stock.twice
     assert not result.stock.missing

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaos.bare_lambda import BareLambda
-from chaos.bulk import LINE, ONE_MIB_OF_LINES
-from chaos.ledger import assert_balanced, lines_of, records_of_type
-from chaos.platform_says import batch, function, invoke_event, report_of, runtime_done, start
+from support.lambda_stub import BareLambda
+from support.large_batches import LINE, ONE_MIB_OF_LINES
+from support.platform_events import batch, function, invoke_event, report_of, runtime_done, start
+from support.reconciliation import assert_balanced, lines_of, records_of_type
 
 if TYPE_CHECKING:
-    from chaos.scene import Scene
+    from support.s3_environment import Scene
 
 
 async def test_bodies_of_four_mebibytes_are_taken(scene: Scene) -> None:

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chaos.bare_lambda import BareLambda
-from chaos.bulk import LINE, MIB, ONE_MIB_OF_LINES, mebibyte, resident
-from chaos.fault_proxy import ARRIVED
-from chaos.faults import Fault
-from chaos.ledger import assert_balanced, gaps, lines_of, records_of_type
-from chaos.platform_says import batch, function, invoke_event, report_of, runtime_done, start
-from tmpfs import fill, mounted
+from support.fault_proxy import ARRIVED
+from support.lambda_stub import BareLambda
+from support.large_batches import LINE, MIB, ONE_MIB_OF_LINES, mebibyte, resident
+from support.platform_events import batch, function, invoke_event, report_of, runtime_done, start
+from support.reconciliation import assert_balanced, gaps, lines_of, records_of_type
+from support.s3_faults import Fault
+from support.tmpfs import fill, mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from chaos.scene import Scene
+    from support.s3_environment import Scene
 
 
 MOST_IN_MEMORY = 40

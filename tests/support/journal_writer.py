@@ -1,6 +1,6 @@
 """A process that lives to be killed: it fills, seals and ships a journal, and says on stdout what it has done.
 
-    python survivor.py SPOOL OUT SEED FIRST       appends bodies numbered from FIRST on, until it is killed
+    python journal_writer.py SPOOL OUT SEED FIRST       appends bodies numbered from FIRST on, until it is killed
 
 One line for each thing that is done and cannot be taken back: `accepted <number>` after an append has returned,
 `stored <segment>` after the segment's numbers stand in a file of OUT, which is before it is removed from the journal.
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from journal.scene import bodies_in, number_of, numbered, open_journal
+from support.journal_harness import bodies_in, number_of, numbered, open_journal
 
 if TYPE_CHECKING:
     from logferry.journal.journal import Journal

@@ -1,4 +1,4 @@
-"""Fixtures of the chaos tests: a fault proxy in front of the real S3 server, and where the extension spools."""
+"""Fixtures of the fault tests: a fault proxy in front of the real S3 server, and where the extension spools."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest_asyncio
 
-from chaos.fault_proxy import FaultProxy
-from chaos.scene import Scene
+from support.fault_proxy import FaultProxy
+from support.s3_environment import Scene
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

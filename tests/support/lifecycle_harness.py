@@ -1,7 +1,7 @@
 """A shipper at work on virtual time: the test is the platform and the supervisor, the neighbours are real or named.
 
 Real are the journal (in a temporary directory), the accumulator, the uploader and the socket pair to the supervisor; a
-sink from `sink.fakes` stands for S3. Deliveries go straight into the accumulator: HTTP has tests of its own.
+sink from `support.sink_doubles` stands for S3. Deliveries go straight into the accumulator: HTTP has tests of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from journal.scene import follow, origin, ticking
 from logferry import telemetry, wire
 from logferry.accumulator import Accumulator
 from logferry.breaker import Breaker
@@ -23,14 +22,15 @@ from logferry.policy import Flush, Moment, Policy, Thresholds
 from logferry.repeats import Repeats
 from logferry.shipper import Shipper
 from logferry.uploader import Uploader
-from virtual_time import now
+from support.journal_harness import follow, origin, ticking
+from support.virtual_time import now
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
     from logferry.journal.segment import Header
-    from sink.fakes import Takes
+    from support.sink_doubles import Takes
 
 UPLOAD_TIMEOUT = 5.0
 EPOCH_MS = 1_795_000_000_000.0
