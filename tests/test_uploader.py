@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from logferry.breaker import REJECTED_SECONDS, Breaker
 from logferry.deadline import Deadline
-from logferry.encode import DEFAULT_KEY, StoredObject, encode
 from logferry.errors import SinkUnavailable
+from logferry.records.encoder import DEFAULT_KEY, StoredObject, encode
 from logferry.uploader import Uploader
 from support.journal_harness import numbered, open_journal
 from support.sink_doubles import REMEDY, IsFrozenInTheMiddle, Rejects, ResetsAfterStoring, Stalls, Takes, Throttles

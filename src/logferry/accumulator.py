@@ -20,9 +20,9 @@ from logferry.policy import Due, Moment, Pace, Policy, Waiting
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from logferry.invocations import Invocations
     from logferry.journal.journal import Journal
     from logferry.journal.segment import Segment
+    from logferry.records.invocations import Invocations
     from logferry.repeats import Repeats
 
 

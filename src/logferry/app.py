@@ -18,19 +18,20 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from logferry import telemetry, wire
+from logferry import wire
 from logferry.absent import standing_in
 from logferry.accumulator import Accumulator
 from logferry.door import Door
 from logferry.doorman import Doorman
 from logferry.early import Early
-from logferry.encode import encode
 from logferry.errors import SettingsError, SinkError
-from logferry.invocations import Invocations
 from logferry.journal import sibling
 from logferry.journal.journal import Journal
 from logferry.journal.segment import Origin
 from logferry.pause import Pause
+from logferry.records import decoder
+from logferry.records.encoder import encode
+from logferry.records.invocations import Invocations
 from logferry.repeats import Repeats
 from logferry.settings import Settings
 from logferry.warmup import warm_up
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from logferry.accumulator import Begun
-    from logferry.encode import StoredObject
     from logferry.event import Invoke, Shutdown
     from logferry.journal.segment import Header
+    from logferry.records.encoder import StoredObject
     from logferry.sink.directory import DirectorySink
     from logferry.sink.s3 import S3Sink
 
@@ -131,7 +132,7 @@ def _open_journal(
             origin=_origin(environment, os.environ),
             limit_bytes=settings.spool_bytes,
             clock_ms=lambda: time.time_ns() // 1_000_000,
-            count_records=telemetry.count_records,
+            count_records=decoder.count_records,
             follow=follow,
             complain=complain,
         )

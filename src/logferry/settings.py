@@ -12,9 +12,9 @@ import string
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from logferry import encode
 from logferry.errors import SettingsError
 from logferry.policy import DEFAULT_BYTES, DEFAULT_INVOCATIONS, DEFAULT_SECONDS, Flush, Moment, Policy, Thresholds
+from logferry.records import encoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -137,11 +137,11 @@ def _key(text: str) -> str:
     except ValueError as error:
         raise ValueError(f"the braces do not match ({error})") from error
     fields = {name for _, name, _, _ in parts if name is not None}
-    if unknown := fields - encode.KEY_FIELDS:
-        raise ValueError(f"unknown {_braced(unknown)}; known are {_braced(encode.KEY_FIELDS)}")
+    if unknown := fields - encoder.KEY_FIELDS:
+        raise ValueError(f"unknown {_braced(unknown)}; known are {_braced(encoder.KEY_FIELDS)}")
     if any(spec or conversion for _, _, spec, conversion in parts):
         raise ValueError("fields take no format, only {name}")
-    if missing := encode.NEEDED_KEY_FIELDS - fields:
+    if missing := encoder.NEEDED_KEY_FIELDS - fields:
         raise ValueError(f"{_braced(missing)} must be in it, or objects would overwrite each other")
     return text.lstrip("/")
 
@@ -178,8 +178,8 @@ SETTINGS = (
         _choice(*(m.value for m in Moment)),
     ),
     Setting(
-        "KEY", "template", encode.DEFAULT_KEY, "must hold `{environment}` and `{segment}`",
-        "the object's key under the prefix, from " + ", ".join(f"`{{{f}}}`" for f in sorted(encode.KEY_FIELDS)), _key,
+        "KEY", "template", encoder.DEFAULT_KEY, "must hold `{environment}` and `{segment}`",
+        "the object's key under the prefix, from " + ", ".join(f"`{{{f}}}`" for f in sorted(encoder.KEY_FIELDS)), _key,
     ),
     Setting("COMPRESSION", "word", "gzip", "`gzip`, `none`", "of the objects", _choice("gzip", "none")),
     Setting(

@@ -23,9 +23,9 @@ from logferry.errors import SegmentLost, SinkError, SinkRejected, SinkUnavailabl
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from logferry.encode import StoredObject
     from logferry.journal.journal import Journal
     from logferry.journal.segment import Header, Segment
+    from logferry.records.encoder import StoredObject
 
 INLINE_BYTES = 256 * 1024
 """Up to here encoding takes 2 ms and is done at once; what is larger goes to a thread, and deliveries are answered."""

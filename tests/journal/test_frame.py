@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from logferry.journal import frame
-from logferry.own import Own
+from logferry.records.internal import Own
 
 BODIES = st.lists(st.binary(min_size=1, max_size=60), max_size=6)
 QUICK = settings(max_examples=100, deadline=None, print_blob=True)

@@ -11,7 +11,7 @@ import pytest
 from logferry.errors import JournalFull
 from logferry.journal import frame, losses, sibling
 from logferry.journal.losses import MAGIC, Loss, merged
-from logferry.own import Own
+from logferry.records.internal import Own
 from support.journal_harness import bodies_in, flip, numbered, numbers_in, open_journal, reports_in, waiting_in
 from support.tmpfs import fill
 

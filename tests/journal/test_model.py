@@ -18,11 +18,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from logferry import telemetry
 from logferry.errors import JournalFull, SegmentLost
 from logferry.journal import frame
 from logferry.journal.journal import Journal
 from logferry.journal.losses import told_by
+from logferry.records import decoder
 from support.journal_harness import (
     ROOMY,
     bodies_in,
@@ -119,7 +119,7 @@ class JournalModel(RuleBasedStateMachine):
             origin=origin(self.environments[-1]),
             limit_bytes=limit,
             clock_ms=self.clock,
-            count_records=telemetry.count_records,
+            count_records=decoder.count_records,
             follow=follow,
             complain=lambda _message: None,
         )

@@ -298,7 +298,7 @@ async def test_before_the_client_is_made_there_is_nowhere_to_connect_to(monkeypa
 
 PROXIED = """
 import asyncio, sys
-from logferry.encode import StoredObject
+from logferry.records.encoder import StoredObject
 from logferry.sink.s3 import S3Sink
 async def main():
     sink = S3Sink(bucket="bucket", prefix="", region="us-east-1", timeout_seconds=5)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from logferry import plain, telemetry
-from logferry.telemetry import Event
+from logferry.records import decoder, fast_path
+from logferry.records.decoder import Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 def events_in(*bodies: bytes) -> list[Event]:
     """Give the events of deliveries that came one after another."""
-    return list(one_by_one(telemetry.all_of(bodies)))
+    return list(one_by_one(decoder.all_of(bodies)))
 
 
-def one_by_one(found: Iterable[Event | plain.Run]) -> Iterator[Event]:
+def one_by_one(found: Iterable[Event | fast_path.Run]) -> Iterator[Event]:
     """Give the plain records of a run as the events that they are."""
     for each in found:
         if isinstance(each, Event):

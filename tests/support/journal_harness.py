@@ -12,10 +12,10 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from logferry import telemetry
-from logferry.invocations import Invocations
 from logferry.journal.journal import Journal
 from logferry.journal.segment import MAGIC, Origin, Segment
+from logferry.records import decoder
+from logferry.records.invocations import Invocations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -51,7 +51,7 @@ def open_journal(
         origin=origin(environment),
         limit_bytes=limit_bytes,
         clock_ms=clock_ms or ticking(),
-        count_records=telemetry.count_records,
+        count_records=decoder.count_records,
         follow=following or follow,
         complain=complain,
     )

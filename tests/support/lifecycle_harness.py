@@ -12,13 +12,14 @@ import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from logferry import telemetry, wire
+from logferry import wire
 from logferry.accumulator import Accumulator
 from logferry.breaker import Breaker
-from logferry.encode import DEFAULT_KEY, StoredObject, encode
-from logferry.invocations import Invocations
 from logferry.journal.journal import Journal
 from logferry.policy import Flush, Moment, Policy, Thresholds
+from logferry.records import decoder
+from logferry.records.encoder import DEFAULT_KEY, StoredObject, encode
+from logferry.records.invocations import Invocations
 from logferry.repeats import Repeats
 from logferry.shipper import Shipper
 from logferry.uploader import Uploader
@@ -63,7 +64,7 @@ class Life:
             origin=origin(environment, concurrent=managed),
             limit_bytes=64 * 1024 * 1024,
             clock_ms=clock,
-            count_records=telemetry.count_records,
+            count_records=decoder.count_records,
             follow=follow,
             complain=print,
         )

@@ -17,7 +17,7 @@ from support.virtual_time import freeze, now
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from logferry.encode import StoredObject
+    from logferry.records.encoder import StoredObject
 
 REMEDY = "create the bucket or correct LOGFERRY_DESTINATION"
 

@@ -19,7 +19,7 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from logferry.own import Own
+from logferry.records.internal import Own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from logferry.journal import frame
 from logferry.journal.segment import own_body
-from logferry.own import Own
+from logferry.records.internal import Own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from logferry.errors import SegmentLost
 from logferry.journal import frame
-from logferry.own import Own
+from logferry.records.internal import Own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,8 +18,8 @@ import ssl  # noqa: E402, F401 - not needed on loopback, but on Lambda
 import structlog  # noqa: E402, F401
 
 from logferry import app, listener, messages, shipper, supervisor, uploader  # noqa: E402, F401
-from logferry.encode import StoredObject  # noqa: E402
 from logferry.errors import SinkError, SinkRejected  # noqa: E402
+from logferry.records.encoder import StoredObject  # noqa: E402
 from logferry.sink.s3 import S3Sink  # noqa: E402
 
 CARGO = StoredObject(

@@ -31,8 +31,8 @@ from aiobotocore.config import AioConfig
 from botocore import exceptions as boto
 from botocore.handlers import add_expect_header
 
-from logferry.encode import StoredObject
 from logferry.errors import SinkRejected, SinkUnavailable
+from logferry.records.encoder import StoredObject
 from logferry.sink.connections import Connections, Rehearsed
 from logferry.sink.signed import SignedPut
 

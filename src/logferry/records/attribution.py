@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from logferry.named import ID_KEYS, request_in
-from logferry.telemetry import FUNCTION, REPORT, RUNTIME_DONE, START
+from logferry.records.decoder import FUNCTION, REPORT, RUNTIME_DONE, START
+from logferry.records.request_id import ID_KEYS, request_in
 
 if TYPE_CHECKING:
-    from logferry.telemetry import Event
+    from logferry.records.decoder import Event
 
 _ENDS = frozenset({RUNTIME_DONE, REPORT, "platform.end", "platform.fault"})
 _STARTS_ANEW = frozenset({"platform.initStart", "platform.restoreStart"})

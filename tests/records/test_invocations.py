@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from logferry.invocations import CUT_BYTES, REMEMBERED, Invocations
+from logferry.records.invocations import CUT_BYTES, REMEMBERED, Invocations
 
 A, B = "459921b5-681c-4a96-beb0-81e0aa586026", "79b4f56e-95b1-4643-9700-2807f4e68189"
 

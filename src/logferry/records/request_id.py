@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 
-from logferry.plain import TAB, TEXT
+from logferry.records.fast_path import TAB, TEXT
 
 ID_KEYS = ("requestId", "AWSRequestId", "function_request_id")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -14,16 +14,16 @@ import re
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from logferry import attribution, telemetry
 from logferry.journal.segment import iso
-from logferry.named import PlainNames
-from logferry.plain import TIME, WORTHWHILE_BYTES
+from logferry.records import attribution, decoder
+from logferry.records.fast_path import TIME, WORTHWHILE_BYTES
+from logferry.records.request_id import PlainNames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from logferry import plain
     from logferry.journal.segment import Header
+    from logferry.records import fast_path
 
 DEFAULT_KEY = "function={function}/dt={date}/hour={hour}/{environment}-{segment}.ndjson.gz"
 KEY_FIELDS = frozenset(
@@ -80,12 +80,12 @@ class _Lines:
         self.first_time = self.earliest = self.latest = ""
         self.request_id = ""
 
-    def of(self, found: Iterable[telemetry.Event | plain.Run]) -> Iterator[str]:
+    def of(self, found: Iterable[decoder.Event | fast_path.Run]) -> Iterator[str]:
         """The lines of some events; those of a run in one piece."""
         concurrent, unwanted = self._header.origin.concurrent, self._unwanted
         for event in found:
-            if not isinstance(event, telemetry.Event):
-                if telemetry.FUNCTION not in unwanted:
+            if not isinstance(event, decoder.Event):
+                if decoder.FUNCTION not in unwanted:
                     yield self._of_run(event)
                 continue
             running = self._running = attribution.running_after(self._running, event)
@@ -101,10 +101,10 @@ class _Lines:
                 self._note_request(request)
             yield self._line(event)
 
-    def _of_run(self, run: plain.Run) -> str:
+    def _of_run(self, run: fast_path.Run) -> str:
         """The lines of plain records: the same as one by one, with nothing looked up that is the same for many."""
         concurrent = self._header.origin.concurrent
-        inferred = attribution.inferred(telemetry.FUNCTION, running=self._running, concurrent=concurrent)
+        inferred = attribution.inferred(decoder.FUNCTION, running=self._running, concurrent=concurrent)
         request_in, lines = self._plain_names.request_in, []
         number, time, ending = self.records, self._time, self._ending
         stated: str | None = ""  # unlike what any record names, so that the first is looked at
@@ -121,7 +121,7 @@ class _Lines:
         self.records = number
         return "".join(lines)
 
-    def _line(self, event: telemetry.Event) -> str:
+    def _line(self, event: decoder.Event) -> str:
         """The event's own text with our keys at its end; one that has such keys itself is kept whole under `event`."""
         ending = f'{self._ending}{self.records:06d}"}}\n'
         if "time" not in event.fields:
@@ -171,7 +171,7 @@ def encode(
     """
     lines = _Lines(header, types)
     packer = zlib.compressobj(GZIP_LEVEL, wbits=_GZIP_WINDOW) if compress else None
-    blocks = _blocks(lines.of(telemetry.all_of(bodies, plain_from=plain_from)))
+    blocks = _blocks(lines.of(decoder.all_of(bodies, plain_from=plain_from)))
     parts = [packer.compress(block) if packer else block for block in blocks]
     if packer:
         parts.append(packer.flush())

@@ -11,9 +11,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from logferry import attribution, telemetry
-from logferry.own import Own
-from logferry.telemetry import UNPARSABLE, Event
+from logferry.records import attribution, decoder
+from logferry.records.decoder import UNPARSABLE, Event
+from logferry.records.internal import Own
 from support.batch_strategies import ANYTHING, JSON_VALUES, deliveries
 from support.decoded import events_in
 
@@ -116,7 +116,7 @@ def test_every_event_is_json_on_one_line_and_is_counted(bodies: list[bytes]) -> 
     for each in found:
         assert "\n" not in each.text
         assert isinstance(json.loads(each.text.encode(), parse_int=float), dict)
-    assert telemetry.count_records(bodies) == len(found)
+    assert decoder.count_records(bodies) == len(found)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_huge_number_does_not_take_its_neighbours_with_it() -> None:
     assert [e.type for e in events_in(body)] == ["", "function"]
 
 
-@pytest.mark.parametrize(("depth", "kind"), [(telemetry.MAX_DEPTH - 1, "function"), (telemetry.MAX_DEPTH, UNPARSABLE)])
+@pytest.mark.parametrize(("depth", "kind"), [(decoder.MAX_DEPTH - 1, "function"), (decoder.MAX_DEPTH, UNPARSABLE)])
 def test_what_is_nested_too_deep_is_kept_as_text(depth: int, kind: str) -> None:
     """Exactly from one depth on, the event itself included, for the bytes must not depend on who reads it."""
     body = b'[{"type":"function","record":' + b"[" * depth + b"]" * depth + b"}]"
@@ -208,7 +208,7 @@ def test_a_beginning_that_is_not_continued_is_kept_as_it_came(following: bytes) 
 @pytest.mark.timeout(20)
 def test_a_record_that_is_never_whole_is_given_up_after_a_while() -> None:
     """Anybody on the machine may post halves for ever: memory and time stay bounded."""
-    reader = telemetry.Reader()
+    reader = decoder.Reader()
     half = b'[{"type":"function","record":"' + b"x" * 1_000_000 + b"}]"
     for _ in range(24):
         list(reader.read(half))
@@ -227,16 +227,16 @@ def test_a_look_at_the_end_tells_whether_a_record_was_cut(value: Any, at: float,
     """It is never said to be whole where the reader waits for its rest."""
     text = json.dumps(value, separators=None if spaces else (",", ":"))
     for body in (*cut(text, 1 + int(at * (len(text) - 2))), b"[" + text.encode() + b"]"):
-        reader = telemetry.Reader()
+        reader = decoder.Reader()
         list(reader.read(body))
-        assert not (reader.holds and telemetry.ends_whole(body))
+        assert not (reader.holds and decoder.ends_whole(body))
 
 
 @pytest.mark.parametrize("record", ['line "}]\n', "", {"a": {"time": "x"}}, {"time": "x"}, [], 'ä,{"time":"x'])
 def test_a_whole_delivery_is_known_by_its_end(record: Any) -> None:
     """As the platform writes it; without spaces."""
     events = [{"time": "2026-11-21T02:26:24.357Z", "type": "function", "record": each} for each in ("x", record)]
-    assert telemetry.ends_whole(json.dumps(events, separators=(",", ":")).encode())
+    assert decoder.ends_whole(json.dumps(events, separators=(",", ":")).encode())
 
 
 # --- which request
@@ -326,5 +326,5 @@ def test_lines_belong_to_the_invocation_between_start_and_runtime_done() -> None
 @given(ANYTHING)
 def test_the_cheap_look_is_never_wrong_in_saying_no(body: bytes) -> None:
     """A delivery that is said to hold no platform event holds none, but for one spelt with escapes."""
-    if not telemetry.mentions_platform(body):
+    if not decoder.mentions_platform(body):
         assert not any(e.type.startswith("platform.") for e in events_in(body)) or b"\\u" in body

@@ -10,10 +10,10 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from logferry import plain, telemetry
-from logferry.encode import DEFAULT_KEY, StoredObject, encode
 from logferry.journal.segment import Header, Origin
-from logferry.named import PlainNames, request_in
+from logferry.records import decoder, fast_path
+from logferry.records.encoder import DEFAULT_KEY, StoredObject, encode
+from logferry.records.request_id import PlainNames, request_in
 from support.batch_strategies import ANYTHING, as_bytes
 from support.decoded import events_in, one_by_one
 
@@ -123,7 +123,7 @@ def test_an_object_has_the_same_bytes_whether_its_records_were_parsed_or_not(
     bodies: list[bytes], concurrent: bool, types: str, running: str | None, run_characters: int
 ) -> None:
     """An upload is repeated by another process, perhaps of another version: it must overwrite itself."""
-    with patch.object(plain, "RUN_CHARACTERS", run_characters):
+    with patch.object(fast_path, "RUN_CHARACTERS", run_characters):
         taken, parsed = (
             encoded(bodies, plain_from=plain_from, concurrent=concurrent, types=types, running=running)
             for plain_from in (ALL, NONE)
@@ -181,12 +181,12 @@ def test_what_only_looks_plain_is_told_apart(bodies: list[bytes]) -> None:
 @given(st.lists(near_plain() | ANYTHING, min_size=1, max_size=3))
 def test_what_is_taken_as_plain_is_what_the_parser_finds(bodies: list[bytes]) -> None:
     """Event for event, and none is counted twice or not at all."""
-    taken, parsed = telemetry.Reader(plain_from=ALL), telemetry.Reader(plain_from=NONE)
+    taken, parsed = decoder.Reader(plain_from=ALL), decoder.Reader(plain_from=NONE)
     for body in bodies:
         found, expected = list(one_by_one(taken.read(body))), list(one_by_one(parsed.read(body)))
         assert [(e.text, e.type, e.fields) for e in found] == [(e.text, e.type, e.fields) for e in expected]
         assert taken.holds == parsed.holds
-    assert telemetry.count_records(bodies) == len(events_in(*bodies))
+    assert decoder.count_records(bodies) == len(events_in(*bodies))
 
 
 @THOROUGH
@@ -195,7 +195,7 @@ def test_a_plain_record_names_the_request_that_its_line_names(texts: list[str]) 
     """Whatever the records before it have named, and wherever."""
     body = delivery(*texts)
     names = PlainNames()
-    for found in telemetry.Reader(plain_from=ALL).read(body):
+    for found in decoder.Reader(plain_from=ALL).read(body):
         for each in found if isinstance(found, list) else []:
             assert names.request_in(each) == request_in(json.loads(each + '"}')["record"])
 
@@ -205,7 +205,7 @@ def test_a_plain_record_names_the_request_that_its_line_names(texts: list[str]) 
 
 def runs(body: bytes) -> list[int]:
     """Give the sizes of the runs in a delivery; 0 for an event that was parsed."""
-    return [len(found) if isinstance(found, list) else 0 for found in telemetry.Reader(plain_from=ALL).read(body)]
+    return [len(found) if isinstance(found, list) else 0 for found in decoder.Reader(plain_from=ALL).read(body)]
 
 
 @pytest.mark.parametrize(
@@ -248,15 +248,15 @@ def test_a_run_is_bounded() -> None:
     body = body.replace(b", ", b",").replace(b": ", b":")
     sizes = runs(body)
     assert sum(sizes) == 5000
-    assert max(sizes) * len(record("")) <= plain.RUN_CHARACTERS
-    assert telemetry.count_records([body]) == 5000
+    assert max(sizes) * len(record("")) <= fast_path.RUN_CHARACTERS
+    assert decoder.count_records([body]) == 5000
 
 
 def test_a_delivery_of_a_few_lines_is_parsed() -> None:
     """There the code for many would cost more than it saves."""
     few, many = delivery(*"x" * 5), delivery(*"x" * 500)
-    assert {type(found) for found in telemetry.Reader().read(few)} == {telemetry.Event}
-    assert {type(found) for found in telemetry.Reader().read(many)} == {list}
+    assert {type(found) for found in decoder.Reader().read(few)} == {decoder.Event}
+    assert {type(found) for found in decoder.Reader().read(many)} == {list}
 
 
 @pytest.mark.timeout(20)

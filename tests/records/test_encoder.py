@@ -11,10 +11,10 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from logferry import telemetry
-from logferry.encode import DEFAULT_KEY, KEY_FIELDS, StoredObject, encode, render_key
 from logferry.journal.segment import Header, Origin
-from logferry.own import Own
+from logferry.records import decoder
+from logferry.records.encoder import DEFAULT_KEY, KEY_FIELDS, StoredObject, encode, render_key
+from logferry.records.internal import Own
 from support.batch_strategies import ANYTHING, deliveries
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def test_whatever_is_in_a_segment_each_line_is_json_and_they_are_numbered(bodies
     stored = encoded(bodies, final=final)
     found = lines(stored)
     assert [line["seq"] for line in found] == [f"00000007-{n:06d}" for n in range(1, len(found) + 1)]
-    assert stored.metadata["records"] == str(len(found)) == str(telemetry.count_records(bodies))
+    assert stored.metadata["records"] == str(len(found)) == str(decoder.count_records(bodies))
     assert stored == encoded(bodies, final=final)
     packed = encoded(bodies, final=final, compress=True)
     assert gzip.decompress(packed.body) == stored.body

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from logferry import attribution, telemetry
+from logferry.records import attribution, decoder
 
 REMEMBERED = 256
 CUT_BYTES = 256 * 1024
@@ -22,7 +22,7 @@ class Invocations:
         """The request between `platform.start` and its end, None outside or where several run at once."""
         self.reports = 0
         """How many `platform.report` have come in."""
-        self._reader = telemetry.Reader()
+        self._reader = decoder.Reader()
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._unreported: OrderedDict[str, None] = OrderedDict()
 
@@ -32,13 +32,13 @@ class Invocations:
 
     def see(self, body: bytes) -> None:
         """Take in a delivery. One that names no platform event, and in which no record was cut, is not parsed."""
-        may_be_cut = len(body) >= CUT_BYTES and not telemetry.ends_whole(body)
-        if telemetry.mentions_platform(body) or self._reader.holds or may_be_cut:
+        may_be_cut = len(body) >= CUT_BYTES and not decoder.ends_whole(body)
+        if decoder.mentions_platform(body) or self._reader.holds or may_be_cut:
             for event in self._reader.read(body):
-                if not isinstance(event, telemetry.Event):
+                if not isinstance(event, decoder.Event):
                     continue  # a run of the function's lines
                 self.running = attribution.running_after(self.running, event)
-                if event.type in (telemetry.START, telemetry.RUNTIME_DONE, telemetry.REPORT):
+                if event.type in (decoder.START, decoder.RUNTIME_DONE, decoder.REPORT):
                     self._note(event.type, attribution.stated_request(event) or "")
 
     @property
@@ -55,11 +55,11 @@ class Invocations:
         return not self._unreported
 
     def _note(self, kind: str, request_id: str) -> None:
-        if kind == telemetry.START:
+        if kind == decoder.START:
             _remember(self._unreported, request_id)
         else:
             _remember(self._ended, request_id)
-        if kind == telemetry.REPORT:
+        if kind == decoder.REPORT:
             self.reports += 1
             self._unreported.pop(request_id, None)
 

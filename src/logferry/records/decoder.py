@@ -16,8 +16,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from logferry import plain
-from logferry.own import Own
+from logferry.records import fast_path
+from logferry.records.internal import Own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -80,7 +80,7 @@ class Reader:
     (observed on Lambda: DataDog/datadog-lambda-extension#1357). The two are recognised by the repeated envelope.
     """
 
-    def __init__(self, *, plain_from: int = plain.WORTHWHILE_BYTES) -> None:
+    def __init__(self, *, plain_from: int = fast_path.WORTHWHILE_BYTES) -> None:
         """`plain_from` is only for testing: from which size of a delivery on its plain records are not parsed."""
         self._plain_from = plain_from
         self._head = ""
@@ -90,7 +90,7 @@ class Reader:
         """Whether the beginning of a record waits for its continuation."""
         return bool(self._head)
 
-    def read(self, body: bytes) -> Iterator[Event | plain.Run]:
+    def read(self, body: bytes) -> Iterator[Event | fast_path.Run]:
         """The events of one delivery in their order; plain records come as runs, not parsed.
 
         What cannot be read comes as a `logferry.unparsable` event.
@@ -124,11 +124,11 @@ class Reader:
             yield _unparsable(self._head)
         self._head = ""
 
-    def _elements(self, text: str, position: int, raw: bytes, *, own: bool) -> Iterator[Event | plain.Run]:
+    def _elements(self, text: str, position: int, raw: bytes, *, own: bool) -> Iterator[Event | fast_path.Run]:
         """The elements of an array up to its end; from the first that is broken on, the rest as it stands."""
         # Outside strings a line break is mere space in JSON, and inside them it cannot stand.
         text = text.replace("\r", " ").replace("\n", " ") if "\n" in text or "\r" in text else text
-        plain_records = plain.Plain(text, raw) if len(raw) >= self._plain_from else None
+        plain_records = fast_path.Plain(text, raw) if len(raw) >= self._plain_from else None
         separator, odd = "", 0
         while True:
             if text[position : position + 1] in _SPACES:
@@ -138,7 +138,7 @@ class Reader:
                 break
             if plain_records and (run := plain_records.run(position)):
                 yield run
-                end = position + plain.size(run)
+                end = position + fast_path.size(run)
             else:
                 decoded = _decode(text, position)
                 if decoded is None:
@@ -235,7 +235,7 @@ def _unparsable(text: str) -> Event:
     return Event(json.dumps(fields), fields)
 
 
-def all_of(bodies: Iterable[bytes], *, plain_from: int = plain.WORTHWHILE_BYTES) -> Iterator[Event | plain.Run]:
+def all_of(bodies: Iterable[bytes], *, plain_from: int = fast_path.WORTHWHILE_BYTES) -> Iterator[Event | fast_path.Run]:
     """The events of deliveries that came one after another, plain records as runs; `plain_from` as in `Reader`."""
     reader = Reader(plain_from=plain_from)
     for body in bodies:
