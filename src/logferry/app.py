@@ -25,7 +25,7 @@ from logferry.door import Door
 from logferry.doorman import Doorman
 from logferry.early import Early
 from logferry.errors import SettingsError, SinkError
-from logferry.journal import sibling
+from logferry.journal import orphans
 from logferry.journal.journal import Journal
 from logferry.journal.segment import Origin
 from logferry.pause import Pause
@@ -137,11 +137,11 @@ def _open_journal(
             complain=complain,
         )
 
-    sibling.take_in(settings.spool_dir)
+    orphans.take_in(settings.spool_dir)
     try:
         return opened(settings.spool_dir)
     except BlockingIOError:
-        return opened(sibling.beside(settings.spool_dir, environment))
+        return opened(orphans.beside(settings.spool_dir, environment))
 
 
 def _complain(message: str) -> None:

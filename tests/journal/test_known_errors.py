@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from logferry.errors import JournalFull, SegmentLost
-from logferry.journal.memory import MEMORY_BYTES
+from logferry.journal.memory_buffer import MEMORY_BYTES
 from logferry.journal.segment import LAST, MAGIC, SEALED
 from support.journal_harness import (
     bodies_in,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from logferry.errors import JournalFull
-from logferry.journal import frame, losses, sibling
+from logferry.journal import frame, losses, orphans
 from logferry.journal.losses import MAGIC, Loss, merged
 from logferry.records.internal import Own
 from support.journal_harness import bodies_in, flip, numbered, numbers_in, open_journal, reports_in, waiting_in
@@ -202,7 +202,7 @@ def test_accounts_of_several_lives_are_made_one(tmp_path: Path) -> None:
     lost_and_closed(spool)
     lost_and_closed(beside, environment="e2")
     (beside / losses.PART).write_bytes(b"half an acc")
-    sibling.take_in(spool)
+    orphans.take_in(spool)
     assert not beside.exists()
     journal = open_journal(spool, environment="e3")
     assert sorted(path.name for path in spool.glob("*.lost")) == ["e3.lost"]

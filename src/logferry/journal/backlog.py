@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from logferry.journal.losses import Losses
-    from logferry.journal.memory import Memory
+    from logferry.journal.memory_buffer import Memory
     from logferry.journal.segment import Header, Segment
 
 

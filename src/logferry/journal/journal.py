@@ -25,9 +25,9 @@ from logferry.errors import JournalFull
 from logferry.journal import frame, losses, recovery, segment
 from logferry.journal.backlog import Backlog
 from logferry.journal.losses import Losses
-from logferry.journal.memory import Memory
+from logferry.journal.memory_buffer import Memory
+from logferry.journal.orphans import LOCK
 from logferry.journal.segment import LAST, SEALED, Header, OpenFile, Origin, Segment
-from logferry.journal.sibling import LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
