@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from logferry import wire
 from logferry.doorman import FINISH_SECONDS, MAX_CONNECTIONS, Doorman
 from logferry.errors import JournalFull
-from logferry.exchange import MAX_BODY_BYTES, MAX_HEAD_BYTES
+from logferry.listener.http_protocol import MAX_BODY_BYTES, MAX_HEAD_BYTES
 from support.batch_strategies import ANYTHING
 from support.http_post import SECONDS, answer, connect, post, request
 

@@ -11,10 +11,10 @@ from logferry import wire
 from logferry.accumulator import Accumulator
 from logferry.early import Early
 from logferry.event import Shutdown
+from logferry.listener.dedup import Repeats
 from logferry.pause import Pause
 from logferry.policy import Flush, Moment, Policy, Thresholds
 from logferry.records.invocations import Invocations
-from logferry.repeats import Repeats
 from support.journal_harness import open_journal
 from support.platform_events import batch, function, report_of, runtime_done, start
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from logferry.journal.journal import Journal
     from logferry.journal.segment import Segment
+    from logferry.listener.dedup import Repeats
     from logferry.records.invocations import Invocations
-    from logferry.repeats import Repeats
 
 
 class Begun(NamedTuple):

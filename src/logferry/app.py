@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from logferry import wire
 from logferry.absent import standing_in
 from logferry.accumulator import Accumulator
-from logferry.door import Door
 from logferry.doorman import Doorman
 from logferry.early import Early
 from logferry.errors import SettingsError, SinkError
 from logferry.journal import orphans
 from logferry.journal.journal import Journal
 from logferry.journal.segment import Origin
+from logferry.listener.dedup import Repeats
+from logferry.listener.path_token import Door
 from logferry.pause import Pause
 from logferry.records import decoder
 from logferry.records.encoder import encode
 from logferry.records.invocations import Invocations
-from logferry.repeats import Repeats
 from logferry.settings import Settings
 from logferry.warmup import warm_up
 
@@ -189,7 +189,8 @@ def _load(settings: Settings) -> S3Sink | DirectorySink:
     with standing_in():
         import asyncio  # noqa: PLC0415
 
-        from logferry import listener, messages, shipper, uploader  # noqa: F401, PLC0415
+        from logferry import messages, shipper, uploader  # noqa: F401, PLC0415
+        from logferry.listener import server  # noqa: F401, PLC0415
 
         messages.configure(level=settings.log_level, as_json=_json_format(os.environ))
         sink = _sink(settings)
@@ -263,7 +264,7 @@ class _Started(NamedTuple):
 
 
 async def _live(started: _Started) -> None:
-    from logferry.listener import listening  # noqa: PLC0415
+    from logferry.listener.server import listening  # noqa: PLC0415
     from logferry.shipper import Shipper  # noqa: PLC0415
     from logferry.uploader import Uploader  # noqa: PLC0415
 

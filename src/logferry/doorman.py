@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from logferry import wire
-from logferry.exchange import Exchange, Room
+from logferry.listener.http_protocol import Exchange, Room
 
 if TYPE_CHECKING:
     import socket

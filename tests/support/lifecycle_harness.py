@@ -16,11 +16,11 @@ from logferry import wire
 from logferry.accumulator import Accumulator
 from logferry.breaker import Breaker
 from logferry.journal.journal import Journal
+from logferry.listener.dedup import Repeats
 from logferry.policy import Flush, Moment, Policy, Thresholds
 from logferry.records import decoder
 from logferry.records.encoder import DEFAULT_KEY, StoredObject, encode
 from logferry.records.invocations import Invocations
-from logferry.repeats import Repeats
 from logferry.shipper import Shipper
 from logferry.uploader import Uploader
 from support.journal_harness import follow, origin, ticking

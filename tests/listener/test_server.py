@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from logferry import exchange, listener
 from logferry.errors import JournalFull
-from logferry.exchange import MAX_BODY_BYTES
-from logferry.listener import listening
+from logferry.listener import http_protocol, server
+from logferry.listener.http_protocol import MAX_BODY_BYTES
+from logferry.listener.server import listening
 from support.batch_strategies import ANYTHING
 from support.http_post import SECONDS, answer, connect, post, request
 
@@ -140,7 +140,7 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_held(
     monkeypatch: pytest.MonkeyPatch, *, chunked: bool
 ) -> None:
     """With a length at once, without one as soon as it proves too large; either way nothing is stored."""
-    monkeypatch.setattr(exchange, "MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr(http_protocol, "MAX_BODY_BYTES", 1000)
     stored = Stored()
     body = b"3e9\r\n" + b"x" * 1001 + b"\r\n0\r\n\r\n" if chunked else b"x" * 1001
     size = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
@@ -162,7 +162,7 @@ async def test_a_delivery_of_the_largest_size_is_taken() -> None:
 
 async def test_a_body_that_drips_is_given_up_and_others_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """408 after its time; meanwhile deliveries are answered."""
-    monkeypatch.setattr(listener, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(server, "READ_SECONDS", 0.2)
     stored = Stored()
     async with listener_at_work(stored) as address:
         with connect(address) as slow:
@@ -240,7 +240,7 @@ async def test_a_hundred_idle_connections_do_not_keep_a_delivery_waiting() -> No
 
 async def test_a_head_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request has a longest time, from its first byte on."""
-    monkeypatch.setattr(listener, "READ_SECONDS", 0.1)
+    monkeypatch.setattr(server, "READ_SECONDS", 0.1)
     async with listener_at_work(Stored()) as address:
         with connect(address) as slow:
             slow.settimeout(1.0)
@@ -250,8 +250,8 @@ async def test_a_head_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_a_connection_on_which_nothing_comes_for_long_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two deliveries as before the first; an answer is no sign of life."""
-    monkeypatch.setattr(listener, "READ_SECONDS", 0.1)
-    monkeypatch.setattr(listener, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(server, "READ_SECONDS", 0.1)
+    monkeypatch.setattr(server, "IDLE_SECONDS", 0.2)
     async with listener_at_work(Stored()) as address:
         with connect(address) as silent, connect(address) as used:
             used.sendall(request(b"x"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
-from logferry.repeats import REMEMBERED, Repeats
+from logferry.listener.dedup import REMEMBERED, Repeats
 
 
 def test_a_body_is_known_after_it_was_accepted_and_not_before() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logferry.door import Door
+from logferry.listener.path_token import Door
 
 
 def test_until_the_path_is_used_any_will_do_and_then_no_other() -> None:

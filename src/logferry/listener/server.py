@@ -14,7 +14,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
-from logferry.exchange import Exchange, Room
+from logferry.listener.http_protocol import Exchange, Room
 
 if TYPE_CHECKING:
     import socket
