@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from logferry import wire
-from logferry.accumulator import Accumulator
 from logferry.early import Early
 from logferry.event import Shutdown
+from logferry.flush.policy import Flush, Moment, Policy, Thresholds
+from logferry.flush.scheduler import Accumulator
 from logferry.listener.dedup import Repeats
 from logferry.pause import Pause
-from logferry.policy import Flush, Moment, Policy, Thresholds
 from logferry.records.invocations import Invocations
 from support.journal_harness import open_journal
 from support.platform_events import batch, function, report_of, runtime_done, start

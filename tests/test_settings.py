@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from logferry.errors import SettingsError
-from logferry.policy import Flush, Moment, Thresholds
+from logferry.flush.policy import Flush, Moment, Thresholds
 from logferry.settings import PREFIX, SETTINGS, Destination, Settings
 
 GOOD = {"LOGFERRY_DESTINATION": "s3://bucket/prefix"}

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from logferry import wire
-from logferry.policy import Flush, Moment, Policy, Thresholds
+from logferry.flush.policy import Flush, Moment, Policy, Thresholds
 from logferry.shipper import (
     CUT_SECONDS,
     LAST_REPORT_SECONDS,

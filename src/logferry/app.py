@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from logferry import wire
 from logferry.absent import standing_in
-from logferry.accumulator import Accumulator
 from logferry.doorman import Doorman
 from logferry.early import Early
 from logferry.errors import SettingsError, SinkError
+from logferry.flush.scheduler import Accumulator
 from logferry.journal import orphans
 from logferry.journal.journal import Journal
 from logferry.journal.segment import Origin
@@ -39,8 +39,8 @@ from logferry.warmup import warm_up
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from logferry.accumulator import Begun
     from logferry.event import Invoke, Shutdown
+    from logferry.flush.scheduler import Begun
     from logferry.journal.segment import Header
     from logferry.records.encoder import StoredObject
     from logferry.sink.directory import DirectorySink
@@ -189,7 +189,8 @@ def _load(settings: Settings) -> S3Sink | DirectorySink:
     with standing_in():
         import asyncio  # noqa: PLC0415
 
-        from logferry import messages, shipper, uploader  # noqa: F401, PLC0415
+        from logferry import messages, shipper  # noqa: F401, PLC0415
+        from logferry.flush import uploader  # noqa: F401, PLC0415
         from logferry.listener import server  # noqa: F401, PLC0415
 
         messages.configure(level=settings.log_level, as_json=_json_format(os.environ))
@@ -264,9 +265,9 @@ class _Started(NamedTuple):
 
 
 async def _live(started: _Started) -> None:
+    from logferry.flush.uploader import Uploader  # noqa: PLC0415
     from logferry.listener.server import listening  # noqa: PLC0415
     from logferry.shipper import Shipper  # noqa: PLC0415
-    from logferry.uploader import Uploader  # noqa: PLC0415
 
     settings, journal = started.settings, started.journal
 

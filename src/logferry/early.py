@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from logferry import event as events
 
 if TYPE_CHECKING:
-    from logferry.accumulator import Accumulator, Begun
     from logferry.event import Invoke, Shutdown
+    from logferry.flush.scheduler import Accumulator, Begun
     from logferry.pause import Pause
 
 

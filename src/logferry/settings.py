@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logferry.errors import SettingsError
-from logferry.policy import DEFAULT_BYTES, DEFAULT_INVOCATIONS, DEFAULT_SECONDS, Flush, Moment, Policy, Thresholds
+from logferry.flush.policy import DEFAULT_BYTES, DEFAULT_INVOCATIONS, DEFAULT_SECONDS, Flush, Moment, Policy, Thresholds
 from logferry.records import encoder
 
 if TYPE_CHECKING:

@@ -23,15 +23,15 @@ import structlog
 from logferry import event as events
 from logferry import wire
 from logferry.deadline import Deadline
-from logferry.policy import Due, Moment
+from logferry.flush.policy import Due, Moment
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from logferry.accumulator import Accumulator, Begun
     from logferry.event import Invoke, Shutdown
-    from logferry.uploader import Uploader
+    from logferry.flush.scheduler import Accumulator, Begun
+    from logferry.flush.uploader import Uploader
 
 RUNTIME_DONE_MARGIN_SECONDS = 0.5
 """Left of an invocation's deadline for the upload when its `platform.runtimeDone` never comes."""

@@ -16,8 +16,8 @@ from benchmark import log_lines
 from logferry.cli import bill as billing
 from logferry.cli.bill import Bill, Function, bills, candidates, cheapest, environments_needed
 from logferry.cli.prices import load
+from logferry.flush.policy import Moment
 from logferry.journal.segment import Header, Origin
-from logferry.policy import Moment
 from logferry.records.encoder import DEFAULT_KEY, encode
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 
 from logferry.cli.life import ENOUGH, Rhythm, Shipped, live
-from logferry.policy import Flush, Moment, Pace, Policy, Thresholds, Waiting
+from logferry.flush.policy import Flush, Moment, Pace, Policy, Thresholds, Waiting
 
 MOST = 16 << 20
 

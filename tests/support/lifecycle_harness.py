@@ -13,16 +13,16 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from logferry import wire
-from logferry.accumulator import Accumulator
-from logferry.breaker import Breaker
+from logferry.flush.circuit_breaker import Breaker
+from logferry.flush.policy import Flush, Moment, Policy, Thresholds
+from logferry.flush.scheduler import Accumulator
+from logferry.flush.uploader import Uploader
 from logferry.journal.journal import Journal
 from logferry.listener.dedup import Repeats
-from logferry.policy import Flush, Moment, Policy, Thresholds
 from logferry.records import decoder
 from logferry.records.encoder import DEFAULT_KEY, StoredObject, encode
 from logferry.records.invocations import Invocations
 from logferry.shipper import Shipper
-from logferry.uploader import Uploader
 from support.journal_harness import follow, origin, ticking
 from support.virtual_time import now
 

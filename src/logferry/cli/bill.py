@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logferry.cli.life import Rhythm, live
+from logferry.flush.policy import Flush, Moment
 from logferry.journal.journal import SEGMENTS_AT_LEAST
-from logferry.policy import Flush, Moment
 from logferry.settings import SETTINGS, Settings
 from logferry.supervisor import SHORT_BUFFER_MS
 

@@ -20,7 +20,7 @@ from rich.text import Text
 from logferry.cli import bill as billing
 from logferry.cli.prices import PriceError, load
 from logferry.errors import SettingsError
-from logferry.policy import Moment
+from logferry.flush.policy import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

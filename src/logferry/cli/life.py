@@ -1,7 +1,8 @@
 """The life of one execution environment, from its first invocation to SHUTDOWN: how many objects it ships, and when.
 
 Promises
-  * Every decision is the real one: ``logferry.policy`` is asked at each INVOKE and inside invocations, as the extension
+  * Every decision is the real one: ``logferry.flush.policy`` is asked at each INVOKE and inside invocations, as the
+    extension
     asks it. Only what is asked is made up: invocations as regular as a clock, each logging evenly while it runs.
   * It takes milliseconds, however many invocations there are: what waits only grows until it is sealed, so the next
     invocation in which anything happens is searched for instead of walked to; and after ``ENOUGH`` flushes the rest of
@@ -18,11 +19,11 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from logferry.policy import Moment, Pace, Waiting
+from logferry.flush.policy import Moment, Pace, Waiting
 from logferry.supervisor import SHORT_BUFFER_MS
 
 if TYPE_CHECKING:
-    from logferry.policy import Due, Policy
+    from logferry.flush.policy import Due, Policy
 
 ENOUGH = 500
 """Flushes after which a life holds no surprises: its first two or three differ, the others repeat."""

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from logferry.errors import JournalFull
-from logferry.policy import Due, Moment, Pace, Policy, Waiting
+from logferry.flush.policy import Due, Moment, Pace, Policy, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable

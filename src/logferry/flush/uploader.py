@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from logferry.breaker import Breaker
 from logferry.deadline import Deadline
 from logferry.errors import SegmentLost, SinkError, SinkRejected, SinkUnavailable
+from logferry.flush.circuit_breaker import Breaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from logferry.breaker import FIRST_SECONDS, JITTER, LONGEST_SECONDS, REJECTED_SECONDS, Breaker, backoff
+from logferry.flush.circuit_breaker import FIRST_SECONDS, JITTER, LONGEST_SECONDS, REJECTED_SECONDS, Breaker, backoff
 
 STEADY = 0.5
 """The jitter in whose middle nothing is added or taken."""

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from logferry.policy import (
+from logferry.flush.policy import (
     CLOSE_SHARE,
     DEFAULT_BYTES,
     DEFAULT_SECONDS,

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from logferry.breaker import REJECTED_SECONDS, Breaker
 from logferry.deadline import Deadline
 from logferry.errors import SinkUnavailable
+from logferry.flush.circuit_breaker import REJECTED_SECONDS, Breaker
+from logferry.flush.uploader import Uploader
 from logferry.records.encoder import DEFAULT_KEY, StoredObject, encode
-from logferry.uploader import Uploader
 from support.journal_harness import numbered, open_journal
 from support.sink_doubles import REMEDY, IsFrozenInTheMiddle, Rejects, ResetsAfterStoring, Stalls, Takes, Throttles
 from support.virtual_time import START, freeze, now, run

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from logferry.breaker import Breaker
 from logferry.deadline import Deadline
+from logferry.flush.circuit_breaker import Breaker
+from logferry.flush.uploader import Uploader
 from logferry.listener import server
 from logferry.listener.server import listening
-from logferry.uploader import Uploader
 from support.http_post import request
 from support.journal_harness import numbered, open_journal
 from support.lifecycle_harness import UPLOAD_TIMEOUT, Life, as_object, life
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from logferry.policy import Policy
+    from logferry.flush.policy import Policy
 
 pytestmark = pytest.mark.timeout(90)
 

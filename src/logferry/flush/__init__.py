@@ -1,0 +1,1 @@
+"""When records leave the execution environment, and what happens if they cannot."""
