@@ -36,4 +36,4 @@ COPY --from=build /out/*.zip /
 # Started without a shell, as the base image may have none.
 FROM ${BASE_IMAGE} AS test
 COPY --from=layer /opt/ /opt/
-RUN ["/opt/logferry/bin/python3.13", "-I", "-S", "-B", "-X", "utf8", "-c", "import sys; sys.path.append('/opt/logferry/site'); import asyncio, ssl, aioboto3, httptools, structlog, logferry.supervisor; print('logferry starts in this image')"]
+RUN ["/opt/logferry/bin/python3.13", "-I", "-S", "-B", "-X", "utf8", "-c", "import sys; sys.path.append('/opt/logferry/site'); import asyncio, ssl, aioboto3, httptools, structlog, logferry.supervisor.supervisor; print('logferry starts in this image')"]

@@ -209,11 +209,11 @@ def test_the_serial_part_of_a_cold_start_imports_next_to_nothing(name: str) -> N
     top = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
     found = {a.name for n in top if isinstance(n, ast.Import) for a in n.names}
     found |= {n.module or "" for n in top if isinstance(n, ast.ImportFrom)}
-    assert found <= BARE | {"logferry", "logferry.wire", "logferry.child"}
+    assert found <= BARE | {"logferry", "logferry.supervisor.http", "logferry.supervisor.shipper_process"}
     lazy = imports(SOURCE / f"{name}.py") - found
     assert lazy <= ({"logferry.app", "gc", "traceback"} if name == "child" else set()) | {
-        "logferry.wire",
-        "logferry.child",
+        "logferry.supervisor.http",
+        "logferry.supervisor.shipper_process",
     }
 
 
@@ -221,7 +221,7 @@ ALLOWED_MODULES = {
     *("__main__", "_abc", "_codecs", "_frozen_importlib", "_frozen_importlib_external", "_imp", "_io", "_signal"),
     *("_socket", "_thread", "_warnings", "_weakref", "abc", "builtins", "codecs", "encodings", "encodings.aliases"),
     *("encodings.utf_8", "io", "marshal", "posix", "select", "sys", "time", "zipimport"),
-    *("logferry", "logferry.child", "logferry.supervisor", "logferry.wire"),
+    *("logferry", "logferry.supervisor.shipper_process", "logferry.supervisor.supervisor", "logferry.supervisor.http"),
 }
 """What a bare interpreter holds by itself, and ours. `encodings.ascii` and the like would be a file each."""
 

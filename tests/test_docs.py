@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from logferry.settings import PREFIX, SETTINGS
-from logferry.supervisor import DEFAULT_PORT, DEFAULT_SPOOL
+from logferry.supervisor.supervisor import DEFAULT_PORT, DEFAULT_SPOOL
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from logferry import wire
+from logferry import ipc
 from logferry.doorman import FINISH_SECONDS, MAX_CONNECTIONS, Doorman
 from logferry.errors import JournalFull
 from logferry.listener.http_protocol import MAX_BODY_BYTES, MAX_HEAD_BYTES
@@ -183,11 +183,11 @@ def test_too_many_connections_are_closed_and_the_doorman_lives() -> None:
 def test_pings_are_answered_and_packets_handed_on() -> None:
     """The supervisor sees life; what else it says is heard in order, and its end as an empty packet."""
     with door() as it:
-        it.supervisor.send(wire.PING)
-        assert it.supervisor.recv(16) == wire.PONG
+        it.supervisor.send(ipc.PING)
+        assert it.supervisor.recv(16) == ipc.PONG
         it.supervisor.send(b'E1\n{"eventType":"INVOKE"}')
-        it.supervisor.send(wire.PING)
-        assert it.supervisor.recv(16) == wire.PONG
+        it.supervisor.send(ipc.PING)
+        assert it.supervisor.recv(16) == ipc.PONG
         assert it.heard == [b'E1\n{"eventType":"INVOKE"}']
         it.supervisor.shutdown(socket.SHUT_RDWR)
         assert post(it.address, b"still served") == 200

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from logferry import wire
+from logferry import ipc
 from logferry.early import Early
 from logferry.event import Shutdown
 from logferry.flush.policy import Flush, Moment, Policy, Thresholds
@@ -60,7 +60,7 @@ class Scene:
         self._event({"eventType": "SHUTDOWN", "shutdownReason": "timeout"})
 
     def _event(self, event: dict[str, Any], *, again: bool = False) -> None:
-        self.early.hear((wire.AGAIN if again else wire.EVENT) + b"1\n" + json.dumps(event).encode())
+        self.early.hear((ipc.EVENT_RETRY if again else ipc.EVENT) + b"1\n" + json.dumps(event).encode())
 
     def deliver(self, *events: dict[str, Any]) -> None:
         """Telemetry comes."""

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from logferry.ipc import NUDGE
 from logferry.pause import PAUSE_SECONDS, WORD_SECONDS, Pause
-from logferry.wire import NUDGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

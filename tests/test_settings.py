@@ -196,7 +196,7 @@ def test_truth_has_its_usual_words(value: str) -> None:
 def test_the_supervisor_reads_truth_alike(value: str) -> None:
     """Two parsers of one variable must not differ: what is wrong counts as false there, and is reported here."""
     from logferry.settings import _truth as ours  # noqa: PLC0415
-    from logferry.supervisor import _truth as theirs  # noqa: PLC0415
+    from logferry.supervisor.supervisor import _truth as theirs  # noqa: PLC0415
 
     try:
         expected = ours(value.strip())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from logferry import wire
+from logferry import ipc
 from logferry.flush.policy import Flush, Moment, Policy, Thresholds
 from logferry.shipper import (
     CUT_SECONDS,
@@ -592,8 +592,8 @@ def test_a_ping_is_answered_whatever_is_going_on(tmp_path: Path) -> None:
             number = it.invoke("r1")
             it.runtime_done("r1")
             await asyncio.sleep(1)
-            it.supervisor.send(wire.PING)
-            assert await it.heard() == (wire.PONG, 1.0)
+            it.supervisor.send(ipc.PING)
+            assert await it.heard() == (ipc.PONG, 1.0)
             await it.done(number)
 
     run(scenario())

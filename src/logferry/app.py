@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from logferry import wire
+from logferry import ipc
 from logferry.absent import standing_in
 from logferry.doorman import Doorman
 from logferry.early import Early
@@ -81,7 +81,7 @@ def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts
         managed=journal.origin.concurrent,
         renew=lambda: journal.renew(os.urandom(8).hex()) if _snap_start(os.environ) else None,
     )
-    channel.send(wire.READY)
+    channel.send(ipc.READY)
     early = Early(accumulator=accumulator, pause=pause)
     admits = Door(door).admits
     doorman = Doorman(listener=listener, channel=channel, admits=admits, accept=accumulator.accept, hear=early.hear)
@@ -106,7 +106,7 @@ def _idle(channel: socket.socket, error: SettingsError) -> int:
     structlog.get_logger().error(
         "logferry ships nothing until its settings are mended; the function is not affected", mistakes=error.mistakes
     )
-    channel.send(wire.IDLE + str(error).encode()[: wire.PACKET_BYTES - 1])
+    channel.send(ipc.IDLE + str(error).encode()[: ipc.PACKET_BYTES - 1])
     return 0
 
 

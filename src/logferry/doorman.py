@@ -16,7 +16,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from logferry import wire
+from logferry import ipc
 from logferry.listener.http_protocol import Exchange, Room
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ class Doorman:
                 return
 
     def _hear(self) -> bool:
-        packet = self._channel.recv(wire.PACKET_BYTES)
-        if packet == wire.PING:
-            self._channel.send(wire.PONG)
+        packet = self._channel.recv(ipc.PACKET_BYTES)
+        if packet == ipc.PING:
+            self._channel.send(ipc.PONG)
         else:
             self._hear_packet(packet)
         return bool(packet)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from logferry import wire
+from logferry import ipc
 from logferry.deadline import Deadline
 
 
@@ -32,7 +32,7 @@ class Shutdown(NamedTuple):
 
 def is_event(packet: bytes) -> bool:
     """Whether a packet from the supervisor holds an event."""
-    return packet[:1] in (wire.EVENT, wire.AGAIN)
+    return packet[:1] in (ipc.EVENT, ipc.EVENT_RETRY)
 
 
 def parse(packet: bytes, *, now_ms: float, now: float) -> Invoke | Shutdown:
@@ -42,9 +42,9 @@ def parse(packet: bytes, *, now_ms: float, now: float) -> Invoke | Shutdown:
     deadline = Deadline.from_epoch_ms(fields.get("deadlineMs"), now_ms=now_ms, now=now)
     if fields.get("eventType") == "SHUTDOWN":
         return Shutdown(number, str(fields.get("shutdownReason", "")), deadline)
-    return Invoke(number, str(fields.get("requestId", "")), deadline, again=packet[:1] == wire.AGAIN)
+    return Invoke(number, str(fields.get("requestId", "")), deadline, again=packet[:1] == ipc.EVENT_RETRY)
 
 
 def done(event: Invoke | Shutdown) -> bytes:
     """The packet that tells the supervisor that nothing is in flight for this event any more."""
-    return wire.DONE + event.number
+    return ipc.DONE + event.number

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from logferry import event as events
-from logferry import wire
+from logferry import ipc
 from logferry.deadline import Deadline
 from logferry.flush.policy import Due, Moment
 
@@ -92,8 +92,8 @@ class Shipper:
             for waiting in early:
                 working = tasks.create_task(self._work(waiting, after=working))
             async for packet in self._packets():
-                if packet == wire.PING:
-                    self._send(wire.PONG)
+                if packet == ipc.PING:
+                    self._send(ipc.PONG)
                 elif events.is_event(packet):
                     working = tasks.create_task(self._work(self._judged(packet), after=working))
             for task in (watch, working):
@@ -114,7 +114,7 @@ class Shipper:
 
     def _receive(self) -> None:
         try:
-            self._received.put_nowait(self._channel.recv(wire.PACKET_BYTES))
+            self._received.put_nowait(self._channel.recv(ipc.PACKET_BYTES))
         except BlockingIOError:
             return
         except OSError:
@@ -205,7 +205,7 @@ class Shipper:
                 self._seal(due.why, running=0 if self._managed else 1)
             if due or (awake and self._uploader.owes()):
                 if await self._uploader.drain(Deadline(_now() + OPEN_UPLOAD_SECONDS)) and not self._held:
-                    self._send(wire.WELL)  # what is held says it by its "done"
+                    self._send(ipc.UPLOAD_SUCCEEDED)  # what is held says it by its "done"
                 continue
             until = Deadline(_now() + self._patience(awake=awake))
             await self._news(until)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from logferry.child import HUNG_SECONDS, PING_AFTER_SECONDS
 from logferry.pause import PAUSE_SECONDS
+from logferry.supervisor.shipper_process import HUNG_SECONDS, PING_AFTER_SECONDS
 from support.lambda_stub import LOOK_SECONDS, PATIENCE_SECONDS, BareLambda
 from support.patched_boot import boot_with
 from support.platform_events import batch, function, invoke_event, runtime_done, start

@@ -12,7 +12,7 @@ import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from logferry import wire
+from logferry import ipc
 from logferry.flush.circuit_breaker import Breaker
 from logferry.flush.policy import Flush, Moment, Policy, Thresholds
 from logferry.flush.scheduler import Accumulator
@@ -128,7 +128,7 @@ class Life:
         """Hand an event on, with a deadline in so many seconds; give its number."""
         self.numbered += 1
         document = json.dumps(event | {"deadlineMs": round(EPOCH_MS + (now() + seconds) * 1000)}).encode()
-        kind = wire.AGAIN if again else wire.EVENT
+        kind = ipc.EVENT_RETRY if again else ipc.EVENT
         self.supervisor.send(kind + b"%d\n" % self.numbered + document)
         return self.numbered
 
@@ -142,10 +142,10 @@ class Life:
 
     async def listen(self) -> None:
         """Take down each packet of the shipper, its moment, and how many uploads were under way in it."""
-        while packet := await asyncio.get_running_loop().sock_recv(self.supervisor, wire.PACKET_BYTES):
-            if packet[:1] == wire.DONE:
+        while packet := await asyncio.get_running_loop().sock_recv(self.supervisor, ipc.PACKET_BYTES):
+            if packet[:1] == ipc.DONE:
                 self.in_flight_at_done.append(self.sink.in_flight)
-            if packet == wire.WELL:  # news for the supervisor alone
+            if packet == ipc.UPLOAD_SUCCEEDED:  # news for the supervisor alone
                 self.wells += 1
             else:
                 self.said.put_nowait((packet, round(now(), 3)))
@@ -157,7 +157,7 @@ class Life:
     async def done(self, number: int) -> float:
         """Wait for "done" of that event; give the moment."""
         packet, moment = await self.heard()
-        assert packet == wire.DONE + b"%d" % number, packet
+        assert packet == ipc.DONE + b"%d" % number, packet
         return moment
 
     async def whole_invocation(self, request: str, *, runs: float = 0.1, seconds: float = 60.0) -> float:

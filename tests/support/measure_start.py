@@ -24,7 +24,7 @@ PYTHON, ROUNDS = sys.argv[1], int(sys.argv[2])
 ISOLATED = [PYTHON, "-I", "-S", "-B", "-X", "utf8"]
 COMMANDS = {
     "layer": ["/opt/extensions/logferry"],
-    "checkout": [*ISOLATED, "/mnt/checkout/logferry/boot.py", "/mnt/checkout:/opt/logferry/site"],
+    "checkout": [*ISOLATED, "/mnt/checkout/logferry/supervisor/boot.py", "/mnt/checkout:/opt/logferry/site"],
 }
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logferry.flush.policy import Moment, Pace, Waiting
-from logferry.supervisor import SHORT_BUFFER_MS
+from logferry.supervisor.supervisor import SHORT_BUFFER_MS
 
 if TYPE_CHECKING:
     from logferry.flush.policy import Due, Policy

@@ -15,7 +15,7 @@ def argv() -> list[str]:
     """The supervisor's command line: this interpreter, isolated and without site, and where its packages are."""
     package = Path(__file__).resolve().parent.parent
     paths = dict.fromkeys([str(package.parent), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
-    return [sys.executable, "-I", "-S", "-X", "utf8", str(package / "boot.py"), ":".join(paths)]
+    return [sys.executable, "-I", "-S", "-X", "utf8", str(package / "supervisor" / "boot.py"), ":".join(paths)]
 
 
 def run() -> None:

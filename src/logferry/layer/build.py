@@ -132,7 +132,7 @@ def _copy_logferry(home: Path) -> None:
     """Put our own package beside the wheels, and its entry at the root of the tree."""
     package = Path(logferry.__file__).parent
     shutil.copytree(package, home / "site/logferry", ignore=shutil.ignore_patterns(*_NOT_IN_THE_LAYER))
-    shutil.copyfile(package / "boot.py", home / "main.py")
+    shutil.copyfile(package / "supervisor" / "boot.py", home / "main.py")
 
 
 def _notice(python: Interpreter, site: Path) -> str:

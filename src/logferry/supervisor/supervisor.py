@@ -22,8 +22,9 @@ import posix
 import select
 import time
 
-from logferry import wire
-from logferry.child import HUNG_SECONDS, Child
+from logferry import ipc
+from logferry.supervisor import http
+from logferry.supervisor.shipper_process import HUNG_SECONDS, Child
 
 NAME = b"logferry"
 """Must be the file's name in /opt/extensions: another name is taken for an internal extension (Extensions API)."""
@@ -72,7 +73,7 @@ def main() -> None:
         posix._exit(2)
     try:
         Supervisor(api=api, environ=posix.environ).live()
-    except (OSError, wire.WireError) as error:
+    except (OSError, http.ProtocolError) as error:
         say("error", "the Lambda API at " + api.decode() + " is gone: " + repr(error))
         posix._exit(1)
     posix._exit(0)
@@ -82,7 +83,7 @@ class Supervisor:
     """One life from registration to SHUTDOWN."""
 
     def __init__(self, *, api: bytes, environ: dict[bytes, bytes]) -> None:
-        self._api = wire.Connection(api)
+        self._api = http.Connection(api)
         self._environ = environ
         self._managed = environ.get(b"AWS_LAMBDA_INITIALIZATION_TYPE") == MANAGED_INSTANCES
         self._identifier = b""
@@ -109,20 +110,20 @@ class Supervisor:
             self._insist()
         while True:
             event = self._next_event()
-            last = wire.text(event, b"eventType") == b"SHUTDOWN"
+            last = http.text(event, b"eventType") == b"SHUTDOWN"
             self._hand_on(event, seconds=_seconds_left(event, last=last))
             if last:
                 return
 
     # --- the Lambda side
 
-    def _call(self, method: bytes, path: bytes, body: bytes, **headers: bytes) -> wire.Response:
-        """One request and its answer; a connection that breaks is tried anew. Raises OSError or WireError."""
+    def _call(self, method: bytes, path: bytes, body: bytes, **headers: bytes) -> http.Response:
+        """One request and its answer; a connection that breaks is tried anew. Raises OSError or ProtocolError."""
         for left in range(API_TRIES - 1, -1, -1):
             try:
                 self._api.send(method, path, self._identity(**headers), body)
                 return self._api.receive()
-            except (OSError, wire.WireError):
+            except (OSError, http.ProtocolError):
                 self._api.close()
                 if not left:
                     raise
@@ -178,10 +179,10 @@ class Supervisor:
     def _insist(self) -> None:
         """LOGFERRY_STRICT: let a wrong setting fail the init (Extensions API, Init error) instead of idling."""
         until = time.monotonic() + STRICT_SECONDS
-        while self._shipper and (message := self._shipper.receive(until - time.monotonic())) != wire.READY:
-            if message is not None and message[:1] in (wire.IDLE, b""):
+        while self._shipper and (message := self._shipper.receive(until - time.monotonic())) != ipc.READY:
+            if message is not None and message[:1] in (ipc.IDLE, b""):
                 reason = message[1:].decode() or "the shipper ended before it had read its settings"
-                body = '{"errorMessage":%s,"errorType":"Extension.ConfigInvalid"}' % wire.quote(reason)
+                body = '{"errorMessage":%s,"errorType":"Extension.ConfigInvalid"}' % http.quote(reason)
                 self._call(
                     b"POST",
                     b"/2020-01-01/extension/init/error",
@@ -260,13 +261,13 @@ class Supervisor:
         """Give the event to the shipper and wait for its "done", at most `seconds`; a new shipper gets it again."""
         self._numbered += 1
         packet = b"%d\n" % self._numbered + event
-        done = wire.DONE + b"%d" % self._numbered
+        done = ipc.DONE + b"%d" % self._numbered
         until = time.monotonic() + seconds
         handed_to: Child | None = None
         while self._shipper:
             if handed_to is not self._shipper:
                 self._shipper.nudge()  # first: whom the packet wakes may take this process's turn
-                self._shipper.send((wire.AGAIN if handed_to else wire.EVENT) + packet)
+                self._shipper.send((ipc.EVENT_RETRY if handed_to else ipc.EVENT) + packet)
                 handed_to = self._shipper
             left = until - time.monotonic()
             if left <= 0:
@@ -284,13 +285,13 @@ class Supervisor:
         shipper = self._shipper
         if not shipper:
             return
-        if message == wire.WELL:
+        if message == ipc.UPLOAD_SUCCEEDED:
             self._deaths = 0
         elif message == b"":
             self._bury("died: " + shipper.reap())
         elif message is None and shipper.hung():
             self._bury("did not answer for %g s: " % HUNG_SECONDS + shipper.kill())
-        elif message and message[:1] == wire.IDLE:
+        elif message and message[:1] == ipc.IDLE:
             shipper.reap()
             self._shipper = None
             self._stop_listening()
@@ -378,13 +379,13 @@ def _truth(value: bytes) -> bool:
 
 def _seconds_left(event: bytes, *, last: bool) -> float:
     """The date in the event becomes a duration here, once. A date already past gives nothing to wait for."""
-    date = wire.number(event, b"deadlineMs")
+    date = http.number(event, b"deadlineMs")
     if date is None:
         return 1.0
     return date / 1000 - time.time() - (SHUTDOWN_MARGIN_SECONDS if last else INVOKE_MARGIN_SECONDS)
 
 
-def _brief(answer: wire.Response) -> str:
+def _brief(answer: http.Response) -> str:
     return "%d %s" % (answer.status, answer.body[:200].decode("utf-8", "replace"))
 
 
@@ -395,7 +396,7 @@ def say(level: str, message: str) -> None:
     if wanted.decode("ascii", "replace") in levels and levels.index(level) < levels.index(wanted.decode()):
         return
     if posix.environ.get(b"AWS_LAMBDA_LOG_FORMAT", b"").upper() == b"JSON":
-        line = '{"level":%s,"logger":"logferry","message":%s}\n' % (wire.quote(level), wire.quote(message))
+        line = '{"level":%s,"logger":"logferry","message":%s}\n' % (http.quote(level), http.quote(message))
     else:
         line = "logferry " + level + ": " + message + "\n"
     try:

@@ -9,6 +9,6 @@ import sys
 
 sys.path.extend(sys.argv[1].split(":"))
 
-from logferry.supervisor import main
+from logferry.supervisor.supervisor import main
 
 main()

@@ -7,39 +7,12 @@ Promises:
   acknowledgement, 40 ms each;
 - no call retries by itself: a repeated `/event/next` is refused by Lambda and ends the environment.
 
-The messages between supervisor and shipper are packets on a SOCK_SEQPACKET pair, so that each arrives whole, and the
-end of either process is seen by the other as an empty packet.
 """
 
 import _socket
 
-EVENT = b"E"
-"""Supervisor to shipper: `E<number>\\n<the platform's event, JSON as it came>`."""
-AGAIN = b"A"
-"""Supervisor to shipper: as EVENT, but the shipper before this one died with it."""
-PING = b"?"
-"""Supervisor to shipper: are you still there?"""
-DONE = b"D"
-"""Shipper to supervisor: `D<number>`, nothing is in flight for that event any more."""
-PONG = b"!"
-"""Shipper to supervisor: the answer to a ping."""
-READY = b"R"
-"""Shipper to supervisor: the settings are sound, deliveries are being answered."""
-WELL = b"W"
-"""Shipper to supervisor: something was uploaded while no event was in hand, so whatever died before, this one works."""
-IDLE = b"I"
-"""Shipper to supervisor: `I<reason>`, it has said why it cannot work, and ends."""
 
-NUDGE = 23
-"""Supervisor to shipper, ahead of an event, as a signal: what loads shall wait until the event is heard (see `pause`).
-SIGURG on x86 and ARM (signal(7)): by default it is ignored, so it harms nobody who is not prepared."""
-
-PACKET_BYTES = 64 * 1024
-"""Larger than any event: the platform's are a few hundred bytes. A buffer of twice the size would be mapped and
-unmapped by the C library for each packet."""
-
-
-class WireError(Exception):
+class ProtocolError(Exception):
     """The peer closed the connection early, or spoke something that is not HTTP/1.1."""
 
 
@@ -87,7 +60,7 @@ class Connection:
         self._socket.sendall(b"\r\n".join(lines) + b"\r\n\r\n" + body)
 
     def receive(self) -> Response:
-        """Read one response, blocking. Raises WireError or OSError; the connection is then closed."""
+        """Read one response, blocking. Raises ProtocolError or OSError; the connection is then closed."""
         response = None
         while response is None:
             response = self.read_some()
@@ -96,7 +69,7 @@ class Connection:
     def read_some(self) -> Response | None:
         """One read from the socket: a whole response, or None when more is to come. Raises as `receive`."""
         if not self._socket:
-            raise WireError("nothing was asked on this connection")
+            raise ProtocolError("nothing was asked on this connection")
         data = self._socket.recv(65536)
         self._buffer += data
         parsed = parse(self._buffer, ended=not data)
@@ -109,16 +82,16 @@ class Connection:
 
 
 def parse(buffer: bytes, *, ended: bool) -> tuple[Response, bytes] | None:
-    """Split one response off `buffer`; None when it is not whole yet. Raises WireError when it never will be."""
+    """Split one response off `buffer`; None when it is not whole yet. Raises ProtocolError when it never will be."""
     head, separator, rest = buffer.partition(b"\r\n\r\n")
     if not separator:
         if ended:
-            raise WireError("the connection was closed before an answer")
+            raise ProtocolError("the connection was closed before an answer")
         return None
     lines = head.split(b"\r\n")
     words = lines[0].split(b" ", 2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
-        raise WireError("not an HTTP/1.1 answer: " + repr(lines[0][:60]))
+        raise ProtocolError("not an HTTP/1.1 answer: " + repr(lines[0][:60]))
     headers = {}
     for line in lines[1:]:
         name, _, value = line.partition(b":")
@@ -139,18 +112,18 @@ def _body(rest: bytes, headers: dict[bytes, bytes], *, ended: bool) -> tuple[byt
     else:
         return (rest, b"") if ended else None
     if whole is None and ended:
-        raise WireError("the connection was closed inside an answer")
+        raise ProtocolError("the connection was closed inside an answer")
     return whole
 
 
 def _size(digits: bytes, base: int) -> int:
-    """A size as HTTP writes it. Raises WireError for what is none: nobody above would catch a ValueError."""
+    """A size as HTTP writes it. Raises ProtocolError for what is none: nobody above would catch a ValueError."""
     try:
         size = int(digits, base)
     except ValueError:
         size = -1
     if size < 0:
-        raise WireError("not a size: " + repr(digits[:20]))
+        raise ProtocolError("not a size: " + repr(digits[:20]))
     return size
 
 

@@ -12,7 +12,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from logferry import wire
+from logferry.supervisor import http
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +29,8 @@ SECONDS = 5.0
 def test_an_answer_is_none_until_its_last_byte_and_then_whole(answer: bytes) -> None:
     """However it is cut: nothing is given out before its end, and what follows it stays in the buffer."""
     for size in range(len(answer)):
-        assert wire.parse(answer[:size], ended=False) is None, answer[:size]
-    parsed = wire.parse(answer + b"HTTP/1.1 2", ended=False)
+        assert http.parse(answer[:size], ended=False) is None, answer[:size]
+    parsed = http.parse(answer + b"HTTP/1.1 2", ended=False)
     assert parsed
     response, rest = parsed
     assert (response.status, response.body, rest) == (200, b'"OK"', b"HTTP/1.1 2")
@@ -40,14 +40,14 @@ def test_an_answer_is_none_until_its_last_byte_and_then_whole(answer: bytes) -> 
 def test_an_answer_that_ends_too_early_is_an_error(answer: bytes) -> None:
     """A connection that closes inside an answer never gives half of one."""
     for size in range(len(answer)):
-        with pytest.raises(wire.WireError):
-            wire.parse(answer[:size], ended=True)
+        with pytest.raises(http.ProtocolError):
+            http.parse(answer[:size], ended=True)
 
 
 def test_without_a_length_the_body_ends_with_the_connection() -> None:
     """RFC 9112, 6.3, the last case."""
-    assert wire.parse(TO_THE_END, ended=False) is None
-    parsed = wire.parse(TO_THE_END, ended=True)
+    assert http.parse(TO_THE_END, ended=False) is None
+    parsed = http.parse(TO_THE_END, ended=True)
     assert parsed
     assert (parsed[0].body, parsed[1]) == (b'"OK"', b"")
 
@@ -64,7 +64,7 @@ def test_without_a_length_the_body_ends_with_the_connection() -> None:
 )
 def test_header_names_have_no_case_and_values_no_padding(head: bytes, name: bytes, value: bytes) -> None:
     """RFC 9110, 5."""
-    parsed = wire.parse(b"HTTP/1.1 200 OK\r\n" + head + b"\r\nContent-Length: 0\r\n\r\n", ended=False)
+    parsed = http.parse(b"HTTP/1.1 200 OK\r\n" + head + b"\r\nContent-Length: 0\r\n\r\n", ended=False)
     assert parsed
     assert parsed[0].headers[name] == value
 
@@ -72,7 +72,7 @@ def test_header_names_have_no_case_and_values_no_padding(head: bytes, name: byte
 @pytest.mark.parametrize("status", [200, 202, 403, 500])
 def test_a_status_needs_no_words(status: int) -> None:
     """The reason phrase may be missing altogether."""
-    parsed = wire.parse(b"HTTP/1.1 %d\r\nContent-Length: 0\r\n\r\n" % status, ended=False)
+    parsed = http.parse(b"HTTP/1.1 %d\r\nContent-Length: 0\r\n\r\n" % status, ended=False)
     assert parsed
     assert parsed[0].status == status
 
@@ -82,8 +82,8 @@ def test_a_status_needs_no_words(status: int) -> None:
 )
 def test_what_is_not_http_is_said_to_be_none(junk: bytes) -> None:
     """The error shows how it began."""
-    with pytest.raises(wire.WireError, match="not an HTTP"):
-        wire.parse(junk, ended=False)
+    with pytest.raises(http.ProtocolError, match="not an HTTP"):
+        http.parse(junk, ended=False)
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def test_what_is_not_http_is_said_to_be_none(junk: bytes) -> None:
 )
 def test_a_size_that_is_no_size_is_a_wire_error(answer: bytes) -> None:
     """Every answer that cannot be read is the same error to the caller, who tries again or ends in order."""
-    with pytest.raises(wire.WireError):
-        wire.parse(answer, ended=True)
+    with pytest.raises(http.ProtocolError):
+        http.parse(answer, ended=True)
 
 
 @contextlib.contextmanager
@@ -132,7 +132,7 @@ def peer(answer: bytes, *, pieces: int, connections: int = 1) -> Iterator[tuple[
 def test_a_connection_reads_an_answer_in_any_pieces(answer: bytes, pieces: int) -> None:
     """One byte at a time is still an answer."""
     with peer(answer, pieces=pieces) as (address, _):
-        connection = wire.Connection(address)
+        connection = http.Connection(address)
         connection.send(b"GET", b"/2020-01-01/extension/event/next", {})
         assert connection.receive().body == b'"OK"'
         connection.close()
@@ -141,7 +141,7 @@ def test_a_connection_reads_an_answer_in_any_pieces(answer: bytes, pieces: int) 
 def test_a_connection_is_kept_and_each_request_leaves_in_one_piece() -> None:
     """Two writes would meet Nagle's algorithm; a new connection for each call costs another round trip."""
     with peer(BY_LENGTH, pieces=10_000) as (address, asked):
-        connection = wire.Connection(address)
+        connection = http.Connection(address)
         for _ in range(3):
             connection.send(b"POST", b"/path", {b"Lambda-Extension-Name": b"logferry"}, b'{"events":[]}')
             assert connection.receive().status == 200
@@ -160,7 +160,7 @@ def test_a_connection_that_the_peer_closes_after_its_answer_is_made_anew() -> No
     """`Connection: close` is heeded; the next request does not go into a dead socket."""
     answer = BY_LENGTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     with peer(answer, pieces=10_000, connections=2) as (address, asked):
-        connection = wire.Connection(address)
+        connection = http.Connection(address)
         for _ in range(2):
             connection.send(b"GET", b"/", {})
             assert connection.receive().body == b'"OK"'
@@ -170,8 +170,8 @@ def test_a_connection_that_the_peer_closes_after_its_answer_is_made_anew() -> No
 
 def test_reading_without_having_asked_is_an_error() -> None:
     """There is nothing to wait for, and waiting would have no end."""
-    with pytest.raises(wire.WireError, match="nothing was asked"):
-        wire.Connection(b"127.0.0.1:1").read_some()
+    with pytest.raises(http.ProtocolError, match="nothing was asked"):
+        http.Connection(b"127.0.0.1:1").read_some()
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_reading_without_having_asked_is_an_error() -> None:
 )
 def test_a_number_is_found_under_its_name_and_nowhere_else(document: bytes, expected: int | None) -> None:
     """The document is the platform's; a value that is spelt like the name does not mislead."""
-    assert wire.number(document, b"deadlineMs") == expected
+    assert http.number(document, b"deadlineMs") == expected
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_number_is_found_under_its_name_and_nowhere_else(document: bytes, expe
 )
 def test_a_text_is_found_under_its_name(document: bytes, expected: bytes) -> None:
     """Empty where it is missing or no string."""
-    assert wire.text(document, b"eventType") == expected
+    assert http.text(document, b"eventType") == expected
 
 
 @settings(max_examples=100, deadline=None, print_blob=True)
@@ -216,13 +216,13 @@ def test_picking_agrees_with_json_on_any_flat_document(document: dict[str, str |
         raw = json.dumps(document, separators=separators).encode()
         for name, value in document.items():
             if isinstance(value, int):
-                assert wire.number(raw, name.encode()) == value
+                assert http.number(raw, name.encode()) == value
             elif '"' not in value:
-                assert wire.text(raw, name.encode()) == json.dumps(value)[1:-1].encode()
+                assert http.text(raw, name.encode()) == json.dumps(value)[1:-1].encode()
 
 
 @settings(max_examples=100, deadline=None, print_blob=True)
 @given(st.text())
 def test_a_quoted_string_is_json(text: str) -> None:
     """Whatever an error message says, the line that carries it can be parsed."""
-    assert json.loads(wire.quote(text)) == text
+    assert json.loads(http.quote(text)) == text

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from logferry import child, wire
-from logferry.child import Child
+from logferry import ipc
+from logferry.supervisor import shipper_process
+from logferry.supervisor.shipper_process import Child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,18 +106,18 @@ def test_waiting_ends_in_time() -> None:
 
 def test_silence_is_answered_with_a_ping_and_a_pong_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A shipper that is busy but alive is not killed."""
-    monkeypatch.setattr(child, "PING_AFTER_SECONDS", 0.05)
+    monkeypatch.setattr(shipper_process, "PING_AFTER_SECONDS", 0.05)
     with shipper() as it:
         assert it.receive(0.06) is None
-        assert it.receive(5) == wire.PONG
+        assert it.receive(5) == ipc.PONG
         assert not it.hung()
         assert it.patience() == pytest.approx(0.05)
 
 
 def test_a_shipper_that_is_deaf_counts_as_hung_and_can_be_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked once, and given its time to answer."""
-    monkeypatch.setattr(child, "PING_AFTER_SECONDS", 0.05)
-    monkeypatch.setattr(child, "HUNG_SECONDS", 0.1)
+    monkeypatch.setattr(shipper_process, "PING_AFTER_SECONDS", 0.05)
+    monkeypatch.setattr(shipper_process, "HUNG_SECONDS", 0.1)
     with shipper() as it:
         it.send(b"deaf")
         looks = 0
@@ -143,7 +144,7 @@ def test_sending_to_the_dead_or_the_deaf_neither_blocks_nor_raises() -> None:
 
 def test_a_nudge_harms_nobody() -> None:
     """Neither one who is not prepared for the signal, nor the supervisor where there is nobody left."""
-    assert wire.NUDGE == signal.SIGURG
+    assert ipc.NUDGE == signal.SIGURG
     with shipper() as it:
         it.nudge()
         it.send(b"one")
@@ -177,7 +178,7 @@ app.run_shipper = run_shipper
 sys.modules["logferry.app"] = app
 import _socket, os
 from logferry import wire
-from logferry.child import Child
+from logferry.supervisor.shipper_process import Child
 listener = _socket.socket(); listener.bind(("127.0.0.1", 0)); listener.listen(1)
 child = Child.start(
     listener=listener, api=wire.Connection(b"127.0.0.1:1"), environment=sys.argv[1], restarts=2, door="/path",

@@ -10,7 +10,8 @@ import select
 import sys
 import time
 
-from logferry import wire
+from logferry import ipc
+from logferry.supervisor import http
 
 PING_AFTER_SECONDS = 0.5
 """How long an event is waited for before the shipper is asked whether it is there: most invocations see no ping."""
@@ -29,7 +30,7 @@ class Child:
 
     @classmethod
     def start(
-        cls, *, listener: _socket.socket, api: wire.Connection, environment: str, restarts: int, door: str, quiet: bool
+        cls, *, listener: _socket.socket, api: http.Connection, environment: str, restarts: int, door: str, quiet: bool
     ) -> "Child":
         """Fork; the child becomes `logferry.app` and never returns. `quiet`: its traceback would only be said again."""
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
@@ -55,7 +56,7 @@ class Child:
     def nudge(self) -> None:
         """Say by a signal that an event comes: a packet is read only when its reader has its turn, see `pause`."""
         try:
-            posix.kill(self._pid, wire.NUDGE)
+            posix.kill(self._pid, ipc.NUDGE)
         except OSError:
             return
 
@@ -75,7 +76,7 @@ class Child:
         """Somebody has waited that long for a word: after a while it is asked for one."""
         self._silent_seconds += seconds
         if not self._pinged and self._silent_seconds >= PING_AFTER_SECONDS:
-            self.send(wire.PING)
+            self.send(ipc.PING)
             self._pinged, self._silent_seconds = True, 0.0
 
     def _packet(self) -> bytes:
@@ -87,7 +88,7 @@ class Child:
         """
         for _ in range(2):
             try:
-                return self._channel.recv(wire.PACKET_BYTES)
+                return self._channel.recv(ipc.PACKET_BYTES)
             except OSError:
                 continue
         return b""

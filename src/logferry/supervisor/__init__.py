@@ -1,0 +1,1 @@
+"""The process that Lambda starts: it registers, passes events on and restarts the shipper."""
