@@ -211,7 +211,7 @@ def test_the_serial_part_of_a_cold_start_imports_next_to_nothing(name: str) -> N
     found |= {n.module or "" for n in top if isinstance(n, ast.ImportFrom)}
     assert found <= BARE | {"logferry", "logferry.supervisor.http", "logferry.supervisor.shipper_process"}
     lazy = imports(SOURCE / f"{name}.py") - found
-    assert lazy <= ({"logferry.app", "gc", "traceback"} if name == "child" else set()) | {
+    assert lazy <= ({"logferry.shipper.main", "gc", "traceback"} if name == "child" else set()) | {
         "logferry.supervisor.http",
         "logferry.supervisor.shipper_process",
     }
@@ -277,7 +277,7 @@ NOT_BEFORE_THE_DOORMAN = {"asyncio", "dataclasses", "inspect", "difflib", "loggi
 def test_what_answers_the_first_deliveries_imports_little() -> None:
     """Until the thread of low priority runs, the function's init shares its core with us at full priority."""
     folders = [str(SOURCE.parent), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
-    look = f"import sys; sys.path += {folders!r}; import logferry.app; print(*sys.modules)"
+    look = f"import sys; sys.path += {folders!r}; import logferry.shipper.main; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", look], capture_output=True, text=True, check=True, timeout=20
     )

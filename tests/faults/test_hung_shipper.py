@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from logferry.pause import PAUSE_SECONDS
+from logferry.shipper.pause import PAUSE_SECONDS
 from logferry.supervisor.shipper_process import HUNG_SECONDS, PING_AFTER_SECONDS
 from support.lambda_stub import BareLambda
 from support.patched_boot import boot_with, without_libraries

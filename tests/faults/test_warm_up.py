@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from logferry.pause import PAUSE_SECONDS
+from logferry.shipper.pause import PAUSE_SECONDS
 from logferry.supervisor.shipper_process import HUNG_SECONDS, PING_AFTER_SECONDS
 from support.lambda_stub import LOOK_SECONDS, PATIENCE_SECONDS, BareLambda
 from support.patched_boot import boot_with
@@ -29,26 +29,26 @@ if TYPE_CHECKING:
 RUNS_SECONDS = 1.5
 """A function that runs for less than the longest pause, and longer than loading takes on a busy machine."""
 LONG_PAUSE = """
-import logferry.pause
-logferry.pause.PAUSE_SECONDS = 60.0
+import logferry.shipper.pause
+logferry.shipper.pause.PAUSE_SECONDS = 60.0
 """
 HEARS_SECONDS, LOADS_SECONDS = 2.5, 1.0
 """A doorman that is slow to hear an event, and libraries that would be there long before it does."""
 HARD_OF_HEARING = f"""
 import time
-import logferry.app, logferry.doorman, logferry.pause
-hear, load = logferry.doorman.Doorman._hear, logferry.app._load
+import logferry.shipper.main, logferry.shipper.bootstrap_server, logferry.shipper.pause
+hear, load = logferry.shipper.bootstrap_server.Doorman._hear, logferry.shipper.main._load
 def slow(settings):
     print("loading", flush=True)
     time.sleep({LOADS_SECONDS})
     return load(settings)
 def late(self):
-    logferry.doorman.Doorman._hear = hear
+    logferry.shipper.bootstrap_server.Doorman._hear = hear
     time.sleep({HEARS_SECONDS})
     return hear(self)
-logferry.app._load = slow
-logferry.doorman.Doorman._hear = late
-logferry.pause.WORD_SECONDS = 60.0
+logferry.shipper.main._load = slow
+logferry.shipper.bootstrap_server.Doorman._hear = late
+logferry.shipper.pause.WORD_SECONDS = 60.0
 """
 
 

@@ -164,7 +164,7 @@ def test_killing_what_has_already_ended_says_how_it_ended() -> None:
 
 START = """
 import sys, types
-app = types.ModuleType("logferry.app")
+app = types.ModuleType("logferry.shipper.main")
 def run_shipper(*, channel_fd, listener_fd, environment, restarts, door):
     import os, socket
     channel = socket.socket(fileno=channel_fd)
@@ -175,13 +175,13 @@ def run_shipper(*, channel_fd, listener_fd, environment, restarts, door):
     channel.recv(1)
     return 4
 app.run_shipper = run_shipper
-sys.modules["logferry.app"] = app
+sys.modules["logferry.shipper.main"] = app
 import _socket, os
-from logferry import wire
+from logferry.supervisor import http
 from logferry.supervisor.shipper_process import Child
 listener = _socket.socket(); listener.bind(("127.0.0.1", 0)); listener.listen(1)
 child = Child.start(
-    listener=listener, api=wire.Connection(b"127.0.0.1:1"), environment=sys.argv[1], restarts=2, door="/path",
+    listener=listener, api=http.Connection(b"127.0.0.1:1"), environment=sys.argv[1], restarts=2, door="/path",
     quiet="quietly" in sys.argv[1],
 )
 assert child.receive(5) == f"{sys.argv[1]} 2 {os.getpid()} /path".encode()

@@ -22,7 +22,7 @@ from logferry.listener.dedup import Repeats
 from logferry.records import decoder
 from logferry.records.encoder import DEFAULT_KEY, StoredObject, encode
 from logferry.records.invocations import Invocations
-from logferry.shipper import Shipper
+from logferry.shipper.lifecycle import Shipper
 from support.journal_harness import follow, origin, ticking
 from support.virtual_time import now
 

@@ -32,7 +32,7 @@ class Child:
     def start(
         cls, *, listener: _socket.socket, api: http.Connection, environment: str, restarts: int, door: str, quiet: bool
     ) -> "Child":
-        """Fork; the child becomes `logferry.app` and never returns. `quiet`: its traceback would only be said again."""
+        """Fork; the child runs `logferry.shipper.main` and never returns. `quiet` suppresses a repeated traceback."""
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         pid = posix.fork()
         if pid == 0:
@@ -126,7 +126,7 @@ def _become_shipper(
         import gc  # noqa: PLC0415
 
         gc.disable()  # while modules are loaded, `app` says why and until when
-        from logferry.app import run_shipper  # noqa: PLC0415 - the parent must never pay for it
+        from logferry.shipper.main import run_shipper  # noqa: PLC0415 - the parent must never pay for it
 
         return run_shipper(
             channel_fd=channel.detach(),

@@ -19,9 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from logferry import ipc
-from logferry.absent import standing_in
-from logferry.doorman import Doorman
-from logferry.early import Early
 from logferry.errors import SettingsError, SinkError
 from logferry.flush.scheduler import Accumulator
 from logferry.journal import orphans
@@ -29,20 +26,23 @@ from logferry.journal.journal import Journal
 from logferry.journal.segment import Origin
 from logferry.listener.dedup import Repeats
 from logferry.listener.path_token import Door
-from logferry.pause import Pause
 from logferry.records import decoder
 from logferry.records.encoder import encode
 from logferry.records.invocations import Invocations
 from logferry.settings import Settings
-from logferry.warmup import warm_up
+from logferry.shipper.bootstrap_server import Doorman
+from logferry.shipper.early_events import Early
+from logferry.shipper.import_stubs import standing_in
+from logferry.shipper.pause import Pause
+from logferry.shipper.startup import warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from logferry.event import Invoke, Shutdown
     from logferry.flush.scheduler import Begun
     from logferry.journal.segment import Header
     from logferry.records.encoder import StoredObject
+    from logferry.shipper.events import Invoke, Shutdown
     from logferry.sink.directory import DirectorySink
     from logferry.sink.s3 import S3Sink
 
@@ -100,9 +100,9 @@ def _idle(channel: socket.socket, error: SettingsError) -> int:
     """Name every mistake in one message, and let the supervisor idle: the function is not to suffer for it."""
     import structlog  # noqa: PLC0415 - only now is there something to say
 
-    from logferry import messages  # noqa: PLC0415
+    from logferry import log  # noqa: PLC0415
 
-    messages.configure(level="warning", as_json=_json_format(os.environ))
+    log.configure(level="warning", as_json=_json_format(os.environ))
     structlog.get_logger().error(
         "logferry ships nothing until its settings are mended; the function is not affected", mistakes=error.mistakes
     )
@@ -148,9 +148,9 @@ def _complain(message: str) -> None:
     """The journal's one complaint may come before anything is loaded."""
     import structlog  # noqa: PLC0415
 
-    from logferry import messages  # noqa: PLC0415
+    from logferry import log  # noqa: PLC0415
 
-    messages.configure(level="warning", as_json=_json_format(os.environ))
+    log.configure(level="warning", as_json=_json_format(os.environ))
     structlog.get_logger().warning(message)
 
 
@@ -189,11 +189,12 @@ def _load(settings: Settings) -> S3Sink | DirectorySink:
     with standing_in():
         import asyncio  # noqa: PLC0415
 
-        from logferry import messages, shipper  # noqa: F401, PLC0415
+        from logferry import log  # noqa: PLC0415
         from logferry.flush import uploader  # noqa: F401, PLC0415
         from logferry.listener import server  # noqa: F401, PLC0415
+        from logferry.shipper import lifecycle  # noqa: F401, PLC0415
 
-        messages.configure(level=settings.log_level, as_json=_json_format(os.environ))
+        log.configure(level=settings.log_level, as_json=_json_format(os.environ))
         sink = _sink(settings)
         # A client is not tied to the loop it was made in, only its connections are, and it has none yet. Making it
         # takes 20 ms of CPU and more, in which the listener's loop would answer no delivery. Where it fails, the first
@@ -267,7 +268,7 @@ class _Started(NamedTuple):
 async def _live(started: _Started) -> None:
     from logferry.flush.uploader import Uploader  # noqa: PLC0415
     from logferry.listener.server import listening  # noqa: PLC0415
-    from logferry.shipper import Shipper  # noqa: PLC0415
+    from logferry.shipper.lifecycle import Shipper  # noqa: PLC0415
 
     settings, journal = started.settings, started.journal
 

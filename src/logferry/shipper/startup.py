@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from logferry.pause import Pause
+    from logferry.shipper.pause import Pause
 
 Loaded = TypeVar("Loaded")
 

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from logferry import ipc
 from logferry.flush.policy import Flush, Moment, Policy, Thresholds
-from logferry.shipper import (
+from logferry.shipper.lifecycle import (
     CUT_SECONDS,
     LAST_REPORT_SECONDS,
     REST_SECONDS,

@@ -13,12 +13,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from logferry import event as events
+from logferry.shipper import events
 
 if TYPE_CHECKING:
-    from logferry.event import Invoke, Shutdown
     from logferry.flush.scheduler import Accumulator, Begun
-    from logferry.pause import Pause
+    from logferry.shipper.events import Invoke, Shutdown
+    from logferry.shipper.pause import Pause
 
 
 class Early:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from logferry import ipc
-from logferry.early import Early
-from logferry.event import Shutdown
 from logferry.flush.policy import Flush, Moment, Policy, Thresholds
 from logferry.flush.scheduler import Accumulator
 from logferry.listener.dedup import Repeats
-from logferry.pause import Pause
 from logferry.records.invocations import Invocations
+from logferry.shipper.early_events import Early
+from logferry.shipper.events import Shutdown
+from logferry.shipper.pause import Pause
 from support.journal_harness import open_journal
 from support.platform_events import batch, function, report_of, runtime_done, start
 

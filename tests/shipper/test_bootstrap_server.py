@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from logferry import ipc
-from logferry.doorman import FINISH_SECONDS, MAX_CONNECTIONS, Doorman
 from logferry.errors import JournalFull
 from logferry.listener.http_protocol import MAX_BODY_BYTES, MAX_HEAD_BYTES
+from logferry.shipper.bootstrap_server import FINISH_SECONDS, MAX_CONNECTIONS, Doorman
 from support.batch_strategies import ANYTHING
 from support.http_post import SECONDS, answer, connect, post, request
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from logferry.ipc import NUDGE
-from logferry.pause import PAUSE_SECONDS, WORD_SECONDS, Pause
+from logferry.shipper.pause import PAUSE_SECONDS, WORD_SECONDS, Pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -160,7 +160,7 @@ def test_a_signal_stops_loading_before_its_event_is_heard(
     load: Load, monkeypatch: pytest.MonkeyPatch, runs: bool
 ) -> None:
     """Who hears it waits for its turn, and for the interpreter's lock; what is no invocation lets loading go on."""
-    monkeypatch.setattr("logferry.pause.WORD_SECONDS", SECONDS)
+    monkeypatch.setattr("logferry.shipper.pause.WORD_SECONDS", SECONDS)
     pause = Pause()
 
     def act(busy: Busy) -> None:

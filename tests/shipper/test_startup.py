@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import logferry
-from logferry.warmup import NICE
+from logferry.shipper.startup import NICE
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -22,8 +22,8 @@ SECONDS = 10
 SCENE = f"""
 import json, os, select, sys, threading, time
 sys.path.append({str(Path(logferry.__file__).parents[1])!r})
-from logferry.warmup import warm_up
-from logferry.pause import Pause
+from logferry.shipper.startup import warm_up
+from logferry.shipper.pause import Pause
 
 notes, pause = {{}}, Pause()
 def here():

@@ -20,18 +20,18 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from logferry import event as events
 from logferry import ipc
 from logferry.deadline import Deadline
 from logferry.flush.policy import Due, Moment
+from logferry.shipper import events
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from logferry.event import Invoke, Shutdown
     from logferry.flush.scheduler import Accumulator, Begun
     from logferry.flush.uploader import Uploader
+    from logferry.shipper.events import Invoke, Shutdown
 
 RUNTIME_DONE_MARGIN_SECONDS = 0.5
 """Left of an invocation's deadline for the upload when its `platform.runtimeDone` never comes."""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import logferry
-from logferry.absent import ABSENT
+from logferry.shipper.import_stubs import ABSENT
 
 SECONDS = 60
 PATHS = [str(Path(logferry.__file__).parents[1]), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
@@ -21,8 +21,8 @@ AS_THE_SHIPPER_LOADS = f"""
 import gc, json, os, sys
 gc.disable()
 sys.path.extend({PATHS!r})
-from logferry import app
-from logferry.absent import ABSENT
+from logferry.shipper import main as app
+from logferry.shipper.import_stubs import ABSENT
 app._load(app.Settings.from_environ(os.environ))
 print(json.dumps({{
     "stand-ins": [name for name in ABSENT if type(sys.modules.get(name)).__name__ == "_StandIn"],

@@ -1,0 +1,1 @@
+"""The asyncio process: it wires everything and extends an invocation only while a flush runs."""
