@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 import logferry.emulator.samples
-from logferry.cli.emulation import Session, play
-from logferry.cli.objects import ReadObject, open_destination, read_all
-from logferry.cli.progress import progress
-from logferry.cli.timeline import show_summary, show_timeline
-from logferry.cli.verify import render, verify
+from logferry.cli.console import progress
+from logferry.cli.emulate.report import show_summary, show_timeline
+from logferry.cli.emulate.session import Session, play
+from logferry.cli.object_reader import ReadObject, open_destination, read_all
+from logferry.cli.verify.report import render, verify
 from logferry.emulator.s3_server import S3Server
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from logferry.cli.objects import UnreadableObject
+    from logferry.cli.object_reader import UnreadableObject
 
 SAMPLES = Path(logferry.emulator.samples.__file__).parent
 SAMPLE_FUNCTION = (sys.executable, "-m", "awslambdaric", "app.handler")

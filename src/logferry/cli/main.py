@@ -43,7 +43,7 @@ def demo() -> None:
 @cli.command()
 def verify(destination: Annotated[str, typer.Argument(help="s3://bucket/prefix or file:///directory")]) -> None:
     """Read a destination back and prove that nothing is missing and nothing is there twice (status 0, else 1 or 2)."""
-    from logferry.cli.verify import run_verify  # noqa: PLC0415 - only this command reads S3
+    from logferry.cli.verify.report import run_verify  # noqa: PLC0415 - only this command reads S3
 
     raise typer.Exit(run_verify(destination))
 
@@ -78,7 +78,7 @@ def cost(  # noqa: PLR0917 - typer reads options from the signature
     as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False,
 ) -> None:
     """Say what a function's logs cost in a month under each policy, beside CloudWatch Logs and Lambda's own S3 logs."""
-    from logferry.cli import cost as page  # noqa: PLC0415 - only this command knows prices
+    from logferry.cli.cost import report as page  # noqa: PLC0415 - only this command knows prices
 
     thresholds = {"SECONDS": flush_seconds, "BYTES": flush_bytes, "INVOCATIONS": flush_invocations}
     asked = page.Asked(
@@ -129,7 +129,7 @@ def emulate(  # noqa: PLR0917 - typer reads options from the signature
 
     The exit status is 0 when every invocation succeeded and every record was delivered.
     """
-    from logferry.cli import emulation  # noqa: PLC0415 - only this command needs the emulator
+    from logferry.cli.emulate import session as emulation  # noqa: PLC0415 - only this command needs the emulator
 
     if mode not in emulation.MODES:
         raise typer.BadParameter(f"{mode!r}: choose one of {', '.join(emulation.MODES)}", param_hint="--mode")

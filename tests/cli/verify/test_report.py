@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from logferry.cli.examine import examine
-from logferry.cli.objects import DestinationError, ReadObject, UnreadableObject, open_destination, read_all
-from logferry.cli.proof import Report, judge
-from logferry.cli.verify import run_verify, verify
+from logferry.cli.object_reader import DestinationError, ReadObject, UnreadableObject, open_destination, read_all
+from logferry.cli.verify.completeness import Report, judge
+from logferry.cli.verify.object_check import examine
+from logferry.cli.verify.report import run_verify, verify
 from support.tls_server import tls_server
 
 if TYPE_CHECKING:

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from logferry.cli.objects import BrokenLinesError, UnreadableObject
+from logferry.cli.object_reader import BrokenLinesError, UnreadableObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from logferry.cli.objects import ReadObject
+    from logferry.cli.object_reader import ReadObject
 
 MAX_DIGITS = 18
 """More than anybody counts to, and what a range of Python can be long."""

@@ -1,4 +1,4 @@
-"""Progress on long work: a bar on a terminal, nothing where nobody looks."""
+"""Terminal output shared by the commands: numbers with their nouns, and a progress bar."""
 
 from __future__ import annotations
 
@@ -24,3 +24,8 @@ def progress(console: Console, what: str, total: int) -> Iterator[Callable[[], N
             bar.advance(task)
 
         yield step
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 segment`, `2 segments` or `0 segments`, for nouns that take an s."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from logferry.cli.prices import Price, PriceError, load
+from logferry.cli.cost.prices import Price, PriceError, load
 
 if TYPE_CHECKING:
     from pathlib import Path

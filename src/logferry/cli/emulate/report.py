@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from logferry.cli.words import counted
+from logferry.cli.console import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rich.console import Console
 
-    from logferry.cli.emulation import Outcome
+    from logferry.cli.emulate.session import Outcome
     from logferry.emulator.timeline import Entry
 
 _STYLES = {

@@ -68,7 +68,7 @@ def _read(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise PriceError([f"{file} cannot be read ({error.strerror}): name a TOML file"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PriceError([f"{file} is not TOML ({error}): write it as logferry/cli/prices.toml is"]) from error
+        raise PriceError([f"{file} is not TOML ({error}): write it as logferry/cli/cost/prices.toml is"]) from error
 
 
 def _mistakes(name: str, table: Any, known: Mapping[str, Price]) -> list[str]:

@@ -17,7 +17,7 @@ COMMAND = [sys.executable, "-c", "from logferry.cli.main import main; main()", "
 FIGURES = ("--invocations-per-day", "100000", "--lines", "10", "--memory", "512")
 SECONDS = 60
 COLUMNS = 80
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README = (Path(__file__).parents[3] / "README.md").read_text()
 
 
 def cost(*arguments: str) -> subprocess.CompletedProcess[str]:

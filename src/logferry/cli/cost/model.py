@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from logferry.cli.life import Rhythm, live
+from logferry.cli.cost.simulation import Rhythm, live
 from logferry.flush.policy import Flush, Moment
 from logferry.journal.journal import SEGMENTS_AT_LEAST
 from logferry.settings import SETTINGS, Settings
@@ -24,8 +24,8 @@ from logferry.supervisor.supervisor import SHORT_BUFFER_MS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from logferry.cli.life import Shipped
-    from logferry.cli.prices import Price
+    from logferry.cli.cost.prices import Price
+    from logferry.cli.cost.simulation import Shipped
 
 DAYS = 30
 GB = 1024**3

@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import assume, given
 
-from logferry.cli.life import ENOUGH, Rhythm, Shipped, live
+from logferry.cli.cost.simulation import ENOUGH, Rhythm, Shipped, live
 from logferry.flush.policy import Flush, Moment, Pace, Policy, Thresholds, Waiting
 
 MOST = 16 << 20

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from logferry.cli import bill as billing
-from logferry.cli.prices import PriceError, load
+from logferry.cli.cost import model as billing
+from logferry.cli.cost.prices import PriceError, load
 from logferry.errors import SettingsError
 from logferry.flush.policy import Moment
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from logferry.cli.bill import Bill, Function
-    from logferry.cli.prices import Price
+    from logferry.cli.cost.model import Bill, Function
+    from logferry.cli.cost.prices import Price
 
 BYTES_PER_LINE = 200
 """Where nothing is said: the README's own figures are measured with such lines."""

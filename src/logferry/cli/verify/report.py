@@ -17,19 +17,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from logferry.cli.examine import examine
-from logferry.cli.objects import DestinationError, open_destination, read_all
-from logferry.cli.proof import Report, judge
-from logferry.cli.words import counted
+from logferry.cli.console import counted
+from logferry.cli.object_reader import DestinationError, open_destination, read_all
+from logferry.cli.verify.completeness import Report, judge
+from logferry.cli.verify.object_check import examine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rich.console import RenderableType
 
-    from logferry.cli.examine import Examined, Loss, PlatformLoss
-    from logferry.cli.objects import ReadObject, UnreadableObject
-    from logferry.cli.proof import EnvironmentReport
+    from logferry.cli.object_reader import ReadObject, UnreadableObject
+    from logferry.cli.verify.completeness import EnvironmentReport
+    from logferry.cli.verify.object_check import Examined, Loss, PlatformLoss
 
 ROWS = 20
 """Environments and unreadable objects shown; what is wrong comes first. A screen, not a listing."""

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 
 from benchmark import log_lines
-from logferry.cli import bill as billing
-from logferry.cli.bill import Bill, Function, bills, candidates, cheapest, environments_needed
-from logferry.cli.prices import load
+from logferry.cli.cost import model as billing
+from logferry.cli.cost.model import Bill, Function, bills, candidates, cheapest, environments_needed
+from logferry.cli.cost.prices import load
 from logferry.flush.policy import Moment
 from logferry.journal.segment import Header, Origin
 from logferry.records.encoder import DEFAULT_KEY, encode
@@ -23,7 +23,7 @@ from logferry.records.encoder import DEFAULT_KEY, encode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README = (Path(__file__).parents[3] / "README.md").read_text()
 PRICES = load()
 EACH_SECOND = Function(
     invocations_per_day=86_400,

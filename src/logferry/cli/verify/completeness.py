@@ -18,12 +18,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from logferry.cli.examine import PlatformLoss
+from logferry.cli.verify.object_check import PlatformLoss
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from logferry.cli.examine import Examined, Loss
+    from logferry.cli.verify.object_check import Examined, Loss
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from logferry.cli.objects import DestinationError, open_destination
-from logferry.cli.progress import progress
+from logferry.cli.console import progress
+from logferry.cli.emulate.report import show_summary, show_timeline
+from logferry.cli.object_reader import DestinationError, open_destination
 from logferry.cli.run import argv
-from logferry.cli.timeline import show_summary, show_timeline
 from logferry.emulator.environment_config import EnvironmentConfig
 from logferry.emulator.lambda_service import Lambda
 

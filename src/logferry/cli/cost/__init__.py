@@ -1,0 +1,1 @@
+"""`logferry cost`: the monthly cost of each flush policy for one function."""

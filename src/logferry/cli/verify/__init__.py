@@ -1,0 +1,1 @@
+"""`logferry verify`: every stored object is read back and checked for completeness."""
