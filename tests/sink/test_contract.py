@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from logferry.emulator.s3_server import S3Server
-    from logferry.emulator.weed import Identity
+    from logferry.emulator.seaweedfs import Identity
 
 pytestmark = pytest.mark.timeout(60)
 

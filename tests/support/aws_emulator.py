@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 import aiohttp
 
-from logferry.emulator.weed import free_ports
+from logferry.emulator.seaweedfs import free_ports
 from support import aws_emulator_wheel, private_root
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from logferry.emulator import weed
+from logferry.emulator import seaweedfs
 from support.s3_faults import ANSWERS, DRIP_SECONDS, LATENCY_SECONDS, NEARBY_SECONDS, Fault
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 def _make_context(folder: Path) -> ssl.SSLContext:
     """A certificate of its own for 127.0.0.1 in `folder`."""
     folder.mkdir(parents=True)
-    subprocess.run(weed.certificate_command(), cwd=folder, check=True, capture_output=True)
+    subprocess.run(seaweedfs.certificate_command(), cwd=folder, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
     return context

@@ -29,8 +29,8 @@ import aiohttp
 from aiohttp import web
 
 from logferry.cli.run import argv
-from logferry.emulator.processes import members_of
-from logferry.emulator.weed import free_ports
+from logferry.emulator.processes.processes import members_of
+from logferry.emulator.seaweedfs import free_ports
 from support.extension_process import Process
 from support.platform_events import (
     DEADLINE_SECONDS,

@@ -16,12 +16,12 @@ import asyncio
 import uuid
 from typing import TYPE_CHECKING
 
-from . import ending, invocation_flow
-from .gates import EnvironmentBrokenError
-from .initialization import initialize
-from .life import Life
-from .results import ShutdownResult
-from .telemetry_relay import TelemetryRelay
+from logferry.emulator.conditions import EnvironmentBrokenError
+from logferry.emulator.phases import invoke_phase, shutdown_phase
+from logferry.emulator.phases.init_phase import initialize
+from logferry.emulator.results import ShutdownResult
+from logferry.emulator.sandbox import Life
+from logferry.emulator.telemetry.telemetry_relay import TelemetryRelay
 
 if TYPE_CHECKING:
     from collections import deque
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from .environment_config import EnvironmentConfig
-    from .initialization import Phase
-    from .invocation import Invocation
-    from .timeline import Timeline
+    from logferry.emulator.environment_config import EnvironmentConfig
+    from logferry.emulator.invocation import Invocation
+    from logferry.emulator.phases.init_phase import Phase
+    from logferry.emulator.timeline import Timeline
 
 
 class ExecutionEnvironment:
@@ -84,14 +84,14 @@ class ExecutionEnvironment:
         life.thaw()
         try:
             if self._config.managed_instances:
-                await invocation_flow.run_beside_others(life, invocation)
+                await invoke_phase.run_beside_others(life, invocation)
             else:
-                await invocation_flow.run(life, invocation)
+                await invoke_phase.run(life, invocation)
         except EnvironmentBrokenError as error:
-            invocation_flow.fail(life, invocation, error.failure)
+            invoke_phase.fail(life, invocation, error.failure)
             await self._reset(life, "failure")
         except TimeoutError:
-            invocation_flow.time_out(life, invocation)
+            invoke_phase.time_out(life, invocation)
             if not self._config.managed_instances:
                 await self._reset(life, "timeout")
 
@@ -100,19 +100,19 @@ class ExecutionEnvironment:
         if self.life is not None and self.life.gates.failure is None:
             self.life.freeze()
 
-    async def shutdown(self, reason: ending.Reason) -> ShutdownResult:
+    async def shutdown(self, reason: shutdown_phase.Reason) -> ShutdownResult:
         """End the life that is, for good."""
         life, self.life = self.life, None
         if life is None:
             return ShutdownResult(0.0, (), {})
         self._last = life
-        return await ending.end(life, reason=reason)
+        return await shutdown_phase.end(life, reason=reason)
 
     async def destroy(self) -> None:
         """Kill everything without a word."""
         for life in (self.life, self._last):
             if life is not None:
-                await ending.destroy(life)
+                await shutdown_phase.destroy(life)
 
     async def _living(self, invocation: Invocation) -> Life | None:
         """A life to be invoked; None when there is none to be had, and the invocation has been answered so."""
@@ -120,7 +120,7 @@ class ExecutionEnvironment:
             if not self.relays:
                 invocation.init_ms = await self._first_life()
             if self.life is not None:
-                invocation_flow.begin(self.life, invocation)
+                invoke_phase.begin(self.life, invocation)
                 return self.life
             return await self._suppressed_init(invocation)
 
@@ -141,23 +141,23 @@ class ExecutionEnvironment:
         try:
             invocation.init_ms = await initialize(life, phase="invoke", deadline=invocation.deadline)
         except EnvironmentBrokenError as error:
-            invocation_flow.announce(life, invocation)
-            invocation_flow.fail(life, invocation, error.failure)
+            invoke_phase.announce(life, invocation)
+            invoke_phase.fail(life, invocation, error.failure)
             await self._reset(life, "failure")
             return None
         except TimeoutError:
-            invocation_flow.announce(life, invocation)
-            invocation_flow.time_out(life, invocation)
+            invoke_phase.announce(life, invocation)
+            invoke_phase.time_out(life, invocation)
             await self._reset(life, "timeout")
             return None
-        invocation_flow.announce(life, invocation)
+        invoke_phase.announce(life, invocation)
         return life
 
-    async def _reset(self, life: Life, reason: ending.Reason) -> None:
+    async def _reset(self, life: Life, reason: shutdown_phase.Reason) -> None:
         """End a broken life, once: several invocations may have been broken by the same failure."""
         if self.life is life:
             self.life, self._last = None, life
-            await ending.end(life, reason=reason)
+            await shutdown_phase.end(life, reason=reason)
 
     def _new_life(self) -> Life:
         relay = TelemetryRelay(self._config, session=self._session, timeline=self._timeline)

@@ -25,20 +25,20 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from . import ending
-from .environment_config import ON_DEMAND, EnvironmentConfig, Limits, TelemetryBehaviour
-from .execution_environment import ExecutionEnvironment
-from .invocation import Invocation, encode_payload
-from .results import InvokeResult, ShutdownResult, result_of
-from .server import Server
-from .timeline import Entry, Timeline
+from logferry.emulator.apis.server import Server
+from logferry.emulator.environment_config import ON_DEMAND, EnvironmentConfig, Limits, TelemetryBehaviour
+from logferry.emulator.execution_environment import ExecutionEnvironment
+from logferry.emulator.invocation import Invocation, encode_payload
+from logferry.emulator.phases import shutdown_phase
+from logferry.emulator.results import InvokeResult, ShutdownResult, result_of
+from logferry.emulator.timeline import Entry, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
 
-    from .delivery import Subscriber
+    from logferry.emulator.telemetry.subscriber import Subscriber
 
 __all__ = [
     "Entry",
@@ -144,7 +144,7 @@ class Lambda:
         await self.wait_idle()
         await asyncio.sleep(seconds)
 
-    async def shutdown(self, reason: ending.Reason = ending.SPINDOWN) -> ShutdownResult:
+    async def shutdown(self, reason: shutdown_phase.Reason = shutdown_phase.SPINDOWN) -> ShutdownResult:
         """End the environment the way Lambda does, once no invocation is under way."""
         await self.wait_idle()
         self._over = True

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import invocation_flow
-from .invocation import MILLISECONDS
+from logferry.emulator.invocation import MILLISECONDS
+from logferry.emulator.phases import invoke_phase
 
 if TYPE_CHECKING:
-    from .invocation import Invocation, Status
+    from logferry.emulator.invocation import Invocation, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class InvokeResult:
     @property
     def post_runtime_ms(self) -> float | None:
         """From the runtime's `/next` to the last extension's, or to the end of an invocation broken off."""
-        return invocation_flow.post_runtime_ms(self._invocation)
+        return invoke_phase.post_runtime_ms(self._invocation)
 
 
 def result_of(invocation: Invocation) -> InvokeResult:

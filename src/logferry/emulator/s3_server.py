@@ -30,8 +30,8 @@ import aioboto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from logferry.emulator import weed
-from logferry.emulator.weed import Identity, S3ServerError
+from logferry.emulator import seaweedfs
+from logferry.emulator.seaweedfs import Identity, S3ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -83,7 +83,7 @@ class S3Server:
         writable: Sequence[str] | None = None,
         tls: bool = False,
         executable: Path | None = None,
-        choose_ports: Callable[[], Mapping[str, int]] = weed.choose_ports,
+        choose_ports: Callable[[], Mapping[str, int]] = seaweedfs.choose_ports,
     ) -> None:
         self.admin = Identity("admin", f"admin{secrets.token_hex(6)}", secrets.token_hex(20))
         self.shipper = Identity("shipper", f"shipper{secrets.token_hex(6)}", secrets.token_hex(20))
@@ -185,7 +185,7 @@ class S3Server:
             try:
                 await self._start()
             except BaseException as error:
-                clash = isinstance(error, S3ServerError) and weed.is_port_clash(str(error))
+                clash = isinstance(error, S3ServerError) and seaweedfs.is_port_clash(str(error))
                 await self._stop()
                 if not clash or start == STARTS:
                     raise
@@ -199,16 +199,16 @@ class S3Server:
     async def _start(self) -> None:
         """Start one server process and wait until it stores objects."""
         self._ports = self._choose_ports()
-        executable = self._executable or weed.executable()
+        executable = self._executable or seaweedfs.executable()
         self._folder = Path(tempfile.mkdtemp(prefix="logferry-s3-"))
-        rights = weed.identities(admin=self.admin, shipper=self.shipper, writable=self._writable)
+        rights = seaweedfs.identities(admin=self.admin, shipper=self.shipper, writable=self._writable)
         (self._folder / "identities.json").write_text(rights)  # the folder is its owner's alone
         with (self._folder / "weed.log").open("wb") as log:
             if self._tls:
                 await self._make_certificate(log)
             self._process = await asyncio.create_subprocess_exec(
                 executable,
-                *weed.arguments(folder=self._folder, ports=self._ports, tls=self._tls),
+                *seaweedfs.arguments(folder=self._folder, ports=self._ports, tls=self._tls),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -220,7 +220,7 @@ class S3Server:
         await self._until_it_stores(self._process)
 
     async def _make_certificate(self, log: IO[bytes]) -> None:
-        command = weed.certificate_command()
+        command = seaweedfs.certificate_command()
         made = await asyncio.create_subprocess_exec(*command, cwd=self.folder, stdout=log, stderr=log)
         if status := await made.wait():
             raise S3ServerError(self._complaint(f"no certificate: `{command[0]}` ended with status {status}"))
@@ -263,5 +263,5 @@ class S3Server:
         folder, self._folder = self._folder, None
         if folder is not None:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        for trace in weed.traces(self._ports):
+        for trace in seaweedfs.traces(self._ports):
             trace.unlink(missing_ok=True)

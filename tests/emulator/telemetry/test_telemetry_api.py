@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from logferry.emulator.apis.api_error import RefusalError
 from logferry.emulator.lambda_service import Lambda, TelemetryBehaviour
-from logferry.emulator.platform_events import iso_time
-from logferry.emulator.refusal import RefusalError
-from logferry.emulator.subscription import LOGS_API, TELEMETRY_API, parse_subscription
+from logferry.emulator.telemetry.platform_events import iso_time
+from logferry.emulator.telemetry.subscription import LOGS_API, TELEMETRY_API, parse_subscription
 from support.emulator_harness import Scene, delivered
 
 if TYPE_CHECKING:

@@ -13,21 +13,21 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from . import platform_events
-from .batch import Batch, Piece, cut, encode
-from .dialect import telling
-from .invocation import MILLISECONDS
-from .post import Poster
+from logferry.emulator.invocation import MILLISECONDS
+from logferry.emulator.telemetry import platform_events
+from logferry.emulator.telemetry.batch import Batch, Piece, cut, encode
+from logferry.emulator.telemetry.event_schema import telling
+from logferry.emulator.telemetry.http_post import Poster
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import aiohttp
 
-    from .environment_config import TelemetryBehaviour
-    from .platform_events import Event
-    from .subscription import Subscription
-    from .timeline import Timeline
+    from logferry.emulator.environment_config import TelemetryBehaviour
+    from logferry.emulator.telemetry.platform_events import Event
+    from logferry.emulator.telemetry.subscription import Subscription
+    from logferry.emulator.timeline import Timeline
 
 LOWEST_ERROR_STATUS = 400
 

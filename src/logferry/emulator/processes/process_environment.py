@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .environment_config import EnvironmentConfig
+    from logferry.emulator.environment_config import EnvironmentConfig
 
 NOT_FOR_EXTENSIONS = frozenset(
     {

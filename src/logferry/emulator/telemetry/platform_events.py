@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .environment_config import EnvironmentConfig
+    from logferry.emulator.environment_config import EnvironmentConfig
 
 Record = dict[str, Any]
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from .refusal import RefusalError
+from logferry.emulator.apis.api_error import RefusalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from .extensions_api import ExtensionsApi
-from .refusal import RefusalError
-from .runtime import LARGEST_RESPONSE
-from .runtime_api import RuntimeApi
-from .telemetry_api import TelemetryApi
+from logferry.emulator.apis.api_error import RefusalError
+from logferry.emulator.apis.extensions_api import ExtensionsApi
+from logferry.emulator.apis.runtime_api import RuntimeApi
+from logferry.emulator.apis.telemetry_api import TelemetryApi
+from logferry.emulator.processes.runtime import LARGEST_RESPONSE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .life import Life
+    from logferry.emulator.sandbox import Life
 
 LARGEST_REQUEST = 2 * LARGEST_RESPONSE
 """Bytes. Past the documented limit, so that it is the API and not the server that refuses what is too large."""

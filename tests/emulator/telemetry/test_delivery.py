@@ -11,11 +11,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from logferry.emulator.batch import Batch, Piece, cut, encode
-from logferry.emulator.delivery import Subscriber
 from logferry.emulator.lambda_service import TelemetryBehaviour, Timeline
-from logferry.emulator.platform_events import Event
-from logferry.emulator.subscription import TELEMETRY_API, Subscription
+from logferry.emulator.telemetry.batch import Batch, Piece, cut, encode
+from logferry.emulator.telemetry.platform_events import Event
+from logferry.emulator.telemetry.subscriber import Subscriber
+from logferry.emulator.telemetry.subscription import TELEMETRY_API, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 if TYPE_CHECKING:
-    from .subscription import Subscription
+    from logferry.emulator.telemetry.subscription import Subscription
 
 
 class Poster:

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from .extensions_api import IDENTIFIER_HEADER
-from .refusal import RefusalError
-from .subscription import LOGS_API, TELEMETRY_API, parse_subscription
+from logferry.emulator.apis.api_error import RefusalError
+from logferry.emulator.apis.extensions_api import IDENTIFIER_HEADER
+from logferry.emulator.telemetry.subscription import LOGS_API, TELEMETRY_API, parse_subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .extensions import Extension
-    from .life import Life
+    from logferry.emulator.processes.extensions import Extension
+    from logferry.emulator.sandbox import Life
 
 TELEMETRY_PATH = "/2022-07-01/telemetry"
 LOGS_PATH = "/2020-08-15/logs"

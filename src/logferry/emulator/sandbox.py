@@ -10,21 +10,22 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from . import platform_events, process_environment
-from .extensions import ExtensionRegistry, State
-from .gates import Failure, Gates
-from .log_socket import LogSocket
-from .processes import ChildProcess, resident_bytes
-from .runtime import Runtime
+from logferry.emulator.conditions import Failure, Gates
+from logferry.emulator.processes import process_environment
+from logferry.emulator.processes.extensions import ExtensionRegistry, State
+from logferry.emulator.processes.log_socket import LogSocket
+from logferry.emulator.processes.processes import ChildProcess, resident_bytes
+from logferry.emulator.processes.runtime import Runtime
+from logferry.emulator.telemetry import platform_events
 
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Sequence
     from pathlib import Path
 
-    from .environment_config import EnvironmentConfig
-    from .telemetry_relay import TelemetryRelay
-    from .timeline import Timeline
+    from logferry.emulator.environment_config import EnvironmentConfig
+    from logferry.emulator.telemetry.telemetry_relay import TelemetryRelay
+    from logferry.emulator.timeline import Timeline
 
 RUNTIME = "runtime"
 ENVIRONMENT = "environment"

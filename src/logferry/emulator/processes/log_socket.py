@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .line_stream import LineStream
+from logferry.emulator.processes.line_stream import LineStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,15 +12,15 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from . import platform_events
-from .extensions import INVOKE
-from .invocation import MILLISECONDS, Answer, error_payload
-from .platform_events import Outcome, Span
+from logferry.emulator.invocation import MILLISECONDS, Answer, error_payload
+from logferry.emulator.processes.extensions import INVOKE
+from logferry.emulator.telemetry import platform_events
+from logferry.emulator.telemetry.platform_events import Outcome, Span
 
 if TYPE_CHECKING:
-    from .gates import Failure
-    from .invocation import Invocation
-    from .life import Life
+    from logferry.emulator.conditions import Failure
+    from logferry.emulator.invocation import Invocation
+    from logferry.emulator.sandbox import Life
 
 TIMED_OUT = "Sandbox.Timedout"
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from .invocation import Answer
-from .life import RUNTIME
+from logferry.emulator.invocation import Answer
+from logferry.emulator.sandbox import RUNTIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .life import Life
+    from logferry.emulator.sandbox import Life
 
 PREFIX = "/2018-06-01/runtime"
 ERROR_TYPE_HEADER = "Lambda-Runtime-Function-Error-Type"

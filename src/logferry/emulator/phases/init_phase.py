@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Literal
 
-from . import platform_events
-from .gates import EnvironmentBrokenError
-from .invocation import MILLISECONDS
-from .life import ENVIRONMENT
+from logferry.emulator.conditions import EnvironmentBrokenError
+from logferry.emulator.invocation import MILLISECONDS
+from logferry.emulator.sandbox import ENVIRONMENT
+from logferry.emulator.telemetry import platform_events
 
 if TYPE_CHECKING:
-    from .life import Life
+    from logferry.emulator.sandbox import Life
 
 Phase = Literal["init", "invoke"]
 

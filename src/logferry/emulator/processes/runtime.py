@@ -11,11 +11,11 @@ from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from .invocation import Answer
-from .refusal import RefusalError
+from logferry.emulator.apis.api_error import RefusalError
+from logferry.emulator.invocation import Answer
 
 if TYPE_CHECKING:
-    from .invocation import Invocation
+    from logferry.emulator.invocation import Invocation
 
 LARGEST_RESPONSE = 6 * 1024 * 1024 + 100
 """Bytes; the limit of a payload as aws-lambda-runtime-interface-emulator applies it (`interop.MaxPayloadSize`)."""

@@ -12,13 +12,13 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Literal
 
-from .extensions import SHUTDOWN, Extension, State
-from .invocation import MILLISECONDS
-from .life import ENVIRONMENT, RUNTIME
-from .results import ShutdownResult
+from logferry.emulator.invocation import MILLISECONDS
+from logferry.emulator.processes.extensions import SHUTDOWN, Extension, State
+from logferry.emulator.results import ShutdownResult
+from logferry.emulator.sandbox import ENVIRONMENT, RUNTIME
 
 if TYPE_CHECKING:
-    from .life import Life
+    from logferry.emulator.sandbox import Life
 
 Reason = Literal["spindown", "timeout", "failure"]
 SPINDOWN: Reason = "spindown"

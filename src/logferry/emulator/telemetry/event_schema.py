@@ -14,12 +14,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from . import platform_events
-from .subscription import LOGS_API, LOGS_SCHEMAS
+from logferry.emulator.telemetry import platform_events
+from logferry.emulator.telemetry.subscription import LOGS_API, LOGS_SCHEMAS
 
 if TYPE_CHECKING:
-    from .platform_events import Event
-    from .subscription import Subscription
+    from logferry.emulator.telemetry.platform_events import Event
+    from logferry.emulator.telemetry.subscription import Subscription
 
 _LINES = (platform_events.FUNCTION_LINE, platform_events.EXTENSION_LINE)
 _WITH_NEWLINE = frozenset({"2022-07-01", *LOGS_SCHEMAS})

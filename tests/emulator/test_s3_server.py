@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.exceptions import ClientError
 
-from logferry.emulator import weed
+from logferry.emulator import seaweedfs
 from logferry.emulator.s3_server import S3Server, S3ServerError, StoredObject
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ async def test_the_shipper_may_write_to_its_bucket_and_nothing_else(s3: S3Server
 
 async def test_a_wrong_secret_is_refused(s3: S3Server, bucket: str) -> None:
     """Signatures are verified, so a shipper that signs wrongly is found out."""
-    forged = weed.Identity("forged", s3.shipper.access_key, "not the secret")
+    forged = seaweedfs.Identity("forged", s3.shipper.access_key, "not the secret")
     async with s3.client(forged) as client:
         with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
             await client.put_object(Bucket=bucket, Key="k", Body=b"x")
@@ -101,7 +101,7 @@ async def test_a_process_is_told_all_by_its_environment_and_the_server_leaves_no
         child = await asyncio.create_subprocess_exec(sys.executable, "-c", PUT_BY_ENVIRONMENT, env=server.environment())
         assert await asyncio.wait_for(child.wait(), 30) == 0
         assert (await server.get("logs", "by/environment")).body == b"told by its environment alone"
-        pid, folder, traces = server.pid, server.folder, weed.traces(server._ports)
+        pid, folder, traces = server.pid, server.folder, seaweedfs.traces(server._ports)
         assert all(trace.exists() for trace in traces)
         began = time.monotonic()
     assert time.monotonic() - began < 1
@@ -118,7 +118,7 @@ async def test_a_port_taken_in_between_leads_to_other_ports() -> None:
     def choose_ports() -> Mapping[str, int]:
         nonlocal asked
         asked += 1
-        return weed.choose_ports() | ({"filer": taken} if asked == 1 else {})
+        return seaweedfs.choose_ports() | ({"filer": taken} if asked == 1 else {})
 
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from logferry.emulator.extensions import MOST_EXTENSIONS, ExtensionRegistry, State
+from logferry.emulator.apis.api_error import RefusalError
 from logferry.emulator.lambda_service import Lambda, Limits
-from logferry.emulator.refusal import RefusalError
+from logferry.emulator.processes.extensions import MOST_EXTENSIONS, ExtensionRegistry, State
 from support.emulator_harness import Scene
 
 if TYPE_CHECKING:

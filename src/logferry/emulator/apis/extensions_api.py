@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from .extensions import SHUTDOWN, Extension
-from .platform_events import FUNCTION_VERSION
-from .refusal import RefusalError
+from logferry.emulator.apis.api_error import RefusalError
+from logferry.emulator.processes.extensions import SHUTDOWN, Extension
+from logferry.emulator.telemetry.platform_events import FUNCTION_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .life import Life
+    from logferry.emulator.sandbox import Life
 
 PREFIX = "/2020-01-01/extension"
 NAME_HEADER = "Lambda-Extension-Name"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from logferry.emulator import line_stream
-from logferry.emulator.gates import EnvironmentBrokenError, Failure, Gates
-from logferry.emulator.line_stream import LineStream
+from logferry.emulator.conditions import EnvironmentBrokenError, Failure, Gates
+from logferry.emulator.processes import line_stream
+from logferry.emulator.processes.line_stream import LineStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from .refusal import RefusalError
+from logferry.emulator.apis.api_error import RefusalError
 
 TELEMETRY_API, LOGS_API = "Telemetry", "Logs"
 TELEMETRY_SCHEMAS: tuple[str, ...] = ("2022-07-01", "2022-12-13", "2025-01-29")

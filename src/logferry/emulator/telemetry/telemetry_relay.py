@@ -11,20 +11,20 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import platform_events
-from .delivery import Subscriber
-from .platform_events import Event
-from .refusal import RefusalError
-from .subscription import LOGS_API
+from logferry.emulator.apis.api_error import RefusalError
+from logferry.emulator.telemetry import platform_events
+from logferry.emulator.telemetry.platform_events import Event
+from logferry.emulator.telemetry.subscriber import Subscriber
+from logferry.emulator.telemetry.subscription import LOGS_API
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import aiohttp
 
-    from .environment_config import EnvironmentConfig
-    from .subscription import Subscription
-    from .timeline import Timeline
+    from logferry.emulator.environment_config import EnvironmentConfig
+    from logferry.emulator.telemetry.subscription import Subscription
+    from logferry.emulator.timeline import Timeline
 
 
 class TelemetryRelay:

@@ -1,0 +1,1 @@
+"""The HTTP APIs of Lambda: Extensions, Runtime and Telemetry."""

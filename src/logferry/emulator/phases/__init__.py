@@ -1,0 +1,1 @@
+"""The Init, Invoke and Shutdown phases of an execution environment."""

@@ -1,0 +1,1 @@
+"""Platform events and function lines, from their source to the subscribers."""
