@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from logferry.layer import command, rehearsal
+from logferry.layer import command, smoke_test
 from logferry.layer.architecture import ARCHITECTURES, native
 from logferry.layer.build import build_layer
-from logferry.layer.gates import ARCHIVE_LIMIT_BYTES, TREE_LIMIT_BYTES
+from logferry.layer.checks import ARCHIVE_LIMIT_BYTES, TREE_LIMIT_BYTES
 from logferry.layer.interpreter import from_prefix
-from logferry.layer.tools import LayerError
+from logferry.layer.subprocesses import LayerError
 from support.layer_roots import BUILD_SECONDS, arch_of, built_layer, needs_apt, needs_root
 
 slow = pytest.mark.slow
@@ -91,7 +91,7 @@ def test_a_prefix_of_this_machine_serves_as_well(tmp_path: Path) -> None:
     """In an image with its own CPython the layer is made of that, and passes the same gates."""
     prefix = _newer_prefix()
     report = build_layer(output=tmp_path, arch=native().name, interpreter=prefix)
-    rehearsal.rehearse(report.tree / "logferry", python=report.python, arch=arch_of(report))
+    smoke_test.rehearse(report.tree / "logferry", python=report.python, arch=arch_of(report))
 
 
 def _newer_prefix() -> Path:
@@ -149,7 +149,7 @@ def test_the_command_says_why_and_changes_nothing(tmp_path: Path) -> None:
 def test_the_bare_tree_runs_where_it_was_built() -> None:
     """The rehearsal's way to run a tree that does not stand at /opt: through its own loader, with its own prefix."""
     report = built_layer()
-    interpreter = rehearsal.command(report.tree / "logferry", python=report.python, arch=arch_of(report))
+    interpreter = smoke_test.command(report.tree / "logferry", python=report.python, arch=arch_of(report))
     code = "import sys; print(sys.prefix); print(sys.version_info[:2])"
     done = subprocess.run(
         [*interpreter, "-I", "-S", "-c", code], check=True, capture_output=True, text=True, env={**os.environ}

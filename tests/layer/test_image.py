@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from logferry.emulator.s3_server import S3Server
-from logferry.layer import gates
+from logferry.layer import checks
 from logferry.layer.architecture import native
 from support.layer_roots import (
     BUILD_SECONDS,
@@ -118,7 +118,7 @@ def test_the_layer_stage_is_the_tree_and_nothing_else(buildah: Buildah, layer_im
     """`COPY --from=logferry /opt/ /opt/` brings what the zip would have brought."""
     mounted = buildah.mounted(layer_image)
     assert {path.name for path in mounted.iterdir()} - {"etc", "proc", "sys", "dev", "run"} == {"opt"}
-    gates.check(mounted / "opt", python="3.13", arch=native())
+    checks.check(mounted / "opt", python="3.13", arch=native())
 
 
 def test_the_zip_stage_holds_the_archive(buildah: Buildah, python_image: str, layer_image: str) -> None:

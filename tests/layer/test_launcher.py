@@ -11,7 +11,7 @@ import pytest
 
 from logferry.layer import elf, launcher
 from logferry.layer.architecture import ARCHITECTURES, Architecture, native
-from logferry.layer.tools import LayerError
+from logferry.layer.subprocesses import LayerError
 
 SOURCE = Path(__file__).parents[2] / "extension/launcher.c"
 

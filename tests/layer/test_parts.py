@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from logferry.layer import botocore_data, bytecode, debian, elf, notice, standard_library, tools, wheels
+from logferry.layer import botocore_data, bytecode, debian, elf, notice, standard_library, subprocesses, wheels
 from logferry.layer.architecture import ARCHITECTURES, native
-from logferry.layer.tools import LayerError
+from logferry.layer.subprocesses import LayerError
 
 REQUIREMENTS = """\
 # by uv
@@ -279,6 +279,6 @@ def test_the_cache_is_where_the_user_has_it() -> None:
 def test_a_program_that_fails_or_is_missing_is_named_with_its_purpose() -> None:
     """What failed, why, and the end of what it said."""
     with pytest.raises(LayerError, match=r"trying: sh ended with status 3:\nalas"):
-        tools.run(["sh", "-c", "echo alas >&2; exit 3"], purpose="trying")
+        subprocesses.run(["sh", "-c", "echo alas >&2; exit 3"], purpose="trying")
     with pytest.raises(LayerError, match="trying: cannot start /nonexistent"):
-        tools.run(["/nonexistent"], purpose="trying")
+        subprocesses.run(["/nonexistent"], purpose="trying")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import logferry
-from logferry.layer import rehearsal
+from logferry.layer import smoke_test
 from support.layer_roots import BUILD_SECONDS, Entry, arch_of, built_layer, empty_root, needs_apt, needs_root
 
 pytestmark = [needs_root, needs_apt, pytest.mark.slow, pytest.mark.timeout(BUILD_SECONDS)]
@@ -28,7 +28,7 @@ def test_the_layer_is_ready_about_as_soon_as_its_bare_interpreter(tmp_path: Path
     report = built_layer()
     checkout = tmp_path / "mnt/checkout"
     shutil.copytree(Path(logferry.__file__).parent, checkout / "logferry", ignore=shutil.ignore_patterns("__pycache__"))
-    interpreter = rehearsal.command(report.tree / "logferry", python=report.python, arch=arch_of(report))
+    interpreter = smoke_test.command(report.tree / "logferry", python=report.python, arch=arch_of(report))
     subprocess.run([*interpreter, "-I", "-S", "-m", "compileall", "-q", str(checkout)], check=True, capture_output=True)
     shutil.copy(Path(__file__).parents[1] / "support" / "measure_start.py", tmp_path / "mnt")
     (tmp_path / "tmp").mkdir()

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import logferry
-from logferry.layer import archive, bytecode, gates, launcher, libraries, notice, rehearsal, standard_library, wheels
+from logferry.layer import archive, bytecode, checks, launcher, libraries, notice, smoke_test, standard_library, wheels
 from logferry.layer.architecture import ARCHITECTURES, HOME, Architecture, native
 from logferry.layer.interpreter import Interpreter, from_debian, from_prefix
-from logferry.layer.tools import LayerError
+from logferry.layer.subprocesses import LayerError
 
 _NOT_IN_THE_LAYER = ("cli", "emulator", "layer", "boot.py", "__pycache__", "py.typed")
 """Of our own package: what the extension's processes never import. boot.py goes to the tree's root."""
@@ -63,7 +63,7 @@ def build_layer(
         packed = work / f"logferry-layer-{arch}.zip"
         say("packing")
         archive.write(opt, packed)
-        gates.size_of_archive(packed)
+        checks.size_of_archive(packed)
         tree = output / "opt"
         if tree.exists():
             shutil.rmtree(tree)
@@ -91,12 +91,12 @@ def _build_tree(work: Path, arch: Architecture, prefix: Path | None, say: Callab
     libraries.relink(home, python=python.version, arch=arch)
     bytecode.compile_tree(home, compiler=_compiler(home, python, arch, work, say))
     started = f"{HOME}/bin/python{python.version}"
-    launcher.build(_input("extension/launcher.c"), interpreter=started, arch=arch, to=opt / gates.LAUNCHER)
+    launcher.build(_input("extension/launcher.c"), interpreter=started, arch=arch, to=opt / checks.LAUNCHER)
     _set_modes(opt)
     say("gates")
-    gates.check(opt, python=python.version, arch=arch)
+    checks.check(opt, python=python.version, arch=arch)
     if arch.is_native:
-        rehearsal.rehearse(home, python=python.version, arch=arch)
+        smoke_test.rehearse(home, python=python.version, arch=arch)
     return opt, python.version
 
 
@@ -112,7 +112,7 @@ def _compiler(home: Path, python: Interpreter, arch: Architecture, work: Path, s
     Bytecode is the same for every machine, so a foreign layer is compiled by the same release for this one.
     """
     if arch.is_native:
-        return rehearsal.command(home, python=python.version, arch=arch)
+        return smoke_test.command(home, python=python.version, arch=arch)
     here = native()
     sister = from_debian(here, into=work / "compiler", say=say)
     library_path = ":".join(str(folder) for folder in sister.libraries)

@@ -15,7 +15,7 @@ from pathlib import Path
 from logferry.layer import compiler as program
 from logferry.layer.architecture import HOME
 from logferry.layer.compiler import UNCHECKED_HASH
-from logferry.layer.tools import LayerError, run
+from logferry.layer.subprocesses import LayerError, run
 
 _FIXED = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
 

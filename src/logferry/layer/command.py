@@ -14,8 +14,8 @@ from rich.table import Table
 
 from logferry.layer.architecture import ARCHITECTURES
 from logferry.layer.build import LayerReport, build_layer
-from logferry.layer.gates import ARCHIVE_LIMIT_BYTES, TREE_LIMIT_BYTES
-from logferry.layer.tools import LayerError
+from logferry.layer.checks import ARCHIVE_LIMIT_BYTES, TREE_LIMIT_BYTES
+from logferry.layer.subprocesses import LayerError
 
 app = typer.Typer(no_args_is_help=True, help="The Lambda layer: everything that logferry needs, for any runtime.")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from logferry.layer.tools import LayerError, find, run
+from logferry.layer.subprocesses import LayerError, find, run
 
 SUITE = "trixie"
 """Debian 13: the oldest suite whose Python is new enough; CPython 3.13 with profile-guided optimisation, glibc 2.41."""

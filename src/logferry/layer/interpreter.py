@@ -13,7 +13,7 @@ from pathlib import Path
 
 from logferry.layer import debian
 from logferry.layer.architecture import Architecture
-from logferry.layer.tools import LayerError, run
+from logferry.layer.subprocesses import LayerError, run
 
 MINIMUM = (3, 13)
 """Older ones lack what the layer is measured with; 3.13 is what Debian's suite has."""

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from logferry.layer.architecture import Architecture
-from logferry.layer.tools import LayerError, run
+from logferry.layer.subprocesses import LayerError, run
 
 _FLAGS = (
     *("-Os", "-s", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector"),

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from logferry.layer import elf
 from logferry.layer.architecture import HOME, Architecture
-from logferry.layer.tools import LayerError, find, run
+from logferry.layer.subprocesses import LayerError, find, run
 
 RPATH = "$ORIGIN/../lib"
 OPENED_BY_NAME = ("libgcc_s.so.1",)

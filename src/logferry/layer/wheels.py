@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 
 from logferry.layer import botocore_data
 from logferry.layer.architecture import Architecture
-from logferry.layer.tools import run
+from logferry.layer.subprocesses import run
 
 _NEWEST_GLIBC_MINOR = 41
 _OLDEST_GLIBC_MINOR = 5

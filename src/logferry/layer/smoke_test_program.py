@@ -1,6 +1,6 @@
 """What the tree's interpreter does in the rehearsal; run as a program by it, with the modules of the tree alone.
 
-    python -I -S -B -X utf8 rehearsal_job.py SITE ENDPOINT
+    python -I -S -B -X utf8 smoke_test_program.py SITE ENDPOINT
 
 The sink of the tree stores an object in each of the buckets that `rehearsal` plays, and must be refused by one. It has
 no credentials but those of the container endpoint. Ends with a traceback where anything is missing.

@@ -16,10 +16,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from logferry.layer.architecture import Architecture
-from logferry.layer.gates import GateError
-from logferry.layer.tools import LayerError, run
+from logferry.layer.checks import GateError
+from logferry.layer.subprocesses import LayerError, run
 
-JOB = Path(__file__).with_name("rehearsal_job.py")
+JOB = Path(__file__).with_name("smoke_test_program.py")
 """Not imported, as it runs at once, and elsewhere."""
 
 EXPECTED = ("plain", "moved", "session--euc1-az1--x-s3", "proxied")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from logferry.layer import archive, gates, rehearsal
-from logferry.layer.gates import GateError
-from logferry.layer.tools import find
+from logferry.layer import archive, checks, smoke_test
+from logferry.layer.checks import GateError
+from logferry.layer.subprocesses import find
 from support.layer_roots import BUILD_SECONDS, arch_of, built_layer, needs_apt
 
 pytestmark = [needs_apt, pytest.mark.slow, pytest.mark.timeout(BUILD_SECONDS)]
@@ -49,7 +49,7 @@ def _patchelf(path: Path, *options: str) -> None:
 
 
 def _check(opt: Path) -> None:
-    gates.check(opt, python=built_layer().python, arch=arch_of(built_layer()))
+    checks.check(opt, python=built_layer().python, arch=arch_of(built_layer()))
 
 
 def _python(opt: Path) -> Path:
@@ -74,7 +74,7 @@ def _folder_of_the_functions(opt: Path) -> None:
 
 
 def _no_run_bit_on_launcher(opt: Path) -> None:
-    _own(opt / gates.LAUNCHER).chmod(0o644)
+    _own(opt / checks.LAUNCHER).chmod(0o644)
 
 
 def _no_run_bit_on_loader(opt: Path) -> None:
@@ -101,7 +101,7 @@ def _other_machine(opt: Path) -> None:
 
 
 def _dynamic_launcher(opt: Path) -> None:
-    _replace(opt / gates.LAUNCHER, _python(opt).read_bytes())
+    _replace(opt / checks.LAUNCHER, _python(opt).read_bytes())
 
 
 def _hosts_loader(opt: Path) -> None:
@@ -183,13 +183,13 @@ def test_a_tree_is_refused_for(break_it: Callable[[Path], None], message: str, o
 def test_a_tree_over_its_budget_is_refused(opt: Path) -> None:
     """Size is a gate too: it is unpacked at every cold start."""
     with pytest.raises(GateError, match=r"budget is 1,000,000"):
-        gates.size_of_tree(opt, limit=1_000_000)
+        checks.size_of_tree(opt, limit=1_000_000)
 
 
 def test_an_archive_over_its_budget_is_refused() -> None:
     """The zip has a budget of its own."""
     with pytest.raises(GateError, match=r"budget is 1,000"):
-        gates.size_of_archive(built_layer().archive, limit=1_000)
+        checks.size_of_archive(built_layer().archive, limit=1_000)
 
 
 def _without_operation(opt: Path, name: str) -> None:
@@ -216,7 +216,7 @@ def test_a_tree_is_refused_that_lacks_what_is_needed_for(
     """Imports and a client are not enough: botocore misses a piece only when something is stored, or answered."""
     break_it(opt)
     with pytest.raises(GateError, match=message):
-        rehearsal.rehearse(opt / "logferry", python=built_layer().python, arch=arch_of(built_layer()))
+        smoke_test.rehearse(opt / "logferry", python=built_layer().python, arch=arch_of(built_layer()))
 
 
 def test_the_archive_holds_the_tree_with_its_run_bits() -> None:
@@ -229,7 +229,7 @@ def test_the_archive_holds_the_tree_with_its_run_bits() -> None:
         path.relative_to(tree).as_posix(): path.stat().st_mode & 0o777 for path in tree.rglob("*") if path.is_file()
     }
     assert {name for name, mode in modes.items() if mode == 0o755} == {
-        str(path.relative_to(tree)) for path in (tree / gates.LAUNCHER, _python(tree), _loader(tree))
+        str(path.relative_to(tree)) for path in (tree / checks.LAUNCHER, _python(tree), _loader(tree))
     }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from logferry.layer import elf, libraries
 from logferry.layer.architecture import HOME, Architecture
 from logferry.layer.bytecode import is_unchecked
-from logferry.layer.tools import LayerError
+from logferry.layer.subprocesses import LayerError
 
 LAUNCHER = Path("extensions/logferry")
 TREE_LIMIT_BYTES = 36_000_000
