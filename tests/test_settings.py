@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from logferry.errors import SettingsError
-from logferry.flush.policy import Flush, Moment, Thresholds
+from logferry.flush.policy import Flush, Thresholds, Timing
 from logferry.settings import PREFIX, SETTINGS, Destination, Settings
 
 GOOD = {"LOGFERRY_DESTINATION": "s3://bucket/prefix"}
@@ -30,7 +30,7 @@ def test_a_destination_is_enough() -> None:
     """Everything else has a default, and the defaults are those of the table."""
     settings = Settings.from_environ({**GOOD, "PATH": "/bin", "AWS_REGION": "eu-west-1"})
     assert settings.destination == Destination("s3", "bucket", "prefix")
-    assert (settings.policy.flush, settings.policy.moment) == (Flush.ADAPTIVE, Moment.AFTER)
+    assert (settings.policy.flush, settings.policy.timing) == (Flush.ADAPTIVE, Timing.POST_EXECUTION)
     assert settings.policy.thresholds == Thresholds()
     assert settings.compress
     assert settings.types == {"platform", "function"}
@@ -68,7 +68,7 @@ def test_the_default_of_every_setting_can_be_written_out(setting: object) -> Non
         ("FLUSH_BYTES", "4MB", "as 1048576, 1024KiB or 1MiB"),
         ("FLUSH_BYTES", "100", "bytes from 1KiB to 256MiB"),
         ("FLUSH_BYTES", "1GiB", "bytes from 1KiB to 256MiB"),
-        ("FLUSH_MOMENT", "before", "choose one of after, beside"),
+        ("FLUSH_TIMING", "before", "choose one of post-execution, next-invocation"),
         ("KEY", "{segment}", "{environment} must be in it, or objects would overwrite"),
         ("KEY", "x", "{environment}, {segment} must be in it"),
         ("KEY", "{environment}{segment}{hostname}", "unknown {hostname}; known are"),

@@ -8,13 +8,12 @@ AWS_ENDPOINT_URL_S3, proxies) keep their meaning and are not read here.
 from __future__ import annotations
 
 import re
-import string
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logferry.errors import SettingsError
-from logferry.flush.policy import DEFAULT_BYTES, DEFAULT_INVOCATIONS, DEFAULT_SECONDS, Flush, Moment, Policy, Thresholds
-from logferry.records import encoder
+from logferry.flush.policy import DEFAULT_BYTES, DEFAULT_INVOCATIONS, DEFAULT_SECONDS, Flush, Policy, Thresholds, Timing
+from logferry.records import object_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -131,25 +130,6 @@ def _destination(text: str) -> Destination:
     raise ValueError("write s3://bucket/prefix, or file:///directory to try it without S3")
 
 
-def _key(text: str) -> str:
-    try:
-        parts = list(string.Formatter().parse(text))
-    except ValueError as error:
-        raise ValueError(f"the braces do not match ({error})") from error
-    fields = {name for _, name, _, _ in parts if name is not None}
-    if unknown := fields - encoder.KEY_FIELDS:
-        raise ValueError(f"unknown {_braced(unknown)}; known are {_braced(encoder.KEY_FIELDS)}")
-    if any(spec or conversion for _, _, spec, conversion in parts):
-        raise ValueError("fields take no format, only {name}")
-    if missing := encoder.NEEDED_KEY_FIELDS - fields:
-        raise ValueError(f"{_braced(missing)} must be in it, or objects would overwrite each other")
-    return text.lstrip("/")
-
-
-def _braced(names: set[str] | frozenset[str]) -> str:
-    return ", ".join(f"{{{name}}}" for name in sorted(names))
-
-
 # ruff: noqa: E501 - a table reads best with a row on a line
 SETTINGS = (
     Setting(
@@ -173,13 +153,13 @@ SETTINGS = (
         "how much may wait; when set, it also caps the other policies", _size(KIB, 256 * MIB),
     ),
     Setting(
-        "FLUSH_MOMENT", "word", "after", "`after`, `beside`",
-        "`after` the invocation, so that its object holds it; `beside` the next one, which adds no billed time",
-        _choice(*(m.value for m in Moment)),
+        "FLUSH_TIMING", "word", "post-execution", "`post-execution`, `next-invocation`",
+        "`post-execution`: after the invocation, in an object with its records; `next-invocation`: while the next one runs, which adds no billed time",
+        _choice(*(m.value for m in Timing)),
     ),
     Setting(
-        "KEY", "template", encoder.DEFAULT_KEY, "must hold `{environment}` and `{segment}`",
-        "the object's key under the prefix, from " + ", ".join(f"`{{{f}}}`" for f in sorted(encoder.KEY_FIELDS)), _key,
+        "KEY", "template", object_key.DEFAULT_KEY, "must hold `{environment}` and `{segment}`",
+        "the object's key under the prefix, from " + ", ".join(f"`{{{f}}}`" for f in sorted(object_key.KEY_FIELDS)), object_key.parse,
     ),
     Setting("COMPRESSION", "word", "gzip", "`gzip`, `none`", "of the objects", _choice("gzip", "none")),
     Setting(
@@ -280,7 +260,7 @@ def _checked(values: dict[str, Any], given: set[str]) -> Settings:
         destination=values["DESTINATION"],
         policy=Policy(
             flush=Flush(values["FLUSH"]),
-            moment=Moment(values["FLUSH_MOMENT"]),
+            timing=Timing(values["FLUSH_TIMING"]),
             thresholds=Thresholds(
                 invocations=values["FLUSH_INVOCATIONS"] if "FLUSH_INVOCATIONS" in given else None,
                 seconds=values["FLUSH_SECONDS"] if "FLUSH_SECONDS" in given else None,

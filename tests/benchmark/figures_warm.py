@@ -26,7 +26,7 @@ HANDLER_MS = 50.0
 """Of computing, for the caller's latency: long enough that the machine's noise is small beside it."""
 POLICIES = {
     "invocation": PER_INVOCATION,
-    "invocation, beside": PER_INVOCATION | {"LOGFERRY_FLUSH_MOMENT": "beside"},
+    "invocation, beside": PER_INVOCATION | {"LOGFERRY_FLUSH_TIMING": "next-invocation"},
     "time": {"LOGFERRY_FLUSH": "time"},
     "size": {"LOGFERRY_FLUSH": "size"},
     "adaptive": {"LOGFERRY_FLUSH": "adaptive"},

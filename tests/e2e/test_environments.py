@@ -149,16 +149,16 @@ async def test_twenty_thousand_lines_in_one_invocation_arrive_in_order(
 async def test_json_records_arrive_as_the_objects_they_are_with_their_own_request_id(
     tmp_path: Path, s3: S3Server, bucket: str
 ) -> None:
-    """JSON log format: a record is an object and names its request itself (`requestIdFrom: record`)."""
+    """JSON log format: a record is an object and names its request itself (`requestIdSource: record`)."""
     async with environment(tmp_path, to_s3(s3, bucket), log_format="JSON") as service:
         result = await service.invoke({"marker": "text", "log": "structured"})
         await service.shutdown()
         objects = await arrived_in_s3(s3, bucket)
     function = [r for r in records_of(objects) if r["type"] == "function"]
     logged = next(r for r in function if isinstance(r["record"], dict) and r["record"].get("message") == "structured")
-    assert (logged["requestId"], logged["requestIdFrom"]) == (result.request_id, "record")
+    assert (logged["requestId"], logged["requestIdSource"]) == (result.request_id, "record")
     printed = next(r for r in function if r["record"] == "text-0")
-    assert (printed["requestId"], printed["requestIdFrom"]) == (result.request_id, "order")
+    assert (printed["requestId"], printed["requestIdSource"]) == (result.request_id, "inferred")
     assert_exactly_once(service, objects)
 
 
@@ -238,5 +238,5 @@ async def test_on_managed_instances_concurrent_invocations_are_shipped_and_never
         await service.shutdown()
         objects = await arrived_in_s3(s3, bucket)
     assert service.timeline.of("register", "logferry")[0].detail["events"] == ["SHUTDOWN"]
-    assert not [r for r in records_of(objects) if r["type"] == "function" and "requestIdFrom" in r]
+    assert not [r for r in records_of(objects) if r["type"] == "function" and "requestIdSource" in r]
     assert_exactly_once(service, objects)

@@ -126,8 +126,8 @@ async def test_adaptive_ships_each_invocation_while_they_are_far_apart(
 
 
 async def test_beside_nothing_is_waited_for(tmp_path: Path, s3: S3Server, bucket: str) -> None:
-    """`LOGFERRY_FLUSH_MOMENT=beside`: an invocation is stored while the next one runs, which it does not delay."""
-    settings = to_s3(s3, bucket, LOGFERRY_FLUSH="invocation", LOGFERRY_FLUSH_MOMENT="beside")
+    """With `next-invocation`, records are uploaded while the next invocation runs, and no invocation is extended."""
+    settings = to_s3(s3, bucket, LOGFERRY_FLUSH="invocation", LOGFERRY_FLUSH_TIMING="next-invocation")
     async with environment(tmp_path, settings) as service:
         await service.invoke({"marker": "one"})
         await service.wait_idle()

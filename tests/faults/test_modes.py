@@ -57,7 +57,7 @@ async def test_sixteen_invocations_at_once_are_shipped_by_the_timer_and_no_line_
     assert platform.registered == [["SHUTDOWN"]]
     assert [wish["schemaVersion"] for wish in platform.subscriptions] == ["2025-01-29"]
     assert len(lines_of(objects)) == AT_ONCE * 5
-    assert not [r for one in objects for r in one.records if kind_of(r) == "function" and "requestIdFrom" in r]
+    assert not [r for one in objects for r in one.records if kind_of(r) == "function" and "requestIdSource" in r]
 
 
 UNTIL_RESTORED = """

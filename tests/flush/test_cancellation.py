@@ -16,7 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from logferry.deadline import Deadline
-from logferry.flush.circuit_breaker import Breaker
+from logferry.flush.circuit_breaker import CircuitBreaker
 from logferry.flush.uploader import Uploader
 from logferry.listener import server
 from logferry.listener.server import listening
@@ -58,10 +58,10 @@ async def cut(task: asyncio.Task[Any]) -> None:
         await task
 
 
-@pytest.mark.parametrize("moment", [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, UPLOAD_TIMEOUT, UPLOAD_TIMEOUT + 0.5])
+@pytest.mark.parametrize("timing", [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, UPLOAD_TIMEOUT, UPLOAD_TIMEOUT + 0.5])
 @pytest.mark.parametrize("sink_kind", [Takes, Throttles, Stalls, ResetsAfterStoring])
 def test_an_upload_that_is_cut_anywhere_is_finished_by_the_next(
-    tmp_path: Path, sink_kind: type[Takes], moment: float
+    tmp_path: Path, sink_kind: type[Takes], timing: float
 ) -> None:
     """A segment is in the journal or with the sink, and at the end with the sink, once."""
     for count in range(STEPS):
@@ -77,10 +77,10 @@ def test_an_upload_that_is_cut_anywhere_is_finished_by_the_next(
                 sink=sink,
                 encode=as_object,
                 timeout_seconds=UPLOAD_TIMEOUT,
-                breaker=Breaker(jitter=lambda: 0.5),
+                breaker=CircuitBreaker(jitter=lambda: 0.5),
             )
             drain = asyncio.create_task(it.drain(FAR))
-            await asyncio.sleep(moment)
+            await asyncio.sleep(timing)
             await steps(count)
             await cut(drain)
             stored = {line.split()[0] for line in sink.lines()}
@@ -88,7 +88,7 @@ def test_an_upload_that_is_cut_anywhere_is_finished_by_the_next(
             assert stored | waiting == {"1", "2", "3"}
             assert sink.in_flight == 0
             while it.backlog:
-                await it.drain(FAR, insist=True)
+                await it.drain(FAR, force=True)
 
         run(scenario())
         assert sorted(sink.lines()) == ["1 ", "2 ", "3 "]
@@ -113,9 +113,9 @@ MOMENTS = [0.0, 0.25, 0.5, 0.6, 1.0, 1.5, 2.0, 3.05, 3.9]
 
 
 @pytest.mark.parametrize("beside", [False, True])
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("timing", MOMENTS)
 def test_a_shipper_that_is_cut_anywhere_loses_and_doubles_nothing(
-    tmp_path: Path, moment: float, *, beside: bool
+    tmp_path: Path, timing: float, *, beside: bool
 ) -> None:
     """The next one finds the journal, and ships what the first one had not."""
     from support.lifecycle_harness import EACH_BESIDE, INVOCATION  # noqa: PLC0415 - named where they are chosen
@@ -129,7 +129,7 @@ def test_a_shipper_that_is_cut_anywhere_loses_and_doubles_nothing(
             accepted = [f"a{n} {what}" for n in range(4) for what in ("begins", "ends")]
             async with life(directory, sink, policy=policy) as it:
                 playing = asyncio.create_task(some_invocations(it, "a"))
-                await asyncio.sleep(moment)
+                await asyncio.sleep(timing)
                 await steps(count)
                 working = next(t for t in asyncio.all_tasks() if "Shipper.run" in repr(t.get_coro()))
                 await cut(working)
@@ -144,10 +144,10 @@ def test_a_shipper_that_is_cut_anywhere_loses_and_doubles_nothing(
         assert sorted(sink.lines()) == sorted(accepted)
 
 
-@pytest.mark.parametrize("moment", [0.0, 0.1, 0.3, 0.4, 1.0, 1.7])
+@pytest.mark.parametrize("timing", [0.0, 0.1, 0.3, 0.4, 1.0, 1.7])
 @pytest.mark.parametrize("sink_kind", [Takes, Stalls])
 def test_a_shutdown_that_is_cut_anywhere_is_finished_by_the_next_life(
-    tmp_path: Path, sink_kind: type[Takes], moment: float
+    tmp_path: Path, sink_kind: type[Takes], timing: float
 ) -> None:
     """2,000 ms are over: SIGKILL is no more than a cut."""
     for count in range(STEPS):
@@ -161,7 +161,7 @@ def test_a_shutdown_that_is_cut_anywhere_is_finished_by_the_next_life(
                 it.line("two")
                 it.starts("r1")
                 it.shut_down()
-                await asyncio.sleep(moment)
+                await asyncio.sleep(timing)
                 await steps(count)
                 working = [t for t in asyncio.all_tasks() if "Shipper.run" in repr(t.get_coro())]
                 for task in working:

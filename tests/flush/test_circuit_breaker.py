@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from logferry.flush.circuit_breaker import FIRST_SECONDS, JITTER, LONGEST_SECONDS, REJECTED_SECONDS, Breaker, backoff
+from logferry.flush.circuit_breaker import (
+    FIRST_SECONDS,
+    JITTER,
+    LONGEST_SECONDS,
+    REJECTED_SECONDS,
+    CircuitBreaker,
+    backoff,
+)
 
 STEADY = 0.5
 """The jitter in whose middle nothing is added or taken."""
@@ -26,7 +33,7 @@ def test_jitter_spreads_the_environments_by_a_quarter(throw: float, factor: floa
 
 def test_it_allows_one_trial_when_its_time_has_come_and_not_before() -> None:
     """Closed it allows all; open nothing, until the moment that `failed` has named."""
-    breaker = Breaker(jitter=lambda: STEADY)
+    breaker = CircuitBreaker(jitter=lambda: STEADY)
     assert breaker.allows(0.0)
     seconds = breaker.failed(100.0, rejected=False)
     assert seconds == FIRST_SECONDS
@@ -39,7 +46,7 @@ def test_it_allows_one_trial_when_its_time_has_come_and_not_before() -> None:
 
 def test_a_success_makes_it_forget() -> None:
     """One trial that works closes it, and the next failure begins from the shortest wait."""
-    breaker = Breaker(jitter=lambda: STEADY)
+    breaker = CircuitBreaker(jitter=lambda: STEADY)
     for _ in range(9):
         breaker.failed(0.0, rejected=False)
     breaker.succeeded()
@@ -50,5 +57,5 @@ def test_a_success_makes_it_forget() -> None:
 
 def test_what_somebody_must_mend_is_tried_rarely_from_the_first_time_on() -> None:
     """A missing right does not pass by waiting a second."""
-    breaker = Breaker(jitter=lambda: STEADY)
+    breaker = CircuitBreaker(jitter=lambda: STEADY)
     assert breaker.failed(0.0, rejected=True) == REJECTED_SECONDS > LONGEST_SECONDS

@@ -11,14 +11,14 @@ from logferry.flush.policy import (
     DEFAULT_BYTES,
     DEFAULT_SECONDS,
     Flush,
-    Moment,
     Pace,
     Policy,
     Thresholds,
+    Timing,
     Waiting,
 )
 
-AFTER, BESIDE = Moment.AFTER, Moment.BESIDE
+POST_EXECUTION, NEXT_INVOCATION = Timing.POST_EXECUTION, Timing.NEXT_INVOCATION
 NOTHING_SET = Thresholds()
 FAR, CLOSE, FIRST = Pace(mean_gap=300.0), Pace(mean_gap=0.2), Pace()
 NEW = Waiting(size=100, age=1.0, invocations=0)
@@ -29,36 +29,40 @@ EMPTY = Waiting()
 
 
 def moment_on_invoke(
-    flush: Flush, waiting: Waiting, pace: Pace = FAR, moment: Moment = AFTER, thresholds: Thresholds = NOTHING_SET
-) -> Moment | None:
+    flush: Flush,
+    waiting: Waiting,
+    pace: Pace = FAR,
+    timing: Timing = POST_EXECUTION,
+    thresholds: Thresholds = NOTHING_SET,
+) -> Timing | None:
     """Give the moment in which a flush is due when INVOKE comes; None when none is."""
-    due = Policy(flush, moment, thresholds).on_invoke(waiting, pace)
-    return due.moment if due else None
+    due = Policy(flush, timing, thresholds).on_invoke(waiting, pace)
+    return due.timing if due else None
 
 
 @pytest.mark.parametrize(
     ("flush", "waiting", "pace", "expected"),
     [
-        (Flush.INVOCATION, EMPTY, FIRST, AFTER),
-        (Flush.INVOCATION, NEW, FAR, AFTER),
-        (Flush.INVOCATION, NEW, CLOSE, AFTER),
+        (Flush.INVOCATION, EMPTY, FIRST, POST_EXECUTION),
+        (Flush.INVOCATION, NEW, FAR, POST_EXECUTION),
+        (Flush.INVOCATION, NEW, CLOSE, POST_EXECUTION),
         (Flush.TIME, EMPTY, FIRST, None),
         (Flush.TIME, NEW, FAR, None),
-        (Flush.TIME, OLD, FAR, AFTER),
+        (Flush.TIME, OLD, FAR, POST_EXECUTION),
         (Flush.TIME, LARGE, FAR, None),
         (Flush.SIZE, EMPTY, FIRST, None),
         (Flush.SIZE, OLD, FAR, None),
-        (Flush.SIZE, LARGE, FAR, AFTER),
-        (Flush.ADAPTIVE, EMPTY, FIRST, AFTER),
-        (Flush.ADAPTIVE, NEW, FAR, AFTER),
+        (Flush.SIZE, LARGE, FAR, POST_EXECUTION),
+        (Flush.ADAPTIVE, EMPTY, FIRST, POST_EXECUTION),
+        (Flush.ADAPTIVE, NEW, FAR, POST_EXECUTION),
         (Flush.ADAPTIVE, ONE_ENDED, CLOSE, None),
-        (Flush.ADAPTIVE, OLD, CLOSE, BESIDE),
-        (Flush.ADAPTIVE, LARGE, CLOSE, BESIDE),
+        (Flush.ADAPTIVE, OLD, CLOSE, NEXT_INVOCATION),
+        (Flush.ADAPTIVE, LARGE, CLOSE, NEXT_INVOCATION),
         (Flush.ADAPTIVE, EMPTY, CLOSE, None),
     ],
 )
 def test_each_policy_looks_at_its_own_threshold(
-    flush: Flush, waiting: Waiting, pace: Pace, expected: Moment | None
+    flush: Flush, waiting: Waiting, pace: Pace, expected: Timing | None
 ) -> None:
     """With nothing set a policy heeds its default, and adaptive ships beside while invocations are close."""
     assert moment_on_invoke(flush, waiting, pace) is expected
@@ -75,7 +79,7 @@ def test_each_policy_looks_at_its_own_threshold(
 )
 def test_a_threshold_that_is_set_caps_every_policy(flush: Flush, thresholds: Thresholds, waiting: Waiting) -> None:
     """Whichever comes first: what the user has said holds under every policy."""
-    assert moment_on_invoke(flush, waiting, FAR, thresholds=thresholds) is AFTER
+    assert moment_on_invoke(flush, waiting, FAR, thresholds=thresholds) is POST_EXECUTION
 
 
 @pytest.mark.parametrize("flush", Flush)
@@ -85,36 +89,38 @@ def test_a_threshold_that_is_set_caps_every_policy(flush: Flush, thresholds: Thr
 def test_below_every_threshold_nothing_is_due(flush: Flush, waiting: Waiting) -> None:
     """An invocation in which nothing is due costs nothing, under every policy."""
     thresholds = Thresholds(invocations=3, seconds=5.0, size=2000)
-    policy = Policy(flush, AFTER, thresholds)
+    policy = Policy(flush, POST_EXECUTION, thresholds)
     assert policy.on_invoke(waiting, FAR) is None
     assert policy.while_running(waiting) is None
 
 
-@pytest.mark.parametrize(("before", "expected"), [(0, None), (1, BESIDE), (2, BESIDE)])
-def test_beside_waits_for_an_invocation_that_has_ended(before: int, expected: Moment | None) -> None:
+@pytest.mark.parametrize(("before", "expected"), [(0, None), (1, NEXT_INVOCATION), (2, NEXT_INVOCATION)])
+def test_beside_waits_for_an_invocation_that_has_ended(before: int, expected: Timing | None) -> None:
     """What goes beside the next invocation holds only those before it."""
-    assert moment_on_invoke(Flush.INVOCATION, Waiting(size=9, age=0, invocations=before), FAR, BESIDE) is expected
+    assert (
+        moment_on_invoke(Flush.INVOCATION, Waiting(size=9, age=0, invocations=before), FAR, NEXT_INVOCATION) is expected
+    )
 
 
-@pytest.mark.parametrize(("before", "expected"), [(0, None), (3, None), (4, AFTER), (5, AFTER)])
-def test_every_nth_invocation_ships_and_counts_itself(before: int, expected: Moment | None) -> None:
+@pytest.mark.parametrize(("before", "expected"), [(0, None), (3, None), (4, POST_EXECUTION), (5, POST_EXECUTION)])
+def test_every_nth_invocation_ships_and_counts_itself(before: int, expected: Timing | None) -> None:
     """N=5: the fifth is shipped in its own post-execution, so that the object holds five."""
     waiting = Waiting(size=9, age=0.0, invocations=before)
-    assert moment_on_invoke(Flush.INVOCATION, waiting, FAR, AFTER, Thresholds(invocations=5)) is expected
+    assert moment_on_invoke(Flush.INVOCATION, waiting, FAR, POST_EXECUTION, Thresholds(invocations=5)) is expected
 
 
-@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize("timing", Timing)
 @pytest.mark.parametrize("flush", [Flush.TIME, Flush.SIZE])
-def test_the_users_moment_holds_for_time_and_size(flush: Flush, moment: Moment) -> None:
-    """LOGFERRY_FLUSH_MOMENT says when, whatever made the flush due."""
+def test_the_users_moment_holds_for_time_and_size(flush: Flush, timing: Timing) -> None:
+    """LOGFERRY_FLUSH_TIMING says when, whatever made the flush due."""
     waiting = OLD if flush is Flush.TIME else LARGE
-    assert moment_on_invoke(flush, waiting, CLOSE, moment) is moment
+    assert moment_on_invoke(flush, waiting, CLOSE, timing) is timing
 
 
 @pytest.mark.parametrize("flush", Flush)
 def test_an_empty_segment_is_never_old_or_large(flush: Flush) -> None:
     """Age without records is no reason: an empty object tells nothing."""
-    policy = Policy(flush, AFTER, NOTHING_SET)
+    policy = Policy(flush, POST_EXECUTION, NOTHING_SET)
     empty = Waiting(size=0, age=1e6, invocations=9)
     assert policy.while_running(empty) is None
     assert policy.on_end(empty) is None
@@ -137,8 +143,8 @@ def test_an_empty_segment_is_never_old_or_large(flush: Flush) -> None:
 )
 def test_inside_a_long_invocation_age_and_size_ship_beside_it(flush: Flush, waiting: Waiting, *, due: bool) -> None:
     """While the function runs nothing is waited for: it is uploaded at once."""
-    found = Policy(flush, AFTER, NOTHING_SET).while_running(waiting)
-    assert (found.moment if found else None) is (BESIDE if due else None)
+    found = Policy(flush, POST_EXECUTION, NOTHING_SET).while_running(waiting)
+    assert (found.timing if found else None) is (NEXT_INVOCATION if due else None)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +164,7 @@ def test_where_no_event_announces_an_invocation_its_end_counts(
 ) -> None:
     """On Managed Instances invocations are close by nature: adaptive batches there."""
     waiting = Waiting(size=9, age=0.0, invocations=ended)
-    assert bool(Policy(flush, AFTER, thresholds).on_end(waiting)) is due
+    assert bool(Policy(flush, POST_EXECUTION, thresholds).on_end(waiting)) is due
 
 
 @pytest.mark.parametrize(
@@ -176,15 +182,20 @@ def test_the_timer_is_set_for_the_moment_age_makes_it_due(
     flush: Flush, thresholds: Thresholds, age: float, expected: float | None
 ) -> None:
     """Nothing polls: whoever waits knows how long."""
-    assert Policy(flush, AFTER, thresholds).seconds_until_old(Waiting(size=1, age=age)) == expected
+    assert Policy(flush, POST_EXECUTION, thresholds).seconds_until_old(Waiting(size=1, age=age)) == expected
 
 
 @pytest.mark.parametrize(
     ("gap", "seconds", "expected"),
-    [(60 / CLOSE_SHARE, None, None), (60 / CLOSE_SHARE + 0.1, None, AFTER), (1.0, 2.0, AFTER), (0.5, 2.0, None)],
+    [
+        (60 / CLOSE_SHARE, None, None),
+        (60 / CLOSE_SHARE + 0.1, None, POST_EXECUTION),
+        (1.0, 2.0, POST_EXECUTION),
+        (0.5, 2.0, None),
+    ],
 )
 def test_adaptive_calls_close_what_would_share_an_object(
-    gap: float, seconds: float | None, expected: Moment | None
+    gap: float, seconds: float | None, expected: Timing | None
 ) -> None:
     """Close means that at least CLOSE_SHARE invocations fit into the time that a record may wait."""
     pace = Pace(mean_gap=gap)
@@ -200,7 +211,7 @@ def test_a_burst_is_noticed_within_three_invocations_and_a_pause_as_fast() -> No
     assert moment_on_invoke(Flush.ADAPTIVE, NEW, pace) is None
     for _ in range(3):
         pace = pace.after_gap(600.0)
-    assert moment_on_invoke(Flush.ADAPTIVE, NEW, pace) is AFTER
+    assert moment_on_invoke(Flush.ADAPTIVE, NEW, pace) is POST_EXECUTION
     for _ in range(20):
         pace = pace.after_gap(0.1)
     assert moment_on_invoke(Flush.ADAPTIVE, NEW, pace) is None
@@ -208,8 +219,8 @@ def test_a_burst_is_noticed_within_three_invocations_and_a_pause_as_fast() -> No
 
 def test_the_same_question_has_the_same_answer() -> None:
     """The policy is pure: asked twice it says the same, and what is due says why in words."""
-    for flush, moment, waiting, pace in itertools.product(Flush, Moment, (NEW, OLD, LARGE, EMPTY), (FAR, CLOSE, FIRST)):
-        policy = Policy(flush, moment, NOTHING_SET)
+    for flush, timing, waiting, pace in itertools.product(Flush, Timing, (NEW, OLD, LARGE, EMPTY), (FAR, CLOSE, FIRST)):
+        policy = Policy(flush, timing, NOTHING_SET)
         first = policy.on_invoke(waiting, pace)
         assert first == policy.on_invoke(waiting, pace)
         assert first is None or first.why

@@ -10,9 +10,10 @@ from structlog.testing import capture_logs
 
 from logferry.deadline import Deadline
 from logferry.errors import SinkUnavailable
-from logferry.flush.circuit_breaker import REJECTED_SECONDS, Breaker
+from logferry.flush.circuit_breaker import REJECTED_SECONDS, CircuitBreaker
 from logferry.flush.uploader import Uploader
-from logferry.records.encoder import DEFAULT_KEY, StoredObject, encode
+from logferry.records.encoder import encode
+from logferry.records.object_key import DEFAULT_KEY
 from support.journal_harness import numbered, open_journal
 from support.sink_doubles import REMEDY, IsFrozenInTheMiddle, Rejects, ResetsAfterStoring, Stalls, Takes, Throttles
 from support.virtual_time import START, freeze, now, run
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from logferry.journal.journal import Journal
-    from logferry.journal.segment import Header
+    from logferry.records.model import Header, StoredObject
 
 TIMEOUT = 5.0
 FAR = Deadline(START + 1e6)
@@ -45,7 +46,11 @@ def sealed(directory: Path, segments: int = 3) -> Journal:
 def uploader(journal: Journal, sink: Any) -> Uploader:
     """Give an uploader without jitter."""
     return Uploader(
-        journal=journal, sink=sink, encode=as_object, timeout_seconds=TIMEOUT, breaker=Breaker(jitter=lambda: 0.5)
+        journal=journal,
+        sink=sink,
+        encode=as_object,
+        timeout_seconds=TIMEOUT,
+        breaker=CircuitBreaker(jitter=lambda: 0.5),
     )
 
 
@@ -106,11 +111,11 @@ def test_an_open_breaker_costs_nothing(tmp_path: Path) -> None:
         await it.drain(FAR)
         assert now() == pytest.approx(TIMEOUT)
         for _ in range(100):
-            assert not it.owes()
+            assert not it.has_ready_segment()
             await it.drain(FAR)
         assert now() == pytest.approx(TIMEOUT)
         await asyncio.sleep(1.0)
-        assert it.owes()
+        assert it.has_ready_segment()
         await it.drain(FAR)
         assert now() == pytest.approx(2 * TIMEOUT + 1.0)
 
@@ -132,7 +137,7 @@ def test_when_the_sink_works_again_everything_goes_at_once(tmp_path: Path) -> No
     with capture_logs() as logs:
         run(scenario())
     assert journal.sealed == ()
-    assert sink.moments == [0.0, 1.0, 3.0, 7.0, 7.0, 7.0]
+    assert sink.timings == [0.0, 1.0, 3.0, 7.0, 7.0, 7.0]
     warnings = said(logs)
     assert len(warnings) == 2
     assert "SlowDown" in warnings[0]
@@ -151,7 +156,7 @@ def test_what_has_to_be_mended_is_said_once_with_its_remedy(tmp_path: Path) -> N
 
     with capture_logs() as logs:
         run(scenario())
-    assert [m for m in sink.moments if m][:3] == [REJECTED_SECONDS, 2 * REJECTED_SECONDS, 3 * REJECTED_SECONDS]
+    assert [m for m in sink.timings if m][:3] == [REJECTED_SECONDS, 2 * REJECTED_SECONDS, 3 * REJECTED_SECONDS]
     assert [REMEDY in warning for warning in said(logs)] == [True, False]
 
 
@@ -237,9 +242,9 @@ def test_insisting_makes_one_attempt_while_the_breaker_is_open(tmp_path: Path) -
     async def scenario() -> None:
         it = uploader(journal, sink)
         await it.drain(FAR)
-        await it.drain(FAR, insist=True)
+        await it.drain(FAR, force=True)
         assert len(sink.asked) == 2
-        await it.drain(FAR, insist=True)
+        await it.drain(FAR, force=True)
 
     run(scenario())
     assert journal.sealed == ()
@@ -255,9 +260,9 @@ def test_one_upload_at_a_time_whoever_asks(tmp_path: Path) -> None:
         await asyncio.sleep(0.1)
         assert sink.in_flight == 1
         await it.drain(FAR)
-        moment = now()
+        timing = now()
         await asyncio.gather(*drains)
-        return moment
+        return timing
 
     assert run(scenario()) == pytest.approx(1.5)
     assert sink.most_in_flight == 1
@@ -275,7 +280,7 @@ def test_while_an_upload_is_in_flight_something_is_owed(tmp_path: Path, kind: ty
 
         async def watch() -> None:
             while True:
-                seen.extend([it.owes()] if sink.in_flight else [])
+                seen.extend([it.has_ready_segment()] if sink.in_flight else [])
                 await asyncio.sleep(0.01)
 
         watching = asyncio.create_task(watch())
@@ -297,10 +302,10 @@ def test_waiting_for_an_upload_that_somebody_else_began_ends_with_the_deadline(t
         drain = asyncio.create_task(it.drain(FAR))
         await asyncio.sleep(0)
         await it.drain(Deadline(START + 1))
-        moment = now()
+        timing = now()
         assert sink.in_flight == 1
         drain.cancel()
-        return moment
+        return timing
 
     assert run(scenario()) == pytest.approx(1)
 
@@ -312,7 +317,7 @@ def test_hurrying_shortens_what_is_in_flight_and_never_lengthens_it(tmp_path: Pa
         it = uploader(sealed(directory), Stalls())
         drain = asyncio.create_task(it.drain(FAR))
         await asyncio.sleep(0.1)
-        it.hurry(Deadline(START + seconds))
+        it.shorten_deadline(Deadline(START + seconds))
         await drain
         return now()
 
@@ -328,7 +333,7 @@ def test_hurrying_holds_for_all_that_one_drain_uploads(tmp_path: Path) -> None:
         it = uploader(journal, sink)
         drain = asyncio.create_task(it.drain(FAR))
         await asyncio.sleep(0.1)
-        it.hurry(Deadline(START + 0.7))
+        it.shorten_deadline(Deadline(START + 0.7))
         await drain
         return now()
 

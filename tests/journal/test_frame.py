@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from logferry.journal import frame
-from logferry.records.internal import Own
+from logferry.records.internal import InternalBatch
 
 BODIES = st.lists(st.binary(min_size=1, max_size=60), max_size=6)
 QUICK = settings(max_examples=100, deadline=None, print_blob=True)
@@ -21,7 +21,7 @@ def framed(bodies: list[bytes]) -> bytes:
     return b"".join(frame.head(body) + body for body in bodies)
 
 
-def read(content: bytes, *, closed: bool = False) -> tuple[list[bytes | frame.Damaged], int]:
+def read(content: bytes, *, closed: bool = False) -> tuple[list[bytes | frame.CorruptFrame], int]:
     """Read the frames of a file, and say where the reader stopped."""
     with tempfile.TemporaryFile() as file:
         file.write(content)
@@ -41,7 +41,7 @@ def test_what_was_framed_is_read_back(bodies: list[bytes]) -> None:
 @given(BODIES, st.data())
 def test_the_mark_of_our_own_comes_back_with_its_body_alone(bodies: list[bytes], data: st.DataObject) -> None:
     """It stands in the head, under the head's checksum; nothing in a body can set it."""
-    marked = [Own(body) if data.draw(st.booleans()) else body for body in bodies]
+    marked = [InternalBatch(body) if data.draw(st.booleans()) else body for body in bodies]
     found, _ = read(framed(marked))
     assert found == bodies
     assert [type(body) for body in found] == [type(body) for body in marked]
@@ -62,7 +62,7 @@ def test_a_hole_of_zeros_is_no_frame(bodies: list[bytes], size: int) -> None:
     content = framed(bodies)
     found, _ = read(content + bytes(size))
     assert found[: len(bodies)] == bodies
-    assert found[len(bodies) :] in ([], [frame.Damaged(size)])
+    assert found[len(bodies) :] in ([], [frame.CorruptFrame(size)])
     assert found[len(bodies) :] or size < frame.HEAD_BYTES
 
 
@@ -72,7 +72,7 @@ def test_in_a_closed_file_half_a_frame_is_damage(bodies: list[bytes], torn: byte
     """It was sealed with whole frames only: what is missing of the last one was accepted."""
     content, last = framed(bodies), framed([torn])
     rest = last[: max(1, int(at * len(last)))]
-    assert read(content + rest, closed=True) == ([*bodies, frame.Damaged(len(rest))], len(content + rest))
+    assert read(content + rest, closed=True) == ([*bodies, frame.CorruptFrame(len(rest))], len(content + rest))
 
 
 @QUICK
@@ -83,7 +83,7 @@ def test_a_flipped_bit_in_a_body_costs_that_body_alone(
     """The damaged body is said to be lost with its size, and those behind it are read."""
     content = bytearray(framed([*before, hit, *after]))
     content[len(framed(before)) + frame.HEAD_BYTES + int(at * len(hit))] ^= 1 << bit
-    assert read(bytes(content)) == ([*before, frame.Damaged(len(hit)), *after], len(content))
+    assert read(bytes(content)) == ([*before, frame.CorruptFrame(len(hit)), *after], len(content))
 
 
 @QUICK
@@ -100,4 +100,4 @@ def test_a_flipped_bit_in_a_head_never_yields_what_was_not_written(before: list[
 def test_an_absurd_length_is_no_head_and_reserves_no_memory(size: int) -> None:
     """A length that no delivery has is not believed, even under a sound checksum."""
     start = frame._HEAD.pack(size, 0)
-    assert read(start + frame._CHECK.pack(zlib.crc32(start)) + b"body") == ([frame.Damaged(16)], 16)
+    assert read(start + frame._CHECK.pack(zlib.crc32(start)) + b"body") == ([frame.CorruptFrame(16)], 16)

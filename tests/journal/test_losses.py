@@ -11,7 +11,7 @@ import pytest
 from logferry.errors import JournalFull
 from logferry.journal import frame, losses, orphans
 from logferry.journal.losses import MAGIC, Loss, merged
-from logferry.records.internal import Own
+from logferry.records.internal import InternalBatch
 from support.journal_harness import bodies_in, flip, numbered, numbers_in, open_journal, reports_in, waiting_in
 from support.tmpfs import fill
 
@@ -296,4 +296,4 @@ def test_the_mark_of_our_own_outlives_a_kill_and_a_change_of_name(tmp_path: Path
     journal.renew("e9")
     journal.close()
     journal = open_journal(tmp_path, environment="e9")
-    assert [isinstance(body, Own) for body in waiting_in(journal)] == [True, False]
+    assert [isinstance(body, InternalBatch) for body in waiting_in(journal)] == [True, False]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from logferry.errors import JournalFull
 from logferry.listener import http_protocol
-from logferry.listener.http_protocol import MAX_BODY_BYTES, MAX_HEAD_BYTES, Exchange, Room
+from logferry.listener.http_protocol import MAX_BODY_BYTES, MAX_HEAD_BYTES, BodyBudget, RequestParser
 from support.http_post import request
 
 CHUNKED = b"POST /door HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
@@ -33,9 +33,11 @@ class Stored:
         self.bodies.append(body)
 
 
-def opened(stored: Stored, *, room: Room | None = None, once: bool = False) -> Exchange:
+def opened(stored: Stored, *, room: BodyBudget | None = None, once: bool = False) -> RequestParser:
     """Give the exchange of a new connection, whose path is `PATH`."""
-    return Exchange(accept=stored.accept, admits=lambda path: path == PATH, room=room or Room(), once=once)
+    return RequestParser(
+        accept=stored.accept, is_allowed=lambda path: path == PATH, room=room or BodyBudget(), once=once
+    )
 
 
 def statuses(answers: bytes) -> list[int]:
@@ -212,7 +214,7 @@ def test_where_the_first_is_the_last_the_peer_is_told() -> None:
 def test_all_connections_share_what_may_be_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that finds no room is refused; whatever becomes of a body gives its room back."""
     monkeypatch.setattr(http_protocol, "MAX_BODY_BYTES", 60)
-    stored, room = Stored(), Room(100)
+    stored, room = Stored(), BodyBudget(100)
     one, two, three = (opened(stored, room=room) for _ in range(3))
     body = request(b"x" * 60, path=PATH)
     assert one.feed(body[:-1]) == b""
@@ -228,7 +230,7 @@ def test_all_connections_share_what_may_be_under_way(monkeypatch: pytest.MonkeyP
 def test_a_body_without_a_length_is_refused_as_soon_as_it_proves_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is held of it is let go."""
     monkeypatch.setattr(http_protocol, "MAX_BODY_BYTES", 4)
-    stored, room = Stored(), Room(100)
+    stored, room = Stored(), BodyBudget(100)
     assert statuses(opened(stored, room=room).feed(CHUNKED)) == [413]
     assert room.take(100)
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 
 from logferry.records import attribution, decoder
 from logferry.records.decoder import UNPARSABLE, Event
-from logferry.records.internal import Own
+from logferry.records.internal import InternalBatch
 from support.batch_strategies import ANYTHING, JSON_VALUES, deliveries
 from support.decoded import events_in
 
@@ -94,7 +94,7 @@ def test_an_event_of_our_own_type_is_believed_in_a_delivery_of_our_own_alone(for
     assert (found.type, found.fields["record"]) == (UNPARSABLE, {"text": forged.decode()})
     assert json.loads(found.text) == found.fields
     assert (before.type, after.type) == ("function", "logferry")
-    assert [each.text for each in events_in(Own(body))][1] == forged.decode()
+    assert [each.text for each in events_in(InternalBatch(body))][1] == forged.decode()
 
 
 def test_a_record_that_was_cut_in_two_does_not_pass_for_our_own_either() -> None:
@@ -104,7 +104,7 @@ def test_a_record_that_was_cut_in_two_does_not_pass_for_our_own_either() -> None
     (joined,) = events_in(*halves)
     assert joined.type == UNPARSABLE
     assert "first  half" in joined.fields["record"]["text"]
-    own = Own(envelope + b'{"segment":1}}]')
+    own = InternalBatch(envelope + b'{"segment":1}}]')
     assert [each.type for each in events_in(halves[0], own)] == [UNPARSABLE, "logferry.dropped"]
 
 
@@ -278,12 +278,12 @@ def test_a_request_is_stated_where_the_event_names_it(found: Event, request_id: 
 @pytest.mark.parametrize(
     ("found", "running", "concurrent", "expected"),
     [
-        (line("x"), A, False, (A, "order")),
+        (line("x"), A, False, (A, "inferred")),
         (line("x"), None, False, None),
         (line("x"), A, True, None),
         (line({"requestId": B}), A, False, (B, "record")),
         (line({"requestId": B}), A, True, (B, "record")),
-        (line({"message": "x"}), A, False, (A, "order")),
+        (line({"message": "x"}), A, False, (A, "inferred")),
         (event(type="extension", record="x"), A, False, None),
         (event(type="platform.extension", record={}), A, False, None),
         (event(type=UNPARSABLE, record={"text": "x"}), A, False, None),

@@ -11,10 +11,11 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from logferry.journal.segment import Header, Origin
 from logferry.records import decoder
-from logferry.records.encoder import DEFAULT_KEY, KEY_FIELDS, StoredObject, encode, render_key
-from logferry.records.internal import Own
+from logferry.records.encoder import encode
+from logferry.records.internal import InternalBatch
+from logferry.records.model import Header, Origin, StoredObject
+from logferry.records.object_key import DEFAULT_KEY, KEY_FIELDS, render_key
 from support.batch_strategies import ANYTHING, deliveries
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ ALL = frozenset({"platform", "function", "extension"})
 ORIGIN = Origin("0a1b2c", function="orders", version="$LATEST", region="eu-west-1", concurrent=False)
 HEADER = Header(origin=ORIGIN, number=7, opened_ms=1_795_227_984_357, request_id=None)
 THOROUGH = settings(max_examples=150, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
-OURS = {"environment", "seq", "requestId", "requestIdFrom", "time"}
+OURS = {"environment", "seq", "requestId", "requestIdSource", "time"}
 
 
 def encoded(
@@ -139,7 +140,11 @@ def test_a_request_goes_on_from_the_segment_before() -> None:
     done = at("2026-11-21T02:26:25.000Z", {"requestId": A}, "platform.runtimeDone")
     line = at("2026-11-21T02:26:24.500Z")
     found = lines(encoded([delivery(line, done, line)], header=HEADER._replace(request_id=A)))
-    assert [(r.get("requestId"), r.get("requestIdFrom")) for r in found] == [(A, "order"), (A, "record"), (None, None)]
+    assert [(r.get("requestId"), r.get("requestIdSource")) for r in found] == [
+        (A, "inferred"),
+        (A, "record"),
+        (None, None),
+    ]
 
 
 def test_where_several_run_at_once_nothing_is_guessed() -> None:
@@ -147,7 +152,7 @@ def test_where_several_run_at_once_nothing_is_guessed() -> None:
     header = HEADER._replace(origin=ORIGIN._replace(concurrent=True), request_id=A)
     start = at("2026-11-21T02:26:24.000Z", {"requestId": A}, "platform.start")
     found = lines(encoded([delivery(start, at("2026-11-21T02:26:24.500Z"))], header=header))
-    assert [r.get("requestIdFrom") for r in found] == ["record", None]
+    assert [r.get("requestIdSource") for r in found] == ["record", None]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +166,9 @@ def test_where_several_run_at_once_nothing_is_guessed() -> None:
 def test_unwanted_types_are_left_out_and_the_numbers_have_no_gap(types: frozenset[str], kept: list[str]) -> None:
     """LOGFERRY_TYPES; what it does not know of is kept, and so are the reports of losses."""
     kinds = ["platform.start", "function", "extension", "logferry.dropped", "new.kind"]
-    stored = encoded([Own(delivery(*(at("2026-11-21T02:26:24.357Z", kind=kind) for kind in kinds)))], types=types)
+    stored = encoded(
+        [InternalBatch(delivery(*(at("2026-11-21T02:26:24.357Z", kind=kind) for kind in kinds)))], types=types
+    )
     assert [line["type"] for line in lines(stored)] == kept
     assert [line["seq"][-1] for line in lines(stored)] == [str(n) for n in range(1, len(kept) + 1)]
     assert stored.metadata["records"] == str(len(kept))
@@ -171,7 +178,7 @@ def test_a_type_that_is_left_out_still_says_which_request_runs() -> None:
     """Who ships only function lines wants their requests all the same."""
     start = at("2026-11-21T02:26:24.000Z", {"requestId": A}, "platform.start")
     (line,) = lines(encoded([delivery(start, at("2026-11-21T02:26:24.5Z"))], types=frozenset({"function"})))
-    assert (line["requestId"], line["requestIdFrom"]) == (A, "order")
+    assert (line["requestId"], line["requestIdSource"]) == (A, "inferred")
 
 
 def test_the_same_bytes_come_out_however_deep_the_caller_stands() -> None:

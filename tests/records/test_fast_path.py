@@ -10,10 +10,11 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from logferry.journal.segment import Header, Origin
 from logferry.records import decoder, fast_path
-from logferry.records.encoder import DEFAULT_KEY, StoredObject, encode
-from logferry.records.request_id import PlainNames, request_in
+from logferry.records.encoder import encode
+from logferry.records.model import Header, Origin, StoredObject
+from logferry.records.object_key import DEFAULT_KEY
+from logferry.records.request_id import RequestIdCache, request_in
 from support.batch_strategies import ANYTHING, as_bytes
 from support.decoded import events_in, one_by_one
 
@@ -194,7 +195,7 @@ def test_what_is_taken_as_plain_is_what_the_parser_finds(bodies: list[bytes]) ->
 def test_a_plain_record_names_the_request_that_its_line_names(texts: list[str]) -> None:
     """Whatever the records before it have named, and wherever."""
     body = delivery(*texts)
-    names = PlainNames()
+    names = RequestIdCache()
     for found in decoder.Reader(plain_from=ALL).read(body):
         for each in found if isinstance(found, list) else []:
             assert names.request_in(each) == request_in(json.loads(each + '"}')["record"])

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from logferry import ipc
 from logferry.errors import JournalFull
 from logferry.listener.http_protocol import MAX_BODY_BYTES, MAX_HEAD_BYTES
-from logferry.shipper.bootstrap_server import FINISH_SECONDS, MAX_CONNECTIONS, Doorman
+from logferry.shipper.bootstrap_server import FINISH_SECONDS, MAX_CONNECTIONS, BootstrapServer
 from support.batch_strategies import ANYTHING
 from support.http_post import SECONDS, answer, connect, post, request
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(30)
 
 
 @dataclass
-class Door:
+class PathToken:
     """A doorman at work in a thread, and what it has taken in."""
 
     address: tuple[str, int]
@@ -40,7 +40,7 @@ class Door:
     full: bool = False
     path: str = ""
 
-    def admits(self, path: str) -> bool:
+    def is_allowed(self, path: str) -> bool:
         """Admit everybody, or only who knows the path when there is one."""
         return not self.path or path == self.path
 
@@ -57,17 +57,19 @@ class Door:
 
 
 @contextlib.contextmanager
-def door() -> Iterator[Door]:
+def door() -> Iterator[PathToken]:
     """Let a doorman serve until the libraries are loaded."""
     supervisor, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     supervisor.settimeout(SECONDS)
     done, loading = os.pipe()
     with socket.create_server(("127.0.0.1", 0)) as listener, supervisor, channel:
-        it = Door(listener.getsockname()[:2], supervisor, [loading])
-        doorman = Doorman(listener=listener, channel=channel, admits=it.admits, accept=it.accept, hear=it.heard.append)
+        it = PathToken(listener.getsockname()[:2], supervisor, [loading])
+        bootstrap_server = BootstrapServer(
+            listener=listener, channel=channel, is_allowed=it.is_allowed, accept=it.accept, hear=it.heard.append
+        )
 
         def serve() -> None:
-            doorman.serve_until(done)
+            bootstrap_server.serve_until(done)
             it.ended.set()
 
         thread = threading.Thread(target=serve)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from logferry import ipc
-from logferry.flush.policy import Flush, Moment, Policy, Thresholds
-from logferry.flush.scheduler import Accumulator
-from logferry.listener.dedup import Repeats
+from logferry.flush.policy import Flush, Policy, Thresholds, Timing
+from logferry.flush.scheduler import Scheduler
+from logferry.listener.dedup import Deduplicator
+from logferry.listener.intake import Intake
 from logferry.records.invocations import Invocations
-from logferry.shipper.early_events import Early
+from logferry.shipper.early_events import EventQueue
 from logferry.shipper.events import Shutdown
 from logferry.shipper.pause import Pause
 from support.journal_harness import open_journal
@@ -41,15 +42,18 @@ class Scene:
 
     def __init__(self, directory: Path, flush: Flush = Flush.TIME) -> None:
         self.invocations = Invocations()
-        self.accumulator = Accumulator(
-            journal=open_journal(directory),
-            policy=Policy(flush, Moment.AFTER, Thresholds()),
+        journal = open_journal(directory)
+        self.scheduler = Scheduler(
+            journal=journal,
+            policy=Policy(flush, Timing.POST_EXECUTION, Thresholds()),
             invocations=self.invocations,
-            repeats=Repeats(),
             managed=False,
         )
+        self.intake = Intake(journal=journal, deduplicator=Deduplicator(), invocations=self.invocations, managed=False)
         self.pause = Watched()
-        self.early = Early(accumulator=self.accumulator, pause=self.pause)
+        self.early = EventQueue(scheduler=self.scheduler, invocations=self.invocations, pause=self.pause)
+        self.intake.add_callback(self.scheduler.on_batch)
+        self.intake.add_callback(self.early.on_batch)
 
     def invoke(self, request: str, *, again: bool = False) -> None:
         """INVOKE is handed on."""
@@ -64,7 +68,7 @@ class Scene:
 
     def deliver(self, *events: dict[str, Any]) -> None:
         """Telemetry comes."""
-        self.accumulator.accept(batch(*events))
+        self.intake.accept(batch(*events))
 
 
 @pytest.fixture

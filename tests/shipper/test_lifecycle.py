@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from logferry import ipc
-from logferry.flush.policy import Flush, Moment, Policy, Thresholds
+from logferry.flush.policy import Flush, Policy, Thresholds, Timing
 from logferry.shipper.lifecycle import (
     CUT_SECONDS,
     LAST_REPORT_SECONDS,
@@ -62,7 +62,7 @@ def test_a_due_flush_waits_for_the_end_of_its_own_invocation(tmp_path: Path) -> 
             it.line("two")
             it.runtime_done("r1")
             assert await it.done(number) == 7.05
-            assert sink.moments == [7.0]
+            assert sink.timings == [7.0]
             assert sink.lines() == ["one", "two"]
             assert it.in_flight_at_done == [0]
 
@@ -77,7 +77,7 @@ def test_after_done_nothing_more_is_said_of_it(tmp_path: Path) -> None:
             for n in range(3):
                 await it.whole_invocation(f"r{n}")
                 await asyncio.sleep(1)
-            assert len(sink.moments) == 3
+            assert len(sink.timings) == 3
             assert it.wells == 0
 
     run(scenario())
@@ -111,7 +111,7 @@ def test_an_upload_waits_for_the_connection_that_is_being_opened(tmp_path: Path)
             number = it.invoke("r1")
             it.runtime_done("r1")
             assert await it.done(number) == 0.3
-            assert sink.moments == [0.3]
+            assert sink.timings == [0.3]
 
     run(scenario())
 
@@ -209,7 +209,7 @@ def test_while_the_breaker_is_open_invocations_cost_nothing(tmp_path: Path) -> N
 
 def test_every_tenth_invocation_pays_for_ten(tmp_path: Path) -> None:
     """LOGFERRY_FLUSH_INVOCATIONS=10: nine are free, the tenth ships itself and the nine before it."""
-    policy = Policy(Flush.INVOCATION, Moment.AFTER, Thresholds(invocations=10))
+    policy = Policy(Flush.INVOCATION, Timing.POST_EXECUTION, Thresholds(invocations=10))
 
     async def scenario() -> None:
         async with life(tmp_path, sink := Takes(0.02), policy=policy) as it:
@@ -257,9 +257,9 @@ def test_beside_waits_a_moment_for_the_rest_of_the_one_before(tmp_path: Path) ->
                 await asyncio.sleep(0.02)
                 it.line("two")
                 it.runtime_done("r1")
-            moment = await it.done(number) - 100
+            timing = await it.done(number) - 100
             assert sink.lines() == (["one", "two"] if comes else ["one"])
-            return moment
+            return timing
 
     assert run(scenario(comes=True)) == pytest.approx(0.02)
     assert run(scenario(comes=False)) == pytest.approx(REST_SECONDS)
@@ -294,7 +294,7 @@ def test_adaptive_ships_the_first_at_its_end_and_then_follows_the_pace(tmp_path:
 
 def test_age_ships_inside_a_long_invocation(tmp_path: Path) -> None:
     """The time policy does not wait for the end of a function that runs for minutes."""
-    policy = Policy(Flush.TIME, Moment.AFTER, Thresholds(seconds=10.0))
+    policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=10.0))
 
     async def scenario() -> None:
         async with life(tmp_path, sink := Takes(0.05), policy=policy) as it:
@@ -303,10 +303,10 @@ def test_age_ships_inside_a_long_invocation(tmp_path: Path) -> None:
             await asyncio.sleep(4)
             it.line("one")
             await asyncio.sleep(26)
-            assert sink.moments == [10.0]
+            assert sink.timings == [10.0]
             it.line("two")
             await asyncio.sleep(11)
-            assert sink.moments == [10.0, 40.0]
+            assert sink.timings == [10.0, 40.0]
             assert sink.lines() == ["one", "two"]
             assert it.wells == 2, "the supervisor is to know that this one works"
 
@@ -315,7 +315,7 @@ def test_age_ships_inside_a_long_invocation(tmp_path: Path) -> None:
 
 def test_size_ships_inside_a_long_invocation(tmp_path: Path) -> None:
     """A flood is not kept until the end of the function."""
-    policy = Policy(Flush.INVOCATION, Moment.AFTER, Thresholds(size=10_000))
+    policy = Policy(Flush.INVOCATION, Timing.POST_EXECUTION, Thresholds(size=10_000))
 
     async def scenario() -> None:
         async with life(tmp_path, sink := Takes(0.05), policy=policy) as it:
@@ -335,7 +335,7 @@ def test_size_ships_inside_a_long_invocation(tmp_path: Path) -> None:
 
 def test_what_was_large_at_invoke_is_shipped_once_with_the_invocation_that_will_be_held_for_it(tmp_path: Path) -> None:
     """Not while it runs, and what is left of it in a second object; more that becomes large meanwhile is shipped."""
-    large = Policy(Flush.SIZE, Moment.AFTER, Thresholds(size=2000))
+    large = Policy(Flush.SIZE, Timing.POST_EXECUTION, Thresholds(size=2000))
 
     async def scenario() -> None:
         async with life(tmp_path, sink := Takes(), policy=large) as it:
@@ -361,7 +361,7 @@ def test_what_was_large_at_invoke_is_shipped_once_with_the_invocation_that_will_
 
 def test_what_was_due_while_the_sink_was_down_is_due_again_with_the_next_invocation(tmp_path: Path) -> None:
     """A promise that could not be kept is no reason to wait as long once more."""
-    half_a_second = Policy(Flush.TIME, Moment.AFTER, Thresholds(seconds=0.5))
+    half_a_second = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=0.5))
 
     async def scenario() -> None:
         async with life(tmp_path, sink := Throttles(times=1), policy=half_a_second) as it:
@@ -394,7 +394,7 @@ async def upload_begun_by_time(it: Life) -> None:
 
 def test_an_upload_that_time_had_begun_is_waited_for_before_done_is_said(tmp_path: Path) -> None:
     """With nothing due itself, an invocation still must not let the environment freeze in the middle of one."""
-    policy = Policy(Flush.TIME, Moment.AFTER, Thresholds(seconds=10.0))
+    policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=10.0))
 
     async def scenario() -> None:
         async with life(tmp_path, Takes(0.5), policy=policy) as it:
@@ -407,7 +407,7 @@ def test_an_upload_that_time_had_begun_is_waited_for_before_done_is_said(tmp_pat
 
 def test_an_upload_that_time_had_begun_is_cut_before_the_deadline(tmp_path: Path) -> None:
     """Nothing is in flight when "done" is said, however little time the invocation has; it is made again later."""
-    policy = Policy(Flush.TIME, Moment.AFTER, Thresholds(seconds=10.0))
+    policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=10.0))
 
     async def scenario() -> None:
         async with life(tmp_path, sink := Stalls(times=1), policy=policy) as it:
@@ -425,7 +425,7 @@ def test_an_upload_that_time_had_begun_is_cut_before_the_deadline(tmp_path: Path
 
 def test_records_that_come_only_after_a_freeze_are_as_old_as_their_invocation(tmp_path: Path) -> None:
     """They were on the way when the environment froze: the next invocation ships them, not the one after it."""
-    policy = Policy(Flush.TIME, Moment.AFTER, Thresholds(seconds=10.0))
+    policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=10.0))
 
     async def scenario() -> None:
         async with life(tmp_path, sink := Takes(0.02), policy=policy) as it:
@@ -449,7 +449,7 @@ def test_records_that_come_only_after_a_freeze_are_as_old_as_their_invocation(tm
 
 def test_what_became_old_in_a_freeze_waits_for_the_invocation_that_ended_it(tmp_path: Path) -> None:
     """After a thaw ages are judged by the event: one object, holding that invocation too, and none before it."""
-    policy = Policy(Flush.TIME, Moment.AFTER, Thresholds(seconds=10.0))
+    policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=10.0))
 
     async def scenario() -> None:
         async with life(tmp_path, sink := Takes(0.02), policy=policy) as it:
@@ -465,7 +465,7 @@ def test_what_became_old_in_a_freeze_waits_for_the_invocation_that_ended_it(tmp_
 
 def test_an_upload_frozen_in_the_middle_is_made_again_after_the_thaw(tmp_path: Path) -> None:
     """Nothing is lost or twice, and it is not held against the sink."""
-    policy = Policy(Flush.TIME, Moment.AFTER, Thresholds(seconds=10.0))
+    policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=10.0))
 
     async def scenario() -> None:
         async with life(tmp_path, sink := IsFrozenInTheMiddle(3600.0), policy=policy) as it:
@@ -514,8 +514,8 @@ def test_shutdown_waits_for_the_last_report_and_no_longer_than_its_budget(tmp_pa
             if report_after:
                 await asyncio.sleep(report_after)
                 it.report("r1")
-            moment = await it.done(number) - 1.0
-            return round(moment, 3), sum(r["type"] == "platform.report" for r in sink.records())
+            timing = await it.done(number) - 1.0
+            return round(timing, 3), sum(r["type"] == "platform.report" for r in sink.records())
 
     assert run(scenario(0.0)) == (0.0, 1)
     assert run(scenario(0.1)) == (0.1, 1)
@@ -554,7 +554,7 @@ def test_shutdown_ends_in_time_whatever_the_sink_does(tmp_path: Path) -> None:
 
 def test_an_upload_that_hangs_since_before_leaves_time_for_one_at_shutdown(tmp_path: Path) -> None:
     """Half of what is left goes to it, half to a last attempt."""
-    policy = Policy(Flush.TIME, Moment.AFTER, Thresholds(seconds=1.0))
+    policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=1.0))
 
     async def scenario() -> None:
         async with life(tmp_path, sink := Stalls(times=1), policy=policy) as it:
@@ -575,7 +575,7 @@ def test_after_shutdown_nothing_is_accepted_any_more(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with life(tmp_path, Takes()) as it:
             await it.done(it.shut_down())
-            with pytest.raises(Exception, match="being shut down"):
+            with pytest.raises(Exception, match="shutting down"):
                 it.line("too late")
 
     run(scenario())
@@ -652,7 +652,7 @@ def test_an_event_that_comes_while_another_is_held_is_worked_on_afterwards(tmp_p
 
 def test_where_nothing_is_announced_reports_and_time_ship(tmp_path: Path) -> None:
     """No INVOKE comes: by number of reports, by age, and everything at SHUTDOWN."""
-    policy = Policy(Flush.TIME, Moment.AFTER, Thresholds(invocations=3, seconds=10.0))
+    policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(invocations=3, seconds=10.0))
 
     async def scenario() -> None:
         async with life(tmp_path, sink := Takes(0.05), policy=policy, managed=True) as it:
@@ -676,7 +676,7 @@ def test_where_nothing_is_announced_reports_and_time_ship(tmp_path: Path) -> Non
 
 def test_where_nothing_is_announced_a_failed_upload_is_tried_again_by_itself(tmp_path: Path) -> None:
     """The breaker's next trial is not left to chance."""
-    policy = Policy(Flush.TIME, Moment.AFTER, Thresholds(seconds=10.0))
+    policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=10.0))
 
     async def scenario() -> None:
         async with life(tmp_path, sink := Throttles(times=2), policy=policy, managed=True) as it:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from logferry.errors import SinkError, SinkRejected, SinkUnavailable
-from logferry.records.encoder import StoredObject
+from logferry.records.model import StoredObject
 from logferry.sink import s3 as s3_module
 from logferry.sink.directory import DirectorySink
 from logferry.sink.s3 import S3Sink

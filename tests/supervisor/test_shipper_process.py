@@ -15,7 +15,7 @@ import pytest
 
 from logferry import ipc
 from logferry.supervisor import shipper_process
-from logferry.supervisor.shipper_process import Child
+from logferry.supervisor.shipper_process import ShipperProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ while packet := channel.recv(65536):
 
 
 @contextlib.contextmanager
-def shipper() -> Iterator[Child]:
+def shipper() -> Iterator[ShipperProcess]:
     """Give a child whose other end is a small process that does as it is told."""
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     process = subprocess.Popen(
@@ -51,7 +51,7 @@ def shipper() -> Iterator[Child]:
     )
     theirs.close()
     try:
-        yield Child(pid=process.pid, channel=ours)
+        yield ShipperProcess(pid=process.pid, channel=ours)
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
@@ -178,9 +178,9 @@ app.run_shipper = run_shipper
 sys.modules["logferry.shipper.main"] = app
 import _socket, os
 from logferry.supervisor import http
-from logferry.supervisor.shipper_process import Child
+from logferry.supervisor.shipper_process import ShipperProcess
 listener = _socket.socket(); listener.bind(("127.0.0.1", 0)); listener.listen(1)
-child = Child.start(
+child = ShipperProcess.start(
     listener=listener, api=http.Connection(b"127.0.0.1:1"), environment=sys.argv[1], restarts=2, door="/path",
     quiet="quietly" in sys.argv[1],
 )

@@ -24,7 +24,8 @@ JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
     max_leaves=12,
 )
 KEYS = (
-    st.sampled_from(["time", "type", "record", "requestId", "requestIdFrom", "environment", "seq", "event"]) | ODD_TEXT
+    st.sampled_from(["time", "type", "record", "requestId", "requestIdSource", "environment", "seq", "event"])
+    | ODD_TEXT
 )
 TYPES = st.sampled_from(
     ["function", "extension", "platform.start", "platform.runtimeDone", "platform.report", "platform.new", "", "x.y"]

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from logferry.journal.journal import Journal
-from logferry.journal.segment import MAGIC, Origin, Segment
+from logferry.journal.segment import MAGIC, Segment
 from logferry.records import decoder
 from logferry.records.invocations import Invocations
+from logferry.records.model import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -1,7 +1,7 @@
-"""A shipper at work on virtual time: the test is the platform and the supervisor, the neighbours are real or named.
+"""A shipper at work on virtual time: the test acts as the platform and as the supervisor.
 
-Real are the journal (in a temporary directory), the accumulator, the uploader and the socket pair to the supervisor; a
-sink from `support.sink_doubles` stands for S3. Deliveries go straight into the accumulator: HTTP has tests of its own.
+The journal (in a temporary directory), the intake, the scheduler, the uploader and the socket pair are real.
+A sink from `support.sink_doubles` stands for S3. Batches bypass HTTP.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from logferry import ipc
-from logferry.flush.circuit_breaker import Breaker
-from logferry.flush.policy import Flush, Moment, Policy, Thresholds
-from logferry.flush.scheduler import Accumulator
+from logferry.flush.circuit_breaker import CircuitBreaker
+from logferry.flush.policy import Flush, Policy, Thresholds, Timing
+from logferry.flush.scheduler import Scheduler
 from logferry.flush.uploader import Uploader
 from logferry.journal.journal import Journal
-from logferry.listener.dedup import Repeats
+from logferry.listener.dedup import Deduplicator
+from logferry.listener.intake import Intake
 from logferry.records import decoder
-from logferry.records.encoder import DEFAULT_KEY, StoredObject, encode
+from logferry.records.encoder import encode
 from logferry.records.invocations import Invocations
+from logferry.records.object_key import DEFAULT_KEY
 from logferry.shipper.lifecycle import Shipper
 from support.journal_harness import follow, origin, ticking
 from support.virtual_time import now
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
-    from logferry.journal.segment import Header
+    from logferry.records.model import Header, StoredObject
     from support.sink_doubles import Takes
 
 UPLOAD_TIMEOUT = 5.0
@@ -38,10 +40,10 @@ EPOCH_MS = 1_795_000_000_000.0
 PATIENCE_SECONDS = 100_000.0
 """Virtual: the bound of every wait of a test."""
 
-INVOCATION = Policy(Flush.INVOCATION, Moment.AFTER, Thresholds())
-EACH_BESIDE = Policy(Flush.INVOCATION, Moment.BESIDE, Thresholds())
-ADAPTIVE = Policy(Flush.ADAPTIVE, Moment.AFTER, Thresholds())
-NEVER = Policy(Flush.SIZE, Moment.AFTER, Thresholds())
+INVOCATION = Policy(Flush.INVOCATION, Timing.POST_EXECUTION, Thresholds())
+EACH_BESIDE = Policy(Flush.INVOCATION, Timing.NEXT_INVOCATION, Thresholds())
+ADAPTIVE = Policy(Flush.ADAPTIVE, Timing.POST_EXECUTION, Thresholds())
+NEVER = Policy(Flush.SIZE, Timing.POST_EXECUTION, Thresholds())
 
 
 def as_object(header: Header, bodies: Iterable[bytes], final: bool) -> StoredObject:
@@ -69,24 +71,26 @@ class Life:
             complain=print,
         )
         loop = asyncio.get_running_loop()
-        self.accumulator = Accumulator(
-            journal=self.journal,
-            policy=policy,
-            invocations=Invocations(),
-            repeats=Repeats(),
-            managed=managed,
-            clock=loop.time,
+        invocations = Invocations()
+        self.intake = Intake(
+            journal=self.journal, deduplicator=Deduplicator(), invocations=invocations, managed=managed
         )
+        self.scheduler = Scheduler(
+            journal=self.journal, policy=policy, invocations=invocations, managed=managed, clock=loop.time
+        )
+        self.intake.add_callback(self.scheduler.on_batch)
         self.uploader = Uploader(
             journal=self.journal,
             sink=sink,
             encode=as_object,
             timeout_seconds=UPLOAD_TIMEOUT,
-            breaker=Breaker(jitter=lambda: 0.5),
+            breaker=CircuitBreaker(jitter=lambda: 0.5),
         )
         self.shipper = Shipper(
             channel=channel,
-            accumulator=self.accumulator,
+            intake=self.intake,
+            scheduler=self.scheduler,
+            invocations=invocations,
             uploader=self.uploader,
             managed=managed,
             epoch_ms=lambda: EPOCH_MS + now() * 1000,
@@ -104,7 +108,7 @@ class Life:
         """Deliver records, as the listener would hand them on."""
         at = f"2026-11-21T00:00:00.{len(self.in_flight_at_done):03d}Z"
         stamped = [{"time": at, "moment": f"{now():.6f}"} | event for event in events]
-        self.accumulator.accept(json.dumps(stamped).encode())
+        self.intake.accept(json.dumps(stamped).encode())
 
     def line(self, text: str) -> None:
         """Deliver a line of the function."""
@@ -156,9 +160,9 @@ class Life:
 
     async def done(self, number: int) -> float:
         """Wait for "done" of that event; give the moment."""
-        packet, moment = await self.heard()
+        packet, timing = await self.heard()
         assert packet == ipc.DONE + b"%d" % number, packet
-        return moment
+        return timing
 
     async def whole_invocation(self, request: str, *, runs: float = 0.1, seconds: float = 60.0) -> float:
         """One invocation that runs so long and says so; give how long "done" came after the runtime was done."""

@@ -17,7 +17,7 @@ from support.virtual_time import freeze, now
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from logferry.records.encoder import StoredObject
+    from logferry.records.model import StoredObject
 
 REMEDY = "create the bucket or correct LOGFERRY_DESTINATION"
 
@@ -63,9 +63,9 @@ class Takes:
         self.holds[stored.key] = stored
 
     @property
-    def moments(self) -> list[float]:
+    def timings(self) -> list[float]:
         """When it was asked."""
-        return [moment for moment, _ in self.asked]
+        return [timing for timing, _ in self.asked]
 
     def records(self) -> list[dict[str, Any]]:
         """Every record it holds, in the order of keys."""

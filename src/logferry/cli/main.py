@@ -68,8 +68,9 @@ def cost(  # noqa: PLR0917 - typer reads options from the signature
     ] = None,
     flush_bytes: Annotated[str | None, typer.Option(help="as LOGFERRY_FLUSH_BYTES, as in 4MiB")] = None,
     flush_invocations: Annotated[str | None, typer.Option(help="as LOGFERRY_FLUSH_INVOCATIONS")] = None,
-    moment: Annotated[
-        Literal["after", "beside"] | None, typer.Option(help="as LOGFERRY_FLUSH_MOMENT; else both, where they differ")
+    timing: Annotated[
+        Literal["post-execution", "next-invocation"] | None,
+        typer.Option(help="as LOGFERRY_FLUSH_TIMING; else both, where they differ"),
     ] = None,
     put_ms: Annotated[float, typer.Option(min=0, max=60_000, help="that S3 takes for a small object")] = 25,
     life_hours: Annotated[float, typer.Option(min=0.1, max=24, help="that an environment in use lasts")] = 2,
@@ -94,7 +95,7 @@ def cost(  # noqa: PLR0917 - typer reads options from the signature
         life_hours=life_hours,
         idle_minutes=idle_minutes,
         put_ms=put_ms,
-        moment=moment,
+        timing=timing,
         settings={f"LOGFERRY_FLUSH_{name}": text for name, text in thresholds.items() if text is not None},
         prices=prices,
     )

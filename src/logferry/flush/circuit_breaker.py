@@ -30,7 +30,7 @@ def backoff(failures: int, *, jitter: Callable[[], float] = _RANDOM.random) -> f
 
 
 @dataclass
-class Breaker:
+class CircuitBreaker:
     """What is known about the sink: how often it failed in a row, and when it may be tried again."""
 
     failures: int = 0

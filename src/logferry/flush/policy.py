@@ -41,11 +41,11 @@ class Flush(Enum):
     ADAPTIVE = "adaptive"
 
 
-class Moment(Enum):
-    """LOGFERRY_FLUSH_MOMENT."""
+class Timing(Enum):
+    """LOGFERRY_FLUSH_TIMING."""
 
-    AFTER = "after"
-    BESIDE = "beside"
+    POST_EXECUTION = "post-execution"
+    NEXT_INVOCATION = "next-invocation"
 
 
 class Thresholds(NamedTuple):
@@ -86,7 +86,7 @@ class Pace(NamedTuple):
 class Due(NamedTuple):
     """A flush is due: in which moment, and why (for the log)."""
 
-    moment: Moment
+    timing: Timing
     why: str
 
 
@@ -94,31 +94,31 @@ class Policy(NamedTuple):
     """The user's choice; asked with what waits and what has just happened."""
 
     flush: Flush
-    moment: Moment
+    timing: Timing
     thresholds: Thresholds
 
     def on_invoke(self, waiting: Waiting, pace: Pace) -> Due | None:
         """An invocation begins. `waiting` holds what is left from earlier ones."""
         close = self.flush is Flush.ADAPTIVE and self._close(pace)
-        moment = Moment.BESIDE if close else self.moment
+        timing = Timing.NEXT_INVOCATION if close else self.timing
         # What goes beside holds only invocations that have ended; what goes after will hold this one too.
-        ended = waiting.invocations + (1 if moment is Moment.AFTER else 0)
+        ended = waiting.invocations + (1 if timing is Timing.POST_EXECUTION else 0)
         if ended >= self._invocations(close=close):
-            return Due(moment, f"{ended} invocations")
+            return Due(timing, f"{ended} invocations")
         if waiting.size and (why := self._too_old_or_large(waiting)):
-            return Due(moment, why)
+            return Due(timing, why)
         return None
 
     def while_running(self, waiting: Waiting) -> Due | None:
         """Time passes or records arrive inside a long invocation, or where nothing is ever frozen."""
         if waiting.size and (why := self._too_old_or_large(waiting)):
-            return Due(Moment.BESIDE, why)
+            return Due(Timing.NEXT_INVOCATION, why)
         return None
 
     def on_end(self, waiting: Waiting) -> Due | None:
         """An invocation has ended where no event announces the next (Managed Instances)."""
         if waiting.size and waiting.invocations >= self._invocations(close=True):
-            return Due(Moment.BESIDE, f"{waiting.invocations} invocations")
+            return Due(Timing.NEXT_INVOCATION, f"{waiting.invocations} invocations")
         return None
 
     def seconds_until_old(self, waiting: Waiting) -> float | None:

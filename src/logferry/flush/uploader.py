@@ -18,14 +18,14 @@ import structlog
 
 from logferry.deadline import Deadline
 from logferry.errors import SegmentLost, SinkError, SinkRejected, SinkUnavailable
-from logferry.flush.circuit_breaker import Breaker
+from logferry.flush.circuit_breaker import CircuitBreaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from logferry.journal.journal import Journal
-    from logferry.journal.segment import Header, Segment
-    from logferry.records.encoder import StoredObject
+    from logferry.journal.segment import Segment
+    from logferry.records.model import Header, StoredObject
 
 INLINE_BYTES = 256 * 1024
 """Up to here encoding takes 2 ms and is done at once; what is larger goes to a thread, and deliveries are answered."""
@@ -55,13 +55,13 @@ class Uploader:
         sink: Sink,
         encode: Callable[[Header, Iterable[bytes], bool], StoredObject],
         timeout_seconds: float,
-        breaker: Breaker | None = None,
+        breaker: CircuitBreaker | None = None,
     ) -> None:
         self._journal = journal
         self._sink = sink
         self._encode = encode
         self.timeout_seconds = self._timeout = timeout_seconds
-        self._breaker = breaker or Breaker()
+        self._breaker = breaker or CircuitBreaker()
         self._one_at_a_time = asyncio.Lock()
         self._until = Deadline(0.0)
         """Of the drain that is under way."""
@@ -75,30 +75,30 @@ class Uploader:
         """What is sealed and not uploaded, oldest first."""
         return self._journal.sealed
 
-    def may_try(self) -> bool:
+    def attempt_allowed(self) -> bool:
         """Whether an attempt may be made now."""
         return self._breaker.allows(_now())
 
-    def owes(self) -> bool:
+    def has_ready_segment(self) -> bool:
         """Whether something sealed waits and may be tried now; always so while an upload is in flight."""
-        return bool(self.backlog) and self.may_try()
+        return bool(self.backlog) and self.attempt_allowed()
 
     def connect(self) -> None:
         """Have the sink connect while the function still runs: else its caller's bill holds the handshake too."""
         self._connecting = asyncio.create_task(self._sink.connect())
 
-    def forgo_connection(self) -> None:
+    def cancel_connect(self) -> None:
         """Give up a connection that is still being opened: nothing is to be under way in a freeze."""
         if self._connecting:
             self._connecting.cancel()
 
-    def hurry(self, deadline: Deadline) -> None:
+    def shorten_deadline(self, deadline: Deadline) -> None:
         """Let the drain that is under way end at this deadline, if it would end later: there is less time now."""
         self._until = self._until.sooner(deadline.at)
         if self._bound and deadline.at < (self._bound.when() or deadline.at):
             self._bound.reschedule(deadline.at)
 
-    async def drain(self, deadline: Deadline, *, insist: bool = False) -> int:
+    async def drain(self, deadline: Deadline, *, force: bool = False) -> int:
         """Upload what is sealed, oldest first, until all is done, one fails, or the deadline comes; returns how many.
 
         An upload that somebody else has begun is waited for, and goes on where it outlasts the deadline. With `insist`
@@ -113,7 +113,7 @@ class Uploader:
         try:
             while self.backlog:
                 waiting = self.backlog[0]  # looked up each time: the spool may have given one up meanwhile
-                if self._until.remaining(_now()) <= 0 or not (insist or self._breaker.allows(_now())):
+                if self._until.remaining(_now()) <= 0 or not (force or self._breaker.allows(_now())):
                     break
                 with self._journal.holding(waiting):
                     if not await self._upload(waiting):

@@ -23,9 +23,10 @@ from logferry.journal.segment import SEALED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from logferry.journal.losses import Losses
-    from logferry.journal.memory_buffer import Memory
-    from logferry.journal.segment import Header, Segment
+    from logferry.journal.losses import LossLedger
+    from logferry.journal.memory_buffer import MemoryBuffer
+    from logferry.journal.segment import Segment
+    from logferry.records.model import Header
 
 
 class Backlog:
@@ -34,8 +35,8 @@ class Backlog:
     def __init__(
         self,
         *,
-        account: Losses,
-        memory: Memory,
+        account: LossLedger,
+        memory: MemoryBuffer,
         limit_bytes: int,
         count_records: Callable[[Iterable[bytes]], int],
     ) -> None:

@@ -19,7 +19,7 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from logferry.records.internal import Own
+from logferry.records.internal import InternalBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 """Far above a delivery (Telemetry API: at most 2 x maxBytes and some metadata); what claims more is not a head."""
 
 
-class Damaged(NamedTuple):
+class CorruptFrame(NamedTuple):
     """A frame whose body no longer matches its checksum: `size` bytes were accepted and are lost."""
 
     size: int
@@ -40,11 +40,11 @@ class Damaged(NamedTuple):
 
 def head(body: bytes) -> bytes:
     """The twelve bytes that go before `body`."""
-    start = _HEAD.pack(len(body) | (_OWN if isinstance(body, Own) else 0), zlib.crc32(body))
+    start = _HEAD.pack(len(body) | (_OWN if isinstance(body, InternalBatch) else 0), zlib.crc32(body))
     return start + _CHECK.pack(zlib.crc32(start))
 
 
-def read(file: BinaryIO, *, closed: bool) -> Iterator[bytes | Damaged]:
+def read(file: BinaryIO, *, closed: bool) -> Iterator[bytes | CorruptFrame]:
     """Frames from where `file` stands; it then stands behind the last one, at what is a torn tail.
 
     A `closed` file was sealed with whole frames only, so a torn tail is damage there. A marked body comes as `Own`.
@@ -57,12 +57,12 @@ def read(file: BinaryIO, *, closed: bool) -> Iterator[bytes | Damaged]:
             body = file.read(length)
             position += HEAD_BYTES + length
             if zlib.crc32(body) != checksum:
-                yield Damaged(length)
+                yield CorruptFrame(length)
             else:
-                yield Own(body) if own else body
+                yield InternalBatch(body) if own else body
         elif closed or (not length and left >= HEAD_BYTES):
             position = file.seek(size)
-            yield Damaged(left)
+            yield CorruptFrame(left)
         else:
             file.seek(position)
             return

@@ -24,10 +24,12 @@ from typing import TYPE_CHECKING
 from logferry.errors import JournalFull
 from logferry.journal import frame, losses, recovery, segment
 from logferry.journal.backlog import Backlog
-from logferry.journal.losses import Losses
-from logferry.journal.memory_buffer import Memory
+from logferry.journal.losses import LossLedger
+from logferry.journal.memory_buffer import MemoryBuffer
 from logferry.journal.orphans import LOCK
-from logferry.journal.segment import LAST, SEALED, Header, OpenFile, Origin, Segment
+from logferry.journal.segment import LAST, SEALED, OpenFile, Segment
+from logferry.records.internal import loss_body
+from logferry.records.model import Header, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -65,8 +67,8 @@ class Journal:
         self._follow = follow
         self.running: str | None = None
         """The request that is running as far as the stream has said; the next segment's header will name it."""
-        self._memory = Memory(directory, complain=complain)
-        self._losses = Losses(directory, origin.environment)
+        self._memory = MemoryBuffer(directory, complain=complain)
+        self._losses = LossLedger(directory, origin.environment)
         self._backlog = Backlog(
             account=self._losses, memory=self._memory, limit_bytes=limit_bytes, count_records=count_records
         )
@@ -260,6 +262,6 @@ class Journal:
             if empty.path != self._file.path:
                 empty.path.unlink()
         if damaged:
-            self._write(segment.loss_body(self._file.header, size=damaged))
+            self._write(loss_body(self._file.header, size=damaged))
         self._losses.add((), files=[s.path for s in gone])
         self._backlog.save_losses()

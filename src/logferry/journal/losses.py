@@ -21,8 +21,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from logferry.journal import frame
-from logferry.journal.segment import own_body
-from logferry.records.internal import Own
+from logferry.records.internal import InternalBatch, own_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,14 +61,14 @@ def merged(losses: Iterable[Loss]) -> tuple[Loss, ...]:
     return tuple(found)
 
 
-def report(losses: Iterable[Loss], *, at_ms: int) -> Own:
+def report(losses: Iterable[Loss], *, at_ms: int) -> InternalBatch:
     """The delivery that tells them."""
     return own_body(_KIND, *(loss._asdict() for loss in losses), at_ms=at_ms)
 
 
 def told_by(body: bytes) -> tuple[Loss, ...]:
     """The losses that a body tells; only one of our own does."""
-    events = json.loads(body) if isinstance(body, Own) else ()
+    events = json.loads(body) if isinstance(body, InternalBatch) else ()
     return tuple(Loss(**event["record"]) for event in events if event["type"] == _KIND)
 
 
@@ -82,7 +81,7 @@ def recognise(path: Path) -> bool:
     return False
 
 
-class Losses:
+class LossLedger:
     """The account of one directory."""
 
     def __init__(self, directory: Path, environment: str) -> None:
@@ -113,7 +112,7 @@ class Losses:
             with path.open("rb") as file:
                 file.seek(len(MAGIC))
                 for body in frame.read(file, closed=True):
-                    if isinstance(body, frame.Damaged):
+                    if isinstance(body, frame.CorruptFrame):
                         damaged += body.size
                     else:
                         found += told_by(body)

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from logferry.journal.segment import Header
+    from logferry.records.model import Header
 
 MEMORY_BYTES = 8 * 1024 * 1024
 """A few deliveries of the largest size; it is the function's memory."""
 
 
-class Memory:
+class MemoryBuffer:
     """Bodies and segments that have no file."""
 
     def __init__(self, directory: Path, *, complain: Callable[[str], None]) -> None:

@@ -20,12 +20,12 @@ import json
 import os
 import re
 import stat
-import time
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from logferry.errors import SegmentLost
 from logferry.journal import frame
-from logferry.records.internal import Own
+from logferry.records.internal import loss_body
+from logferry.records.model import Header, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,27 +35,6 @@ MAGIC = b"logferry segment 1\n"
 """The version is part of it: a file of another version is left alone."""
 OPEN, SEALED, LAST = "open", "sealed", "last"
 _NAME = re.compile(r"(?P<opened>\d{13,})-(?P<environment>[0-9a-z]+)-(?P<number>\d{8,})\.(?P<state>open|sealed|last)")
-
-
-class Origin(NamedTuple):
-    """Where an environment's records come from: the same in each of its segments."""
-
-    environment: str
-    function: str
-    version: str
-    region: str
-    concurrent: bool
-    """Several invocations at a time (Managed Instances): order then says nothing about the request."""
-
-
-class Header(NamedTuple):
-    """The first frame of a segment."""
-
-    origin: Origin
-    number: int
-    opened_ms: int
-    request_id: str | None
-    """The invocation that was running when the segment was opened, as far as the stream had said."""
 
 
 class Segment(NamedTuple):
@@ -217,27 +196,4 @@ def read_header(file: BinaryIO) -> Header:
 def read_bodies(file: BinaryIO, header: Header, *, closed: bool) -> Iterator[bytes]:
     """The bodies after the header; in place of a damaged one a `logferry.damaged` record that counts it."""
     for body in frame.read(file, closed=closed):
-        yield loss_body(header, size=body.size) if isinstance(body, frame.Damaged) else body
-
-
-def loss_body(header: Header, *, size: int) -> Own:
-    """A delivery of our own: this many accepted bytes of the segment did not survive on disk."""
-    record = {
-        "environment": header.origin.environment,
-        "segment": header.number,
-        "bytes": size,
-        "reason": "damaged on disk: the checksum does not match",
-    }
-    return own_body("logferry.damaged", record, at_ms=header.opened_ms)
-
-
-def own_body(kind: str, *records: dict[str, object], at_ms: int) -> Own:
-    """A delivery as the platform would make it, with records of our own."""
-    events = [{"time": iso(at_ms), "type": kind, "record": record} for record in records]
-    return Own(json.dumps(events, separators=(",", ":"), ensure_ascii=False).encode())
-
-
-def iso(at_ms: int) -> str:
-    """Epoch milliseconds as the platform writes times: `2022-10-12T00:03:50.000Z` (Telemetry API schema)."""
-    seconds, ms = divmod(at_ms, 1000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{ms:03d}Z"
+        yield loss_body(header, size=body.size) if isinstance(body, frame.CorruptFrame) else body

@@ -21,7 +21,7 @@ from logferry import log  # noqa: E402, F401
 from logferry.errors import SinkError, SinkRejected  # noqa: E402
 from logferry.flush import uploader  # noqa: E402, F401
 from logferry.listener import server  # noqa: E402, F401
-from logferry.records.encoder import StoredObject  # noqa: E402
+from logferry.records.model import StoredObject  # noqa: E402
 from logferry.shipper import lifecycle  # noqa: E402, F401
 from logferry.shipper import main as shipper_main  # noqa: E402, F401
 from logferry.sink.s3 import S3Sink  # noqa: E402

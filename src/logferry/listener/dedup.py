@@ -15,7 +15,7 @@ REMEMBERED = 32
 """The platform has one or two deliveries under way; after a kill it may repeat what is in the open segment."""
 
 
-class Repeats:
+class Deduplicator:
     """The last deliveries that were accepted."""
 
     def __init__(self) -> None:

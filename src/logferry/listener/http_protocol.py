@@ -47,7 +47,7 @@ _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Room:
+class BodyBudget:
     """What all exchanges together may hold of bodies that are not whole yet."""
 
     def __init__(self, limit: int = MAX_UNDER_WAY_BYTES) -> None:
@@ -64,15 +64,15 @@ class Room:
         self._left += size
 
 
-class Exchange:
+class RequestParser:
     """Requests of one connection, one after the other, and their answers."""
 
     def __init__(
         self,
         *,
         accept: Callable[[bytes], None],
-        admits: Callable[[str], bool],
-        room: Room,
+        is_allowed: Callable[[str], bool],
+        room: BodyBudget,
         once: bool = False,
     ) -> None:
         """`accept` stores a body or raises JournalFull, `admits` judges its path; with `once` the first is the last."""
@@ -81,7 +81,7 @@ class Exchange:
         self.over = False
         """Whether the connection is to be closed once the answers are out."""
         self._accept = accept
-        self._admits = admits
+        self._admits = is_allowed
         self._room = room
         self._once = once
         self._answers: list[bytes] = []

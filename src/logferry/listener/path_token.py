@@ -11,14 +11,14 @@ user.
 from __future__ import annotations
 
 
-class Door:
+class PathToken:
     """Knows the path of the subscription, and whether the platform uses it."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._used = False
 
-    def admits(self, path: str) -> bool:
+    def is_allowed(self, path: str) -> bool:
         """Whether a delivery to that path may come in."""
         if path == self._path:
             self._used = True

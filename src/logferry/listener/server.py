@@ -14,7 +14,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
-from logferry.listener.http_protocol import Exchange, Room
+from logferry.listener.http_protocol import BodyBudget, RequestParser
 
 if TYPE_CHECKING:
     import socket
@@ -35,13 +35,13 @@ _BUFFER_BYTES = 256 * 1024
 
 @asynccontextmanager
 async def listening(
-    sock: socket.socket, accept: Callable[[bytes], None], admits: Callable[[str], bool] = lambda _path: True
+    sock: socket.socket, accept: Callable[[bytes], None], is_allowed: Callable[[str], bool] = lambda _path: True
 ) -> AsyncIterator[None]:
     """Answer deliveries on a bound socket; `accept` stores one or raises JournalFull, `admits` judges its path."""
-    room, connections = Room(), dict[_Connection, None]()
+    room, connections = BodyBudget(), dict[_Connection, None]()
 
     def connection() -> _Connection:
-        return _Connection(Exchange(accept=accept, admits=admits, room=room), connections)
+        return _Connection(RequestParser(accept=accept, is_allowed=is_allowed, room=room), connections)
 
     server = await asyncio.get_running_loop().create_server(connection, sock=sock, backlog=BACKLOG)
     try:
@@ -58,7 +58,7 @@ class _Connection(asyncio.BufferedProtocol):
     _buffer = memoryview(bytearray(_BUFFER_BYTES))
     """One for all: what is read into it is used up before anything else is read."""
 
-    def __init__(self, exchange: Exchange, connections: dict[_Connection, None]) -> None:
+    def __init__(self, exchange: RequestParser, connections: dict[_Connection, None]) -> None:
         self._exchange = exchange
         self._connections = connections
         self._loop = asyncio.get_running_loop()

@@ -1,9 +1,9 @@
-"""Which request an event belongs to. Pure.
+"""Attribution of records to requests. Pure.
 
-A request is stated or inferred, and says which. `record`: the event itself names it. `order`: a function's line stands
-between `platform.start` and `platform.runtimeDone`, which holds where one invocation runs at a time. Else: nothing.
+A request is stated or inferred. `record`: the record names its request. `inferred`: a function's line stands between
+`platform.start` and `platform.runtimeDone`, which is conclusive where one invocation runs at a time.
 
-Events: Telemetry API, "Telemetry API Event schema".
+References: Telemetry API, "Telemetry API Event schema".
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def running_after(running: str | None, event: Event) -> str | None:
 
 
 def attribute(event: Event, *, running: str | None, concurrent: bool) -> tuple[str, str] | None:
-    """The request of an event, and how that is known: `record` or `order`.
+    """The request of an event, and how that is known: `record` or `inferred`.
 
     `running` is the one between start and end, useless where invocations run at once.
     """
@@ -53,4 +53,4 @@ def attribute(event: Event, *, running: str | None, concurrent: bool) -> tuple[s
 
 def inferred(kind: str, *, running: str | None, concurrent: bool) -> tuple[str, str] | None:
     """The request of an event of this type that names none, and how that is known."""
-    return (running, "order") if running and kind == FUNCTION and not concurrent else None
+    return (running, "inferred") if running and kind == FUNCTION and not concurrent else None

@@ -17,7 +17,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from logferry.records import fast_path
-from logferry.records.internal import Own
+from logferry.records.internal import InternalBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -95,7 +95,7 @@ class Reader:
 
         What cannot be read comes as a `logferry.unparsable` event.
         """
-        own = isinstance(body, Own)
+        own = isinstance(body, InternalBatch)
         # A cut may fall inside a character: its bytes are carried as surrogates until the halves are joined.
         text = body.decode(errors=_CARRY)
         if self._head:

@@ -12,27 +12,21 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from logferry.journal.segment import iso
 from logferry.records import attribution, decoder
 from logferry.records.fast_path import TIME, WORTHWHILE_BYTES
-from logferry.records.request_id import PlainNames
+from logferry.records.model import Header, StoredObject, iso
+from logferry.records.object_key import TIMESTAMP, render_key
+from logferry.records.request_id import RequestIdCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from logferry.journal.segment import Header
     from logferry.records import fast_path
+    from logferry.records.model import Header
 
-DEFAULT_KEY = "function={function}/dt={date}/hour={hour}/{environment}-{segment}.ndjson.gz"
-KEY_FIELDS = frozenset(
-    {"function", "version", "region", "date", "year", "month", "day", "hour", "environment", "segment", "request_id"}
-)
-NEEDED_KEY_FIELDS = frozenset({"environment", "segment"})
-"""Without both, two segments could get one key, and the second would overwrite the first."""
-
-OURS = frozenset({"requestId", "requestIdFrom", "environment", "seq"})
+OURS = frozenset({"requestId", "requestIdSource", "environment", "seq"})
 """The keys that are added to an event."""
 KINDS = frozenset({"platform", "function", "extension"})
 """The platform's kinds of records; our own, and such as come in the future, are always kept."""
@@ -45,19 +39,8 @@ ENDINGS_KEPT = 64
 GZIP_LEVEL = 1
 """3.1 times smaller instead of 3.3 at level 6, for a third of the CPU time, which the function pays."""
 _GZIP_WINDOW = 31
-_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):\d\d:\d\d(?:\.\d{1,9})?Z", re.ASCII)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 """What may go into a key: a record may say anything."""
-
-
-class StoredObject(NamedTuple):
-    """What a sink is asked to store."""
-
-    key: str
-    body: bytes
-    metadata: dict[str, str]
-    content_type: str
-    content_encoding: str | None
 
 
 class _Lines:
@@ -75,7 +58,7 @@ class _Lines:
         self._request: tuple[str, str] | None = None
         self._ending = self._make_ending(None)
         self._endings: dict[tuple[str, str] | None, str] = {None: self._ending}
-        self._plain_names = PlainNames()
+        self._plain_names = RequestIdCache()
         self.records = 0
         self.first_time = self.earliest = self.latest = ""
         self.request_id = ""
@@ -134,7 +117,7 @@ class _Lines:
 
     def _note_time(self, time: object) -> None:
         self._time = time
-        if isinstance(time, str) and _TIME.fullmatch(time):
+        if isinstance(time, str) and TIMESTAMP.fullmatch(time):
             self.first_time = self.first_time or time
             self.earliest = min(self.earliest or time, time)
             self.latest = max(self.latest, time)
@@ -151,7 +134,7 @@ class _Lines:
 
     def _make_ending(self, request: tuple[str, str] | None) -> str:
         origin = self._header.origin
-        stated = f',"requestId":{json.dumps(request[0])},"requestIdFrom":"{request[1]}"' if request else ""
+        stated = f',"requestId":{json.dumps(request[0])},"requestIdSource":"{request[1]}"' if request else ""
         return f'{stated},"environment":"{origin.environment}","seq":"{self._header.number:08d}-'
 
 
@@ -203,22 +186,3 @@ def _blocks(lines: Iterable[str]) -> Iterator[bytes]:
             yield "".join(held).encode()
             held, size = [], 0
     yield "".join(held).encode()
-
-
-def render_key(template: str, header: Header, time: str, request_id: str) -> str:
-    """The object's key under the destination's prefix."""
-    match = _TIME.fullmatch(time)
-    year, month, day, hour = match.groups() if match else ("0000", "00", "00", "00")
-    return template.format(
-        function=header.origin.function,
-        version=header.origin.version,
-        region=header.origin.region,
-        date=f"{year}-{month}-{day}",
-        year=year,
-        month=month,
-        day=day,
-        hour=hour,
-        environment=header.origin.environment,
-        segment=f"{header.number:08d}",
-        request_id=request_id,
-    )

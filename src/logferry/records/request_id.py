@@ -48,7 +48,7 @@ def _id(found: re.Match[str]) -> str:
     return found[1] or found[2]
 
 
-class PlainNames:
+class RequestIdCache:
     """The same for plain records (see `plain`), mostly without decoding their text or taking it apart.
 
     For most lines name the request that the line before has named, in the same place.

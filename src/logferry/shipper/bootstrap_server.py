@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from logferry import ipc
-from logferry.listener.http_protocol import Exchange, Room
+from logferry.listener.http_protocol import BodyBudget, RequestParser
 
 if TYPE_CHECKING:
     import socket
@@ -28,7 +28,7 @@ MAX_CONNECTIONS = 32
 FINISH_SECONDS = 0.2
 
 
-class Doorman:
+class BootstrapServer:
     """Serves the listening socket and the channel."""
 
     def __init__(
@@ -38,12 +38,12 @@ class Doorman:
         channel: socket.socket,
         accept: Callable[[bytes], None],
         hear: Callable[[bytes], None],
-        admits: Callable[[str], bool] = lambda _path: True,
+        is_allowed: Callable[[str], bool] = lambda _path: True,
     ) -> None:
         """`accept` stores a delivery; `hear` gets each packet that is no ping, an empty one at the supervisor's end."""
         self._listener = listener
         self._channel = channel
-        self._exchange = partial(Exchange, accept=accept, admits=admits, room=Room(), once=True)
+        self._exchange = partial(RequestParser, accept=accept, is_allowed=is_allowed, room=BodyBudget(), once=True)
         self._hear_packet = hear
         self._requests: dict[int, _Request] = {}
 
@@ -104,7 +104,7 @@ class Doorman:
 class _Request:
     """One HTTP request on its way in."""
 
-    def __init__(self, sock: socket.socket, exchange: Exchange) -> None:
+    def __init__(self, sock: socket.socket, exchange: RequestParser) -> None:
         self.sock = sock
         self._exchange = exchange
 

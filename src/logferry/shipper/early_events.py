@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING
 from logferry.shipper import events
 
 if TYPE_CHECKING:
-    from logferry.flush.scheduler import Accumulator, Begun
+    from logferry.flush.scheduler import InvokeDecision, Scheduler
+    from logferry.records.invocations import Invocations
     from logferry.shipper.events import Invoke, Shutdown
     from logferry.shipper.pause import Pause
 
 
-class Early:
+class EventQueue:
     """What the supervisor has said so far."""
 
-    def __init__(self, *, accumulator: Accumulator, pause: Pause) -> None:
-        self.waiting: list[tuple[Invoke, Begun] | Shutdown] = []
+    def __init__(self, *, scheduler: Scheduler, invocations: Invocations, pause: Pause) -> None:
+        self.waiting: list[tuple[Invoke, InvokeDecision] | Shutdown] = []
         self.supervisor_gone = False
-        self._accumulator = accumulator
-        self._invocations = accumulator.invocations
+        self._scheduler = scheduler
+        self._invocations = invocations
         self._pause = pause
         self._request_id = ""
-        accumulator.told = self._look
 
     def hear(self, packet: bytes) -> None:
         """Take in a packet from the supervisor; an empty one is its end."""
@@ -44,7 +44,7 @@ class Early:
                 self.waiting.append(event)
                 self._pause.end()
             else:
-                self.waiting.append((event, self._accumulator.begin(event.request_id)))
+                self.waiting.append((event, self._scheduler.on_invoke(event.request_id)))
                 self._request_id = event.request_id
                 if self._running(event):
                     self._pause.begin()
@@ -57,6 +57,7 @@ class Early:
             return False
         return not self._invocations.ended(event.request_id)
 
-    def _look(self) -> None:
+    def on_batch(self) -> None:
+        """Resume loading when the runtime is done."""
         if self._invocations.ended(self._request_id):
             self._pause.end()

@@ -22,15 +22,17 @@ import structlog
 
 from logferry import ipc
 from logferry.deadline import Deadline
-from logferry.flush.policy import Due, Moment
+from logferry.flush.policy import Due, Timing
 from logferry.shipper import events
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from logferry.flush.scheduler import Accumulator, Begun
+    from logferry.flush.scheduler import InvokeDecision, Scheduler
     from logferry.flush.uploader import Uploader
+    from logferry.listener.intake import Intake
+    from logferry.records.invocations import Invocations
     from logferry.shipper.events import Invoke, Shutdown
 
 RUNTIME_DONE_MARGIN_SECONDS = 0.5
@@ -64,7 +66,9 @@ class Shipper:
         self,
         *,
         channel: socket.socket,
-        accumulator: Accumulator,
+        intake: Intake,
+        scheduler: Scheduler,
+        invocations: Invocations,
         uploader: Uploader,
         managed: bool,
         epoch_ms: Callable[[], float] = lambda: time.time() * 1000,
@@ -74,17 +78,18 @@ class Shipper:
         `epoch_ms` is only for testing: the clock that the platform's dates are compared with.
         """
         self._channel = channel
-        self._accumulator = accumulator
-        self._invocations = accumulator.invocations
+        self._intake = intake
+        self._scheduler = scheduler
+        self._invocations = invocations
         self._uploader = uploader
         self._managed = managed
         self._epoch_ms = epoch_ms
         self._held = False
         self._told = asyncio.Event()
         self._received: asyncio.Queue[bytes] = asyncio.Queue()
-        accumulator.told = self._told.set
+        intake.add_callback(self._told.set)
 
-    async def run(self, early: Sequence[tuple[Invoke, Begun] | Shutdown] = ()) -> None:
+    async def run(self, early: Sequence[tuple[Invoke, InvokeDecision] | Shutdown] = ()) -> None:
         """Work until SHUTDOWN is done or the supervisor is gone; `early` events came while libraries were loaded."""
         async with asyncio.TaskGroup() as tasks:
             watch = tasks.create_task(self._watch())
@@ -126,11 +131,11 @@ class Shipper:
         except OSError as error:
             log.debug("the supervisor does not hear", error=repr(error))
 
-    def _judged(self, packet: bytes) -> tuple[Invoke, Begun] | Shutdown:
+    def _judged(self, packet: bytes) -> tuple[Invoke, InvokeDecision] | Shutdown:
         event = events.parse(packet, now_ms=self._epoch_ms(), now=_now())
-        return event if isinstance(event, events.Shutdown) else (event, self._accumulator.begin(event.request_id))
+        return event if isinstance(event, events.Shutdown) else (event, self._scheduler.on_invoke(event.request_id))
 
-    async def _work(self, what: tuple[Invoke, Begun] | Shutdown, *, after: asyncio.Task[None] | None) -> None:
+    async def _work(self, what: tuple[Invoke, InvokeDecision] | Shutdown, *, after: asyncio.Task[None] | None) -> None:
         if after and not after.done():
             await asyncio.wait((after,))
         if isinstance(what, events.Shutdown):
@@ -144,30 +149,30 @@ class Shipper:
 
     # --- an invocation
 
-    async def _on_invoke(self, event: Invoke, begun: Begun) -> None:
+    async def _on_invoke(self, event: Invoke, begun: InvokeDecision) -> None:
         """What an invocation is held for; with nothing due and nothing in flight there is no wait in here."""
         self._held = True
         self._told.set()
         try:
             # While the sink is known not to work nothing is waited for: what is due stays where it is, and stays due.
-            if begun.due and self._uploader.may_try():
+            if begun.due and self._uploader.attempt_allowed():
                 await self._wait_and_seal(event, begun, begun.due)
             # However much waits from an outage, one invocation is held for one upload timeout at most.
             until = event.deadline.less(UPLOAD_MARGIN_SECONDS).sooner(_now() + self._uploader.timeout_seconds)
-            if self._uploader.owes():
-                self._uploader.hurry(until.less(CUT_SECONDS))
+            if self._uploader.has_ready_segment():
+                self._uploader.shorten_deadline(until.less(CUT_SECONDS))
                 await self._uploader.drain(until)
-            self._uploader.forgo_connection()
+            self._uploader.cancel_connect()
         finally:
             self._held = False
 
-    async def _wait_and_seal(self, event: Invoke, begun: Begun, due: Due) -> None:
-        if due.moment is Moment.AFTER:
+    async def _wait_and_seal(self, event: Invoke, begun: InvokeDecision, due: Due) -> None:
+        if due.timing is Timing.POST_EXECUTION:
             self._uploader.connect()
             await self._runtime_done(event)
             self._seal(due.why, running=0)
         else:
-            await self._rest_of(begun.previous)
+            await self._rest_of(begun.previous_request_id)
             self._seal(due.why, running=1)
 
     async def _runtime_done(self, event: Invoke) -> None:
@@ -191,7 +196,7 @@ class Shipper:
             await self._until(lambda: self._invocations.ended(previous), Deadline(_now() + REST_SECONDS))
 
     def _seal(self, why: str, *, running: int) -> None:
-        if sealed := self._accumulator.seal(running=running):
+        if sealed := self._scheduler.seal(running=running):
             log.debug("sealed", segment=repr(sealed), why=why)
 
     # --- inside long invocations, and where nothing is frozen
@@ -200,10 +205,10 @@ class Shipper:
         """Seal and upload by age and size (on Managed Instances also by number) while the environment is running."""
         while True:
             awake = self._awake()
-            due = self._accumulator.due_now() if awake else None
+            due = self._scheduler.due_now() if awake else None
             if due:
                 self._seal(due.why, running=0 if self._managed else 1)
-            if due or (awake and self._uploader.owes()):
+            if due or (awake and self._uploader.has_ready_segment()):
                 if await self._uploader.drain(Deadline(_now() + OPEN_UPLOAD_SECONDS)) and not self._held:
                     self._send(ipc.UPLOAD_SUCCEEDED)  # what is held says it by its "done"
                 continue
@@ -224,7 +229,7 @@ class Shipper:
     def _patience(self, *, awake: bool) -> float:
         """Seconds until something has to be looked at again without being told."""
         longest = TRIAL_SECONDS if self._managed and self._uploader.backlog else OPEN_UPLOAD_SECONDS
-        until_old = self._accumulator.seconds_until_old() if awake else None
+        until_old = self._scheduler.seconds_until_old() if awake else None
         return longest if until_old is None else min(longest, until_old)
 
     # --- the end
@@ -232,10 +237,11 @@ class Shipper:
     async def _on_shutdown(self, event: Shutdown) -> None:
         deadline = event.deadline.less(SHUTDOWN_MARGIN_SECONDS)
         # An upload that hangs since before must leave time for one of our own.
-        self._uploader.hurry(Deadline(_now() + deadline.remaining(_now()) / 2))
+        self._uploader.shorten_deadline(Deadline(_now() + deadline.remaining(_now()) / 2))
         await self._until(self._invocations.all_reported, deadline.sooner(_now() + LAST_REPORT_SECONDS))
-        self._accumulator.close()
-        await self._uploader.drain(deadline, insist=True)
+        self._intake.close()
+        self._scheduler.seal_last()
+        await self._uploader.drain(deadline, force=True)
         if left := self._uploader.backlog:
             log.warning(
                 "not everything could be shipped before the end; a next life of this environment will do it",

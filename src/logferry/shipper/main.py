@@ -20,18 +20,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from logferry import ipc
 from logferry.errors import SettingsError, SinkError
-from logferry.flush.scheduler import Accumulator
+from logferry.flush.scheduler import Scheduler
 from logferry.journal import orphans
 from logferry.journal.journal import Journal
-from logferry.journal.segment import Origin
-from logferry.listener.dedup import Repeats
-from logferry.listener.path_token import Door
+from logferry.listener.dedup import Deduplicator
+from logferry.listener.intake import Intake
+from logferry.listener.path_token import PathToken
 from logferry.records import decoder
 from logferry.records.encoder import encode
 from logferry.records.invocations import Invocations
+from logferry.records.model import Origin
 from logferry.settings import Settings
-from logferry.shipper.bootstrap_server import Doorman
-from logferry.shipper.early_events import Early
+from logferry.shipper.bootstrap_server import BootstrapServer
+from logferry.shipper.early_events import EventQueue
 from logferry.shipper.import_stubs import standing_in
 from logferry.shipper.pause import Pause
 from logferry.shipper.startup import warm_up
@@ -39,9 +40,8 @@ from logferry.shipper.startup import warm_up
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from logferry.flush.scheduler import Begun
-    from logferry.journal.segment import Header
-    from logferry.records.encoder import StoredObject
+    from logferry.flush.scheduler import InvokeDecision
+    from logferry.records.model import Header, StoredObject
     from logferry.shipper.events import Invoke, Shutdown
     from logferry.sink.directory import DirectorySink
     from logferry.sink.s3 import S3Sink
@@ -69,30 +69,52 @@ def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts
         settings = Settings.from_environ(os.environ)
     except SettingsError as error:
         return _idle(channel, error)
-    invocations, repeats, pause = Invocations(), Repeats(), Pause()
+    invocations, deduplicator, pause = Invocations(), Deduplicator(), Pause()
     if _snap_start(os.environ):
         environment, restarts = os.urandom(8).hex(), 0
-    journal = _open_journal(settings, _name(settings.spool_dir, environment, restarts), invocations, repeats, pause)
-    accumulator = Accumulator(
+    journal = _open_journal(
+        settings, _name(settings.spool_dir, environment, restarts), invocations, deduplicator, pause
+    )
+    managed = journal.origin.concurrent
+    intake = Intake(journal=journal, deduplicator=deduplicator, invocations=invocations, managed=managed)
+    scheduler = Scheduler(
         journal=journal,
         policy=settings.policy,
         invocations=invocations,
-        repeats=repeats,
-        managed=journal.origin.concurrent,
+        managed=managed,
         renew=lambda: journal.renew(os.urandom(8).hex()) if _snap_start(os.environ) else None,
     )
     channel.send(ipc.READY)
-    early = Early(accumulator=accumulator, pause=pause)
-    admits = Door(door).admits
-    doorman = Doorman(listener=listener, channel=channel, admits=admits, accept=accumulator.accept, hear=early.hear)
+    intake.add_callback(scheduler.on_batch)
+    early = EventQueue(scheduler=scheduler, invocations=invocations, pause=pause)
+    intake.add_callback(early.on_batch)
+    is_allowed = PathToken(door).is_allowed
+    bootstrap_server = BootstrapServer(
+        listener=listener, channel=channel, is_allowed=is_allowed, accept=intake.accept, hear=early.hear
+    )
 
     def live(sink: S3Sink | DirectorySink) -> None:
         if not early.supervisor_gone:
             import asyncio  # noqa: PLC0415 - 45 ms, loaded behind the doorman
 
-            asyncio.run(_live(_Started(settings, sink, channel, listener, admits, journal, accumulator, early.waiting)))
+            asyncio.run(
+                _live(
+                    _Started(
+                        settings,
+                        sink,
+                        channel,
+                        listener,
+                        is_allowed,
+                        journal,
+                        intake,
+                        scheduler,
+                        invocations,
+                        early.waiting,
+                    )
+                )
+            )
 
-    warm_up(lambda: _load(settings), pause=pause, serve=doorman.serve_until, then=live)
+    warm_up(lambda: _load(settings), pause=pause, serve=bootstrap_server.serve_until, then=live)
     return 0
 
 
@@ -111,7 +133,7 @@ def _idle(channel: socket.socket, error: SettingsError) -> int:
 
 
 def _open_journal(
-    settings: Settings, environment: str, invocations: Invocations, repeats: Repeats, pause: Pause
+    settings: Settings, environment: str, invocations: Invocations, deduplicator: Deduplicator, pause: Pause
 ) -> Journal:
     """The journal in the spool directory; beside it, in one of our own, where another environment holds that."""
 
@@ -119,7 +141,7 @@ def _open_journal(
         invocations.running = running
         for body in bodies:
             invocations.see(body)
-            repeats.note(body)
+            deduplicator.note(body)
         return invocations.running
 
     def complain(message: str) -> None:
@@ -259,10 +281,12 @@ class _Started(NamedTuple):
     sink: S3Sink | DirectorySink
     channel: socket.socket
     listener: socket.socket
-    admits: Callable[[str], bool]
+    is_allowed: Callable[[str], bool]
     journal: Journal
-    accumulator: Accumulator
-    early: list[tuple[Invoke, Begun] | Shutdown]
+    intake: Intake
+    scheduler: Scheduler
+    invocations: Invocations
+    early: list[tuple[Invoke, InvokeDecision] | Shutdown]
 
 
 async def _live(started: _Started) -> None:
@@ -278,13 +302,15 @@ async def _live(started: _Started) -> None:
     started.channel.setblocking(False)
     shipper = Shipper(
         channel=started.channel,
-        accumulator=started.accumulator,
+        intake=started.intake,
+        scheduler=started.scheduler,
+        invocations=started.invocations,
         uploader=Uploader(
             journal=journal, sink=started.sink, encode=as_object, timeout_seconds=settings.upload_timeout
         ),
         managed=journal.origin.concurrent,
     )
-    async with listening(started.listener, started.accumulator.accept, started.admits):
+    async with listening(started.listener, started.intake.accept, started.is_allowed):
         await shipper.run(started.early)
         # Everything is stored and said. Closing loops, sessions and 600 modules in order would take 150 ms of the
         # function's CPU, on the smallest functions more than the 2,000 ms that there are.

@@ -15,7 +15,7 @@ from logferry.errors import SinkRejected, SinkUnavailable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from logferry.records.encoder import StoredObject
+    from logferry.records.model import StoredObject
 
 
 class DirectorySink:

@@ -32,7 +32,7 @@ from botocore import exceptions as boto
 from botocore.handlers import add_expect_header
 
 from logferry.errors import SinkRejected, SinkUnavailable
-from logferry.records.encoder import StoredObject
+from logferry.records.model import StoredObject
 from logferry.sink.connections import Connections, Rehearsed
 from logferry.sink.signed import SignedPut
 

@@ -19,7 +19,7 @@ HUNG_SECONDS = 3.0
 """Waited for an answer to a ping before the shipper counts as hung: on 7 % of a core an import may take a second."""
 
 
-class Child:
+class ShipperProcess:
     """The forked process that does the work, as seen from here: a pid and the channel to it."""
 
     def __init__(self, *, pid: int, channel: _socket.socket) -> None:
@@ -31,7 +31,7 @@ class Child:
     @classmethod
     def start(
         cls, *, listener: _socket.socket, api: http.Connection, environment: str, restarts: int, door: str, quiet: bool
-    ) -> "Child":
+    ) -> "ShipperProcess":
         """Fork; the child runs `logferry.shipper.main` and never returns. `quiet` suppresses a repeated traceback."""
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         pid = posix.fork()

@@ -24,7 +24,7 @@ import time
 
 from logferry import ipc
 from logferry.supervisor import http
-from logferry.supervisor.shipper_process import HUNG_SECONDS, Child
+from logferry.supervisor.shipper_process import HUNG_SECONDS, ShipperProcess
 
 NAME = b"logferry"
 """Must be the file's name in /opt/extensions: another name is taken for an internal extension (Extensions API)."""
@@ -90,7 +90,7 @@ class Supervisor:
         self._environment = posix.urandom(8).hex()
         self._door = b""
         self._listener: _socket.socket | None = None
-        self._shipper: Child | None = None
+        self._shipper: ShipperProcess | None = None
         self._started = 0
         self._deaths = 0
         self._restart_at = 0.0
@@ -246,9 +246,9 @@ class Supervisor:
                 # A function that uses up processes or memory must not be taken down by us.
                 self._bury("could not be started: " + str(error))
 
-    def _forked(self, listener: _socket.socket) -> Child:
+    def _forked(self, listener: _socket.socket) -> ShipperProcess:
         self._started += 1
-        return Child.start(
+        return ShipperProcess.start(
             listener=listener,
             api=self._api,
             environment=self._environment,
@@ -263,7 +263,7 @@ class Supervisor:
         packet = b"%d\n" % self._numbered + event
         done = ipc.DONE + b"%d" % self._numbered
         until = time.monotonic() + seconds
-        handed_to: Child | None = None
+        handed_to: ShipperProcess | None = None
         while self._shipper:
             if handed_to is not self._shipper:
                 self._shipper.nudge()  # first: whom the packet wakes may take this process's turn

@@ -16,9 +16,10 @@ from benchmark import log_lines
 from logferry.cli.cost import model as billing
 from logferry.cli.cost.model import Bill, Function, bills, candidates, cheapest, environments_needed
 from logferry.cli.cost.prices import load
-from logferry.flush.policy import Moment
-from logferry.journal.segment import Header, Origin
-from logferry.records.encoder import DEFAULT_KEY, encode
+from logferry.flush.policy import Timing
+from logferry.records.encoder import encode
+from logferry.records.model import Header, Origin
+from logferry.records.object_key import DEFAULT_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +47,7 @@ BATCHED = billing.STORED_SHARE + billing.STORED_INVOCATION_BYTES / 1000
 def billed(function: Function = EACH_SECOND, **chosen: str) -> Mapping[str, Bill]:
     """Give the bills of a function by their names, with both moments, and these settings without their prefix."""
     variables = {f"LOGFERRY_{name.upper()}": value for name, value in chosen.items()}
-    return {each.name: each for each in bills(function, PRICES, candidates(variables, list(Moment)))}
+    return {each.name: each for each in bills(function, PRICES, candidates(variables, list(Timing)))}
 
 
 def test_an_object_for_each_invocation_costs_what_arithmetic_says() -> None:
@@ -71,7 +72,7 @@ def test_time_beside_costs_what_arithmetic_says() -> None:
     2,592,000 x 400 + 43,200 x 400 = 1,054,080,000 bytes: 0.981688 GB, 0.022579 USD. A record of the last minute waits
     for SHUTDOWN, ten minutes after the end of the last invocation, which began 59 s after the seal: 59.1 + 600 s.
     """
-    found = billed()["time, beside"]
+    found = billed()["time, next-invocation"]
     assert found.puts == pytest.approx(43_200)
     assert found.added_seconds == pytest.approx(1352.16)
     assert found.usd == pytest.approx({"PUTs": 0.216, "time": 0.022536, "storage": 0.022579}, rel=1e-4)
@@ -98,7 +99,7 @@ def test_a_rare_function_lives_once_for_each_invocation() -> None:
 
 def test_a_function_shorter_than_the_upload_pays_for_the_rest_of_it_beside() -> None:
     """20 + 4 ms of upload beside a function of 10 ms: 14 ms for each of 3,599 objects in a life, 0.5 ms for all."""
-    found = billed(replace(EACH_SECOND, duration_ms=10))["invocation, beside"]
+    found = billed(replace(EACH_SECOND, duration_ms=10))["invocation, next-invocation"]
     exactly = 720 * (3599 * 14 + 3600 * 0.5 + 69) / 1000
     assert found.added_seconds == pytest.approx(exactly, rel=0.005)
 
@@ -113,7 +114,15 @@ def test_the_settings_mean_what_they_mean_to_a_function() -> None:
 def test_a_moment_that_makes_no_difference_is_not_shown() -> None:
     """`size` ships beside anyway, when the threshold is reached while records come in."""
     assert list(billed()) == [
-        *("invocation", "invocation, beside", "time", "time, beside", "size", "adaptive", "adaptive, beside"),
+        *(
+            "invocation",
+            "invocation, next-invocation",
+            "time",
+            "time, next-invocation",
+            "size",
+            "adaptive",
+            "adaptive, next-invocation",
+        ),
         *("CloudWatch Logs", "Lambda to S3"),
     ]
 

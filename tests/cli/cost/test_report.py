@@ -50,7 +50,15 @@ def test_it_prints_each_policy_beside_awss_own_ways_and_names_the_cheapest() -> 
     assert done.returncode == 0, done.stderr
     rows = re.findall(r"^(\S.*?) {2,}.* (?:PUTs|time|storage|ingestion) \d+% *$", done.stdout, flags=re.MULTILINE)
     assert rows == [
-        *("invocation", "invocation, beside", "time", "time, beside", "size", "adaptive", "adaptive, beside"),
+        *(
+            "invocation",
+            "invocation, next-invocation",
+            "time",
+            "time, next-invocation",
+            "size",
+            "adaptive",
+            "adaptive, next-invocation",
+        ),
         *("CloudWatch Logs", "Lambda to S3"),
     ]
     assert re.search(r"^Cheapest: size, [\d.]+ USD; for that a record waits up to \d+ min\. adaptive, the default: ",
@@ -141,13 +149,13 @@ def test_a_way_of_awss_that_costs_less_is_said() -> None:
 
 def test_a_moment_a_threshold_and_a_processor_are_what_they_are_to_a_function() -> None:
     """Only beside; an object for ten minutes instead of one; arm64 at its own price."""
-    beside = answered(*FIGURES, "--moment", "beside", "--flush-seconds", "600")
+    beside = answered(*FIGURES, "--timing", "next-invocation", "--flush-seconds", "600")
     assert {each["name"] for each in beside["bills"] if each["policy"]} == {
-        f"{policy}, beside" for policy in ("invocation", "time", "size", "adaptive")
+        f"{policy}, next-invocation" for policy in ("invocation", "time", "size", "adaptive")
     }
     puts = {each["name"]: each["puts"] for each in beside["bills"]}
     lives = 2_592_000 / 0.864 / 8333
-    assert puts["time, beside"] == pytest.approx(lives * 12, rel=0.01)
+    assert puts["time, next-invocation"] == pytest.approx(lives * 12, rel=0.01)
     intel, arm = (answered(*FIGURES, "--architecture", name)["bills"][0]["usd"] for name in ("x86_64", "arm64"))
     assert arm["time"] / intel["time"] == pytest.approx(0.8, rel=1e-3)
 
@@ -186,7 +194,7 @@ def test_everything_that_is_wrong_is_said_at_once_with_its_remedy() -> None:
         ((*FIGURES, "--memory", "64"), "should be greater than or equal to 128"),
         ((*FIGURES, "--architecture", "mips"), "'mips' is not one of 'x86_64', 'arm64'"),
         ((*FIGURES, "--bytes", str(10**10)), "10,000,000,000 bytes: give lines and bytes that make 1 GiB at most"),
-        ((*FIGURES, "--moment", "never"), "'never' is not one of 'after', 'beside'"),
+        ((*FIGURES, "--timing", "never"), "'never' is not one of 'post-execution', 'next-invocation'"),
         ((*FIGURES, "--duration-ms", "900001"), "should be less than or equal to 900000"),
     ],
 )

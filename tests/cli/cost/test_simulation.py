@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 
 from logferry.cli.cost.simulation import ENOUGH, Rhythm, Shipped, live
-from logferry.flush.policy import Flush, Moment, Pace, Policy, Thresholds, Waiting
+from logferry.flush.policy import Flush, Pace, Policy, Thresholds, Timing, Waiting
 
 MOST = 16 << 20
 
@@ -36,9 +36,9 @@ class Walk:
             pace = pace.after_gap(gap if number else None)
             due = self.policy.on_invoke(self._waiting(start), pace)
             self.since_seal += 1
-            promised = due is not None and due.moment is Moment.AFTER
+            promised = due is not None and due.timing is Timing.POST_EXECUTION
             before = self.size if promised else 0
-            if due and due.moment is Moment.BESIDE:
+            if due and due.timing is Timing.NEXT_INVOCATION:
                 self._seal(start, beside=True, running=1)
             for now in range(start, start + seconds):
                 waiting = self._waiting(now, since=start if promised else 0, before=before)
@@ -48,7 +48,7 @@ class Walk:
                 if self.oldest is None:
                     self.oldest = now
                 self.size += self.rhythm.size // seconds
-            if due and due.moment is Moment.AFTER:
+            if due and due.timing is Timing.POST_EXECUTION:
                 self._seal(start + seconds, beside=False, running=0)
         end = (self.rhythm.invocations - 1) * gap + seconds
         if self.after < self.rhythm.invocations:
@@ -87,23 +87,23 @@ THRESHOLDS = st.builds(
 )
 
 
-@given(rhythm=rhythms(), flush=st.sampled_from(Flush), moment=st.sampled_from(Moment), thresholds=THRESHOLDS)
+@given(rhythm=rhythms(), flush=st.sampled_from(Flush), timing=st.sampled_from(Timing), thresholds=THRESHOLDS)
 def test_what_is_searched_for_is_what_is_met_by_living_it(
-    rhythm: Rhythm, flush: Flush, moment: Moment, thresholds: Thresholds
+    rhythm: Rhythm, flush: Flush, timing: Timing, thresholds: Thresholds
 ) -> None:
     """Objects by moment, and the longest wait: as when the policy is asked at every second of the life."""
-    policy = Policy(flush, moment, thresholds)
+    policy = Policy(flush, timing, thresholds)
     walked = Walk(policy, rhythm).walk()
     assume(walked.after + walked.beside < ENOUGH)
     assert live(policy, rhythm) == walked
 
 
-@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize("timing", Timing)
 @pytest.mark.parametrize("flush", Flush)
 @pytest.mark.parametrize(("gap", "seconds", "size"), [(1, 1, 4096), (41, 16, 4096), (7, 4, 65536 * 4), (61, 1, 64)])
-def test_a_long_life_goes_on_as_it_began(flush: Flush, moment: Moment, gap: int, seconds: int, size: int) -> None:
+def test_a_long_life_goes_on_as_it_began(flush: Flush, timing: Timing, gap: int, seconds: int, size: int) -> None:
     """After so many flushes the rest is taken to be alike: objects within 1 %, a wait that is not said too short."""
-    policy = Policy(flush, moment, Thresholds())
+    policy = Policy(flush, timing, Thresholds())
     rhythm = Rhythm(2000, gap=gap, seconds=seconds, size=size, idle=600, most=MOST)
     found, walked = live(policy, rhythm), Walk(policy, rhythm).walk()
     assert found.objects == pytest.approx(walked.objects, rel=0.01)
@@ -118,12 +118,12 @@ def test_a_long_life_goes_on_as_it_began(flush: Flush, moment: Moment, gap: int,
 def test_a_thousand_invocations_in_a_row_make_the_objects_that_were_measured(flush: Flush, objects: int) -> None:
     """The README's "PUTs for 1,000 invocations in a row", measured with the real extension."""
     rhythm = Rhythm(1000, gap=0.004, seconds=0.002, size=2000, idle=600, most=MOST)
-    assert live(Policy(flush, Moment.AFTER, Thresholds()), rhythm).objects == objects
+    assert live(Policy(flush, Timing.POST_EXECUTION, Thresholds()), rhythm).objects == objects
 
 
 def test_the_journals_own_bound_ships_where_no_threshold_does() -> None:
     """A segment is never larger than a quarter of the spool: 64 MiB logged by one invocation are four objects."""
     rhythm = Rhythm(1, gap=100, seconds=64, size=64 << 20, idle=600, most=MOST)
-    shipped = live(Policy(Flush.TIME, Moment.AFTER, Thresholds(seconds=86_400)), rhythm)
+    shipped = live(Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=86_400)), rhythm)
     assert shipped == Shipped(after=0, beside=3, longest_wait=16 + 600)
     assert shipped.objects == 4

@@ -277,7 +277,7 @@ async def test_an_ending_environment_waits_for_nothing() -> None:
     """Everything is due at once."""
     async with subscribed(timeout_ms=30_000) as (subscriber, _, timeline):
         subscriber.offer(line("before"))
-        subscriber.hurry()
+        subscriber.shorten_deadline()
         await accepted(timeline, subscriber, 1)
         subscriber.offer(line("after"))
         await accepted(timeline, subscriber, 2)

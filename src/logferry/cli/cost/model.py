@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logferry.cli.cost.simulation import Rhythm, live
-from logferry.flush.policy import Flush, Moment
+from logferry.flush.policy import Flush, Timing
 from logferry.journal.journal import SEGMENTS_AT_LEAST
 from logferry.settings import SETTINGS, Settings
 from logferry.supervisor.supervisor import SHORT_BUFFER_MS
@@ -146,15 +146,15 @@ def environments_needed(*, invocations_per_day: float, duration_ms: float) -> in
     return max(1, math.ceil(invocations_per_day * duration_ms / 1000 / _DAY_SECONDS))
 
 
-def candidates(chosen: dict[str, str], moments: Sequence[Moment]) -> list[Settings]:
+def candidates(chosen: dict[str, str], timings: Sequence[Timing]) -> list[Settings]:
     """The settings of each policy in each moment, with these LOGFERRY_ variables. Raises SettingsError."""
     somewhere = {"LOGFERRY_DESTINATION": "s3://any-bucket"}
     return [
         Settings.from_environ(
-            somewhere | chosen | {"LOGFERRY_FLUSH": flush.value, "LOGFERRY_FLUSH_MOMENT": moment.value}
+            somewhere | chosen | {"LOGFERRY_FLUSH": flush.value, "LOGFERRY_FLUSH_TIMING": timing.value}
         )
         for flush in Flush
-        for moment in moments
+        for timing in timings
     ]
 
 
@@ -191,7 +191,7 @@ def _ferried(function: Function, prices: Mapping[str, Price], settings: Settings
     stored = function.size * STORED_SHARE + STORED_INVOCATION_BYTES
     stored_gb = _kept_gb(function, function.invocations * stored + puts * STORED_OBJECT_BYTES)
     return Bill(
-        name=policy.flush.value + ("" if policy.moment is Moment.AFTER else f", {policy.moment.value}"),
+        name=policy.flush.value + ("" if policy.timing is Timing.POST_EXECUTION else f", {policy.timing.value}"),
         policy=policy.flush.value,
         puts=puts,
         added_seconds=added,

@@ -20,7 +20,7 @@ from rich.text import Text
 from logferry.cli.cost import model as billing
 from logferry.cli.cost.prices import PriceError, load
 from logferry.errors import SettingsError
-from logferry.flush.policy import Moment
+from logferry.flush.policy import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -62,8 +62,8 @@ class Asked:
     life_hours: float
     idle_minutes: float
     put_ms: float
-    moment: str | None
-    """--moment; None for each that makes a difference."""
+    timing: str | None
+    """--timing; None for each that makes a difference."""
     settings: dict[str, str]
     """The thresholds, as the LOGFERRY_ settings that they are."""
     prices: Path | None
@@ -103,13 +103,13 @@ def run_cost(asked: Asked, *, as_json: bool) -> None:
 def work_out(asked: Asked) -> Answer:
     """The bills of what was asked. Raises Mistaken."""
     mistakes = _contradictions(asked)
-    moments = [Moment(asked.moment)] if asked.moment else list(Moment)
+    timings = [Timing(asked.timing)] if asked.timing else list(Timing)
     try:
         prices = load(asked.prices)
     except PriceError as error:
         mistakes += error.mistakes
     try:
-        candidates = billing.candidates(asked.settings, moments)
+        candidates = billing.candidates(asked.settings, timings)
     except SettingsError as error:
         mistakes += error.mistakes
     if mistakes:

@@ -19,7 +19,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from logferry.flush.policy import Moment, Pace, Waiting
+from logferry.flush.policy import Pace, Timing, Waiting
 from logferry.supervisor.supervisor import SHORT_BUFFER_MS
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class _Life:
         """Live through an invocation: seal what is due at its INVOKE, while it runs, and after it."""
         start, seconds = number * self._rhythm.gap, self._rhythm.seconds
         due = self._on_invoke(number)
-        after = due is not None and due.moment is Moment.AFTER
+        after = due is not None and due.timing is Timing.POST_EXECUTION
         if due and not after:
             self._seal(number, at=start)
             self.beside += 1

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from logferry.cli.emulate.session import Outcome
+    from logferry.cli.emulate.outcome import Outcome
     from logferry.emulator.timeline import Entry
 
 _STYLES = {

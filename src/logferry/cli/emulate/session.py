@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from logferry.cli.console import progress
+from logferry.cli.emulate.outcome import Outcome
 from logferry.cli.emulate.report import show_summary, show_timeline
 from logferry.cli.object_reader import DestinationError, open_destination
 from logferry.cli.run import argv
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from logferry.emulator.results import InvokeResult, ShutdownResult
-    from logferry.emulator.timeline import Entry
+    from logferry.emulator.results import InvokeResult
 
 EXTENSION = "logferry"
 MODES = ("on-demand", "provisioned-concurrency", "lambda-managed-instances")
@@ -49,36 +48,6 @@ class Session:
     log_format: str = "Text"
     initialization_type: str = "on-demand"
     concurrency: int = 1
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What happened in a session."""
-
-    invocations: Sequence[InvokeResult]
-    shutdown: ShutdownResult
-    timeline: Sequence[Entry]
-    records_sent: int
-    records_delivered: int
-    records_dropped: int
-    spool_left: int
-    messages: Sequence[str]
-    """What the extension said."""
-
-    @property
-    def failed(self) -> int:
-        """How many invocations did not succeed."""
-        return sum(result.status != "success" for result in self.invocations)
-
-    @property
-    def added_ms(self) -> list[float]:
-        """For each invocation that ended, the milliseconds that extensions added after the runtime was done."""
-        return [result.post_runtime_ms for result in self.invocations if result.post_runtime_ms is not None]
-
-    @property
-    def median_added_ms(self) -> float:
-        """Their median; 0 where nothing was measured."""
-        return statistics.median(self.added_ms) if self.added_ms else 0.0
 
 
 def aws_variables() -> dict[str, str]:

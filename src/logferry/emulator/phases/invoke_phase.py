@@ -191,5 +191,5 @@ def _milliseconds(start: float, end: float) -> float:
     return round((end - start) * MILLISECONDS, 3)
 
 
-def _wall_clock(moment: float) -> float:
-    return time.time() - (asyncio.get_running_loop().time() - moment)
+def _wall_clock(timing: float) -> float:
+    return time.time() - (asyncio.get_running_loop().time() - timing)

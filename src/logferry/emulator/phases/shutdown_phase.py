@@ -30,7 +30,7 @@ async def end(life: Life, *, reason: Reason) -> ShutdownResult:
     started = loop.time()
     life.ending = True
     life.thaw()
-    life.relay.hurry()
+    life.relay.shorten_deadline()
     life.timeline.add("shutdown", ENVIRONMENT, phase="begin", reason=reason)
     budget = _budget(life)
     deadline_ms = int((time.time() + budget) * MILLISECONDS)

@@ -98,7 +98,7 @@ class Subscriber:
         self._poster.thaw()
         self._changed.set()
 
-    def hurry(self) -> None:
+    def shorten_deadline(self) -> None:
         """From now on nothing waits for a batch to fill or to age: the environment is ending."""
         self._hurried = True
         self._changed.set()

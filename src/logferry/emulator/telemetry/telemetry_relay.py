@@ -73,7 +73,7 @@ class TelemetryRelay:
             subscriber.offer(event)
         self.subscribers.append(subscriber)
         if self._hurried:
-            subscriber.hurry()
+            subscriber.shorten_deadline()
         kind = (
             platform_events.LOGS_SUBSCRIPTION
             if subscription.api == LOGS_API
@@ -101,11 +101,11 @@ class TelemetryRelay:
         for subscriber in self.subscribers:
             subscriber.thaw()
 
-    def hurry(self) -> None:
+    def shorten_deadline(self) -> None:
         """Deliver everything as soon as it happens: the environment is ending."""
         self._hurried = True
         for subscriber in self.subscribers:
-            subscriber.hurry()
+            subscriber.shorten_deadline()
 
     async def close(self) -> None:
         """Stop delivering."""

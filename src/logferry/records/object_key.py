@@ -1,0 +1,60 @@
+"""The key of an object: template fields, validation, rendering."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from logferry.records.model import Header
+
+DEFAULT_KEY = "function={function}/dt={date}/hour={hour}/{environment}-{segment}.ndjson.gz"
+KEY_FIELDS = frozenset(
+    {"function", "version", "region", "date", "year", "month", "day", "hour", "environment", "segment", "request_id"}
+)
+NEEDED_KEY_FIELDS = frozenset({"environment", "segment"})
+"""Without both, two segments could get one key, and the second would overwrite the first."""
+
+TIMESTAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):\d\d:\d\d(?:\.\d{1,9})?Z", re.ASCII)
+"""Time of a record as the platform writes it."""
+
+
+def parse(text: str) -> str:
+    """Return a valid template. Raise ValueError with the mistake and its remedy."""
+    import string  # noqa: PLC0415 - only a template of the user is checked
+
+    try:
+        parts = list(string.Formatter().parse(text))
+    except ValueError as error:
+        raise ValueError(f"the braces do not match ({error})") from error
+    fields = {name for _, name, _, _ in parts if name is not None}
+    if unknown := fields - KEY_FIELDS:
+        raise ValueError(f"unknown {_braced(unknown)}; known are {_braced(KEY_FIELDS)}")
+    if any(spec or conversion for _, _, spec, conversion in parts):
+        raise ValueError("fields take no format, only {name}")
+    if missing := NEEDED_KEY_FIELDS - fields:
+        raise ValueError(f"{_braced(missing)} must be in it, or objects would overwrite each other")
+    return text.lstrip("/")
+
+
+def _braced(names: set[str] | frozenset[str]) -> str:
+    return ", ".join(f"{{{name}}}" for name in sorted(names))
+
+
+def render_key(template: str, header: Header, time: str, request_id: str) -> str:
+    """The object's key under the destination's prefix."""
+    match = TIMESTAMP.fullmatch(time)
+    year, month, day, hour = match.groups() if match else ("0000", "00", "00", "00")
+    return template.format(
+        function=header.origin.function,
+        version=header.origin.version,
+        region=header.origin.region,
+        date=f"{year}-{month}-{day}",
+        year=year,
+        month=month,
+        day=day,
+        hour=hour,
+        environment=header.origin.environment,
+        segment=f"{header.number:08d}",
+        request_id=request_id,
+    )
