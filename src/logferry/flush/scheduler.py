@@ -62,6 +62,11 @@ class Scheduler:
         self._pending_flush_since: float | None = None
         self._pending_flush_bytes = 0
 
+    @property
+    def has_records(self) -> bool:
+        """Whether the open segment holds records."""
+        return self._journal.waiting_bytes > 0
+
     def on_batch(self) -> None:
         """Start the age of the open segment with its first batch."""
         if self._oldest is None:

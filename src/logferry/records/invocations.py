@@ -50,6 +50,16 @@ class Invocations:
         """Whether its runtime is done with it."""
         return request_id in self._ended
 
+    def may_run(self, request_id: str, repeated: bool) -> bool:  # noqa: FBT001 - a property of the event
+        """Return whether the runtime may still work on a request.
+
+        A repeated event, whose first shipper died, may have ended in a segment that is uploaded and removed. It runs
+        only if the journal shows that it does.
+        """
+        if repeated and self.running != request_id:
+            return False
+        return not self.ended(request_id)
+
     def all_reported(self) -> bool:
         """Whether every invocation known has its `platform.report` in."""
         return not self._unreported

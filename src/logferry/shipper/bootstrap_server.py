@@ -37,46 +37,45 @@ class BootstrapServer:
         listener: socket.socket,
         channel: socket.socket,
         accept: Callable[[bytes], None],
-        hear: Callable[[bytes], None],
+        on_packet: Callable[[bytes], None],
         is_allowed: Callable[[str], bool] = lambda _path: True,
     ) -> None:
-        """`accept` stores a delivery; `hear` gets each packet that is no ping, an empty one at the supervisor's end."""
+        """`accept` stores a delivery; `on_packet` gets each packet that is no ping, an empty one at the supervisor's end."""
         self._listener = listener
         self._channel = channel
         self._exchange = partial(RequestParser, accept=accept, is_allowed=is_allowed, room=BodyBudget(), once=True)
-        self._hear_packet = hear
+        self._on_packet = on_packet
         self._requests: dict[int, _Request] = {}
+        self._poll = select.poll()
+        for fd in (listener.fileno(), channel.fileno()):
+            self._poll.register(fd, select.POLLIN)
 
-    def serve_until(self, done: int) -> None:
-        """Serve until the descriptor `done` is readable or its other end is closed."""
-        self._serve(done)
-        self._finish()
-
-    def _serve(self, done: int) -> None:
-        poll = select.poll()
-        for fd in (done, self._listener.fileno(), self._channel.fileno()):
-            poll.register(fd, select.POLLIN)
+    def serve(self, remaining: Callable[[], float]) -> None:
+        """Serve what has arrived, and go on as long as `remaining` returns seconds; it is called before each wait."""
+        seconds = remaining()
         while True:
-            ready = {fd for fd, _ in poll.poll()}
-            if self._channel.fileno() in ready and not self._hear():
-                poll.unregister(self._channel.fileno())
-            if self._listener.fileno() in ready and (request := self._admit()):
-                poll.register(request.sock.fileno(), select.POLLIN)
-                # Its request is mostly there already, and each wait may end in one for the interpreter's lock.
-                ready.add(request.sock.fileno())
-            for fd in ready & self._requests.keys():
-                if self._requests[fd].advance():
-                    poll.unregister(fd)
-                    self._requests.pop(fd).close()
-            if done in ready:
+            self._serve_ready({fd for fd, _ in self._poll.poll(seconds * 1000)})
+            if seconds <= 0:
                 return
+            seconds = remaining()
 
-    def _hear(self) -> bool:
+    def _serve_ready(self, ready: set[int]) -> None:
+        if self._channel.fileno() in ready and not self._handle_packet():
+            self._poll.unregister(self._channel.fileno())
+        if self._listener.fileno() in ready and (request := self._admit()):
+            self._poll.register(request.sock.fileno(), select.POLLIN)
+            ready.add(request.sock.fileno())  # its bytes have mostly arrived already
+        for fd in ready & self._requests.keys():
+            if self._requests[fd].advance():
+                self._poll.unregister(fd)
+                self._requests.pop(fd).close()
+
+    def _handle_packet(self) -> bool:
         packet = self._channel.recv(ipc.PACKET_BYTES)
         if packet == ipc.PING:
             self._channel.send(ipc.PONG)
         else:
-            self._hear_packet(packet)
+            self._on_packet(packet)
         return bool(packet)
 
     def _admit(self) -> _Request | None:
@@ -88,7 +87,7 @@ class BootstrapServer:
         self._requests[connection.fileno()] = request = _Request(connection, self._exchange())
         return request
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         """Give the requests that are half read a moment, then let them go."""
         until = time.monotonic() + FINISH_SECONDS
         while self._requests and (left := until - time.monotonic()) > 0:

@@ -1,25 +1,24 @@
-"""The wiring of the shipper process: the only room that knows the settings, the environment and the concrete sinks.
+"""Composition root of the shipper: settings, sinks and clocks are chosen here and nowhere else.
 
-It is imported by the forked child, never by the supervisor. What is imported at the top is small (parts of the
-standard library), so that the journal is open and deliveries are answered some milliseconds after the fork; the
-libraries are loaded behind the doorman. Small means without `dataclasses`, too: with the `inspect` that they import and
-the classes that they compile they were 15 of 41 ms, in which the function's own init shared its core with us at full
-priority. The values of those rooms are named tuples.
+Guarantees:
+- Batches are answered some milliseconds after the fork, before the libraries are imported.
+- Invalid settings lead to one message that names every mistake; then the supervisor idles.
+- Nothing unique is created before a SnapStart snapshot.
+
+Design: the forked child imports this module, the supervisor never does. Modules imported at the top are on the way to
+the first response, so they avoid `dataclasses`, `inspect` and `asyncio`. The others are imported in small steps.
 """
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import os
 import socket
-import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from logferry import ipc
-from logferry.errors import SettingsError, SinkError
+from logferry import ipc, log
+from logferry.errors import SettingsError
 from logferry.flush.scheduler import Scheduler
 from logferry.journal import orphans
 from logferry.journal.journal import Journal
@@ -27,54 +26,37 @@ from logferry.listener.dedup import Deduplicator
 from logferry.listener.intake import Intake
 from logferry.listener.path_token import PathToken
 from logferry.records import decoder
-from logferry.records.encoder import encode
 from logferry.records.invocations import Invocations
 from logferry.records.model import Origin
 from logferry.settings import Settings
 from logferry.shipper.bootstrap_server import BootstrapServer
-from logferry.shipper.early_events import EventQueue
-from logferry.shipper.import_stubs import standing_in
-from logferry.shipper.pause import Pause
-from logferry.shipper.startup import warm_up
+from logferry.shipper.event_queue import EventQueue
+from logferry.shipper.startup import SteppedImport, collect_from_here
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from logferry.flush.scheduler import InvokeDecision
-    from logferry.records.model import Header, StoredObject
-    from logferry.shipper.events import Invoke, Shutdown
-    from logferry.sink.directory import DirectorySink
-    from logferry.sink.s3 import S3Sink
+    from logferry.sinks.base import Sink
 
 MANAGED_INSTANCES = "lambda-managed-instances"
-MISLEADING = (
-    "AWS_PROFILE",
-    "AWS_DEFAULT_PROFILE",
-    "AWS_CONFIG_FILE",
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "AWS_STS_REGIONAL_ENDPOINTS",
-    "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT",
-)
-"""Function authors set these for the function; botocore would look for files that are not ours, or choke on a value."""
 
 
 def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts: int, door: str) -> int:
-    """Live as the shipper of `environment`; `restarts` of its shippers came before. Returns the exit code.
+    """Run the shipper of `environment`, after `restarts` earlier ones; return the exit code.
 
-    `door` is the path that the platform delivers to.
+    `door` is the path of the subscription, to which the platform delivers.
     """
-    channel = socket.socket(fileno=channel_fd)
-    listener = socket.socket(fileno=listener_fd)
+    channel, listener = socket.socket(fileno=channel_fd), socket.socket(fileno=listener_fd)
     try:
         settings = Settings.from_environ(os.environ)
     except SettingsError as error:
         return _idle(channel, error)
-    invocations, deduplicator, pause = Invocations(), Deduplicator(), Pause()
+    log.configure(level=settings.log_level, as_json=_json_format(os.environ))
+    invocations, deduplicator = Invocations(), Deduplicator()
     if _snap_start(os.environ):
         environment, restarts = os.urandom(8).hex(), 0
-    journal = _open_journal(
-        settings, _name(settings.spool_dir, environment, restarts), invocations, deduplicator, pause
-    )
+    name = _name(settings.spool_dir, environment, restarts)
+    journal = _open_journal(settings, name, invocations, deduplicator)
     managed = journal.origin.concurrent
     intake = Intake(journal=journal, deduplicator=deduplicator, invocations=invocations, managed=managed)
     scheduler = Scheduler(
@@ -84,69 +66,56 @@ def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts
         managed=managed,
         renew=lambda: journal.renew(os.urandom(8).hex()) if _snap_start(os.environ) else None,
     )
-    channel.send(ipc.READY)
     intake.add_callback(scheduler.on_batch)
-    early = EventQueue(scheduler=scheduler, invocations=invocations, pause=pause)
-    intake.add_callback(early.on_batch)
+    channel.send(ipc.READY)
+    queue = EventQueue(scheduler=scheduler, invocations=invocations)
     is_allowed = PathToken(door).is_allowed
-    bootstrap_server = BootstrapServer(
-        listener=listener, channel=channel, is_allowed=is_allowed, accept=intake.accept, hear=early.hear
+    server = BootstrapServer(
+        listener=listener, channel=channel, is_allowed=is_allowed, accept=intake.accept, on_packet=queue.handle_packet
     )
+    with SteppedImport(server=server, queue=queue):
+        from logferry.shipper import event_loop  # noqa: PLC0415 - imports asyncio and everything that needs it
 
-    def live(sink: S3Sink | DirectorySink) -> None:
-        if not early.supervisor_gone:
-            import asyncio  # noqa: PLC0415 - 45 ms, loaded behind the doorman
-
-            asyncio.run(
-                _live(
-                    _Started(
-                        settings,
-                        sink,
-                        channel,
-                        listener,
-                        is_allowed,
-                        journal,
-                        intake,
-                        scheduler,
-                        invocations,
-                        early.waiting,
-                    )
-                )
-            )
-
-    warm_up(lambda: _load(settings), pause=pause, serve=bootstrap_server.serve_until, then=live)
+        sink = _open_sink(settings)
+    server.finish()
+    collect_from_here()
+    if not queue.supervisor_gone:
+        event_loop.run(
+            sink=sink,
+            settings=settings,
+            channel=channel,
+            listener=listener,
+            is_allowed=is_allowed,
+            journal=journal,
+            intake=intake,
+            scheduler=scheduler,
+            invocations=invocations,
+            queued=queue.waiting,
+        )
     return 0
 
 
 def _idle(channel: socket.socket, error: SettingsError) -> int:
-    """Name every mistake in one message, and let the supervisor idle: the function is not to suffer for it."""
-    import structlog  # noqa: PLC0415 - only now is there something to say
-
-    from logferry import log  # noqa: PLC0415
-
+    """Log every mistake in one message, and let the supervisor idle, so that the function is not affected."""
     log.configure(level="warning", as_json=_json_format(os.environ))
-    structlog.get_logger().error(
-        "logferry ships nothing until its settings are mended; the function is not affected", mistakes=error.mistakes
+    log.get_logger().error(
+        "invalid settings, log shipping is disabled; the function is not affected", errors=error.mistakes
     )
     channel.send(ipc.IDLE + str(error).encode()[: ipc.PACKET_BYTES - 1])
     return 0
 
 
 def _open_journal(
-    settings: Settings, environment: str, invocations: Invocations, deduplicator: Deduplicator, pause: Pause
+    settings: Settings, environment: str, invocations: Invocations, deduplicator: Deduplicator
 ) -> Journal:
-    """The journal in the spool directory; beside it, in one of our own, where another environment holds that."""
+    """Return the journal in the spool directory, or in a directory of its own if another process holds the spool."""
 
-    def follow(running: str | None, bodies: Iterable[bytes]) -> str | None:
+    def follow(running: str | None, batches: Iterable[bytes]) -> str | None:
         invocations.running = running
-        for body in bodies:
-            invocations.see(body)
-            deduplicator.note(body)
+        for batch in batches:
+            invocations.see(batch)
+            deduplicator.note(batch)
         return invocations.running
-
-    def complain(message: str) -> None:
-        pause.end()  # what is to be imported may be half loaded
-        _complain(message)
 
     def opened(directory: Path) -> Journal:
         return Journal(
@@ -156,7 +125,7 @@ def _open_journal(
             clock_ms=lambda: time.time_ns() // 1_000_000,
             count_records=decoder.count_records,
             follow=follow,
-            complain=complain,
+            complain=log.get_logger().warning,
         )
 
     orphans.take_in(settings.spool_dir)
@@ -166,21 +135,11 @@ def _open_journal(
         return opened(orphans.beside(settings.spool_dir, environment))
 
 
-def _complain(message: str) -> None:
-    """The journal's one complaint may come before anything is loaded."""
-    import structlog  # noqa: PLC0415
-
-    from logferry import log  # noqa: PLC0415
-
-    log.configure(level="warning", as_json=_json_format(os.environ))
-    structlog.get_logger().warning(message)
-
-
 def _name(spool: Path, environment: str, restarts: int) -> str:
-    """The environment's name, another one where a shipper before us had its files removed by somebody.
+    """Return the environment's name, or a new one if another process removed the files of an earlier shipper.
 
-    Numbers go on from the files that are there. Without them they would begin at 1 again, and new objects would
-    overwrite the old ones.
+    Segment numbers continue from the files that are there. Without them they would start at 1 again, and new objects
+    would overwrite old ones.
     """
     if restarts and not any(spool.glob(f"*-{environment}-*")):
         return f"{environment}r{restarts}"
@@ -198,7 +157,7 @@ def _origin(environment: str, environ: Mapping[str, str]) -> Origin:
 
 
 def _snap_start(environ: Mapping[str, str]) -> bool:
-    """Whether what is made now will be in a snapshot, and in all its clones."""
+    """Return whether everything that exists now will be in a snapshot and in all its clones."""
     return environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
 
 
@@ -206,113 +165,14 @@ def _json_format(environ: Mapping[str, str]) -> bool:
     return environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
 
 
-def _load(settings: Settings) -> S3Sink | DirectorySink:
-    """Import what is dear and make the sink ready."""
-    with standing_in():
-        import asyncio  # noqa: PLC0415
-
-        from logferry import log  # noqa: PLC0415
-        from logferry.flush import uploader  # noqa: F401, PLC0415
-        from logferry.listener import server  # noqa: F401, PLC0415
-        from logferry.shipper import lifecycle  # noqa: F401, PLC0415
-
-        log.configure(level=settings.log_level, as_json=_json_format(os.environ))
-        sink = _sink(settings)
-        # A client is not tied to the loop it was made in, only its connections are, and it has none yet. Making it
-        # takes 20 ms of CPU and more, in which the listener's loop would answer no delivery. Where it fails, the first
-        # upload says why. Under SnapStart it would hold credentials from before the snapshot.
-        if not _snap_start(os.environ):
-            with contextlib.suppress(SinkError):
-                asyncio.run(sink.warm())
-    _collect_from_here()
-    return sink
-
-
-def _sink(settings: Settings) -> S3Sink | DirectorySink:
+def _open_sink(settings: Settings) -> Sink:
     destination = settings.destination
     if destination.scheme == "file":
-        from logferry.sink.directory import DirectorySink  # noqa: PLC0415
+        from logferry.sinks.directory import DirectorySink  # noqa: PLC0415 - only one kind of sink is used
 
         return DirectorySink(Path(destination.path))
-    for name in MISLEADING:
-        os.environ.pop(name, None)
-    with _no_system_certificates():
-        from logferry.sink.s3 import S3Sink  # noqa: PLC0415
+    from logferry.sinks.s3 import open_sink  # noqa: PLC0415 - only one kind of sink is used
 
-    return S3Sink(
-        bucket=destination.bucket,
-        prefix=destination.path,
-        region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
-        timeout_seconds=settings.upload_timeout,
+    return open_sink(
+        destination.bucket, destination.path, os.environ, settings.upload_timeout, client=settings.s3_client
     )
-
-
-def _collect_from_here() -> None:
-    """Since the fork nothing was collected: modules stay, and looking for garbage among them takes 7 % of their CPU.
-
-    Frozen they are never looked at again, which would take 28 ms each time.
-    """
-    gc.freeze()
-    gc.enable()
-
-
-@contextlib.contextmanager
-def _no_system_certificates() -> Iterator[None]:
-    """While aiohttp is imported: it reads the system's whole store of certificates (40 ms), which nobody here uses.
-
-    The S3 client brings certificates of its own, or those of AWS_CA_BUNDLE.
-    """
-    kept = {name: os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
-    os.environ.update(dict.fromkeys(kept, os.devnull))
-    try:
-        yield
-    finally:
-        for name, value in kept.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-class _Started(NamedTuple):
-    """What stands when the libraries are loaded."""
-
-    settings: Settings
-    sink: S3Sink | DirectorySink
-    channel: socket.socket
-    listener: socket.socket
-    is_allowed: Callable[[str], bool]
-    journal: Journal
-    intake: Intake
-    scheduler: Scheduler
-    invocations: Invocations
-    early: list[tuple[Invoke, InvokeDecision] | Shutdown]
-
-
-async def _live(started: _Started) -> None:
-    from logferry.flush.uploader import Uploader  # noqa: PLC0415
-    from logferry.listener.server import listening  # noqa: PLC0415
-    from logferry.shipper.lifecycle import Shipper  # noqa: PLC0415
-
-    settings, journal = started.settings, started.journal
-
-    def as_object(header: Header, bodies: Iterable[bytes], final: bool) -> StoredObject:
-        return encode(header, bodies, final=final, key=settings.key, compress=settings.compress, types=settings.types)
-
-    started.channel.setblocking(False)
-    shipper = Shipper(
-        channel=started.channel,
-        intake=started.intake,
-        scheduler=started.scheduler,
-        invocations=started.invocations,
-        uploader=Uploader(
-            journal=journal, sink=started.sink, encode=as_object, timeout_seconds=settings.upload_timeout
-        ),
-        managed=journal.origin.concurrent,
-    )
-    async with listening(started.listener, started.intake.accept, started.is_allowed):
-        await shipper.run(started.early)
-        # Everything is stored and said. Closing loops, sessions and 600 modules in order would take 150 ms of the
-        # function's CPU, on the smallest functions more than the 2,000 ms that there are.
-        sys.stdout.flush()
-        os._exit(0)

@@ -1,78 +1,106 @@
-"""The shipper's two threads: the main one loads the libraries, at low priority; the other serves, for life.
+"""Import of the libraries in small steps, between which batches and events are served.
 
-Why this way round: only the main thread can be stopped in the middle of what it does (see `pause`), and a thread that
-has lowered its priority may not raise it again (setpriority(2)), so who loads cannot serve afterwards. When all is
-loaded the main thread waits for the other's end, and costs nothing.
+Guarantees:
+- Before each imported module, everything that has arrived is served. The longest step is one module without its imports.
+- Loading stands still while the queue requests it, which is while the first invocation runs.
+- If another process needs the core, loading stands still for `YIELD_SECONDS` after each step, in total at most
+  `MAX_YIELD_SECONDS`, and not at all once an event waits for the end of loading.
 
-Promises:
-- serving gives way to nobody: it never waits for loading but for the interpreter's lock, and for that not long;
-- whatever either thread raises ends both, and is raised to the caller.
+Design: one thread. A second thread for the imports would hold the interpreter's lock while it has no turn on a busy
+core, so responses would wait for it. A finder at the head of `sys.meta_path` runs before each module is searched for and
+finds nothing, so no list of modules is necessary. The served code must not import, because the module that is being
+imported may be incomplete.
 """
 
 from __future__ import annotations
 
-import os
+import gc
 import sys
-import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+import time
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from logferry.shipper.pause import Pause
+    from logferry.shipper.bootstrap_server import BootstrapServer
+    from logferry.shipper.event_queue import EventQueue
 
-Loaded = TypeVar("Loaded")
-
-NICE = 15
-"""Of the loading thread. Measured with all of us on one core: beside a runtime's init of 300 ms nice 10 adds 24 %, 12
-adds 20, 15 and 19 add 16. While the function keeps that core busy the slowest answer takes 110, 110, 160 and 335 ms,
-for the other thread waits for the interpreter's lock, which the slow one holds while it has no turn; with a second core
-free it is some 30 ms."""
-SWITCH_SECONDS = 0.0002
-"""For how long the thread that serves asks for the interpreter's lock before the other has to give it up."""
+YIELD_SECONDS = 0.1
+"""Time for which loading stands still after a step on a busy core. 20 ms did not reduce the delay of a runtime's init."""
+MAX_YIELD_SECONDS = 3.0
+"""Limit of all these times, because a throttled CPU quota looks like a busy core."""
+CONTENTION_RATIO, CONTENTION_SECONDS = 1.5, 0.0005
+"""A step that took this much longer than its CPU time shows that another process needs the core."""
 
 
-def warm_up(
-    load: Callable[[], Loaded], *, pause: Pause, serve: Callable[[int], None], then: Callable[[Loaded], None]
-) -> None:
-    """Run `load` here, the main thread, and beside it `serve`, until the descriptor it is given is readable.
+class SteppedImport:
+    """A context in which imports are interrupted by serving; a finder for `sys.meta_path` that finds nothing."""
 
-    Then, in the thread of `serve`, `then` is given what was loaded. Returns when that has ended; raises what any of the
-    three raises.
-    """
-    done_out, done_in = os.pipe()
-    loaded: list[Loaded] = []
-    failures: list[BaseException] = []
+    def __init__(
+        self,
+        *,
+        server: BootstrapServer,
+        queue: EventQueue,
+        wall_clock: Callable[[], float] = time.monotonic,
+        cpu_clock: Callable[[], float] = time.process_time,
+    ) -> None:
+        """The clocks are replaced only in tests."""
+        self._server = server
+        self._queue = queue
+        self._wall_clock = wall_clock
+        self._cpu_clock = cpu_clock
+        self._yielded = 0.0
+        self._serving = False
 
-    def serving() -> None:
+    def __enter__(self) -> None:
+        sys.meta_path.insert(0, self)  # type: ignore[arg-type]  # `find_spec` is all that a finder needs
+        self._start_step()
+
+    def __exit__(self, *_exception: object) -> None:
+        sys.meta_path.remove(self)  # type: ignore[arg-type]
+
+    def find_spec(self, _name: str, _path: object = None, _target: object = None) -> None:
+        """Serve before a module is imported, and leave the search to the other finders."""
+        self.serve()
+
+    def serve(self) -> None:
+        """Serve what has arrived, and longer while loading has to stand still."""
+        if self._serving:
+            return
+        self._serving = True
+        yield_until = self._wall_clock() + self._yield_seconds()
         try:
-            serve(done_out)
-            if loaded:
-                then(loaded[0])
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the main thread
-            failures.append(error)
-            pause.give_up(error)
+            self._server.serve(lambda: self._remaining(yield_until))
+        finally:
+            self._serving = False
+        self._start_step()
 
-    thread = threading.Thread(target=serving, name="serving", daemon=True)
-    thread.start()
-    try:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-        with _quick_switching(), pause.kept():
-            loaded.append(load())
-    finally:
-        os.close(done_in)
-        thread.join()
-        os.close(done_out)
-    if failures:
-        raise failures[0]
+    def _remaining(self, yield_until: float) -> float:
+        """Return how long loading has to stand still, in seconds."""
+        # 1. An invocation runs. 2. An event waits for the end of loading. 3. Another process may need the core.
+        if seconds := self._queue.suspended_seconds():
+            return seconds
+        if self._queue.held:
+            return 0.0
+        return max(0.0, yield_until - self._wall_clock())
+
+    def _yield_seconds(self) -> float:
+        """Return how long to stand still because another process needs the core, in seconds."""
+        wall, cpu = self._wall_clock() - self._wall_start, self._cpu_clock() - self._cpu_start
+        if wall <= CONTENTION_RATIO * cpu + CONTENTION_SECONDS:
+            return 0.0
+        seconds = min(YIELD_SECONDS, MAX_YIELD_SECONDS - self._yielded)
+        self._yielded += seconds
+        return seconds
+
+    def _start_step(self) -> None:
+        self._wall_start, self._cpu_start = self._wall_clock(), self._cpu_clock()
 
 
-@contextmanager
-def _quick_switching() -> Iterator[None]:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_SECONDS)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
+def collect_from_here() -> None:
+    """Start garbage collection; all objects that exist now are excluded from it.
+
+    It is off since the fork, because modules stay: a search for garbage among them took 7 % of the CPU time of loading.
+    """
+    gc.freeze()
+    gc.enable()

@@ -1,0 +1,87 @@
+"""Flushes by age and size inside long invocations, and all flushes on Managed Instances, where nothing freezes.
+
+Guarantees:
+- A flush starts only while the execution environment is known to run.
+- After a thaw, the event that ended the freeze is handled first, because it may make another flush due.
+
+Design: an upload that starts while only the runtime is busy may be frozen when the function returns. This does no harm,
+because it is repeated after the thaw under the same key with the same bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from logferry import ipc
+from logferry.deadline import Deadline
+
+if TYPE_CHECKING:
+    from logferry.flush.scheduler import Scheduler
+    from logferry.flush.uploader import Uploader
+    from logferry.records.invocations import Invocations
+    from logferry.shipper.change_signal import ChangeSignal
+    from logferry.shipper.channel import Channel
+
+FREEZE_DETECTION_SECONDS = 0.02
+"""Delay of a timer that indicates a freeze."""
+THAW_SECONDS = 0.25
+"""Longest time between a thaw and the arrival of the event that caused it."""
+OPEN_UPLOAD_SECONDS = 60.0
+"""Limit of an upload while no event is held; the upload timeout ends it earlier."""
+RETRY_CHECK_SECONDS = 1.0
+"""Interval on Managed Instances in which a failed upload is checked for a new attempt."""
+
+
+class BackgroundFlush:
+    """A task that seals and uploads while the execution environment runs."""
+
+    def __init__(
+        self,
+        *,
+        scheduler: Scheduler,
+        invocations: Invocations,
+        uploader: Uploader,
+        changes: ChangeSignal,
+        channel: Channel,
+        managed: bool,
+    ) -> None:
+        """`managed`: Managed Instances, where flushes also depend on the number of reports."""
+        self.event_held = False
+        """Whether the lifecycle holds an INVOKE, during which the environment cannot freeze."""
+        self._scheduler = scheduler
+        self._invocations = invocations
+        self._uploader = uploader
+        self._changes = changes
+        self._channel = channel
+        self._managed = managed
+
+    async def run(self) -> None:
+        """Flush until the task is cancelled."""
+        while True:
+            running = self._is_running()
+            due = self._scheduler.due_now() if running else None
+            if due:
+                self._scheduler.seal(running=0 if self._managed else 1)
+            if due or (running and self._uploader.has_ready_segment()):
+                uploaded = await self._uploader.drain(Deadline(_now() + OPEN_UPLOAD_SECONDS))
+                if uploaded and not self.event_held:
+                    self._channel.send(ipc.UPLOAD_SUCCEEDED)  # while an event is held, DONE has this meaning
+                continue
+            until = Deadline(_now() + self._seconds_until_check(running=running))
+            await self._changes.wait(until)
+            if _now() > until.at + FREEZE_DETECTION_SECONDS:
+                await self._changes.wait(Deadline(_now() + THAW_SECONDS))
+
+    def _is_running(self) -> bool:
+        return self._managed or self.event_held or self._invocations.running is not None
+
+    def _seconds_until_check(self, *, running: bool) -> float:
+        """Return the seconds until a check is necessary without any change."""
+        longest = RETRY_CHECK_SECONDS if self._managed and self._uploader.backlog else OPEN_UPLOAD_SECONDS
+        until_old = self._scheduler.seconds_until_old() if running else None
+        return longest if until_old is None else min(longest, until_old)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

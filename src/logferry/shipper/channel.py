@@ -1,0 +1,58 @@
+"""The channel to the supervisor as asyncio sees it: packets in, packets out.
+
+Guarantees:
+- A packet arrives complete. An empty packet marks the end of the supervisor.
+- `send` never blocks and never raises. A supervisor that has ended shows in `packets`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from logferry import ipc
+from logferry.log import get_logger
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator
+
+log = get_logger()
+
+
+class Channel:
+    """A SOCK_SEQPACKET socket to the supervisor."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._received: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def packets(self) -> AsyncIterator[bytes]:
+        """Yield the packets of the supervisor until it ends or `stop` is called."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._socket, self._receive)
+        try:
+            while packet := await self._received.get():
+                yield packet
+        finally:
+            loop.remove_reader(self._socket)
+
+    def send(self, packet: bytes) -> None:
+        """Send a packet."""
+        try:
+            self._socket.send(packet)
+        except OSError as error:
+            log.debug("cannot send to the supervisor", error=repr(error))
+
+    def stop(self) -> None:
+        """End the iteration over `packets`."""
+        self._received.put_nowait(b"")
+
+    def _receive(self) -> None:
+        try:
+            self._received.put_nowait(self._socket.recv(ipc.PACKET_BYTES))
+        except BlockingIOError:
+            return
+        except OSError:
+            self.stop()

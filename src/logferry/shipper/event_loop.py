@@ -1,0 +1,115 @@
+"""The asyncio part of the shipper: builds the components that need an event loop, and runs them.
+
+Design: this module is imported in small steps after the bootstrap server has started (see `startup`), so its own
+imports need no laziness.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from logferry.flush.uploader import Uploader
+from logferry.listener.server import listening
+from logferry.records.encoder import encode
+from logferry.shipper.background_flush import BackgroundFlush
+from logferry.shipper.change_signal import ChangeSignal
+from logferry.shipper.channel import Channel
+from logferry.shipper.invocation_flush import InvocationFlush
+from logferry.shipper.lifecycle import Lifecycle
+from logferry.shipper.shutdown_flush import ShutdownFlush
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterable, Sequence
+
+    from logferry.flush.scheduler import InvokeDecision, Scheduler
+    from logferry.journal.journal import Journal
+    from logferry.listener.intake import Intake
+    from logferry.records.invocations import Invocations
+    from logferry.records.model import Header, StoredObject
+    from logferry.settings import Settings
+    from logferry.shipper.events import Invoke, Shutdown
+    from logferry.sinks.base import Sink
+
+
+def run(
+    *,
+    sink: Sink,
+    settings: Settings,
+    channel: socket.socket,
+    listener: socket.socket,
+    is_allowed: Callable[[str], bool],
+    journal: Journal,
+    intake: Intake,
+    scheduler: Scheduler,
+    invocations: Invocations,
+    queued: Sequence[tuple[Invoke, InvokeDecision] | Shutdown],
+) -> None:
+    """Serve and handle events until the end of the process, which this function brings about."""
+
+    def encode_segment(header: Header, batches: Iterable[bytes], final: bool) -> StoredObject:
+        return encode(header, batches, final=final, key=settings.key, compress=settings.compress, types=settings.types)
+
+    async def serve() -> None:
+        uploader = Uploader(
+            journal=journal, sink=sink, encode=encode_segment, timeout_seconds=settings.upload_timeout
+        )
+        lifecycle = build_lifecycle(
+            channel=Channel(channel),
+            intake=intake,
+            scheduler=scheduler,
+            invocations=invocations,
+            uploader=uploader,
+            managed=journal.origin.concurrent,
+        )
+        async with listening(listener, intake.accept, is_allowed):
+            await lifecycle.run(queued)
+            # All records are stored and DONE is sent. An orderly teardown of loop, connection and modules would take
+            # CPU time of the function, on the smallest functions more than the 2,000 ms of the Shutdown phase.
+            sys.stdout.flush()
+            os._exit(0)
+
+    asyncio.run(serve())
+
+
+def build_lifecycle(
+    *,
+    channel: Channel,
+    intake: Intake,
+    scheduler: Scheduler,
+    invocations: Invocations,
+    uploader: Uploader,
+    managed: bool,
+    epoch_ms: Callable[[], float] | None = None,
+) -> Lifecycle:
+    """Return the lifecycle with its flushes. `epoch_ms` is given only in tests."""
+    changes = ChangeSignal()
+    intake.add_callback(changes.notify)
+    background = BackgroundFlush(
+        scheduler=scheduler,
+        invocations=invocations,
+        uploader=uploader,
+        changes=changes,
+        channel=channel,
+        managed=managed,
+    )
+    shutdown = ShutdownFlush(
+        intake=intake,
+        scheduler=scheduler,
+        invocations=invocations,
+        uploader=uploader,
+        changes=changes,
+        managed=managed,
+    )
+    return Lifecycle(
+        channel=channel,
+        scheduler=scheduler,
+        changes=changes,
+        invocation=InvocationFlush(scheduler=scheduler, invocations=invocations, uploader=uploader, changes=changes),
+        background=background,
+        shutdown=shutdown,
+        **({"epoch_ms": epoch_ms} if epoch_ms else {}),
+    )
