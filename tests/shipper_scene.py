@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from logferry.journal.segment import Header
-    from sink.fakes import Takes
+    from support.sink_doubles import Takes
 
 UPLOAD_TIMEOUT = 5.0
 EPOCH_MS = 1_795_000_000_000.0

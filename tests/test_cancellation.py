@@ -23,7 +23,7 @@ from logferry.deadline import Deadline
 from logferry.listener import listening
 from logferry.uploader import Uploader
 from shipper_scene import UPLOAD_TIMEOUT, Life, as_object, life
-from sink.fakes import ResetsAfterStoring, Stalls, Takes, Throttles
+from support.sink_doubles import ResetsAfterStoring, Stalls, Takes, Throttles
 from virtual_time import START, run
 
 if TYPE_CHECKING:

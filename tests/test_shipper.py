@@ -20,7 +20,7 @@ from logferry.shipper import (
     UPLOAD_MARGIN_SECONDS,
 )
 from shipper_scene import ADAPTIVE, EACH_BESIDE, INVOCATION, NEVER, UPLOAD_TIMEOUT, Life, life
-from sink.fakes import REMEDY, IsFrozenInTheMiddle, Rejects, Stalls, Takes, Throttles
+from support.sink_doubles import REMEDY, IsFrozenInTheMiddle, Rejects, Stalls, Takes, Throttles
 from virtual_time import freeze, now, run
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from logferry.deadline import Deadline
 from logferry.encode import DEFAULT_KEY, StoredObject, encode
 from logferry.errors import SinkUnavailable
 from logferry.uploader import Uploader
-from sink.fakes import (
+from support.sink_doubles import (
     REMEDY,
     IsFrozenInTheMiddle,
     Rejects,

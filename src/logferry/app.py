@@ -9,7 +9,6 @@ priority. The values of those rooms are named tuples.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import socket
@@ -19,13 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from logferry import telemetry, wire
-from logferry.absent import standing_in
 from logferry.accumulator import Accumulator
 from logferry.door import Door
 from logferry.doorman import Doorman
 from logferry.early import Early
 from logferry.encode import encode
-from logferry.errors import SettingsError, SinkError
+from logferry.errors import SettingsError
 from logferry.invocations import Invocations
 from logferry.journal import sibling
 from logferry.journal.journal import Journal
@@ -36,25 +34,15 @@ from logferry.settings import Settings
 from logferry.warmup import warm_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from logferry.accumulator import Begun
     from logferry.encode import StoredObject
     from logferry.event import Invoke, Shutdown
     from logferry.journal.segment import Header
-    from logferry.sink.directory import DirectorySink
-    from logferry.sink.s3 import S3Sink
+    from logferry.sinks.base import Sink
 
 MANAGED_INSTANCES = "lambda-managed-instances"
-MISLEADING = (
-    "AWS_PROFILE",
-    "AWS_DEFAULT_PROFILE",
-    "AWS_CONFIG_FILE",
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "AWS_STS_REGIONAL_ENDPOINTS",
-    "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT",
-)
-"""Function authors set these for the function; botocore would look for files that are not ours, or choke on a value."""
 
 
 def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts: int, door: str) -> int:
@@ -85,7 +73,7 @@ def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts
     admits = Door(door).admits
     doorman = Doorman(listener=listener, channel=channel, admits=admits, accept=accumulator.accept, hear=early.hear)
 
-    def live(sink: S3Sink | DirectorySink) -> None:
+    def live(sink: Sink) -> None:
         if not early.supervisor_gone:
             import asyncio  # noqa: PLC0415 - 45 ms, loaded behind the doorman
 
@@ -183,42 +171,27 @@ def _json_format(environ: Mapping[str, str]) -> bool:
     return environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
 
 
-def _load(settings: Settings) -> S3Sink | DirectorySink:
+def _load(settings: Settings) -> Sink:
     """Import what is dear and make the sink ready."""
-    with standing_in():
-        import asyncio  # noqa: PLC0415
+    import asyncio  # noqa: F401, PLC0415
 
-        from logferry import listener, messages, shipper, uploader  # noqa: F401, PLC0415
+    from logferry import listener, messages, shipper, uploader  # noqa: F401, PLC0415
 
-        messages.configure(level=settings.log_level, as_json=_json_format(os.environ))
-        sink = _sink(settings)
-        # A client is not tied to the loop it was made in, only its connections are, and it has none yet. Making it
-        # takes 20 ms of CPU and more, in which the listener's loop would answer no delivery. Where it fails, the first
-        # upload says why. Under SnapStart it would hold credentials from before the snapshot.
-        if not _snap_start(os.environ):
-            with contextlib.suppress(SinkError):
-                asyncio.run(sink.warm())
+    messages.configure(level=settings.log_level, as_json=_json_format(os.environ))
+    sink = _sink(settings)
     _collect_from_here()
     return sink
 
 
-def _sink(settings: Settings) -> S3Sink | DirectorySink:
+def _sink(settings: Settings) -> Sink:
     destination = settings.destination
     if destination.scheme == "file":
-        from logferry.sink.directory import DirectorySink  # noqa: PLC0415
+        from logferry.sinks.directory import DirectorySink  # noqa: PLC0415
 
         return DirectorySink(Path(destination.path))
-    for name in MISLEADING:
-        os.environ.pop(name, None)
-    with _no_system_certificates():
-        from logferry.sink.s3 import S3Sink  # noqa: PLC0415
+    from logferry.sinks.s3 import open_sink  # noqa: PLC0415
 
-    return S3Sink(
-        bucket=destination.bucket,
-        prefix=destination.path,
-        region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
-        timeout_seconds=settings.upload_timeout,
-    )
+    return open_sink(destination.bucket, destination.path, os.environ, settings.upload_timeout)
 
 
 def _collect_from_here() -> None:
@@ -230,29 +203,11 @@ def _collect_from_here() -> None:
     gc.enable()
 
 
-@contextlib.contextmanager
-def _no_system_certificates() -> Iterator[None]:
-    """While aiohttp is imported: it reads the system's whole store of certificates (40 ms), which nobody here uses.
-
-    The S3 client brings certificates of its own, or those of AWS_CA_BUNDLE.
-    """
-    kept = {name: os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
-    os.environ.update(dict.fromkeys(kept, os.devnull))
-    try:
-        yield
-    finally:
-        for name, value in kept.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 class _Started(NamedTuple):
     """What stands when the libraries are loaded."""
 
     settings: Settings
-    sink: S3Sink | DirectorySink
+    sink: Sink
     channel: socket.socket
     listener: socket.socket
     admits: Callable[[str], bool]

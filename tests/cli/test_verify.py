@@ -14,7 +14,7 @@ from logferry.cli.examine import examine
 from logferry.cli.objects import DestinationError, ReadObject, UnreadableObject, open_destination, read_all
 from logferry.cli.proof import Report, judge
 from logferry.cli.verify import run_verify, verify
-from sink.tls_server import tls_server
+from support.tls_server import tls_server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
