@@ -37,8 +37,9 @@ _REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _PSEUDO_REGION = re.compile(r"aws-global|s3-external-1|fips-.*|.*-fips", re.ASCII)
 _BUCKET = re.compile(r"[a-zA-Z0-9._-]{3,255}", re.ASCII)
 _HOST_STYLE_BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61}[a-z0-9])", re.ASCII)
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _ENDPOINT_URL = re.compile(
-    r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253}[A-Za-z0-9])?)(?::(?P<port>\d{1,5}))?"
+    rf"(?P<scheme>https?)://(?P<host>{_LABEL}(?:\.{_LABEL})*)(?::(?P<port>\d{{1,5}}))?"
     r"(?P<path>(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*)/?",
     re.ASCII,
 )
@@ -125,7 +126,7 @@ def _reason_in_address(region: str | None, url: str) -> str | None:
     if not url and not service_host(region):
         return f"the region {region} is in no known partition"
     match = _ENDPOINT_URL.fullmatch(url) if url else None
-    if url and not (match and int(match["port"] or 0) <= 65535 and ".." not in match["host"]):  # noqa: PLR2004 - a port
+    if url and not (match and 0 < int(match["port"] or 1) <= 65535):  # noqa: PLR2004 - a port
         return "the endpoint URL is not a plain http or https URL"
     return None
 
