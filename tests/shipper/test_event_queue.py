@@ -6,6 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from logferry.shipper.early_events import EventQueue
+from logferry.shipper.pause import Pause
 
 from logferry import ipc
 from logferry.flush.policy import Flush, Policy, Thresholds, Timing
@@ -13,9 +15,7 @@ from logferry.flush.scheduler import Scheduler
 from logferry.listener.dedup import Deduplicator
 from logferry.listener.intake import Intake
 from logferry.records.invocations import Invocations
-from logferry.shipper.early_events import EventQueue
 from logferry.shipper.events import Shutdown
-from logferry.shipper.pause import Pause
 from support.journal_harness import open_journal
 from support.platform_events import batch, function, report_of, runtime_done, start
 

@@ -1,4 +1,4 @@
-"""An S3 on loopback that speaks TLS under a name of the test's choice, and says yes to everything."""
+"""An S3 stand-in on loopback that speaks TLS under a name of the test's choice and accepts every request."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING
 
-from sink.test_contract import OK
+from support.s3_stub import OK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
-@contextlib.contextmanager
-def tls_server(folder: Path, *, name: str = "localhost") -> Iterator[tuple[dict[str, str], str, list[bytes]]]:
-    """Serve on loopback over TLS; give the environment, the certificate to believe, and the start of each request."""
-    certificate, key = str(folder / "certificate.pem"), str(folder / "key.pem")
+def make_certificate(folder: Path, *, name: str = "localhost") -> tuple[str, str]:
+    """Make a self-signed certificate; return the paths of certificate and key."""
+    certificate, key = str(folder / f"{name}.pem"), str(folder / f"{name}-key.pem")
     openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
     files = ["-keyout", key, "-out", certificate, "-addext", f"subjectAltName=DNS:{name}"]
     subprocess.run([*openssl, *files], check=True, capture_output=True, timeout=30)
+    return certificate, key
+
+
+@contextlib.contextmanager
+def tls_server(folder: Path, *, name: str = "localhost") -> Iterator[tuple[dict[str, str], str, list[bytes]]]:
+    """Serve on loopback over TLS; give the environment, the certificate to trust, and the start of each request."""
+    certificate, key = make_certificate(folder, name=name)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     asked: list[bytes] = []

@@ -31,7 +31,7 @@ import aiohttp
 from aiobotocore.config import AioConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from logferry.sink.connections import Connections
+from logferry.sinks.s3.sdk_session import VerifyingSession
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
@@ -166,7 +166,7 @@ async def _open_s3(bucket: str, prefix: str) -> AsyncIterator[Destination]:
         read_timeout=READ_SECONDS,
         max_pool_connections=CONCURRENCY,
         retries={"mode": "standard", "total_max_attempts": 3},
-        http_session_cls=Connections,  # it looks at the names in certificates
+        http_session_cls=VerifyingSession,  # it looks at the names in certificates
     )
     try:
         opening = aioboto3.Session().client("s3", config=config)

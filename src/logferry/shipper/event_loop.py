@@ -54,9 +54,7 @@ def run(
         return encode(header, batches, final=final, key=settings.key, compress=settings.compress, types=settings.types)
 
     async def serve() -> None:
-        uploader = Uploader(
-            journal=journal, sink=sink, encode=encode_segment, timeout_seconds=settings.upload_timeout
-        )
+        uploader = Uploader(journal=journal, sink=sink, encode=encode_segment, timeout_seconds=settings.upload_timeout)
         lifecycle = build_lifecycle(
             channel=Channel(channel),
             intake=intake,

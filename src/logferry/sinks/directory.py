@@ -1,7 +1,9 @@
-"""A sink that is a directory: for trying logferry without S3, and for tests.
+"""A sink that is a directory, for trying logferry without S3 and for tests.
 
-An object is a file at its key, and beside it `<key>.meta.json` with its metadata. The object appears whole or not at
-all: it is written under another name and renamed.
+Guarantees:
+- An object is a file at its key, next to `<key>.meta.json` with its metadata.
+- An incomplete object is never visible: the file is written under another name and then renamed.
+- No file is written outside the directory.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class DirectorySink:
-    """Stores objects below `root`."""
+    """Storage of objects below `root`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -27,14 +29,11 @@ class DirectorySink:
     def __repr__(self) -> str:
         return f"<DirectorySink {self._root}>"
 
-    async def warm(self) -> None:
-        """Nothing to prepare."""
-
     async def connect(self) -> None:
-        """Nothing to connect to."""
+        """Do nothing: a directory needs no connection."""
 
     async def put(self, stored: StoredObject) -> None:
-        """Store one object. Raises SinkUnavailable when the directory does not take it, SinkRejected for a bad key."""
+        """Store one object. Raises SinkUnavailable if writing fails, SinkRejected for a key outside the directory."""
         path = (self._root / stored.key).resolve()
         if not path.is_relative_to(self._root.resolve()):
             raise SinkRejected(f"the key {stored.key} leads out of {self._root}; correct LOGFERRY_KEY")
@@ -44,9 +43,6 @@ class DirectorySink:
             self._write(path, stored.body)
         except OSError as error:
             raise SinkUnavailable(f"writing {path} failed: {error}") from error
-
-    async def close(self) -> None:
-        """Nothing to release."""
 
     @staticmethod
     def _write(path: Path, content: bytes) -> None:

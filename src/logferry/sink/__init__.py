@@ -1,1 +1,0 @@
-"""Where objects go: each sink stores an object or raises."""

@@ -1,0 +1,1 @@
+"""Destinations of objects: `put` stores an object or raises."""

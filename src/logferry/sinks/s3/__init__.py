@@ -1,0 +1,58 @@
+"""Amazon S3 and compatible stores: logferry's own client for the common case, the AWS SDK for every other one.
+
+Guarantees:
+- The client is chosen once, from the bucket, the region and the environment, before anything is sent.
+- The AWS SDK is imported only if the configuration needs it or the setting requests it. The reason is logged once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from logferry.errors import SinkRejected
+from logferry.sinks.s3.endpoint import needs_sdk
+from logferry.sinks.s3.sink import S3Sink
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from logferry.records.model import StoredObject
+    from logferry.sinks.base import Sink
+
+
+def open_sink(
+    bucket: str, prefix: str, environ: Mapping[str, str], timeout_seconds: float, client: str = "auto"
+) -> Sink:
+    """Return the sink for a bucket; `client` is `auto`, or `sdk` to use the AWS SDK in any case."""
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    reason = "LOGFERRY_S3_CLIENT=sdk" if client == "sdk" else needs_sdk(bucket, region, environ)
+    if not reason and region:
+        return S3Sink(bucket=bucket, prefix=prefix, region=region, environ=environ, timeout_seconds=timeout_seconds)
+    return _open_sdk_sink(bucket, prefix, region, timeout_seconds, reason or "AWS_REGION is not set")
+
+
+def _open_sdk_sink(bucket: str, prefix: str, region: str | None, timeout_seconds: float, reason: str) -> Sink:
+    import structlog  # noqa: PLC0415 - only this path has something to log
+
+    try:
+        from logferry.sinks.s3.sdk import S3SdkSink  # noqa: PLC0415 - costs 130 ms of CPU time and 16 MB
+    except ModuleNotFoundError as error:
+        return _MissingSdkSink(
+            f"{reason}, so the AWS SDK is needed, but {error.name} is not installed; use the full layer"
+        )
+    structlog.get_logger().info("the AWS SDK is the S3 client", reason=reason)
+    return S3SdkSink(bucket=bucket, prefix=prefix, region=region, timeout_seconds=timeout_seconds)
+
+
+class _MissingSdkSink:
+    """A sink for a configuration that needs the AWS SDK in a layer without it: each object is rejected."""
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+
+    async def connect(self) -> None:
+        """Do nothing."""
+
+    async def put(self, stored: StoredObject) -> None:
+        """Raise SinkRejected with the reason and the remedy."""
+        raise SinkRejected(f"put {stored.key}: {self._message}")

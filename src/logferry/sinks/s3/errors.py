@@ -1,0 +1,132 @@
+"""Classification of S3's error responses.
+
+Guarantees:
+- The functions are pure.
+- Responses that later requests may not get (throttling, 5xx, clock) are SinkUnavailable; all others are SinkRejected.
+- A message contains S3's code and sentence, bounded and on one line, and then the remedy.
+
+Design: a regular expression finds `<Code>` and `<Message>`, because importing an XML library costs CPU time and S3's
+error documents are flat. S3 reports every missing permission as AccessDenied. Its sentence names the policy that is
+responsible, so the remedy is chosen by the sentence.
+
+References: S3 API Reference, "Error responses"; IAM User Guide, "Troubleshoot access denied error messages".
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from logferry.errors import SinkRejected, SinkUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from logferry.errors import SinkError
+
+MESSAGE_CHARACTERS = 400
+"""Limit of S3's sentence in a message, in characters. The longest known sentence has 350."""
+
+_CODE = re.compile(rb"<Code>\s*([A-Za-z0-9._-]{1,80})\s*</Code>")
+_MESSAGE = re.compile(rb"<Message>(.*?)</Message>", re.DOTALL)
+_REGION = re.compile(rb"<Region>\s*([a-z0-9-]{1,63})\s*</Region>")
+_ENTITIES = {"lt": "<", "gt": ">", "quot": '"', "#34": '"', "apos": "'", "#39": "'", "amp": "&"}
+_ENTITY = re.compile("&(" + "|".join(_ENTITIES) + ");")
+
+_TRANSIENT_CODES = frozenset(
+    {
+        "InternalError",
+        "KMS.ThrottlingException",
+        "OperationAborted",
+        "RequestTimeTooSkewed",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SlowDown",
+        "ThrottlingException",
+    }
+)
+_TRANSIENT_STATUS = frozenset({307, 408, 409, 425, 429})
+_SERVER_ERROR = 500
+_FORBIDDEN = 403
+_OTHER_REGION = "use a bucket in this region, or set AWS_ENDPOINT_URL_S3 to the bucket's regional endpoint"
+_SENTENCES = (
+    (re.compile(r"\bkms:\w+"), "allow {0} on the bucket's KMS key, in the function's role and in the key policy"),
+    (re.compile(r"VPC endpoint policy"), "allow s3:PutObject on the bucket in the policy of the VPC endpoint"),
+    (re.compile(r"service control policy"), "the service control policy of the AWS organization must allow it"),
+    (re.compile(r"resource control policy"), "the resource control policy of the AWS organization must allow it"),
+    (re.compile(r"permissions boundary"), "allow s3:PutObject in the permissions boundary of the function's role"),
+    (re.compile(r"session policy"), "allow s3:PutObject in the session policy"),
+    (
+        re.compile(r"explicit deny in a resource-based policy"),
+        "the bucket policy denies it: change the statement, or meet its condition (encryption, VPC, TLS, account)",
+    ),
+)
+"""Cause of a refusal in S3's sentence, and its remedy."""
+_ALLOW = "allow s3:PutObject on it in the function's role"
+_REMEDIES = {
+    "AccessDenied": _ALLOW,
+    "AccountProblem": "contact AWS Support about the account",
+    "AllAccessDisabled": "AWS has closed the bucket",
+    "AuthorizationHeaderMalformed": f"the bucket is in another region: {_OTHER_REGION}",
+    "ExpiredToken": "the credentials of this environment have expired",
+    "IllegalLocationConstraintException": f"the bucket is in another region: {_OTHER_REGION}",
+    "InvalidAccessKeyId": "the access key is unknown here: check AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL_S3",
+    "InvalidBucketName": "correct LOGFERRY_DESTINATION",
+    "InvalidRegionName": "set AWS_REGION to a region of the service at AWS_ENDPOINT_URL_S3",
+    "InvalidToken": "the credentials belong to another partition or service: check AWS_REGION and AWS_ENDPOINT_URL_S3",
+    "KMS.DisabledException": "enable the bucket's KMS key, or choose another encryption key for the bucket",
+    "KMS.KMSInvalidStateException": "the bucket's KMS key is being deleted: restore it, or choose another key",
+    "KMS.NotFoundException": "the bucket's KMS key does not exist: choose another encryption key for the bucket",
+    "KeyTooLongError": "shorten LOGFERRY_KEY or the prefix: S3 keys have at most 1,024 bytes",
+    "MethodNotAllowed": "the endpoint does not accept PUT: check AWS_ENDPOINT_URL_S3 and proxies",
+    "NoSuchBucket": "create the bucket or correct LOGFERRY_DESTINATION",
+    "PermanentRedirect": f"the bucket is in another region: {_OTHER_REGION}",
+    "SignatureDoesNotMatch": "the secret key is wrong, or a proxy has changed the request",
+}
+_DEFAULT_REMEDIES = {403: _ALLOW, 405: _REMEDIES["MethodNotAllowed"], 407: "the proxy requires authentication"}
+_CLOCK = "the clock of this environment differs from S3's"
+_NOT_S3 = "not a response of S3: check AWS_ENDPOINT_URL_S3 and proxies"
+
+
+def parse_error(body: bytes) -> tuple[str, str]:
+    """Return code and sentence of an error document, both empty if the body is none."""
+    code, message = _CODE.search(body), _MESSAGE.search(body)
+    if not code:
+        return "", ""
+    return code[1].decode(), bounded(message[1].decode(errors="replace")) if message else ""
+
+
+def region_of(headers: Mapping[str, str], body: bytes) -> str:
+    """Return the region in which the bucket is, if the response names it, else an empty string."""
+    if region := headers.get("x-amz-bucket-region"):
+        return region
+    match = _REGION.search(body)
+    return match[1].decode() if match else ""
+
+
+def bounded(sentence: str) -> str:
+    """Return a sentence of S3 on one line, without XML entities, and not longer than MESSAGE_CHARACTERS."""
+    sentence = _ENTITY.sub(lambda match: _ENTITIES[match[1]], sentence)
+    sentence = " ".join("".join(c if c.isprintable() else " " for c in sentence).split()).rstrip(".")
+    return sentence if len(sentence) <= MESSAGE_CHARACTERS else sentence[: MESSAGE_CHARACTERS - 1] + "…"
+
+
+def classify(where: str, status: int, code: str, sentence: str = "") -> SinkError:
+    """Return the error for an unsuccessful response: wait (SinkUnavailable) or change something (SinkRejected)."""
+    event = f"{where}: {status} {code}".rstrip() + (f": {sentence}" if sentence else "")
+    if code in _TRANSIENT_CODES or status in _TRANSIENT_STATUS or status >= _SERVER_ERROR:
+        return SinkUnavailable(f"{event}; {_CLOCK}" if code == "RequestTimeTooSkewed" else event)
+    return SinkRejected(f"{event}; {_remedy(status, code, sentence)}")
+
+
+def not_stored(where: str) -> SinkUnavailable:
+    """Return the error for a 200 without an ETag, which a proxy or a captive portal sent."""
+    return SinkUnavailable(f"{where}: 200 without an ETag; {_NOT_S3}")
+
+
+def _remedy(status: int, code: str, sentence: str) -> str:
+    if code in {"AccessDenied", ""} and status == _FORBIDDEN:
+        for pattern, remedy in _SENTENCES:
+            if match := pattern.search(sentence):
+                return remedy.format(match[0])
+    return _REMEDIES.get(code) or _DEFAULT_REMEDIES.get(status) or "see S3's error codes"

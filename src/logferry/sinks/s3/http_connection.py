@@ -1,0 +1,197 @@
+"""One HTTP/1.1 connection as an asyncio protocol: one request at a time.
+
+Guarantees:
+- The response is read while the request is written. A server that responds before it has read the body, and then stops
+  reading, cannot block the client.
+- A request waits at most `timeout_seconds` for the next progress: bytes accepted by the kernel, or the response.
+- After an error, a timeout or a cancellation the connection is closed.
+
+Design: a large body is written in parts, so that the transport holds one part and not a copy of the body.
+
+References: RFC 9112, section 9.3 (persistence) and 9.5 (failures and timeouts).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from logferry.sinks.s3.http_response import HttpError, ResponseReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from logferry.sinks.s3.http_response import Response
+
+WRITE_BYTES = 64 * 1024
+"""Bytes that are handed to the transport at a time."""
+_LAST_ACK = slice(56, 60)
+"""`tcpi_last_ack_recv` in Linux's `struct tcp_info`: milliseconds since the last acknowledgement."""
+
+
+class ResponseTimeout(HttpError):
+    """A request without progress for as long as it may take."""
+
+
+class HttpConnection(asyncio.Protocol):
+    """A connection to one host."""
+
+    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
+        self._wall_clock = wall_clock
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._reader = ResponseReader()
+        self._requested = False
+        self._closed = False
+        self._writable = True
+        self._error: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._used_at = self._used_at_wall = 0.0
+        self._note_use()
+
+    # --- state
+
+    @property
+    def has_received(self) -> bool:
+        """Whether a byte of the response has arrived."""
+        return self._reader.received > 0
+
+    def idle_seconds(self) -> tuple[float, float]:
+        """Return the time since the last use, by the monotonic clock and by the wall clock."""
+        return self._loop.time() - self._used_at, self._wall_clock() - self._used_at_wall
+
+    async def is_open(self) -> bool:
+        """Return whether the other side has left the connection open. Unread bytes are processed first."""
+        if not self._closed and self._has_unread():
+            # The first pause lets the loop see the socket, the second one lets it read. TLS session tickets are read
+            # here too, and are no reason to close.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        return not (self._closed or self._transport.is_closing())
+
+    def seconds_since_ack(self) -> float:
+        """Return the time since the server's TCP acknowledged something; infinity if it is unknown."""
+        try:
+            info = self._transport.get_extra_info("socket").getsockopt(
+                socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_ACK.stop
+            )
+        except OSError:
+            return float("inf")
+        return int.from_bytes(info[_LAST_ACK], sys.byteorder) / 1000
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self._closed = True
+        self._transport.abort()
+
+    # --- one request
+
+    async def exchange(self, head: bytes, body: bytes, timeout_seconds: float) -> Response:
+        """Send a request and return its response. Raises HttpError (ResponseTimeout included) or OSError."""
+        self._reader, self._requested = ResponseReader(), True
+        self._note_use()
+        try:
+            async with asyncio.timeout(timeout_seconds) as limit:
+                await self._send(head, body, limit, timeout_seconds)
+                while self._reader.response is None:
+                    await self._wait()
+        except TimeoutError as error:
+            self.abort()
+            raise ResponseTimeout(f"no response within {timeout_seconds:g} s") from error
+        except BaseException:
+            self.abort()
+            raise
+        self._requested = False
+        self._note_use()
+        if not self._reader.reusable:
+            self.abort()
+        return self._reader.response
+
+    async def _send(self, head: bytes, body: bytes, limit: asyncio.Timeout, timeout_seconds: float) -> None:
+        """Write the request in parts, until it is written or the response is complete."""
+        first, rest = (head + body, b"") if len(body) <= WRITE_BYTES else (head, body)
+        self._transport.write(first)
+        for start in range(0, len(rest), WRITE_BYTES):
+            self._transport.write(rest[start : start + WRITE_BYTES])
+            while not self._writable and self._reader.response is None:
+                await self._wait()
+                limit.reschedule(self._loop.time() + timeout_seconds)
+            if self._reader.response is not None:
+                self._reader.reusable = False  # the server has not read the rest of the body
+                return
+
+    async def _wait(self) -> None:
+        """Wait for the next event of this connection. Raises the error that ended it."""
+        if self._error is not None:
+            raise self._error
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+        if self._error is not None and self._reader.response is None:
+            raise self._error
+
+    # --- callbacks of asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = transport  # type: ignore[assignment]  # TCP and TLS transports are both ways
+        self._note_use()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse received bytes. Bytes that no request asked for end the connection."""
+        if not self._requested:
+            self.abort()
+            return
+        try:
+            self._reader.feed(data)
+        except HttpError as error:
+            self._error = error
+        if self._error is not None or self._reader.response is not None:
+            self._wake()
+
+    def eof_received(self) -> None:
+        """Complete a response that lasts until the end of the connection; the transport then closes itself."""
+        self._end(None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Report the error, or the end, to the request that waits."""
+        self._end(error)
+
+    def pause_writing(self) -> None:
+        """Stop writing: the transport's buffer is full."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """Continue writing."""
+        self._writable = True
+        self._wake()
+
+    def _end(self, error: Exception | None) -> None:
+        self._closed = True
+        if self._error is None and not self._requested:
+            self._error = error or HttpError("the connection was closed without a response")
+        elif self._error is None:
+            try:
+                self._reader.feed_eof()
+            except HttpError as incomplete:
+                self._error = error or incomplete
+        self._reader.reusable = False
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _has_unread(self) -> bool:
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+    def _note_use(self) -> None:
+        self._used_at, self._used_at_wall = self._loop.time(), self._wall_clock()

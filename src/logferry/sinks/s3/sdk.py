@@ -1,0 +1,173 @@
+"""A sink that is an S3 bucket, through the AWS SDK (aioboto3): for every configuration that the own client leaves out.
+
+Guarantees:
+- The contract is that of `sink.S3Sink`: `put` returns after S3 has responded 200 with an ETag, and raises otherwise.
+- One `put` is one attempt. The uploader has a deadline and a circuit breaker, which hidden retries would not respect.
+- Certificates and host names are verified as by the own client, also behind a proxy.
+- A setting of the function that botocore reads and could not use is overridden or removed.
+
+Design: one client lives as long as the process, because making one costs 30 ms of CPU time. It is made on first use,
+so a snapshot contains no credentials. botocore follows redirects to the bucket's region itself.
+
+References: boto3, "Configuration"; S3 User Guide, "Directory buckets".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import zlib
+from contextlib import AsyncExitStack
+from typing import Any
+
+from logferry.sinks.s3.sdk_session import VerifyingSession, no_system_certificates
+
+with no_system_certificates():
+    import aioboto3
+    import aiohttp
+    from aiobotocore.config import AioConfig
+    from botocore import exceptions as boto
+    from botocore.handlers import add_expect_header
+
+from typing import TYPE_CHECKING
+
+from logferry.errors import SinkError, SinkRejected, SinkUnavailable
+from logferry.sinks.s3 import endpoint, errors, http_client
+from logferry.sinks.s3.tls import AMAZON_ROOTS, BUNDLE_VARIABLES
+
+if TYPE_CHECKING:
+    from logferry.records.model import StoredObject
+
+DIRECTORY_BUCKET = "--x-s3"
+"""Suffix of an S3 Express bucket, which has sessions of its own."""
+MISLEADING = (
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_STS_REGIONAL_ENDPOINTS",
+    "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT",
+)
+"""Variables that authors set for the function; botocore would look for files that do not exist, or reject a value."""
+_NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)
+
+
+class S3SdkSink:
+    """Storage of objects under `prefix` of `bucket`."""
+
+    def __init__(self, *, bucket: str, prefix: str, region: str | None, timeout_seconds: float) -> None:
+        for name in MISLEADING:
+            os.environ.pop(name, None)
+        self._bucket = bucket
+        self._prefix = prefix
+        self._timeout = timeout_seconds
+        self._session = aioboto3.Session(region_name=region)
+        self._stack = AsyncExitStack()
+        self._client: Any = None
+        self._one_makes_it = asyncio.Lock()
+        self._roots = AMAZON_ROOTS if _is_host_of_amazon(region) else None
+
+    def __repr__(self) -> str:
+        return f"<S3SdkSink s3://{self._bucket}/{self._prefix}>"
+
+    async def connect(self) -> None:
+        """Make the client, so that the next `put` need not; it meets and reports any failure."""
+        with contextlib.suppress(SinkError):
+            await self._made()
+
+    async def put(self, stored: StoredObject) -> None:
+        """Store one object. Raises SinkUnavailable or SinkRejected, and then S3 may or may not hold it."""
+        key = f"{self._prefix}/{stored.key}" if self._prefix else stored.key
+        where = f"put s3://{self._bucket}/{key}"
+        try:
+            etag = await self._put(key, stored)
+        except boto.ClientError as error:
+            raise _classified(where, error) from error
+        except _NO_CREDENTIALS as error:
+            raise SinkRejected(f"{where}: {error}; the environment has no usable AWS credentials") from error
+        except boto.ParamValidationError as error:
+            raise SinkRejected(f"{where}: {error}; correct LOGFERRY_DESTINATION") from error
+        except boto.ProxyConnectionError as error:
+            raise SinkUnavailable(f"{where}: {error}; check HTTPS_PROXY, HTTP_PROXY and NO_PROXY") from error
+        except (boto.BotoCoreError, aiohttp.ClientError, OSError, ValueError) as error:
+            raise SinkUnavailable(f"{where}: {error!r}") from error
+        if not etag:
+            raise errors.not_stored(where)
+
+    async def close(self) -> None:
+        """Close the client's connections."""
+        await self._stack.aclose()
+        self._client = None
+
+    async def _put(self, key: str, stored: StoredObject) -> str:
+        request = {
+            "Bucket": self._bucket,
+            "Key": key,
+            "Body": stored.body,
+            "Metadata": stored.metadata,
+            "ContentType": stored.content_type,
+            "ChecksumCRC32": base64.b64encode(zlib.crc32(stored.body).to_bytes(4, "big")).decode(),
+        }
+        if stored.content_encoding:
+            request["ContentEncoding"] = stored.content_encoding
+        client = await self._made()
+        try:
+            response = await client.put_object(**request)
+        except boto.SSLError:
+            # Amazon's roots were not enough: the next client trusts the complete bundle.
+            self._roots, self._client = None, None
+            raise
+        except BaseException:
+            if self._bucket.endswith(DIRECTORY_BUCKET):
+                # aiobotocore keeps the task that requests a session, and its failure, indefinitely. Each later put of
+                # the same client would fail in the same way.
+                self._client = None
+            raise
+        return str(response.get("ETag", ""))
+
+    async def _made(self) -> Any:
+        """Return the client. Raises SinkRejected when it cannot be made."""
+        async with self._one_makes_it:
+            if self._client is None:
+                self._client = await self._make_client()
+            return self._client
+
+    async def _make_client(self) -> Any:
+        config = AioConfig(
+            connect_timeout=http_client.CONNECT_SECONDS,
+            read_timeout=self._timeout,
+            max_pool_connections=4,
+            retries={"mode": "standard", "total_max_attempts": 1},
+            defaults_mode="legacy",
+            parameter_validation=False,
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            connector_args={"keepalive_timeout": http_client.KEEP_ALIVE_SECONDS},
+            http_session_cls=VerifyingSession,
+            s3={"addressing_style": "auto"},
+        )
+        try:
+            client = await self._stack.enter_async_context(
+                self._session.client("s3", config=config, verify=self._roots)
+            )
+        except (boto.BotoCoreError, ValueError) as error:
+            raise SinkRejected(f"no S3 client can be made: {error}; check the AWS_ variables") from error
+        client.meta.events.unregister("before-call.s3", add_expect_header)
+        return client
+
+
+def _is_host_of_amazon(region: str | None) -> bool:
+    """Return whether the client's host has a certificate of Amazon, and no other bundle is configured."""
+    if any(os.environ.get(name) for name in BUNDLE_VARIABLES) or endpoint.endpoint_url(os.environ):
+        return False
+    return endpoint.service_host(region or "").endswith(".amazonaws.com")
+
+
+def _classified(where: str, error: boto.ClientError) -> SinkError:
+    response = error.response
+    code = str(response.get("Error", {}).get("Code", ""))
+    sentence = errors.bounded(str(response.get("Error", {}).get("Message", "")))
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return errors.classify(where, status, code, sentence)

@@ -1,0 +1,186 @@
+"""A sink that is an S3 bucket: one signed PutObject request per object.
+
+Guarantees:
+- `put` returns only after S3 has responded 200 with an ETag, and raises otherwise. A 200 of a proxy has no ETag.
+- A response that shows how the request must be corrected leads to a corrected request within the same `put`. There are
+  three corrections (region of the bucket, clock, expired credentials), and each is made once.
+- Each request is signed at the moment it is sent. A signature from before a freeze would be out of date.
+
+Design: the CRC32 header replaces botocore's default checksum, which would make the body `aws-chunked`. Buckets with
+Object Lock reject requests without a checksum. `Expect: 100-continue` is not sent, because it costs a round trip.
+
+References: S3 API Reference, "PutObject"; S3 User Guide, "Checking object integrity" and "Request redirection".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import time
+import zlib
+from typing import TYPE_CHECKING
+
+from logferry.errors import SinkError, SinkRejected, SinkUnavailable
+from logferry.sinks.s3 import errors, sigv4
+from logferry.sinks.s3.credentials import CredentialSource
+from logferry.sinks.s3.endpoint import needs_sdk, resolve
+from logferry.sinks.s3.http_client import HttpClient
+from logferry.sinks.s3.http_response import HttpError
+from logferry.sinks.s3.timestamps import amz_date, parse_http_date
+from logferry.sinks.s3.tls import TlsContexts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from logferry.records.model import StoredObject
+    from logferry.sinks.s3.endpoint import Endpoint
+    from logferry.sinks.s3.http_response import Response
+
+USER_AGENT = "logferry"
+INLINE_BYTES = 1024 * 1024
+"""Largest body whose checksums are computed in the event loop, in bytes. Larger ones are computed in a thread."""
+
+_OK = 200
+_OTHER_REGION_STATUS = frozenset({301, 302, 307, 400})
+_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
+
+
+class S3Sink:
+    """Storage of objects under `prefix` of `bucket`."""
+
+    def __init__(
+        self,
+        *,
+        bucket: str,
+        prefix: str,
+        region: str,
+        environ: Mapping[str, str],
+        timeout_seconds: float,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._bucket = bucket
+        self._prefix = prefix
+        self._environ = environ
+        self._timeout = timeout_seconds
+        self._wall_clock = wall_clock
+        self._clock_offset = 0.0
+        self._credentials = CredentialSource(environ, wall_clock=wall_clock)
+        self._use_region(region)
+
+    def __repr__(self) -> str:
+        return f"<S3Sink s3://{self._bucket}/{self._prefix}>"
+
+    async def connect(self) -> None:
+        """Have credentials and a connection ready for the next `put`, which meets and reports any failure."""
+        with contextlib.suppress(SinkError, HttpError, OSError):
+            await self._credentials.get()
+            await self._client.connect()
+
+    async def put(self, stored: StoredObject) -> None:
+        """Store one object. Raises SinkUnavailable or SinkRejected, and then S3 may or may not hold it."""
+        key = f"{self._prefix}/{stored.key}" if self._prefix else stored.key
+        where = f"put s3://{self._bucket}/{key}"
+        try:
+            response = await self._put(key, stored)
+        except (HttpError, OSError) as error:
+            raise SinkUnavailable(f"{where}: {error}") from error
+        except UnicodeEncodeError as error:
+            raise SinkRejected(f"put {key!a}: the key is not valid Unicode; correct LOGFERRY_KEY") from error
+        except SinkError as error:
+            raise type(error)(f"{where}: {error}") from error
+        if response.status != _OK:
+            raise errors.classify(where, response.status, *errors.parse_error(response.body))
+        if not response.headers.get("etag"):
+            raise errors.not_stored(where)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    async def _put(self, key: str, stored: StoredObject) -> Response:
+        """Send requests until none of the three corrections applies any more."""
+        body = stored.body
+        crc32, sha256 = await asyncio.to_thread(_checksums, body) if len(body) > INLINE_BYTES else _checksums(body)
+        headers = _headers(stored, crc32=crc32, sha256=sha256)
+        path = sigv4.quote(key, keep_slash=True)
+        corrected: set[str] = set()
+        while True:
+            credentials = await self._credentials.get()
+            response = await self._send(path, headers, body, credentials)
+            correction = await self._correction(response, credentials)
+            if not correction or correction in corrected:
+                return response
+            corrected.add(correction)
+
+    async def _send(self, path: str, headers: dict[str, str], body: bytes, credentials: sigv4.Credentials) -> Response:
+        path = f"{self._endpoint.base_path}/{path}"
+        signed = {"host": self._endpoint.host_header, **headers}
+        signed |= sigv4.sign(
+            "PUT",
+            path,
+            "",
+            signed,
+            payload_sha256=headers["x-amz-content-sha256"],
+            credentials=credentials,
+            region=self._endpoint.region,
+            service="s3",
+            amz_date=amz_date(self._wall_clock() + self._clock_offset),
+            encode_path_twice=False,
+        )
+        unsigned = {"content-length": str(len(body)), "user-agent": USER_AGENT, "accept-encoding": "identity"}
+        return await self._client.request("PUT", path, signed | unsigned, body)
+
+    async def _correction(self, response: Response, credentials: sigv4.Credentials) -> str:
+        """Correct what the response shows to be wrong; return its name, or an empty string if there is nothing."""
+        if response.status == _OK:
+            return ""
+        code, _ = errors.parse_error(response.body)
+        # 1. The bucket is in another region.
+        if response.status in _OTHER_REGION_STATUS:
+            region = errors.region_of(response.headers, response.body)
+            if region and region != self._endpoint.region and not needs_sdk(self._bucket, region, self._environ):
+                self._client.close()
+                self._use_region(region)
+                return "region"
+        # 2. The clock differs from S3's.
+        if code == "RequestTimeTooSkewed":
+            s3_time = parse_http_date(response.headers.get("date", ""))
+            if s3_time is not None:
+                self._clock_offset = s3_time - self._wall_clock()
+                return "clock"
+        # 3. The credentials have expired.
+        if code in _EXPIRED:
+            self._credentials.expire()
+            if await self._credentials.get() != credentials:
+                return "credentials"
+        return ""
+
+    def _use_region(self, region: str) -> None:
+        self._endpoint: Endpoint = resolve(self._bucket, region, self._environ)
+        host, port = self._endpoint.host, self._endpoint.port
+        tls = TlsContexts(host, self._environ) if self._endpoint.tls else None
+        self._client = HttpClient(host, port, tls, timeout_seconds=self._timeout, wall_clock=self._wall_clock)
+
+
+def _headers(stored: StoredObject, *, crc32: str, sha256: str) -> dict[str, str]:
+    """Return the headers that describe the object. Raises SinkRejected for a value that HTTP cannot carry."""
+    headers = {
+        "content-type": stored.content_type,
+        "x-amz-checksum-crc32": crc32,
+        "x-amz-content-sha256": sha256,
+        **{f"x-amz-meta-{name}": value for name, value in stored.metadata.items()},
+    }
+    if stored.content_encoding:
+        headers["content-encoding"] = stored.content_encoding
+    for name, value in headers.items():
+        if not (name.isascii() and value.isascii() and name.isprintable() and value.isprintable()):
+            raise SinkRejected(f"the header {name!r} is not printable ASCII")
+    return headers
+
+
+def _checksums(body: bytes) -> tuple[str, str]:
+    """Return the body's CRC32 as S3 expects it (base64 of big-endian bytes), and its SHA-256 in hexadecimal."""
+    crc32 = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+    return crc32, hashlib.sha256(body).hexdigest()

@@ -1,0 +1,145 @@
+"""logferry's own PutObject request equals botocore's: URL, signed headers and Authorization, for the same moment."""
+
+from __future__ import annotations
+
+import asyncio
+import string
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from logferry.records.model import StoredObject
+from logferry.sinks.s3.endpoint import needs_sdk
+from support.s3_requests import KEYS, botocore_request, own_request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+pytestmark = pytest.mark.timeout(300)
+
+MOMENT = 1_795_000_000
+BUCKETS = [
+    "logs",
+    "abc",
+    "my-logs-2026",
+    "logs.with.dots",
+    "Legacy_Bucket",
+    "CAPITALS",
+    "1numeric",
+    "a" * 63,
+    "a" * 64,
+    "double--hyphen",
+    "x-s3alias",
+]
+REGIONS = [
+    "us-east-1",
+    "us-east-2",
+    "eu-central-1",
+    "eu-south-2",
+    "ap-southeast-7",
+    "il-central-1",
+    "mx-central-1",
+    "us-gov-west-1",
+    "cn-north-1",
+    "cn-northwest-1",
+]
+ENDPOINTS = [
+    "",
+    "http://127.0.0.1:9000",
+    "http://localhost:4566/",
+    "http://minio:80",
+    "https://minio.example:443",
+    "https://s3.example.com",
+    "https://S3.Example.COM",
+    "https://s3.example.com:8443/base/path",
+    "https://s3.example.com/base/",
+    "https://s3.eu-central-1.amazonaws.com",
+    "https://s3.amazonaws.com",
+    "https://bucket.vpce-0123-abcd.s3.eu-west-1.vpce.amazonaws.com",
+    "https://abc123.r2.cloudflarestorage.com",
+    "http://10.0.0.1",
+    "http://host-with-hyphen:1",
+]
+OBJECT = StoredObject("function=f/dt=2026-11-21/x.gz", b"body", {"records": "1"}, "application/x-ndjson", "gzip")
+header_text = st.text(st.sampled_from(string.printable[:95]), max_size=40).map(str.strip)
+objects = st.builds(
+    StoredObject,
+    key=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60).map(
+        lambda key: key.lstrip("/") or "k"
+    ),
+    body=st.binary(max_size=2000),
+    metadata=st.dictionaries(st.from_regex(r"[a-z][a-z0-9-]{0,19}", fullmatch=True), header_text, max_size=5),
+    content_type=header_text.filter(bool),
+    content_encoding=st.none() | st.just("gzip"),
+)
+
+
+def environ_with(endpoint: str, token: str = "") -> dict[str, str]:
+    """Return the variables of an environment with that endpoint URL."""
+    return (
+        KEYS | ({"AWS_ENDPOINT_URL_S3": endpoint} if endpoint else {}) | ({"AWS_SESSION_TOKEN": token} if token else {})
+    )
+
+
+def address(url: str) -> tuple[str, str | None, int, str, str]:
+    """Return what a URL says about the request: host names are case-insensitive, and default ports implied."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme], parts.path, parts.query
+
+
+def assert_equal(
+    stored: StoredObject, *, bucket: str, region: str, environ: Mapping[str, str], moment: int = MOMENT
+) -> None:
+    """Fail unless both clients make the same request."""
+    own = asyncio.run(own_request(stored, bucket=bucket, region=region, environ=environ, moment=moment))
+    reference = botocore_request(stored, bucket=bucket, region=region, environ=environ, moment=moment)
+    assert address(own.url) == address(reference.url)
+    assert own.headers == reference.headers
+
+
+@pytest.mark.parametrize(
+    ("region", "endpoint"),
+    [(region, "") for region in REGIONS]
+    + [(region, endpoint) for endpoint in ENDPOINTS if endpoint for region in ("us-east-1", "eu-south-2")],
+)
+def test_request_equals_botocores_for_every_address(region: str, endpoint: str) -> None:
+    """Each bucket name, region and endpoint URL of the table is covered by the own client, with the same request."""
+    environ = environ_with(endpoint)
+    for bucket in BUCKETS:
+        assert needs_sdk(bucket, region, environ) is None
+        assert_equal(OBJECT, bucket=bucket, region=region, environ=environ)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    stored=objects,
+    bucket=st.sampled_from(BUCKETS) | st.from_regex(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", fullmatch=True),
+    region=st.sampled_from(REGIONS),
+    endpoint=st.sampled_from(ENDPOINTS),
+    token=st.sampled_from(["", "token/with+signs=="]),
+    moment=st.integers(0, 4_000_000_000),
+)
+def test_request_equals_botocores_for_any_object(
+    *, stored: StoredObject, bucket: str, region: str, endpoint: str, token: str, moment: int
+) -> None:
+    """Any key, body, metadata, token and moment give the same request, unless the SDK is used anyway."""
+    environ = environ_with(endpoint, token)
+    if needs_sdk(bucket, region, environ) is None:
+        assert_equal(stored, bucket=bucket, region=region, environ=environ, moment=moment)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    scheme=st.sampled_from(["http", "https"]),
+    host=st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9.-]{0,20}[a-zA-Z0-9]", fullmatch=True),
+    port=st.none() | st.integers(1, 65535),
+    path=st.from_regex(r"(/[A-Za-z0-9_.~-]{1,8}){0,3}/?", fullmatch=True),
+)
+def test_request_equals_botocores_for_any_endpoint_url(scheme: str, host: str, port: int | None, path: str) -> None:
+    """An endpoint URL that the own client accepts leads to botocore's address."""
+    environ = environ_with(f"{scheme}://{host}{f':{port}' if port else ''}{path}")
+    if needs_sdk("logs", "eu-west-1", environ) is None:
+        assert_equal(OBJECT, bucket="logs", region="eu-west-1", environ=environ)

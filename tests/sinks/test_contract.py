@@ -1,0 +1,443 @@
+"""The contract of every sink: `put` stores exactly or raises, and a repeated `put` overwrites the same object.
+
+A real S3 server judges the S3 clients. Where a server must misbehave, a socket does what the test's name says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from logferry.errors import SinkError, SinkRejected, SinkUnavailable
+from logferry.sinks.directory import DirectorySink
+from logferry.sinks.s3 import http_client
+from support.s3_stub import OBJECT, OK, TIMEOUT, answering, close, s3_at, s3_error, s3_sink, server_that, status
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from logferry.emulator.weed import Identity
+
+    from logferry.emulator.s3_server import S3Server
+    from logferry.sinks.base import Sink
+
+pytestmark = pytest.mark.timeout(60)
+
+CLIENTS = ["auto", "sdk"]
+ODD_KEYS = [
+    "function=orders/version=$LATEST/a b/ä ö/x",
+    "plus+percent%25/&?#'()!*~;:@,/x",
+    "dots.../.hidden/-dash_/x",
+    "日本/🚢",
+]
+
+
+@pytest.fixture(params=CLIENTS, ids=["own", "sdk"])
+def client(request: pytest.FixtureRequest) -> str:
+    """Return the setting for each S3 client in turn."""
+    return str(request.param)
+
+
+def list_files(root: Path) -> list[str]:
+    """Return every file below a directory."""
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+@dataclass(frozen=True)
+class Place:
+    """A sink, and functions that read what it holds."""
+
+    sink: Sink
+    read: Callable[[str], Awaitable[tuple[bytes, Mapping[str, str]]]]
+    keys: Callable[[], Awaitable[list[str]]]
+
+
+@pytest.fixture(params=["directory", *CLIENTS], ids=["directory", "own", "sdk"])
+async def place(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3: S3Server, bucket: str
+) -> AsyncIterator[Place]:
+    """Give each sink in turn; the S3 sinks have the rights that a function's role should have, and no more."""
+    if request.param == "directory":
+
+        async def read_file(key: str) -> tuple[bytes, Mapping[str, str]]:
+            path = tmp_path / key
+            return path.read_bytes(), json.loads(path.with_name(path.name + ".meta.json").read_text())
+
+        async def files() -> list[str]:
+            return [name for name in list_files(tmp_path) if not name.endswith(".meta.json")]
+
+        yield Place(DirectorySink(tmp_path), read_file, files)
+        return
+
+    async def read_object(key: str) -> tuple[bytes, Mapping[str, str]]:
+        stored = await s3.get(bucket, key)
+        assert (stored.content_type, stored.content_encoding) == (OBJECT.content_type, OBJECT.content_encoding)
+        return stored.body, stored.metadata
+
+    sink = s3_sink(s3.environment(s3.shipper), bucket, monkeypatch, client=request.param)
+    yield Place(sink, read_object, lambda: s3.list_keys(bucket))
+    await close(sink)
+
+
+async def test_put_stores_exactly(place: Place) -> None:
+    """Bytes, metadata, type and encoding are those of the object, and no other key appears."""
+    await place.sink.put(OBJECT)
+    assert await place.read(OBJECT.key) == (OBJECT.body, OBJECT.metadata)
+    assert await place.keys() == [OBJECT.key]
+
+
+async def test_repeated_put_overwrites_the_same_object(place: Place) -> None:
+    """After an ambiguous failure the same put is made again, and there is still one object."""
+    for _ in range(3):
+        await place.sink.put(OBJECT)
+    assert await place.keys() == [OBJECT.key]
+    assert await place.read(OBJECT.key) == (OBJECT.body, OBJECT.metadata)
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+async def test_odd_keys_are_stored_unchanged(place: Place, key: str) -> None:
+    """A key template and a function name may contain any character."""
+    await place.sink.put(OBJECT._replace(key=key))
+    assert await place.keys() == [key]
+    assert await place.read(key) == (OBJECT.body, OBJECT.metadata)
+
+
+@pytest.mark.parametrize("size", [0, 1, 5_000_000])
+async def test_objects_of_any_size_are_stored(place: Place, size: int) -> None:
+    """The body may be empty or have several megabytes."""
+    await place.sink.put(OBJECT._replace(body=bytes(size)))
+    body, _ = await place.read(OBJECT.key)
+    assert body == bytes(size)
+
+
+async def test_concurrent_puts_are_all_stored(place: Place) -> None:
+    """The uploader puts one object at a time, but a sink does not depend on that."""
+    await asyncio.gather(*(place.sink.put(OBJECT._replace(key=f"k/{n}")) for n in range(10)))
+    assert len(await place.keys()) == 10
+
+
+# --- the directory
+
+
+async def test_directory_is_unavailable_if_it_cannot_be_written(tmp_path: Path) -> None:
+    """A file has the name of the directory; the error names it."""
+    (tmp_path / "out").write_text("in the way")
+    with pytest.raises(SinkUnavailable, match="out"):
+        await DirectorySink(tmp_path / "out").put(OBJECT)
+
+
+@pytest.mark.parametrize("key", ["../outside", "/outside", "a/../../outside"])
+async def test_directory_writes_only_below_its_root(tmp_path: Path, key: str) -> None:
+    """A key cannot lead out of the directory."""
+    root = tmp_path / "root"
+    root.mkdir()
+    if key.startswith("/"):
+        key = str(tmp_path / "outside")
+    with contextlib.suppress(SinkError):
+        await DirectorySink(root).put(OBJECT._replace(key=key))
+    assert {name.split("/")[0] for name in list_files(tmp_path)} <= {"root"}
+
+
+async def test_directory_leaves_no_partial_file(tmp_path: Path) -> None:
+    """Object and metadata appear by renaming, and no other file remains."""
+    await DirectorySink(tmp_path).put(OBJECT)
+    assert len(list_files(tmp_path)) == 2
+
+
+# --- S3 refuses
+
+
+async def rejection(sink: Sink) -> str:
+    """Return the message with which a sink rejects an object."""
+    with pytest.raises(SinkRejected) as caught:
+        await sink.put(OBJECT)
+    await close(sink)
+    return str(caught.value)
+
+
+async def test_put_is_rejected_with_the_remedy_for_a_missing_bucket(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    """The message contains the destination, S3's code and sentence, and the remedy."""
+    message = await rejection(s3_sink(s3.environment(), "test-never-made", monkeypatch, client=client))
+    assert message.startswith(f"put s3://test-never-made/{OBJECT.key}: 404 NoSuchBucket: The specified bucket ")
+    assert message.endswith("; create the bucket or correct LOGFERRY_DESTINATION")
+
+
+async def test_put_is_rejected_with_the_missing_right_for_a_bucket_without_access(
+    s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    """The role lacks a right, and the message names it."""
+    await s3.create_bucket(f"other-{bucket}")
+    try:
+        message = await rejection(s3_sink(s3.environment(), f"other-{bucket}", monkeypatch, client=client))
+    finally:
+        await s3.delete_bucket(f"other-{bucket}")
+    assert "403 AccessDenied: " in message
+    assert "; allow s3:PutObject" in message
+
+
+def forged(identity: Identity, **changes: str) -> Identity:
+    """Return an identity with a wrong value."""
+    return replace(identity, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"secret_key": "wrong"}, "SignatureDoesNotMatch"), ({"access_key": "unknown"}, "InvalidAccessKeyId")],
+)
+async def test_put_is_rejected_for_wrong_credentials(
+    s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch, *, changes: dict[str, str], code: str, client: str
+) -> None:
+    """Each cause has its own remedy, and no message contains a secret."""
+    environment = s3.environment(forged(s3.shipper, **changes))
+    message = await rejection(s3_sink(environment, bucket, monkeypatch, client=client))
+    assert code in message
+    assert s3.shipper.secret_key not in message
+
+
+async def test_put_is_rejected_at_once_without_credentials(
+    s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    """The network is not searched for credentials."""
+    environment = {k: v for k, v in s3.environment().items() if "KEY" not in k} | {"AWS_EC2_METADATA_DISABLED": "true"}
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/nonexistent")
+    assert "credentials" in await rejection(s3_sink(environment, bucket, monkeypatch, client=client))
+
+
+async def test_prefix_of_the_destination_precedes_every_key(
+    s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    """A prefix may contain spaces and slashes."""
+    sink = s3_sink(s3.environment(), bucket, monkeypatch, client=client, prefix="team a/logs")
+    await sink.put(OBJECT)
+    await close(sink)
+    assert await s3.list_keys(bucket) == [f"team a/logs/{OBJECT.key}"]
+
+
+# --- a server that misbehaves
+
+PAGE = b"<html><head><title>Sign in<br></head><body>to the guest network</body></html>"
+XHTML = b"<html><body>welcome</body></html>"
+HTML = "Content-Type: text/html\r\n"
+CHUNKED = "HTTP/1.1 {}\r\nTransfer-Encoding: chunked\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n"
+
+
+def chunked(line: str, body: bytes, headers: str = "") -> bytes:
+    """Return a response with a chunked body."""
+    return CHUNKED.format(line, headers, len(body), body.decode()).encode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (s3_error("503 Slow Down", "SlowDown"), SinkUnavailable),
+        (chunked("503 Slow Down", b"<Error><Code>SlowDown</Code></Error>"), SinkUnavailable),
+        (s3_error("500 Internal Server Error", "InternalError"), SinkUnavailable),
+        (status("503 Service Unavailable"), SinkUnavailable),
+        (status("502 Bad Gateway", PAGE, HTML), SinkUnavailable),
+        (status("429 Too Many Requests"), SinkUnavailable),
+        (s3_error("400 Bad Request", "RequestTimeout"), SinkUnavailable),
+        (s3_error("403 Forbidden", "RequestTimeTooSkewed"), SinkUnavailable),
+        (status("403 Forbidden", PAGE, HTML), SinkRejected),
+        (s3_error("400 Bad Request", "ExpiredToken"), SinkRejected),
+        (s3_error("404 Not Found", "NoSuchBucket"), SinkRejected),
+        (chunked("404 Not Found", b"<Error><Code>NoSuchBucket</Code></Error>"), SinkRejected),
+        (status("200 OK", PAGE, HTML), SinkUnavailable),
+        (status("200 OK", XHTML, HTML), SinkUnavailable),
+        (status("200 OK"), SinkUnavailable),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", SinkUnavailable),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\ntoo short", SinkUnavailable),
+    ],
+    ids=lambda v: v[:40].decode("ascii", "replace") if isinstance(v, bytes) else "",
+)
+async def test_put_raises_the_class_of_error_that_the_response_calls_for(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, error: type[SinkError], client: str
+) -> None:
+    """Wait, or change something; the page of a proxy is not accepted as a confirmation of S3."""
+
+    def behave(connection: socket.socket, _number: int) -> bool:
+        connection.sendall(answer)
+        return b"too short" not in answer and not answer.startswith(b"SSH")
+
+    with server_that(behave) as (environment, _):
+        sink = s3_sink(environment, "bucket", monkeypatch, client=client, seconds=2.0)
+        with pytest.raises(error) as caught:
+            await sink.put(OBJECT)
+        await close(sink)
+    assert "s3://bucket/" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n" + OK,
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" + OK,
+        b'HTTP/1.1 200 OK\r\nETag: "0"\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+        b'HTTP/1.1 200 OK\r\nETag: "0"\r\nConnection: close\r\n\r\n',
+    ],
+    ids=["100", "100 and 103", "chunked", "until the end"],
+)
+async def test_put_succeeds_for_every_form_of_a_confirmation(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, client: str
+) -> None:
+    """Interim responses that were not requested are skipped; the body may have any framing."""
+
+    def behave(connection: socket.socket, _number: int) -> bool:
+        connection.sendall(answer)
+        return b"Connection: close" not in answer
+
+    with server_that(behave) as (environment, requests):
+        sink = s3_sink(environment, "bucket", monkeypatch, client=client)
+        await sink.put(OBJECT)
+        await sink.put(OBJECT)
+        await close(sink)
+    assert len(requests) == 2
+
+
+async def test_one_attempt_is_one_request(monkeypatch: pytest.MonkeyPatch, client: str) -> None:
+    """A retry hidden in a library respects neither the deadline nor the circuit breaker."""
+    with server_that(answering(s3_error("503 Slow Down", "SlowDown"))) as (environment, requests):
+        sink = s3_sink(environment, "bucket", monkeypatch, client=client)
+        with pytest.raises(SinkUnavailable):
+            await sink.put(OBJECT)
+        await close(sink)
+        assert len(requests) == 1
+
+
+MOVED = s3_error("301 Moved Permanently", "PermanentRedirect", "x-amz-bucket-region: eu-west-1\r\n")
+MALFORMED = s3_error(
+    "400 Bad Request",
+    "AuthorizationHeaderMalformed",
+    "x-amz-bucket-region: eu-west-1\r\n",
+    more="<Region>eu-west-1</Region>",
+)
+
+
+@pytest.mark.parametrize("elsewhere", [MOVED, MALFORMED], ids=["moved", "malformed"])
+async def test_put_follows_a_redirect_to_another_region_within_one_call(
+    monkeypatch: pytest.MonkeyPatch, elsewhere: bytes, client: str
+) -> None:
+    """The request is signed again for the region that the response names, and later requests at once."""
+    with server_that(answering(elsewhere, OK)) as (environment, requests):
+        sink = s3_sink(environment, "bucket", monkeypatch, client=client)
+        await sink.put(OBJECT)
+        await sink.put(OBJECT)
+        await close(sink)
+    regions = [value.split("/")[2] for value in requests.values("authorization")]
+    assert regions == ["us-east-1", "eu-west-1", "eu-west-1"]
+
+
+async def seconds_to_unavailable(
+    environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, client: str, *, seconds: float = TIMEOUT
+) -> float:
+    """Put one object where that is impossible, and return the time until the error."""
+    sink = s3_sink(environment, "bucket", monkeypatch, client=client, seconds=seconds)
+    began = time.monotonic()
+    with pytest.raises(SinkUnavailable):
+        await sink.put(OBJECT)
+    elapsed = time.monotonic() - began
+    await close(sink)
+    return elapsed
+
+
+async def test_put_is_unavailable_at_once_if_the_connection_is_refused(
+    monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    """A refused connection is an answer too."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert await seconds_to_unavailable(s3_at(port), monkeypatch, client) < 2
+
+
+async def test_put_is_unavailable_within_the_limit_if_the_host_swallows_connections(
+    monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    """In a VPC without a route to S3, CONNECT_SECONDS limits the attempt."""
+    monkeypatch.setattr(http_client, "CONNECT_SECONDS", 0.3)
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        fillers = []
+        for _ in range(4):
+            filler = socket.socket()
+            filler.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                filler.connect(full.getsockname())
+            fillers.append(filler)
+        assert await seconds_to_unavailable(s3_at(full.getsockname()[1]), monkeypatch, client) < 3
+        for filler in fillers:
+            filler.close()
+
+
+async def test_put_is_unavailable_within_the_timeout_if_the_server_never_responds(
+    monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    """LOGFERRY_UPLOAD_TIMEOUT is also the limit of the client."""
+    with server_that(lambda _connection, _number: True) as (environment, _):
+        assert await seconds_to_unavailable(environment, monkeypatch, client, seconds=0.3) < 3
+
+
+async def test_put_is_repeated_once_if_the_kept_connection_was_closed(
+    monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    """A connection that the server closes while the request is on its way is no statement about S3."""
+
+    def closes_after_the_first(connection: socket.socket, number: int) -> bool:
+        if number == 2:
+            return False  # the kept connection is closed without a response
+        connection.sendall(OK)
+        return True
+
+    with server_that(closes_after_the_first) as (environment, requests):
+        sink = s3_sink(environment, "bucket", monkeypatch, client=client)
+        await sink.put(OBJECT)
+        await sink.put(OBJECT)
+        await close(sink)
+        assert len(requests) == 3
+
+
+async def test_put_is_unavailable_after_two_requests_if_the_server_always_closes(
+    monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    """The repetition is not repeated."""
+    with server_that(lambda _connection, _number: False) as (environment, requests):
+        sink = s3_sink(environment, "bucket", monkeypatch, client=client)
+        with pytest.raises(SinkUnavailable):
+            await sink.put(OBJECT)
+        await close(sink)
+        assert len(requests) <= 2
+
+
+async def test_put_that_was_cancelled_does_not_affect_the_next_one(
+    monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    """The uploader cancels an upload at its deadline; the late response must not be taken for the next one's."""
+
+    def late(connection: socket.socket, number: int) -> bool:
+        if number == 1:
+            time.sleep(0.4)
+            connection.sendall(s3_error("403 Forbidden", "AccessDenied"))
+        else:
+            connection.sendall(OK)
+        return True
+
+    with server_that(late) as (environment, _):
+        sink = s3_sink(environment, "bucket", monkeypatch, client=client)
+        await sink.connect()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await sink.put(OBJECT)
+        await asyncio.sleep(0.4)
+        await sink.put(OBJECT)
+        await close(sink)
