@@ -14,6 +14,8 @@ import structlog
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
+get_logger = structlog.get_logger
+
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 

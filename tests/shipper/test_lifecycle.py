@@ -11,14 +11,13 @@ from structlog.testing import capture_logs
 
 from logferry import ipc
 from logferry.flush.policy import Flush, Policy, Thresholds, Timing
-from logferry.shipper.lifecycle import (
-    CUT_SECONDS,
-    LAST_REPORT_SECONDS,
-    REST_SECONDS,
+from logferry.shipper.invocation_flush import (
+    CANCEL_MARGIN_SECONDS,
+    PREVIOUS_END_WAIT_SECONDS,
     RUNTIME_DONE_MARGIN_SECONDS,
-    SHUTDOWN_MARGIN_SECONDS,
     UPLOAD_MARGIN_SECONDS,
 )
+from logferry.shipper.shutdown_flush import LAST_REPORT_SECONDS, LAST_UPLOAD_MARGIN_SECONDS, QUIET_SECONDS
 from support.lifecycle_harness import ADAPTIVE, EACH_BESIDE, INVOCATION, NEVER, UPLOAD_TIMEOUT, Life, life
 from support.sink_doubles import REMEDY, IsFrozenInTheMiddle, Rejects, Stalls, Takes, Throttles
 from support.virtual_time import freeze, now, run
@@ -262,7 +261,7 @@ def test_beside_waits_a_moment_for_the_rest_of_the_one_before(tmp_path: Path) ->
             return timing
 
     assert run(scenario(comes=True)) == pytest.approx(0.02)
-    assert run(scenario(comes=False)) == pytest.approx(REST_SECONDS)
+    assert run(scenario(comes=False)) == pytest.approx(PREVIOUS_END_WAIT_SECONDS)
 
 
 # --- adaptive
@@ -413,7 +412,7 @@ def test_an_upload_that_time_had_begun_is_cut_before_the_deadline(tmp_path: Path
         async with life(tmp_path, sink := Stalls(times=1), policy=policy) as it:
             it.line("one")
             await upload_begun_by_time(it)
-            assert await it.done(it.invoke("r2", seconds=1.0)) == 11.2 - UPLOAD_MARGIN_SECONDS - CUT_SECONDS
+            assert await it.done(it.invoke("r2", seconds=1.0)) == 11.2 - UPLOAD_MARGIN_SECONDS - CANCEL_MARGIN_SECONDS
             assert it.in_flight_at_done == [0, 0]
             await it.done(it.shut_down())
             assert sink.lines() == ["one"]
@@ -543,7 +542,7 @@ def test_shutdown_ends_in_time_whatever_the_sink_does(tmp_path: Path) -> None:
         async with life(tmp_path, Stalls(), policy=NEVER) as it:
             await it.whole_invocation("r1", runs=0.0)
             it.report("r1")
-            assert await it.done(it.shut_down()) == 2.0 - SHUTDOWN_MARGIN_SECONDS
+            assert await it.done(it.shut_down()) == 2.0 - LAST_UPLOAD_MARGIN_SECONDS
             assert it.in_flight_at_done[-1] == 0
             assert len(it.uploader.backlog) == 1
 
@@ -563,7 +562,7 @@ def test_an_upload_that_hangs_since_before_leaves_time_for_one_at_shutdown(tmp_p
             it.line("one")
             await asyncio.sleep(1.5)
             assert sink.in_flight == 1
-            assert await it.done(it.shut_down()) < 1.5 + 2.0 - SHUTDOWN_MARGIN_SECONDS
+            assert await it.done(it.shut_down()) < 1.5 + 2.0 - LAST_UPLOAD_MARGIN_SECONDS
             assert sink.lines() == ["one"]
 
     run(scenario())

@@ -1,100 +1,142 @@
-"""Loading and serving beside each other: who runs where, at which priority, and how either ends both.
-
-Each in a process of its own, for a thread that has lowered its priority cannot raise it again.
-"""
+"""Tests of the stepped import: serving between steps, suspension, and yielding on a busy core."""
 
 from __future__ import annotations
 
-import json
-import subprocess
+import importlib
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-import logferry
-from logferry.shipper.startup import NICE
+from logferry.shipper.startup import MAX_YIELD_SECONDS, YIELD_SECONDS, SteppedImport
 
-pytestmark = pytest.mark.timeout(30)
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-SECONDS = 10
-SCENE = f"""
-import json, os, select, sys, threading, time
-sys.path.append({str(Path(logferry.__file__).parents[1])!r})
-from logferry.shipper.startup import warm_up
-from logferry.shipper.pause import Pause
-
-notes, pause = {{}}, Pause()
-def here():
-    thread = threading.get_native_id()
-    return [os.getpriority(os.PRIO_PROCESS, thread) - priority, thread == os.getpid()]
-priority = os.getpriority(os.PRIO_PROCESS, 0)
-def busy():
-    until = time.monotonic() + {SECONDS}
-    while time.monotonic() < until:
-        pass
-def load():
-    notes["load"] = here()
-    return "the libraries"
-def serve(done):
-    notes["serve"] = here()
-    select.select([done], [], [], {SECONDS})
-    notes["served"] = True
-def then(loaded):
-    notes["then"] = here()
-    notes["loaded"] = loaded
-def fails(*_):
-    raise ImportError("aiohttp")
-began, interval = time.monotonic(), sys.getswitchinterval()
-"""
-END = """
-notes["seconds"] = time.monotonic() - began
-notes["interval"] = sys.getswitchinterval() == interval
-notes["as before"] = os.getpriority(os.PRIO_PROCESS, 0) == priority
-print(json.dumps(notes))
-"""
+    from logferry.shipper.bootstrap_server import BootstrapServer
+    from logferry.shipper.event_queue import EventQueue
 
 
-def notes_of(call: str) -> dict[str, Any]:
-    """What a process notes in which `call` is made; under `raised` what it raises."""
-    guarded = f"try:\n    {call}\nexcept BaseException as error:\n    notes['raised'] = repr(error)\n"
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", SCENE + guarded + END],
-        capture_output=True, text=True, check=True, timeout=2 * SECONDS,
-    )  # fmt: skip
-    assert not done.stderr
-    notes: dict[str, Any] = json.loads(done.stdout)
-    return notes
+class Queue:
+    """A queue whose state a test sets."""
+
+    held = False
+    suspended = 0.0
+
+    def suspended_seconds(self) -> float:
+        """Return what the test has set."""
+        return self.suspended
 
 
-def test_the_main_thread_loads_at_a_low_priority_and_the_other_serves_for_life_at_the_full_one() -> None:
-    """It gives way to the function's init; who answers deliveries and ships does not."""
-    notes = notes_of("warm_up(load, pause=pause, serve=serve, then=then)")
-    assert notes["load"] == [NICE, True]
-    assert notes["serve"] == notes["then"] == [0, False]
-    assert notes["loaded"] == "the libraries"
-    assert notes["interval"], "the lock's switching is as before"
+class Clock:
+    """Wall and CPU time that a test moves."""
+
+    def __init__(self) -> None:
+        self.wall = self.cpu = 0.0
+
+    def step(self, wall: float, cpu: float) -> None:
+        """Let time pass."""
+        self.wall += wall
+        self.cpu += cpu
 
 
-def test_what_loading_raises_is_raised_when_serving_has_ended() -> None:
-    """A missing library ends the shipper, and the supervisor says so; requests that are half read are finished."""
-    notes = notes_of("warm_up(fails, pause=pause, serve=serve, then=then)")
-    assert notes["raised"] == "ImportError('aiohttp')"
-    assert notes["served"]
-    assert "then" not in notes
-    assert notes["interval"]
+class Server:
+    """A server that records how long it was told to serve; each wait takes as long as it may."""
+
+    def __init__(self, clock: Clock, queue: Queue) -> None:
+        self.served: list[float] = []
+        self._clock = clock
+        self._queue = queue
+        self.on_serve: Callable[[], None] = lambda: None
+
+    def serve(self, remaining: Callable[[], float]) -> None:
+        """Wait for the remaining time until none is left."""
+        total = 0.0
+        while seconds := remaining():
+            total += seconds
+            self._clock.step(seconds, 0.0)
+            self._queue.suspended = max(0.0, self._queue.suspended - seconds)
+        self.served.append(round(total, 6))
+        self.on_serve()
 
 
-def test_what_serving_raises_ends_loading_at_once() -> None:
-    """Nobody would answer the supervisor, and it would count the shipper as hung after seconds."""
-    notes = notes_of("warm_up(busy, pause=pause, serve=fails, then=then)")
-    assert notes["raised"] == "ImportError('aiohttp')"
-    assert notes["seconds"] < SECONDS / 2
-    assert "then" not in notes
+class Scene:
+    """A stepped import with a queue, a server and clocks of the test."""
+
+    def __init__(self) -> None:
+        self.clock, self.queue = Clock(), Queue()
+        self.server = Server(self.clock, self.queue)
+        self.stepped = SteppedImport(
+            server=cast("BootstrapServer", self.server),
+            queue=cast("EventQueue", self.queue),
+            wall_clock=lambda: self.clock.wall,
+            cpu_clock=lambda: self.clock.cpu,
+        )
+
+    def step(self, wall: float, cpu: float) -> float:
+        """Import a module that takes this long; return for how long loading then stood still."""
+        self.clock.step(wall, cpu)
+        self.stepped.serve()
+        return self.server.served[-1]
 
 
-def test_what_is_raised_later_in_life_is_raised_too() -> None:
-    """The process ends with a traceback and a code, whichever thread it was."""
-    notes = notes_of("warm_up(load, pause=pause, serve=serve, then=fails)")
-    assert notes["raised"] == "ImportError('aiohttp')"
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    """Return a stepped import that is active."""
+    it = Scene()
+    with it.stepped:
+        yield it
+
+
+def test_stepped_import_serves_before_each_module(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module that imports two others makes three steps."""
+    for name, text in (("one", "import stepped_two, stepped_three"), ("two", ""), ("three", "")):
+        (tmp_path / f"stepped_{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    before = len(scene.server.served)
+    importlib.import_module("stepped_one")
+    assert len(scene.server.served) == before + 3
+
+
+def test_stepped_import_ends_with_its_context() -> None:
+    """No finder remains in the interpreter."""
+    it = Scene()
+    with it.stepped:
+        assert it.stepped in sys.meta_path
+    assert it.stepped not in sys.meta_path
+
+
+def test_stepped_import_stands_still_while_an_invocation_runs(scene: Scene) -> None:
+    """The queue decides for how long."""
+    scene.queue.suspended = 1.5
+    assert scene.step(0.001, 0.001) == 1.5
+    assert scene.step(0.001, 0.001) == 0.0
+
+
+@pytest.mark.parametrize(("wall", "cpu", "expected"), [(0.004, 0.004, 0.0), (0.008, 0.004, YIELD_SECONDS)])
+def test_stepped_import_yields_a_busy_core(scene: Scene, wall: float, cpu: float, expected: float) -> None:
+    """A step that took much longer than its CPU time had to wait for its turn."""
+    assert scene.step(wall, cpu) == expected
+
+
+def test_stepped_import_yields_no_longer_than_its_limit(scene: Scene) -> None:
+    """A throttled CPU quota looks like a busy core, and the shipper must become ready."""
+    yielded = [scene.step(0.02, 0.001) for _ in range(int(2 * MAX_YIELD_SECONDS / YIELD_SECONDS))]
+    assert sum(yielded) == pytest.approx(MAX_YIELD_SECONDS)
+
+
+def test_stepped_import_does_not_yield_while_an_event_waits(scene: Scene) -> None:
+    """The invocation is extended until everything is loaded."""
+    scene.queue.held = True
+    assert scene.step(0.02, 0.001) == 0.0
+
+
+def test_stepped_import_does_not_enter_itself(scene: Scene) -> None:
+    """An import by served code is not a step."""
+    scene.server.on_serve = scene.stepped.serve
+    scene.step(0.001, 0.001)
+    assert len(scene.server.served) == 1

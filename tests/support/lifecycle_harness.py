@@ -24,7 +24,8 @@ from logferry.records import decoder
 from logferry.records.encoder import encode
 from logferry.records.invocations import Invocations
 from logferry.records.object_key import DEFAULT_KEY
-from logferry.shipper.lifecycle import Shipper
+from logferry.shipper.channel import Channel
+from logferry.shipper.event_loop import build_lifecycle
 from support.journal_harness import follow, origin, ticking
 from support.virtual_time import now
 
@@ -86,8 +87,8 @@ class Life:
             timeout_seconds=UPLOAD_TIMEOUT,
             breaker=CircuitBreaker(jitter=lambda: 0.5),
         )
-        self.shipper = Shipper(
-            channel=channel,
+        self.shipper = build_lifecycle(
+            channel=Channel(channel),
             intake=self.intake,
             scheduler=self.scheduler,
             invocations=invocations,

@@ -72,6 +72,9 @@ class Journal:
         self._backlog = Backlog(
             account=self._losses, memory=self._memory, limit_bytes=limit_bytes, count_records=count_records
         )
+        self._ended = False
+        """Whether the last segment is sealed and none is open."""
+        self._next_number = 0
         self._lock = -1
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -92,7 +95,8 @@ class Journal:
     @property
     def waiting_bytes(self) -> int:
         """Bytes that wait to be sealed, on disk and in memory."""
-        return self._file.size - self._file.empty_size + self._memory.waiting_bytes
+        on_disk = 0 if self._ended else self._file.size - self._file.empty_size
+        return on_disk + self._memory.waiting_bytes
 
     @property
     def sealed(self) -> tuple[Segment, ...]:
@@ -106,6 +110,8 @@ class Journal:
 
     def append(self, body: bytes) -> None:
         """Store one body; it is accepted when this returns. Raises JournalFull, and then nothing was stored."""
+        if self._ended:
+            self._open_after_end()
         size_on_disk = frame.HEAD_BYTES + len(body)
         if size_on_disk + self._file.empty_size > self._limit:
             raise JournalFull(f"{len(body)} bytes do not fit into LOGFERRY_SPOOL_BYTES={self._limit}")
@@ -123,11 +129,14 @@ class Journal:
         Returns what was sealed; None when nothing waits. The last one closes the journal: it is sealed even when it is
         empty, unless it would be the environment's only one, so that a reader finds exactly one end.
         """
+        if self._ended:
+            return None
         self._settle()
         self._tell(last=last)
         if not self.waiting_bytes and not (last and self._file.header.number > 1 and not self._backlog.ended):
             if last:
                 self._file.discard()
+                self._ended, self._next_number = True, self._file.header.number
             return None
         in_memory = bool(self._memory.bodies) or not self._file.exists
         if self._file.size > self._file.empty_size or not in_memory:
@@ -139,7 +148,14 @@ class Journal:
             sealed = self._seal_memory(LAST if last else SEALED)
             if not last:
                 self._open(self._file.header.number + 1)
+        if last:
+            self._ended, self._next_number = True, self._file.header.number + 1
         return sealed
+
+    def _open_after_end(self) -> None:
+        """Open one more segment for records that arrive after the last one was sealed."""
+        self._ended = False
+        self._open(self._next_number)
 
     def renew(self, environment: str) -> None:
         """Go on as another environment, with what waits: a snapshot's clones must not share a name and numbers.

@@ -50,7 +50,7 @@ class Invocations:
         """Whether its runtime is done with it."""
         return request_id in self._ended
 
-    def may_run(self, request_id: str, repeated: bool) -> bool:  # noqa: FBT001 - a property of the event
+    def may_run(self, request_id: str, repeated: bool) -> bool:
         """Return whether the runtime may still work on a request.
 
         A repeated event, whose first shipper died, may have ended in a segment that is uploaded and removed. It runs

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from logferry.shipper.events import Invoke, Shutdown
 
 SUSPEND_SECONDS = 2.0
-"""Longest suspension, in seconds from INVOKE: shorter than Lambda's default timeout of 3 s, longer than most invocations.
+"""Longest suspension, in seconds from INVOKE: less than Lambda's default timeout of 3 s, more than most invocations.
 A longer invocation has its shipper ready well before its end."""
 
 

@@ -1,7 +1,7 @@
 """The life of the shipper: INVOKE and SHUTDOWN events in, DONE out.
 
 Guarantees:
-- Events are handled one after another. A second event arrives before DONE only if the supervisor has given up the first.
+- Events are handled one after another. A second event arrives before DONE only if the supervisor gave up the first.
 - When DONE is sent, nothing is in flight for the event.
 - The process ends after SHUTDOWN, or when the supervisor has ended.
 """

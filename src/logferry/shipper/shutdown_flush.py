@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from logferry.shipper.events import Shutdown
 
 LAST_UPLOAD_MARGIN_SECONDS = 0.25
-"""Time before the deadline of the Shutdown phase at which the last upload is given up: DONE, the exit, a slow machine."""
+"""Time before the deadline at which the last upload is given up, for DONE and the exit on a slow machine."""
 LAST_REPORT_SECONDS = 0.3
 """Longest wait for missing `platform.report` records; others have measured 5 ms on average and at most 40 ms."""
 QUIET_SECONDS = 0.035
@@ -82,7 +82,7 @@ class ShutdownFlush:
     async def _wait_for_quiet(self, began: float, deadline: Deadline) -> None:
         """Wait until no batch has arrived for the buffer interval since SHUTDOWN."""
         while True:
-            last = max(began, self._intake.last_accepted_at)
+            last = max(began, self._intake.last_accepted_at or 0.0)
             quiet_at = last + self._quiet_seconds
             if _now() >= min(quiet_at, deadline.at):
                 return
@@ -90,7 +90,7 @@ class ShutdownFlush:
 
     def _report(self, event: Shutdown) -> None:
         segments = self._uploader.backlog
-        if not segments and not self._intake.refused_batches and not self._scheduler.has_records:
+        if not segments and not self._intake.refused.batches and not self._scheduler.has_records:
             return
         log.warning(
             "not all records were uploaded before the deadline of the Shutdown phase; "
@@ -98,8 +98,8 @@ class ShutdownFlush:
             reason=event.reason,
             segments=len(segments),
             bytes=sum(segment.size for segment in segments),
-            refused_batches=self._intake.refused_batches,
-            refused_bytes=self._intake.refused_bytes,
+            refused_batches=self._intake.refused.batches,
+            refused_bytes=self._intake.refused.bytes,
         )
 
 

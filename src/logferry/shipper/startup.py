@@ -1,13 +1,13 @@
 """Import of the libraries in small steps, between which batches and events are served.
 
 Guarantees:
-- Before each imported module, everything that has arrived is served. The longest step is one module without its imports.
+- Before each module is imported, everything that has arrived is served. The longest step is one module alone.
 - Loading stands still while the queue requests it, which is while the first invocation runs.
 - If another process needs the core, loading stands still for `YIELD_SECONDS` after each step, in total at most
   `MAX_YIELD_SECONDS`, and not at all once an event waits for the end of loading.
 
-Design: one thread. A second thread for the imports would hold the interpreter's lock while it has no turn on a busy
-core, so responses would wait for it. A finder at the head of `sys.meta_path` runs before each module is searched for and
+Design: one thread. A second, niced thread for the imports would hold the interpreter's lock while it has no turn on a
+busy core, so responses would wait for it. A finder at the head of `sys.meta_path` runs before each module is searched for and
 finds nothing, so no list of modules is necessary. The served code must not import, because the module that is being
 imported may be incomplete.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from logferry.shipper.event_queue import EventQueue
 
 YIELD_SECONDS = 0.1
-"""Time for which loading stands still after a step on a busy core. 20 ms did not reduce the delay of a runtime's init."""
+"""Pause of loading after a step on a busy core, in seconds. 20 ms did not reduce the delay of a runtime's init."""
 MAX_YIELD_SECONDS = 3.0
 """Limit of all these times, because a throttled CPU quota looks like a busy core."""
 CONTENTION_RATIO, CONTENTION_SECONDS = 1.5, 0.0005
