@@ -3,17 +3,21 @@
 Guarantees:
 - `accept` returns only after the journal has stored the batch.
 - A batch that the platform delivers again, because the response was lost, is stored once.
+- `last_accepted_at` and `refused` describe the stream at every moment, so that the lifecycle can
+  wait for its end and report the batches that were not accepted.
 - After `close`, every batch is refused, because its records could no longer be uploaded.
 
-Design: the intake works before the event loop exists, so it needs neither asyncio nor a network. Components that react
-to accepted batches (the scheduler, the lifecycle) register callbacks.
+Design: the intake works before the event loop exists, so it needs neither asyncio nor a network.
+Components that react to accepted batches (the scheduler, the lifecycle) register callbacks.
 """
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from logferry.errors import JournalFull
+from logferry.listener.refusals import Refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,15 +31,30 @@ class Intake:
     """Entry of all batches of one execution environment."""
 
     def __init__(
-        self, *, journal: Journal, deduplicator: Deduplicator, invocations: Invocations, managed: bool
+        self,
+        *,
+        journal: Journal,
+        deduplicator: Deduplicator,
+        invocations: Invocations,
+        managed: bool,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`managed`: Managed Instances run invocations concurrently, so no single request is the running one."""
+        """`managed`: Managed Instances run invocations concurrently; no single request is running.
+
+        `clock` is replaced only in tests. The event loop's clock is `time.monotonic` as well.
+        """
         self._journal = journal
         self._deduplicator = deduplicator
         self._invocations = invocations
         self._managed = managed
+        self._clock = clock
         self._callbacks: list[Callable[[], None]] = []
         self._closed = False
+        self.last_accepted_at: float | None = None
+        """Time of the latest accepted batch, in seconds on `clock`. A repeated batch counts as well,
+        because the stream is not quiet."""
+        self.refused = Refusals()
+        """Batches that were refused and not accepted afterwards."""
 
     def add_callback(self, callback: Callable[[], None]) -> None:
         """Call `callback` after each accepted batch, in the order of registration."""
@@ -43,17 +62,27 @@ class Intake:
 
     def accept(self, batch: bytes) -> None:
         """Store a batch, which is accepted when this method returns. Raise JournalFull if it is refused."""
-        if self._closed:
-            raise JournalFull("the execution environment is shutting down")
-        if self._deduplicator.seen(batch):
-            return
-        self._journal.append(batch)
-        self._deduplicator.note(batch)
-        self._invocations.see(batch)
-        self._journal.running = None if self._managed else self._invocations.running
-        for callback in self._callbacks:
-            callback()
+        try:
+            self._store(batch)
+        except JournalFull:
+            self.refused.add(batch)
+            raise
 
     def close(self) -> None:
         """Refuse every further batch."""
         self._closed = True
+
+    def _store(self, batch: bytes) -> None:
+        if self._closed:
+            raise JournalFull("the execution environment is shutting down")
+        if self._deduplicator.seen(batch):
+            self.last_accepted_at = self._clock()
+            return
+        self._journal.append(batch)
+        self._deduplicator.note(batch)
+        self.refused.discard(batch)
+        self.last_accepted_at = self._clock()
+        self._invocations.see(batch)
+        self._journal.running = None if self._managed else self._invocations.running
+        for callback in self._callbacks:
+            callback()
