@@ -35,18 +35,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sinks": {"records", "errors", "log"},
     "listener": {"journal", "records", "errors"},
     "flush": {"journal", "records", "sinks", "deadline", "errors", "log"},
-    "settings": {"flush.policy", "records.object_key", "sinks", "errors"},
+    "settings": {"flush.policy", "records.object_key", "sinks", "errors", "values"},
     "shipper": {
         *("flush", "journal", "listener", "records", "settings", "sinks"),
         *("deadline", "errors", "ipc", "log"),
     },
-    "supervisor": {"ipc", "shipper.main"},
+    "supervisor": {"ipc", "values", "shipper.main"},
 }
 """Import rules of the extension: each package may import itself and these. All other modules import nothing of ours."""
 
 PURE_PACKAGES = ("records",)
 PURE_MODULES = (
-    *("deadline", "errors", "ipc"),
+    *("deadline", "errors", "ipc", "values"),
     *("flush.circuit_breaker", "flush.policy"),
     *("journal.frame", "listener.dedup", "listener.http_protocol", "listener.path_token"),
 )
