@@ -162,4 +162,4 @@ async def test_own_messages_follow_the_functions_log_format(tmp_path: Path) -> N
     message = json.loads(own_messages(service)[0])
     assert message["level"] == "error"
     assert message["logger"] == "logferry"
-    assert message["mistakes"] == ["LOGFERRY_FLUSH is 'sometimes': choose one of invocation, time, size, adaptive"]
+    assert message["errors"] == ["LOGFERRY_FLUSH is 'sometimes': choose one of invocation, time, size, adaptive"]

@@ -16,7 +16,7 @@ from logferry.records.invocations import Invocations
 from logferry.shipper.event_queue import SUSPEND_SECONDS, EventQueue
 from logferry.shipper.events import Shutdown
 from support.journal_harness import open_journal
-from support.platform_events import batch, report, runtime_done, start
+from support.platform_events import batch, report_of, runtime_done, start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +102,7 @@ def test_loading_goes_on_after_the_end_of_another_invocation_only_if_it_is_the_l
 
 def test_loading_is_not_suspended_for_an_invocation_that_has_ended(startup: Startup) -> None:
     """The report may arrive before the event."""
-    startup.deliver(start("one"), runtime_done("one"), report("one"))
+    startup.deliver(start("one"), runtime_done("one"), report_of("one"))
     startup.invoke("one")
     assert startup.queue.suspended_seconds() == 0.0
 

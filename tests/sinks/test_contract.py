@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from logferry.emulator.weed import Identity
+    from logferry.emulator.seaweedfs import Identity
 
     from logferry.emulator.s3_server import S3Server
     from logferry.sinks.base import Sink

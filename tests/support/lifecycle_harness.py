@@ -74,7 +74,11 @@ class Life:
         loop = asyncio.get_running_loop()
         invocations = Invocations()
         self.intake = Intake(
-            journal=self.journal, deduplicator=Deduplicator(), invocations=invocations, managed=managed
+            journal=self.journal,
+            deduplicator=Deduplicator(),
+            invocations=invocations,
+            managed=managed,
+            clock=loop.time,
         )
         self.scheduler = Scheduler(
             journal=self.journal, policy=policy, invocations=invocations, managed=managed, clock=loop.time

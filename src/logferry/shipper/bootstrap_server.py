@@ -40,7 +40,7 @@ class BootstrapServer:
         on_packet: Callable[[bytes], None],
         is_allowed: Callable[[str], bool] = lambda _path: True,
     ) -> None:
-        """`accept` stores a batch; `on_packet` gets each packet except pings, an empty one if the supervisor has ended."""
+        """`accept` stores a batch; `on_packet` gets all packets but pings, and an empty one if the supervisor ended."""
         self._listener = listener
         self._channel = channel
         self._exchange = partial(RequestParser, accept=accept, is_allowed=is_allowed, room=BodyBudget(), once=True)

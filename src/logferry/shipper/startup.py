@@ -7,9 +7,9 @@ Guarantees:
   `MAX_YIELD_SECONDS`, and not at all once an event waits for the end of loading.
 
 Design: one thread. A second, niced thread for the imports would hold the interpreter's lock while it has no turn on a
-busy core, so responses would wait for it. A finder at the head of `sys.meta_path` runs before each module is searched for and
-finds nothing, so no list of modules is necessary. The served code must not import, because the module that is being
-imported may be incomplete.
+busy core, so responses would wait for it. A finder at the head of `sys.meta_path` runs before each module is searched
+for. It finds nothing itself, and no list of modules is necessary. The served code must not import, because the module
+that is being imported may be incomplete.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ class SteppedImport:
         self._serving = False
 
     def __enter__(self) -> None:
-        sys.meta_path.insert(0, self)  # type: ignore[arg-type]  # `find_spec` is all that a finder needs
+        sys.meta_path.insert(0, self)
         self._start_step()
 
     def __exit__(self, *_exception: object) -> None:
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        sys.meta_path.remove(self)
 
     def find_spec(self, _name: str, _path: object = None, _target: object = None) -> None:
         """Serve before a module is imported, and leave the search to the other finders."""
