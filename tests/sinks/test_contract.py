@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from logferry.emulator.seaweedfs import Identity
-
     from logferry.emulator.s3_server import S3Server
+    from logferry.emulator.seaweedfs import Identity
     from logferry.sinks.base import Sink
 
 pytestmark = pytest.mark.timeout(60)

@@ -1,0 +1,18 @@
+"""Import rules of the extension, shared by the architecture test and the map of the source."""
+
+from __future__ import annotations
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "records": {"errors"},
+    "journal": {"records", "errors"},
+    "sinks": {"records", "errors", "log"},
+    "listener": {"journal", "records", "errors"},
+    "flush": {"journal", "records", "sinks", "deadline", "errors", "log"},
+    "settings": {"flush.policy", "records.object_key", "sinks", "errors", "values"},
+    "shipper": {
+        *("flush", "journal", "listener", "records", "settings", "sinks"),
+        *("deadline", "errors", "ipc", "log"),
+    },
+    "supervisor": {"ipc", "values", "shipper.main"},
+}
+"""Import rules of the extension: each package may import itself and these. All other modules import nothing of ours."""
