@@ -34,6 +34,8 @@ QUIET_SECONDS = 0.035
 """Silence of the stream that ends the wait for late records: the requested buffer of 25 ms, and its delivery."""
 MANAGED_QUIET_SECONDS = 1.05
 """The same on Managed Instances, where the requested buffer is 1,000 ms."""
+LEAST_UPLOAD_SECONDS = 0.1
+"""Least remaining time in which another upload is started."""
 UPLOAD_SHARE = 0.5
 """Part of the remaining time that is reserved for the upload if the stream does not become quiet."""
 
@@ -74,7 +76,7 @@ class ShutdownFlush:
             await self._wait_for_quiet(began, _share_of(deadline))
             self._scheduler.seal_last()
             await self._uploader.drain(deadline, force=True)
-            if not self._scheduler.has_records or not deadline.remaining(_now()):
+            if not self._scheduler.has_records or deadline.remaining(_now()) < LEAST_UPLOAD_SECONDS:
                 break
         self._intake.close()
         self._report(event)
