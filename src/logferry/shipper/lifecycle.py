@@ -18,11 +18,10 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-import structlog
-
 from logferry import ipc
 from logferry.deadline import Deadline
 from logferry.flush.policy import Due, Timing
+from logferry.log import get_logger
 from logferry.shipper import events
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ OPEN_UPLOAD_SECONDS = 60.0
 TRIAL_SECONDS = 1.0
 """On Managed Instances, how often it is looked whether a failed upload may be tried again."""
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class Shipper:

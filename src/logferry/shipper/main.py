@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from logferry import ipc
+from logferry import ipc, log
 from logferry.errors import SettingsError, SinkError
 from logferry.flush.scheduler import Scheduler
 from logferry.journal import orphans
@@ -120,12 +120,8 @@ def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts
 
 def _idle(channel: socket.socket, error: SettingsError) -> int:
     """Name every mistake in one message, and let the supervisor idle: the function is not to suffer for it."""
-    import structlog  # noqa: PLC0415 - only now is there something to say
-
-    from logferry import log  # noqa: PLC0415
-
     log.configure(level="warning", as_json=_json_format(os.environ))
-    structlog.get_logger().error(
+    log.get_logger().error(
         "logferry ships nothing until its settings are mended; the function is not affected", mistakes=error.mistakes
     )
     channel.send(ipc.IDLE + str(error).encode()[: ipc.PACKET_BYTES - 1])
@@ -168,12 +164,8 @@ def _open_journal(
 
 def _complain(message: str) -> None:
     """The journal's one complaint may come before anything is loaded."""
-    import structlog  # noqa: PLC0415
-
-    from logferry import log  # noqa: PLC0415
-
     log.configure(level="warning", as_json=_json_format(os.environ))
-    structlog.get_logger().warning(message)
+    log.get_logger().warning(message)
 
 
 def _name(spool: Path, environment: str, restarts: int) -> str:
@@ -211,7 +203,6 @@ def _load(settings: Settings) -> S3Sink | DirectorySink:
     with standing_in():
         import asyncio  # noqa: PLC0415
 
-        from logferry import log  # noqa: PLC0415
         from logferry.flush import uploader  # noqa: F401, PLC0415
         from logferry.listener import server  # noqa: F401, PLC0415
         from logferry.shipper import lifecycle  # noqa: F401, PLC0415
