@@ -14,11 +14,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-import structlog
-
 from logferry.deadline import Deadline
 from logferry.errors import SegmentLost, SinkError, SinkRejected, SinkUnavailable
 from logferry.flush.circuit_breaker import CircuitBreaker
+from logferry.log import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,7 +31,7 @@ INLINE_BYTES = 256 * 1024
 FROZEN_SECONDS = 2.0
 """An attempt that overran its time by this much was frozen in the middle: that says nothing about the sink."""
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class Sink(Protocol):
