@@ -85,7 +85,11 @@ class CredentialSource:
     async def _fetch(self) -> tuple[Credentials, float]:
         host, port, path = container_endpoint(self._environ)
         client = HttpClient(host, port, None, timeout_seconds=FETCH_SECONDS)
-        headers = {"Host": f"{host}:{port}", "Accept": "application/json", **self._authorization()}
+        headers = {
+            "Host": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            "Accept": "application/json",
+            **self._authorization(),
+        }
         try:
             response = await client.request("GET", path, headers)
         except (HttpError, OSError) as error:

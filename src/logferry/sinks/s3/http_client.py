@@ -132,7 +132,7 @@ class HttpClient:
                 return await self._request_on_both(first, kept, head, body)
             try:
                 response = await first
-            except (HttpError, OSError) as error:
+            except HttpError as error:
                 # A connection that the server closed while it was idle is no statement about S3.
                 if kept.has_received or isinstance(error, ResponseTimeout):
                     raise

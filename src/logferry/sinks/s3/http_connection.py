@@ -31,6 +31,8 @@ WRITE_BYTES = 64 * 1024
 """Bytes that are handed to the transport at a time."""
 _LAST_ACK = slice(56, 60)
 """`tcpi_last_ack_recv` in Linux's `struct tcp_info`: milliseconds since the last acknowledgement."""
+_BYTES_ACKED = slice(120, 128)
+"""`tcpi_bytes_acked` in the same structure: acknowledged bytes of the connection."""
 
 
 class ResponseTimeout(HttpError):
@@ -44,11 +46,12 @@ class HttpConnection(asyncio.Protocol):
         self._wall_clock = wall_clock
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
+        self._socket: socket.socket
         self._reader = ResponseReader()
         self._requested = False
         self._closed = False
         self._writable = True
-        self._error: Exception | None = None
+        self._error: HttpError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._used_at = self._used_at_wall = 0.0
         self._note_use()
@@ -75,13 +78,18 @@ class HttpConnection(asyncio.Protocol):
 
     def seconds_since_ack(self) -> float:
         """Return the time since the server's TCP acknowledged something; infinity if it is unknown."""
+        return int.from_bytes(self._tcp_info()[_LAST_ACK] or b"\xff" * 8, sys.byteorder) / 1000
+
+    def _acked_bytes(self) -> bytes:
+        """Return the kernel's counter of acknowledged bytes; empty if it is unknown."""
+        return self._tcp_info()[_BYTES_ACKED]
+
+    def _tcp_info(self) -> bytes:
         try:
-            info = self._transport.get_extra_info("socket").getsockopt(
-                socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_ACK.stop
-            )
+            info: bytes = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.stop)
         except OSError:
-            return float("inf")
-        return int.from_bytes(info[_LAST_ACK], sys.byteorder) / 1000
+            return b""
+        return info
 
     def abort(self) -> None:
         """Close the connection at once."""
@@ -91,38 +99,55 @@ class HttpConnection(asyncio.Protocol):
     # --- one request
 
     async def exchange(self, head: bytes, body: bytes, timeout_seconds: float) -> Response:
-        """Send a request and return its response. Raises HttpError (ResponseTimeout included) or OSError."""
-        self._reader, self._requested = ResponseReader(), True
+        """Send a request and return its response. Raises HttpError (ResponseTimeout included)."""
+        self._requested = True
         self._note_use()
         try:
-            async with asyncio.timeout(timeout_seconds) as limit:
-                await self._send(head, body, limit, timeout_seconds)
-                while self._reader.response is None:
-                    await self._wait()
-        except TimeoutError as error:
-            self.abort()
-            raise ResponseTimeout(f"no response within {timeout_seconds:g} s") from error
+            await self._send(head, body, timeout_seconds)
+            await self._receive(timeout_seconds)
         except BaseException:
             self.abort()
             raise
-        self._requested = False
+        response, reusable = self._reader.response, self._reader.reusable
+        assert response is not None  # noqa: S101 - for the type checker: _receive has returned
+        self._reader, self._requested = ResponseReader(), False
         self._note_use()
-        if not self._reader.reusable:
+        if not reusable:
             self.abort()
-        return self._reader.response
+        return response
 
-    async def _send(self, head: bytes, body: bytes, limit: asyncio.Timeout, timeout_seconds: float) -> None:
+    async def _send(self, head: bytes, body: bytes, timeout_seconds: float) -> None:
         """Write the request in parts, until it is written or the response is complete."""
         first, rest = (head + body, b"") if len(body) <= WRITE_BYTES else (head, body)
         self._transport.write(first)
         for start in range(0, len(rest), WRITE_BYTES):
             self._transport.write(rest[start : start + WRITE_BYTES])
-            while not self._writable and self._reader.response is None:
-                await self._wait()
-                limit.reschedule(self._loop.time() + timeout_seconds)
+            try:
+                async with asyncio.timeout(timeout_seconds):
+                    while self._must_wait_to_write():
+                        await self._wait()
+            except TimeoutError as error:
+                raise ResponseTimeout(f"the body was not accepted for {timeout_seconds:g} s") from error
             if self._reader.response is not None:
                 self._reader.reusable = False  # the server has not read the rest of the body
                 return
+
+    async def _receive(self, timeout_seconds: float) -> None:
+        """Wait for the response. Written bytes may still be on their way: an acknowledgement of them is progress."""
+        acked, remaining = self._acked_bytes(), timeout_seconds
+        while self._reader.response is None:
+            try:
+                async with asyncio.timeout(remaining):
+                    while self._reader.response is None:
+                        await self._wait()
+            except TimeoutError as error:
+                before, acked = acked, self._acked_bytes()
+                remaining = timeout_seconds - self.seconds_since_ack()
+                if acked == before or remaining <= 0:
+                    raise ResponseTimeout(f"no response within {timeout_seconds:g} s") from error
+
+    def _must_wait_to_write(self) -> bool:
+        return not self._writable and self._reader.response is None
 
     async def _wait(self) -> None:
         """Wait for the next event of this connection. Raises the error that ended it."""
@@ -141,6 +166,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self._transport = transport  # type: ignore[assignment]  # TCP and TLS transports are both ways
+        self._socket = transport.get_extra_info("socket")
         self._note_use()
 
     def data_received(self, data: bytes) -> None:
@@ -174,23 +200,32 @@ class HttpConnection(asyncio.Protocol):
 
     def _end(self, error: Exception | None) -> None:
         self._closed = True
-        if self._error is None and not self._requested:
-            self._error = error or HttpError("the connection was closed without a response")
-        elif self._error is None:
-            try:
-                self._reader.feed_eof()
-            except HttpError as incomplete:
-                self._error = error or incomplete
+        if self._error is None:
+            self._error = self._cause(error)
         self._reader.reusable = False
         self._wake()
+
+    def _cause(self, error: Exception | None) -> HttpError | None:
+        """Return the error for a connection that has ended; None if its end completes the response."""
+        if error is not None:
+            when = "in the middle of the response" if self.has_received else "without a response"
+            return HttpError(f"the connection was lost {when}: {error}")
+        try:
+            self._reader.feed_eof()
+        except HttpError as incomplete:
+            return incomplete
+        return None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def _has_unread(self) -> bool:
+        descriptor = self._socket.fileno()
+        if descriptor < 0:
+            return True
         poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        poll.register(descriptor, select.POLLIN)
         return bool(poll.poll(0))
 
     def _note_use(self) -> None:

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 
 from logferry.errors import SinkError, SinkRejected, SinkUnavailable
 from logferry.sinks.s3 import endpoint, errors, http_client
-from logferry.sinks.s3.tls import AMAZON_ROOTS, BUNDLE_VARIABLES
+from logferry.sinks.s3.tls import AMAZON_ROOTS, TlsContexts, is_bundle_given
 
 if TYPE_CHECKING:
     from logferry.records.model import StoredObject
@@ -83,6 +83,8 @@ class S3SdkSink:
         where = f"put s3://{self._bucket}/{key}"
         try:
             etag = await self._put(key, stored)
+        except SinkRejected as error:
+            raise SinkRejected(f"{where}: {error}") from error
         except boto.ClientError as error:
             raise _classified(where, error) from error
         except _NO_CREDENTIALS as error:
@@ -135,6 +137,8 @@ class S3SdkSink:
             return self._client
 
     async def _make_client(self) -> Any:
+        if is_bundle_given(os.environ):
+            TlsContexts("", os.environ).current()  # botocore would not name the variable of a missing file
         config = AioConfig(
             connect_timeout=http_client.CONNECT_SECONDS,
             read_timeout=self._timeout,
@@ -160,7 +164,7 @@ class S3SdkSink:
 
 def _is_host_of_amazon(region: str | None) -> bool:
     """Return whether the client's host has a certificate of Amazon, and no other bundle is configured."""
-    if any(os.environ.get(name) for name in BUNDLE_VARIABLES) or endpoint.endpoint_url(os.environ):
+    if is_bundle_given(os.environ) or endpoint.endpoint_url(os.environ):
         return False
     return endpoint.service_host(region or "").endswith(".amazonaws.com")
 

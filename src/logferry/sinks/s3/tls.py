@@ -72,6 +72,11 @@ class TlsContexts:
         return f"the certificate authorities in {path} cannot be read: {reason}; set AWS_CA_BUNDLE"
 
 
+def is_bundle_given(environ: Mapping[str, str]) -> bool:
+    """Return whether a variable names a bundle of certificate authorities."""
+    return any(environ.get(name) for name in BUNDLE_VARIABLES)
+
+
 def complete_bundle() -> str:
     """Return the path of the certifi or botocore bundle, or an empty string."""
     for name in BUNDLES:

@@ -1,0 +1,226 @@
+"""Credentials from the environment variables and from the container endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import os
+from typing import TYPE_CHECKING
+from unittest import mock
+
+import botocore.session
+import pytest
+
+from logferry.errors import SinkRejected, SinkUnavailable
+from logferry.sinks.s3 import credentials as credentials_module
+from logferry.sinks.s3.credentials import RENEW_SECONDS, RETRY_SECONDS, CredentialSource, container_endpoint
+from support.container_endpoint import TOKEN
+from support.container_endpoint import container_endpoint as served_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(30)
+
+KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+NOW = 1_795_000_000.0
+SERVER_ERROR = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
+
+
+class Clock:
+    """A wall clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+def at(seconds: float) -> str:
+    """Return the timestamp of a moment, relative to the clock's start."""
+    return dt.datetime.fromtimestamp(NOW + seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@pytest.mark.parametrize(
+    "token", [{}, {"AWS_SESSION_TOKEN": "t"}, {"AWS_SECURITY_TOKEN": "s", "AWS_SESSION_TOKEN": "t"}]
+)
+async def test_static_credentials_equal_botocores(token: dict[str, str]) -> None:
+    """The variables have the precedence that every SDK gives them."""
+    environ = KEYS | token | {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/"}
+    with mock.patch.dict(os.environ, environ, clear=True):
+        theirs = botocore.session.Session().get_credentials()
+    ours = await CredentialSource(environ).get()
+    assert (ours.access_key, ours.secret_key, ours.token) == (theirs.access_key, theirs.secret_key, theirs.token)
+
+
+async def test_static_credentials_are_read_for_each_request() -> None:
+    """Nothing is kept, so a snapshot contains no credentials."""
+    environ = dict(KEYS)
+    source = CredentialSource(environ)
+    assert (await source.get()).access_key == "key"
+    environ["AWS_ACCESS_KEY_ID"] = "next"
+    assert (await source.get()).access_key == "next"
+
+
+async def test_container_credentials_are_kept_and_renewed_before_they_expire() -> None:
+    """One request per lifetime; the renewal comes RENEW_SECONDS before the end."""
+    async with served_credentials() as endpoint:
+        endpoint.expiration, clock = at(3600), Clock()
+        source = CredentialSource(endpoint.environ, wall_clock=clock)
+        assert endpoint.requests == 0, "credentials were read before the first request"
+        assert (await source.get()).access_key == "key1"
+        clock.now += 3600 - RENEW_SECONDS - 1
+        assert (await source.get()).token == "token1"  # noqa: S105 - of the stand-in
+        clock.now += 2
+        endpoint.expiration = at(7200)
+        assert (await source.get()).access_key == "key2"
+        assert (await source.get()).access_key == "key2"
+
+
+async def test_container_credentials_without_expiration_are_kept() -> None:
+    """The endpoint may serve credentials that do not expire."""
+    async with served_credentials() as endpoint:
+        endpoint.expiration = None
+        source = CredentialSource(endpoint.environ)
+        assert [(await source.get()).access_key for _ in range(3)] == ["key1"] * 3
+
+
+async def test_container_credentials_are_renewed_once_for_concurrent_requests() -> None:
+    """The other requests wait for the same renewal."""
+    async with served_credentials() as endpoint:
+        endpoint.delay = 0.05
+        source = CredentialSource(endpoint.environ)
+        found = await asyncio.gather(*(source.get() for _ in range(5)))
+        assert [credentials.access_key for credentials in found] == ["key1"] * 5
+
+
+async def test_failed_renewal_uses_the_present_credentials_until_they_expire() -> None:
+    """The endpoint has five minutes to recover, and is not asked for each request meanwhile."""
+    async with served_credentials() as endpoint:
+        endpoint.expiration, clock = at(3600), Clock()
+        source = CredentialSource(endpoint.environ, wall_clock=clock)
+        await source.get()
+        endpoint.response = SERVER_ERROR
+        clock.now += 3600 - RENEW_SECONDS + 1
+        for _ in range(3):
+            assert (await source.get()).access_key == "key1"
+        assert endpoint.requests == 2
+        clock.now += RETRY_SECONDS + 1
+        assert (await source.get()).access_key == "key1"
+        assert endpoint.requests == 3
+        clock.now = NOW + 3601
+        with pytest.raises(SinkUnavailable, match="status 500"):
+            await source.get()
+        endpoint.response, endpoint.expiration = None, at(7200)
+        assert (await source.get()).access_key == "key5"
+
+
+async def test_expire_renews_credentials_at_the_next_request() -> None:
+    """The service has rejected them, whatever their expiration says."""
+    async with served_credentials() as endpoint:
+        source = CredentialSource(endpoint.environ)
+        await source.get()
+        source.expire()
+        assert (await source.get()).access_key == "key2"
+
+
+async def test_token_file_precedes_the_token_and_is_read_each_time(tmp_path: Path) -> None:
+    """Its content is replaced during the life of the environment."""
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    async with served_credentials() as endpoint:
+        environ = endpoint.environ | {
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": "other",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(file),
+        }
+        source = CredentialSource(environ)
+        assert (await source.get()).access_key == "key1"
+        endpoint.token = "replaced"  # noqa: S105 - of the stand-in
+        file.write_text("replaced")
+        source.expire()
+        assert (await source.get()).access_key == "key2"
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({}, "neither AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY nor"),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://example.com/"}, "not an http URL of a local host"),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1.example.com/"}, "not an http URL of a local host"),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1@example.com/"}, "not an http URL of a local host"),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "file:///etc/passwd"}, "not an http URL of a local host"),
+    ],
+)
+async def test_unusable_sources_are_rejected(environ: Mapping[str, str], message: str) -> None:
+    """The token of the environment is sent to no other host."""
+    with pytest.raises(SinkRejected, match=message):
+        await CredentialSource(environ).get()
+
+
+@pytest.mark.parametrize("content", [None, "line\nbreak"])
+async def test_unusable_token_file_is_rejected(tmp_path: Path, content: str | None) -> None:
+    """The message names the variable, or what is wrong with the token, and never the token."""
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_text(content)
+    async with served_credentials() as endpoint:
+        environ = endpoint.environ | {"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(file)}
+        with pytest.raises(SinkRejected, match=r"TOKEN_FILE=|line break") as caught:
+            await CredentialSource(environ).get()
+        assert "line\nbreak" not in str(caught.value)
+        assert endpoint.requests == 0
+
+
+@pytest.mark.parametrize(
+    ("response", "error", "message"),
+    [
+        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", SinkRejected, "status 403"),
+        (SERVER_ERROR, SinkUnavailable, "status 500"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", SinkUnavailable, "gave no credentials"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", SinkUnavailable, "AccessKeyId"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", SinkUnavailable, "gave no credentials"),
+        (b"junk", SinkUnavailable, "no credentials from the container endpoint 127.0.0.1"),
+    ],
+)  # fmt: skip
+async def test_unusable_responses_of_the_endpoint_are_reported(
+    response: bytes, error: type[Exception], message: str
+) -> None:
+    """The message names the endpoint."""
+    async with served_credentials() as endpoint:
+        endpoint.response = response
+        with pytest.raises(error, match=message):
+            await CredentialSource(endpoint.environ).get()
+
+
+async def test_invalid_expiration_is_reported() -> None:
+    """Credentials without a known end cannot be renewed in time."""
+    async with served_credentials() as endpoint:
+        endpoint.expiration = "tomorrow"
+        with pytest.raises(SinkUnavailable, match="tomorrow"):
+            await CredentialSource(endpoint.environ).get()
+
+
+async def test_silent_endpoint_is_unavailable_within_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A local endpoint responds at once or not at all."""
+    monkeypatch.setattr(credentials_module, "FETCH_SECONDS", 0.2)
+    async with served_credentials() as endpoint:
+        endpoint.delay = 5
+        with pytest.raises(SinkUnavailable, match=r"no response within 0\.2 s"):
+            await CredentialSource(endpoint.environ).get()
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/c?id=1"}, ("169.254.170.2", 80, "/v2/c?id=1")),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://localhost:9001"}, ("localhost", 9001, "/")),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.23/v1/c"}, ("169.254.170.23", 80, "/v1/c")),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://[fd00:ec2::23]/v1/c"}, ("fd00:ec2::23", 80, "/v1/c")),
+    ],
+)
+def test_container_endpoint_follows_the_variables(environ: Mapping[str, str], expected: tuple[str, int, str]) -> None:
+    """A relative URI belongs to the link-local host of ECS; the full URI may name any local host."""
+    assert container_endpoint(environ) == expected
