@@ -1,20 +1,22 @@
 /*
- * The launcher: what Lambda executes as /opt/extensions/logferry.
+ * Launcher: the program that Lambda executes as /opt/extensions/logferry.
  *
- * It takes out of the environment what belongs to the function, and becomes logferry's own interpreter. Nothing else.
+ * It removes the function's variables from the environment and replaces itself by logferry's interpreter.
  *
- * Why it exists. An extension inherits every variable that the function's author has set. Those variables act before the
- * first bytecode of the supervisor: a preloaded library, another libc on LD_LIBRARY_PATH or LD_TRACE_LOADED_OBJECTS kill
- * the interpreter (or the /bin/sh that a script would need) while it is being loaded, OPENSSL_CONF kills it at
- * `import ssl`. An extension that dies fails the function's invocations (Extension.Crash), so all of them go here.
- * Only logferry's processes are touched: the function keeps its environment.
+ * Guarantees:
+ * - The launcher allocates no memory and reads no file.
+ * - argv[0] is the interpreter's own path, because CPython finds its standard library by it.
+ * - A failed exec writes one message to stderr and exits with 127.
+ * - Only logferry's processes are affected. The function keeps its environment.
  *
- * Why without a C library. A static executable that asks nothing of its host starts the same in a Debian, an Alpine, a
- * distroless and an empty image, and in a fifth of a millisecond. Three system calls are all it needs, so any C compiler
- * for the target builds it, without headers, and the result is the same on every machine.
+ * Design: an extension inherits every variable that the function's author has set. These variables take effect before
+ * the first bytecode of the supervisor. A preloaded library, another libc on LD_LIBRARY_PATH or LD_TRACE_LOADED_OBJECTS
+ * ends the interpreter (or the /bin/sh of a script) while it is loaded. OPENSSL_CONF ends it at `import ssl`. An
+ * extension that exits fails the function's invocations (Extension.Crash), so the launcher removes all of them.
  *
- * Invariants: no allocation, no file is read, argv[0] is the interpreter's own path (CPython finds its standard library
- * by it), and a failed exec says so on stderr and exits with 127.
+ * The launcher uses no C library. A static executable without dependencies starts the same in a Debian, an Alpine, a
+ * distroless and an empty image, in a fifth of a millisecond. It needs three system calls, so any C compiler for the
+ * target builds it without headers, and the result is the same on every machine.
  */
 
 #ifndef PYTHON
@@ -23,7 +25,7 @@
 
 #define HOME "/opt/logferry"
 
-/* Whoever begins like this is taken out. */
+/* Variables with these prefixes are removed. */
 static const char *const FOREIGN_PREFIXES[] = {
     /* the dynamic loader and libc */
     "LD_", "GLIBC_TUNABLES=", "MALLOC_", "LOCPATH=", "GCONV_PATH=", "NLSPATH=", "LC_", "LANG=", "LANGUAGE=",
@@ -32,23 +34,23 @@ static const char *const FOREIGN_PREFIXES[] = {
     /* Python, OpenSSL, and the libraries that logferry imports */
     "PYTHON", "__PYVENV_LAUNCHER__=", "VIRTUAL_ENV=", "OPENSSL_", "SSL_CERT_", "SSLKEYLOGFILE=", "CTLOG_FILE=",
     "AIOHTTP_", "YARL_", "MULTIDICT_", "FROZENLIST_", "PROPCACHE_", "WRAPT_",
-    /* the function's own AWS configuration files, which may be unreadable or speak of profiles that logferry has not */
+    /* AWS configuration files of the function, which may be unreadable or name profiles that logferry does not have */
     "AWS_PROFILE=", "AWS_DEFAULT_PROFILE=", "AWS_CONFIG_FILE=", "AWS_SHARED_CREDENTIALS_FILE=", "AWS_DATA_PATH=",
     "BOTO_CONFIG=",
-    /* and two of its switches that say nothing to a client of one region's S3, but end it when they are misspelt */
+    /* two switches without meaning for a client of S3 in one region, but fatal to it if they are misspelt */
     "AWS_STS_REGIONAL_ENDPOINTS=", "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT=",
-    /* other runtimes' start-up hooks */
+    /* start-up hooks of other runtimes */
     "NODE_", "JAVA_", "_JAVA_OPTIONS=", "JDK_", "DOTNET_", "CORECLR_", "RUBYOPT=", "RUBYLIB=", "GEM_", "BUNDLE_", "PERL5",
     "PERLLIB=", "BASH_ENV=", "ENV=", "GODEBUG=", "GOTRACEBACK=",
 };
 
-/* What logferry's processes get instead. */
+/* Variables of logferry's processes that replace them. */
 static char *const OWN[] = {
-    "LC_ALL=C",                /* with -X utf8: no locale file of the host is read */
-    "TZ=UTC0",                 /* nor its time zones */
-    ("HOME=" HOME),            /* read-only, so no ~/.aws that a function may have written */
-    "OPENSSL_CONF=/dev/null",  /* nor its OpenSSL configuration */
-    "SSL_CERT_FILE=/dev/null", /* nor its CA store, 50 ms to parse: the S3 client names its own bundle (AWS_CA_BUNDLE) */
+    "LC_ALL=C",                /* with -X utf8: the interpreter reads no locale file of the host */
+    "TZ=UTC0",                 /* no time zone file of the host */
+    ("HOME=" HOME),            /* read-only: it cannot contain an ~/.aws of the function */
+    "OPENSSL_CONF=/dev/null",  /* no OpenSSL configuration of the host */
+    "SSL_CERT_FILE=/dev/null", /* no CA store of the host (50 ms to parse): the S3 client names its own bundle (AWS_CA_BUNDLE) */
     "SSL_CERT_DIR=/dev/null",
 };
 
@@ -96,7 +98,7 @@ static void complain(const char *text) {
     system_call(SYS_WRITE, STDERR, (long)text, length);
 }
 
-/* `stack` is what the kernel left there: argc, argv[], NULL, envp[], NULL (System V ABI, "Initial process stack"). */
+/* `stack` holds argc, argv[], NULL, envp[], NULL (System V ABI, "Initial process stack"). */
 __attribute__((used, noreturn)) void launch(long *stack) {
     char **inherited = (char **)(stack + 1 + stack[0] + 1);
     long count = 0;
@@ -110,7 +112,7 @@ __attribute__((used, noreturn)) void launch(long *stack) {
     for (unsigned i = 0; i < COUNT(OWN); i++) environment[kept++] = OWN[i];
     environment[kept] = 0;
 
-    /* -I, -S: no variable, no site-packages of the function; -B: /opt is read-only. */
+    /* -I, -S: no PYTHON* variable and no site-packages of the function; -B: /opt is read-only. */
     static char *const arguments[] = {PYTHON, "-I", "-S", "-B", "-X", "utf8", HOME "/main.pyc", HOME "/site", 0};
     system_call(SYS_EXECVE, (long)PYTHON, (long)arguments, (long)environment);
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from logferry.settings import PREFIX, SETTINGS
-from logferry.supervisor.supervisor import DEFAULT_PORT, DEFAULT_SPOOL
+from logferry.values import DEFAULT_PORT, DEFAULT_SPOOL_DIR
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -33,7 +33,7 @@ def test_every_setting_that_the_readme_mentions_exists() -> None:
 def test_the_supervisor_and_the_table_agree_on_the_defaults_they_both_need() -> None:
     """The supervisor may not import the table: it would cost the cold start."""
     defaults = {s.name: s.default for s in SETTINGS}
-    assert (str(DEFAULT_PORT), DEFAULT_SPOOL.decode()) == (defaults["PORT"], defaults["SPOOL_DIR"])
+    assert (str(DEFAULT_PORT), DEFAULT_SPOOL_DIR) == (defaults["PORT"], defaults["SPOOL_DIR"])
 
 
 def test_ci_runs_the_readmes_line_for_the_tests() -> None:

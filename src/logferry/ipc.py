@@ -1,30 +1,39 @@
-"""Messages between the supervisor and the shipper.
+r"""Messages between the supervisor and the shipper.
 
-Design: messages are packets on a SOCK_SEQPACKET pair, so each arrives complete. The end of one process reaches the
-other as an empty packet. This module imports nothing, because it is on the serial part of every cold start.
+| message          | packet                | sender     | meaning                                                      |
+|------------------|-----------------------|------------|--------------------------------------------------------------|
+| EVENT            | `E<number>\n<event>`  | supervisor | an event, as the Extensions API returned it (JSON)           |
+| EVENT_RETRY      | `A<number>\n<event>`  | supervisor | the same event again, after its first shipper ended          |
+| PING             | `?`                   | supervisor | the shipper must answer with PONG                            |
+| DONE             | `D<number>`           | shipper    | nothing is in flight for this event any more                 |
+| PONG             | `!`                   | shipper    | the answer to PING                                           |
+| READY            | `R`                   | shipper    | the settings are valid and the listener answers              |
+| UPLOAD_SUCCEEDED | `W`                   | shipper    | an object was stored while no event was held                 |
+| IDLE             | `I<reason>`           | shipper    | the shipper has logged why it cannot work, and exits         |
+| (end)            | empty                 | both       | the other process has closed its end of the channel          |
+
+Guarantees:
+- A packet holds exactly one message.
+- The module imports nothing, because it is on the serial part of every cold start.
+
+Design: the channel is a SOCK_SEQPACKET pair, so each message arrives complete. DONE and
+UPLOAD_SUCCEEDED both prove that a shipper works, so both end a series of failures.
 """
 
 EVENT = b"E"
-"""Supervisor to shipper: `E<number>\\n<the platform's event, JSON as it came>`."""
 EVENT_RETRY = b"A"
-"""Supervisor to shipper: as EVENT, but the shipper before this one died with it."""
 PING = b"?"
-"""Supervisor to shipper: are you still there?"""
 DONE = b"D"
-"""Shipper to supervisor: `D<number>`, nothing is in flight for that event any more."""
 PONG = b"!"
-"""Shipper to supervisor: the answer to a ping."""
 READY = b"R"
-"""Shipper to supervisor: the settings are sound, deliveries are being answered."""
 UPLOAD_SUCCEEDED = b"W"
-"""Shipper to supervisor: something was uploaded while no event was in hand, so whatever died before, this one works."""
 IDLE = b"I"
-"""Shipper to supervisor: `I<reason>`, it has said why it cannot work, and ends."""
 
 NUDGE = 23
-"""Supervisor to shipper, ahead of an event, as a signal: what loads shall wait until the event is heard (see `pause`).
-SIGURG on x86 and ARM (signal(7)): by default it is ignored, so it harms nobody who is not prepared."""
+"""Number of the signal that the supervisor sends before an event, so that library loading is
+suspended (see `pause`). SIGURG on x86 and ARM (signal(7)). Its default action is to be ignored, so
+it has no effect without a handler."""
 
 PACKET_BYTES = 64 * 1024
-"""Larger than any event: the platform's are a few hundred bytes. A buffer of twice the size would be mapped and
-unmapped by the C library for each packet."""
+"""Receive buffer for one packet, in bytes. Events are a few hundred bytes long. The C library would
+map and unmap a buffer of twice this size for each packet."""

@@ -1,15 +1,18 @@
-"""Values of the settings that the supervisor and the shipper both read: one parser for each kind of value.
+"""Parsers and defaults of the settings that the supervisor and the shipper both read.
 
 Guarantees:
-- The supervisor, the shipper and the commands accept the same values, because each kind of value has one parser.
+- The supervisor, the shipper and the commands accept the same values, because each kind of value
+  has one parser.
 - A parser returns a valid value or raises ValueError. The text of the error is the remedy.
 
-Design: the supervisor reads six settings before it registers, and `settings.py` would cost it the imports of `re` and
-`pathlib`. This module imports nothing. Callers strip the text and use the default for an empty one.
+Design: the supervisor reads six settings before it registers, and `settings.py` would cost it the
+imports of `re` and `pathlib`. This module imports nothing. Callers strip the text and use the
+default for an empty one.
 """
 
 DEFAULT_PORT = 9513
-"""Port of the listener. A fixed port lets the platform deliver a batch again after a reset of the environment."""
+"""Port of the listener. A fixed port lets the platform deliver a batch again after a reset of the
+environment."""
 RUNTIME_API_PORT = 9001
 """Port of the Runtime API inside the execution environment. A listener cannot use it."""
 LOWEST_PORT = 1024
@@ -34,7 +37,7 @@ def parse_truth(text: str) -> bool:
 
 
 def parse_port(text: str) -> int:
-    """Return the number of a port that the listener may use. Raise ValueError with the remedy for any other text."""
+    """Return the port of a listener. Raise ValueError with the remedy for any other text."""
     # The length is checked first, because `int` raises an error without a remedy for more than 4,300 digits.
     port = int(text) if len(text) <= len(str(HIGHEST_PORT)) and text.isascii() and text.isdigit() else -1
     if port == RUNTIME_API_PORT:
@@ -45,14 +48,14 @@ def parse_port(text: str) -> int:
 
 
 def parse_log_level(text: str) -> str:
-    """Return the name of a log level in lower case. Raise ValueError with the remedy for any other text."""
+    """Return a log level in lower case. Raise ValueError with the remedy for any other text."""
     if text.lower() not in LOG_LEVELS:
         raise ValueError("choose one of " + ", ".join(LOG_LEVELS))
     return text.lower()
 
 
 def parse_types(text: str) -> frozenset[str]:
-    """Return the kinds of records in a comma-separated list. Raise ValueError with the remedy for any other text."""
+    """Return the kinds in a comma-separated list. Raise ValueError with the remedy otherwise."""
     chosen = frozenset(part.strip().lower() for part in text.split(",") if part.strip())
     if not chosen or not chosen <= frozenset(RECORD_TYPES):
         raise ValueError("list one or more of " + ", ".join(RECORD_TYPES) + ", separated by commas")

@@ -84,8 +84,8 @@ GARBAGE: dict[str, Callable[[Path], None]] = {
     "directories and links with names of ours": _names_of_ours,
     "noise": _noise,
     "a lock that is a directory": lambda spool: (spool / "lock").mkdir(),
-    "a door that is a directory": lambda spool: (spool / "door").mkdir(),
-    "a door of another": lambda spool: _write(spool / "door", "/../../etc HTTP/1.1\r\nX: y"),
+    "a path token that is a directory": lambda spool: (spool / "path-token").mkdir(),
+    "a path token with foreign content": lambda spool: _write(spool / "path-token", "/../../etc HTTP/1.1\r\nX: y"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The forked shipper as the supervisor sees it: real processes, a real channel, and no wait without a bound."""
+"""The forked shipper as the supervisor sees it, with real processes and a real channel."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(30)
 
-LIVES = """
+PROGRAM = """
 import os, signal, socket, sys
 channel = socket.socket(fileno=int(sys.argv[1]))
 while packet := channel.recv(65536):
     if packet == b"?":
         channel.send(b"!")
-    elif packet == b"end":
+    elif packet == b"exit":
         sys.exit(3)
-    elif packet == b"last words":
+    elif packet == b"idle and exit":
         channel.send(b"Ibecause")
         os._exit(0)
     elif packet == b"crash":
         os.kill(os.getpid(), signal.SIGSEGV)
-    elif packet == b"deaf":
+    elif packet == b"hang":
         signal.pause()
     else:
         channel.send(b"echo " + packet)
@@ -44,10 +44,10 @@ while packet := channel.recv(65536):
 
 @contextlib.contextmanager
 def shipper() -> Iterator[ShipperProcess]:
-    """Give a child whose other end is a small process that does as it is told."""
+    """Return a shipper process that runs `PROGRAM`: each packet names its next step."""
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", LIVES, str(theirs.fileno())], pass_fds=[theirs.fileno()]
+        [sys.executable, "-I", "-S", "-c", PROGRAM, str(theirs.fileno())], pass_fds=[theirs.fileno()]
     )
     theirs.close()
     try:
@@ -61,8 +61,8 @@ def shipper() -> Iterator[ShipperProcess]:
         ours.close()
 
 
-def test_packets_go_both_ways_and_stay_whole() -> None:
-    """A packet is a message: two never come as one."""
+def test_packets_arrive_separately_in_both_directions() -> None:
+    """The channel never joins two messages."""
     with shipper() as it:
         it.send(b"one")
         it.send(b"two")
@@ -70,33 +70,33 @@ def test_packets_go_both_ways_and_stay_whole() -> None:
         assert not it.hung()
 
 
-def test_an_end_is_an_empty_packet_and_the_exit_code_is_told() -> None:
-    """The supervisor learns at once, by the channel and not by a timer."""
+def test_receive_returns_an_empty_packet_after_the_exit_and_reap_the_exit_code() -> None:
+    """The end of the channel shows an exit at once, without a timer."""
     with shipper() as it:
-        it.send(b"end")
+        it.send(b"exit")
         assert it.receive(5) == b""
         assert it.reap() == "exit code 3"
 
 
-def test_a_crash_is_told_by_its_signal() -> None:
-    """SIGSEGV in a library, SIGKILL by the OOM killer: the message says which."""
+def test_reap_returns_the_signal_after_a_crash() -> None:
+    """The message distinguishes SIGSEGV in a library from SIGKILL of the OOM killer."""
     with shipper() as it:
         it.send(b"crash")
         assert it.receive(5) == b""
         assert it.reap() == f"signal {signal.SIGSEGV.value}"
 
 
-def test_last_words_are_heard_even_when_something_was_left_unread() -> None:
-    """A reason to idle must not be lost behind a connection reset."""
+def test_last_packet_is_received_if_the_process_exits_with_unread_packets() -> None:
+    """A connection reset must not hide an IDLE message."""
     with shipper() as it:
-        it.send(b"last words")
-        it.send(b"an event that nobody reads any more")
+        it.send(b"idle and exit")
+        it.send(b"an event that stays unread")
         assert it.receive(5) == b"Ibecause"
         assert it.receive(5) == b""
 
 
-def test_waiting_ends_in_time() -> None:
-    """None says that nothing came within the bound."""
+def test_receive_returns_none_after_its_limit() -> None:
+    """A negative limit does not wait at all."""
     with shipper() as it:
         began = time.monotonic()
         assert it.receive(0.05) is None
@@ -104,65 +104,65 @@ def test_waiting_ends_in_time() -> None:
         assert it.receive(-1) is None
 
 
-def test_silence_is_answered_with_a_ping_and_a_pong_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shipper that is busy but alive is not killed."""
+def test_silence_leads_to_a_ping_and_its_answer_ends_the_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shipper that is busy and answers does not count as hung."""
     monkeypatch.setattr(shipper_process, "PING_AFTER_SECONDS", 0.05)
     with shipper() as it:
         assert it.receive(0.06) is None
         assert it.receive(5) == ipc.PONG
         assert not it.hung()
-        assert it.patience() == pytest.approx(0.05)
+        assert it.seconds_until_check() == pytest.approx(0.05)
 
 
-def test_a_shipper_that_is_deaf_counts_as_hung_and_can_be_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is asked once, and given its time to answer."""
+def test_process_counts_as_hung_after_an_unanswered_ping_and_can_be_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One ping is sent, and its answer has `HUNG_SECONDS`."""
     monkeypatch.setattr(shipper_process, "PING_AFTER_SECONDS", 0.05)
     monkeypatch.setattr(shipper_process, "HUNG_SECONDS", 0.1)
     with shipper() as it:
-        it.send(b"deaf")
-        looks = 0
+        it.send(b"hang")
+        checks = 0
         while not it.hung():
-            assert it.receive(it.patience()) is None
-            looks += 1
-            assert looks < 10
+            assert it.receive(it.seconds_until_check()) is None
+            checks += 1
+            assert checks < 10
         assert it.kill() == f"signal {signal.SIGKILL.value}"
 
 
-def test_sending_to_the_dead_or_the_deaf_neither_blocks_nor_raises() -> None:
-    """A full or broken channel shows where it is read."""
+def test_send_neither_blocks_nor_raises_if_the_process_hangs_or_has_ended() -> None:
+    """The next `receive` shows a channel that is full or broken."""
     with shipper() as it:
-        it.send(b"deaf")
+        it.send(b"hang")
         for _ in range(2000):
             it.send(b"x" * 1000)
         it.kill()
     with shipper() as it:
-        it.send(b"end")
+        it.send(b"exit")
         assert it.receive(5) == b""
         it.send(b"x")
         it.reap()
 
 
-def test_a_nudge_harms_nobody() -> None:
-    """Neither one who is not prepared for the signal, nor the supervisor where there is nobody left."""
+def test_signal_event_has_no_effect_without_a_handler_or_a_process() -> None:
+    """The default action of SIGURG is to be ignored, and a missing process is no error."""
     assert ipc.NUDGE == signal.SIGURG
     with shipper() as it:
-        it.nudge()
+        it.signal_event()
         it.send(b"one")
         assert it.receive(5) == b"echo one"
         it.kill()
-        it.nudge()
+        it.signal_event()
 
 
-def test_killing_what_has_already_ended_says_how_it_ended() -> None:
-    """The supervisor may be late."""
+def test_kill_returns_the_exit_code_of_a_process_that_has_already_ended() -> None:
+    """The process may exit between the check and the kill."""
     with shipper() as it:
-        it.send(b"end")
+        it.send(b"exit")
         assert it.receive(5) == b""
         os.waitid(os.P_PID, it._pid, os.WEXITED | os.WNOWAIT)
         assert it.kill() == "exit code 3"
 
 
-START = """
+FORK = """
 import sys, types
 app = types.ModuleType("logferry.shipper.main")
 def run_shipper(*, channel_fd, listener_fd, environment, restarts, door):
@@ -181,7 +181,7 @@ from logferry.supervisor import http
 from logferry.supervisor.shipper_process import ShipperProcess
 listener = _socket.socket(); listener.bind(("127.0.0.1", 0)); listener.listen(1)
 child = ShipperProcess.start(
-    listener=listener, api=http.Connection(b"127.0.0.1:1"), environment=sys.argv[1], restarts=2, door="/path",
+    listener=listener, api=http.Connection(b"127.0.0.1:1"), environment=sys.argv[1], restarts=2, path_token="/path",
     quiet="quietly" in sys.argv[1],
 )
 assert child.receive(5) == f"{sys.argv[1]} 2 {os.getpid()} /path".encode()
@@ -200,21 +200,11 @@ print(child.reap())
         ("fails quietly", "exit code 1", ""),
     ],
 )
-def test_a_forked_child_becomes_the_shipper_and_never_returns(environment: str, ending: str, stderr: str) -> None:
-    """It gets all it needs; an exception is an exit code, and a traceback unless that was said before."""
+def test_forked_child_runs_the_shipper_and_never_returns(environment: str, ending: str, stderr: str) -> None:
+    """The child passes its arguments on; an exception becomes exit code 1 and, unless quiet, a traceback."""
     done = subprocess.run(
-        [sys.executable, "-c", START, environment], capture_output=True, text=True, timeout=20, check=True
+        [sys.executable, "-c", FORK, environment], capture_output=True, text=True, timeout=20, check=True
     )
     assert done.stdout == ending + "\n"
     assert stderr in done.stderr
     assert bool(stderr) == bool(done.stderr)
-
-
-def test_a_dismissed_child_sees_the_end_of_its_channel() -> None:
-    """That is its order to end."""
-    with shipper() as it:
-        it.send(b"x")
-        assert it.receive(5) == b"echo x"
-        it.dismiss()
-        assert it.fileno() == -1
-        assert os.waitstatus_to_exitcode(os.waitpid(it._pid, 0)[1]) == 0

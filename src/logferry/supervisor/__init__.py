@@ -1,1 +1,1 @@
-"""The process that Lambda starts: it registers, passes events on and restarts the shipper."""
+"""Process 1: a bare interpreter registers, passes events on and restarts the shipper."""

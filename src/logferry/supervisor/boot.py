@@ -1,8 +1,11 @@
-"""Where the launcher lands: `python -I -S boot.py FOLDERS` makes the package importable and becomes the supervisor.
+"""Script that the launcher executes: `python -I -S boot.py FOLDERS` starts the supervisor.
 
-FOLDERS is a colon-separated list that is appended to `sys.path`: isolated mode (`-I`) ignores the function's PYTHON*
-variables, and without `site` (`-S`) nothing of the function's own packages can be found by accident. This file stays
-tiny because a script is compiled at each start, while what it imports is cached as bytecode.
+FOLDERS is a colon-separated list that is appended to `sys.path`. Isolated mode (`-I`) ignores the
+function's PYTHON* variables. Without `site` (`-S`) the interpreter finds none of the function's
+packages.
+
+Design: Python compiles a script at each start, whereas imported modules are cached as bytecode.
+This file stays tiny.
 """
 
 import sys

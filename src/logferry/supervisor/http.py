@@ -1,23 +1,30 @@
-"""The few bytes the supervisor speaks: HTTP/1.1 to the Lambda APIs, and the messages between the two processes.
+"""HTTP/1.1 client for the Lambda APIs, and a reader of flat JSON objects.
 
-Promises:
-- nothing is imported but `_socket`: this file is on the serial part of every cold start (`import socket` alone, with
-  its enums, doubles the time to the first `/event/next`);
-- a request leaves in one write, with TCP_NODELAY: two writes would meet Nagle's algorithm and the peer's delayed
-  acknowledgement, 40 ms each;
-- no call retries by itself: a repeated `/event/next` is refused by Lambda and ends the environment.
+Guarantees:
+- The module imports only `_socket`.
+- A request leaves in one write, with TCP_NODELAY.
+- No call is repeated here. Lambda refuses a second `/event/next` and ends the environment.
 
+Design: this module is on the serial part of every cold start. `import socket`, with its enums,
+doubles the time to the first `/event/next`, and `import json` costs 3 ms. Two writes for one
+request would meet Nagle's algorithm and the delayed acknowledgement of the peer, which is 40 ms per
+request.
+
+References: RFC 9110, section 5 (fields); RFC 9112, sections 6.3 (body length) and 7.1 (chunked
+coding).
 """
 
 import _socket
 
+RECEIVE_BYTES = 65_536
+
 
 class ProtocolError(Exception):
-    """The peer closed the connection early, or spoke something that is not HTTP/1.1."""
+    """The peer closed the connection early or sent something other than HTTP/1.1."""
 
 
 class Response:
-    """One HTTP response: `status`, `headers` (lower-case names) and `body`, all as bytes but the status."""
+    """One HTTP response with `status`, `headers` (names in lower case) and `body`."""
 
     __slots__ = ("body", "headers", "status")
 
@@ -28,7 +35,7 @@ class Response:
 
 
 class Connection:
-    """A keep-alive connection to the Lambda APIs at `host:port` (`AWS_LAMBDA_RUNTIME_API`)."""
+    """Keep-alive connection to the Lambda APIs at `host:port` (`AWS_LAMBDA_RUNTIME_API`)."""
 
     def __init__(self, address: bytes) -> None:
         host, _, port = address.decode().rpartition(":")
@@ -38,17 +45,17 @@ class Connection:
         self._socket: _socket.socket | None = None
 
     def fileno(self) -> int:
-        """The descriptor to poll for a response that `send` has asked for."""
+        """Return the descriptor to poll for a response; -1 without a connection."""
         return self._socket.fileno() if self._socket else -1
 
     def close(self) -> None:
-        """Forget the connection; the next `send` makes a new one."""
+        """Close the connection. The next `send` opens another one."""
         if self._socket:
             self._socket.close()
         self._socket, self._buffer = None, b""
 
     def send(self, method: bytes, path: bytes, headers: dict[bytes, bytes], body: bytes = b"") -> None:
-        """Write one request. Raises OSError when it cannot be handed to the kernel."""
+        """Write one request. Raise OSError if the kernel does not take it."""
         if not self._socket:
             self._socket = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
             self._socket.connect(self._address)
@@ -60,17 +67,17 @@ class Connection:
         self._socket.sendall(b"\r\n".join(lines) + b"\r\n\r\n" + body)
 
     def receive(self) -> Response:
-        """Read one response, blocking. Raises ProtocolError or OSError; the connection is then closed."""
+        """Read one response, blocking. Raise ProtocolError or OSError."""
         response = None
         while response is None:
             response = self.read_some()
         return response
 
     def read_some(self) -> Response | None:
-        """One read from the socket: a whole response, or None when more is to come. Raises as `receive`."""
+        """Read once. Return the response, or None until it is complete. Raise as `receive` does."""
         if not self._socket:
-            raise ProtocolError("nothing was asked on this connection")
-        data = self._socket.recv(65536)
+            raise ProtocolError("no request was sent on this connection")
+        data = self._socket.recv(RECEIVE_BYTES)
         self._buffer += data
         parsed = parse(self._buffer, ended=not data)
         if parsed is None:
@@ -82,16 +89,18 @@ class Connection:
 
 
 def parse(buffer: bytes, *, ended: bool) -> tuple[Response, bytes] | None:
-    """Split one response off `buffer`; None when it is not whole yet. Raises ProtocolError when it never will be."""
+    """Return the first response in `buffer` and the bytes after it, or None until it is complete.
+
+    Raise ProtocolError if it can never become complete. `ended` means that the peer has closed the
+    connection.
+    """
     head, separator, rest = buffer.partition(b"\r\n\r\n")
     if not separator:
         if ended:
-            raise ProtocolError("the connection was closed before an answer")
+            raise ProtocolError("the connection was closed before a response")
         return None
     lines = head.split(b"\r\n")
-    words = lines[0].split(b" ", 2)
-    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
-        raise ProtocolError("not an HTTP/1.1 answer: " + repr(lines[0][:60]))
+    status = _status(lines[0])
     headers = {}
     for line in lines[1:]:
         name, _, value = line.partition(b":")
@@ -99,25 +108,37 @@ def parse(buffer: bytes, *, ended: bool) -> tuple[Response, bytes] | None:
     body = _body(rest, headers, ended=ended)
     if body is None:
         return None
-    return Response(status=int(words[1]), headers=headers, body=body[0]), body[1]
+    return Response(status=status, headers=headers, body=body[0]), body[1]
+
+
+def _status(line: bytes) -> int:
+    """Return the status of a status line. The reason phrase is optional."""
+    words = line.split(b" ", 2)
+    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
+        raise ProtocolError("not an HTTP/1.1 response: " + repr(line[:60]))
+    return int(words[1])
 
 
 def _body(rest: bytes, headers: dict[bytes, bytes], *, ended: bool) -> tuple[bytes, bytes] | None:
-    """The body and what follows it, by chunks, by length, or up to the end of the connection (RFC 9112, 6.3)."""
+    """Return the body and the bytes after it; None until the body is complete."""
+    # Three cases (RFC 9112, 6.3): 1. chunked coding, 2. a length, 3. neither: the body ends with the connection.
     if headers.get(b"transfer-encoding", b"").lower() == b"chunked":
-        whole = _chunks(rest)
+        body = _chunks(rest)
     elif b"content-length" in headers:
         length = _size(headers[b"content-length"], 10)
-        whole = (rest[:length], rest[length:]) if len(rest) >= length else None
+        body = (rest[:length], rest[length:]) if len(rest) >= length else None
     else:
         return (rest, b"") if ended else None
-    if whole is None and ended:
-        raise ProtocolError("the connection was closed inside an answer")
-    return whole
+    if body is None and ended:
+        raise ProtocolError("the connection was closed inside a response")
+    return body
 
 
 def _size(digits: bytes, base: int) -> int:
-    """A size as HTTP writes it. Raises ProtocolError for what is none: nobody above would catch a ValueError."""
+    """Return a size in HTTP's notation.
+
+    Raise ProtocolError for any other text, because the callers do not catch ValueError.
+    """
     try:
         size = int(digits, base)
     except ValueError:
@@ -128,7 +149,7 @@ def _size(digits: bytes, base: int) -> int:
 
 
 def _chunks(rest: bytes) -> tuple[bytes, bytes] | None:
-    """Join chunks (RFC 9112, 7.1); trailers are not expected from Lambda and are skipped."""
+    """Join the chunks of a body. Lambda sends no trailers, so trailers are skipped."""
     body = b""
     while True:
         size, separator, rest = rest.partition(b"\r\n")
@@ -144,7 +165,7 @@ def _chunks(rest: bytes) -> tuple[bytes, bytes] | None:
 
 
 def number(document: bytes, name: bytes) -> int | None:
-    """The integer under `name` in a flat JSON object, without importing `json` (3 ms): None when there is none."""
+    """Return the integer under `name` in a flat JSON object; None if there is no such integer."""
     value = _value(document, name)
     digits = b""
     for byte in value:
@@ -155,13 +176,13 @@ def number(document: bytes, name: bytes) -> int | None:
 
 
 def text(document: bytes, name: bytes) -> bytes:
-    """The string under `name` in a flat JSON object, escapes untouched; empty when there is none."""
+    """Return the string under `name` in a flat JSON object, escapes included; empty if missing."""
     value = _value(document, name)
     return value[1:].partition(b'"')[0] if value[:1] == b'"' else b""
 
 
 def _value(document: bytes, name: bytes) -> bytes:
-    """What follows `"name":`, however the platform spaces it."""
+    """Return the bytes after `"name":`, with any white space around the colon skipped."""
     start = 0
     key = b'"' + name + b'"'
     while (found := document.find(key, start)) >= 0:
@@ -173,6 +194,6 @@ def _value(document: bytes, name: bytes) -> bytes:
 
 
 def quote(value: str) -> str:
-    """A JSON string, for the one or two objects the supervisor writes."""
+    """Return a text as a JSON string."""
     out = value.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(c if c >= " " else "\\u%04x" % ord(c) for c in out) + '"'

@@ -1,7 +1,14 @@
-"""The forked shipper as the supervisor sees it: a pid and a channel.
+"""The forked shipper process as the supervisor sees it: a process ID and a channel.
 
-Promises: nothing here blocks without the bound it is given; silence is measured only while somebody waits, so that a
-freeze never looks like one. As bare as the supervisor (`_socket`, `posix`), for the same reason.
+Guarantees:
+- No call waits longer than the limit that it is given.
+- Only time that the supervisor spends waiting counts as silence, so a freeze never looks like a
+  hung process.
+- The parent imports nothing beyond its own modules. The child imports the shipper.
+
+Design: the supervisor forks, because the child needs the listening socket and a second interpreter
+start would cost 8 ms. The module is as bare as the supervisor (`_socket`, `posix`) for the same
+reason.
 """
 
 import _socket
@@ -14,13 +21,15 @@ from logferry import ipc
 from logferry.supervisor import http
 
 PING_AFTER_SECONDS = 0.5
-"""How long an event is waited for before the shipper is asked whether it is there: most invocations see no ping."""
+"""Silence after which the supervisor sends a ping, in seconds. Most invocations end earlier."""
 HUNG_SECONDS = 3.0
-"""Waited for an answer to a ping before the shipper counts as hung: on 7 % of a core an import may take a second."""
+"""Silence after a ping that makes a shipper count as hung, in seconds. On 7 % of a core an import
+may take one second."""
+SIGKILL = 9
 
 
 class ShipperProcess:
-    """The forked process that does the work, as seen from here: a pid and the channel to it."""
+    """A shipper process and the channel to it."""
 
     def __init__(self, *, pid: int, channel: _socket.socket) -> None:
         self._pid = pid
@@ -30,61 +39,72 @@ class ShipperProcess:
 
     @classmethod
     def start(
-        cls, *, listener: _socket.socket, api: http.Connection, environment: str, restarts: int, door: str, quiet: bool
+        cls,
+        *,
+        listener: _socket.socket,
+        api: http.Connection,
+        environment: str,
+        restarts: int,
+        path_token: str,
+        quiet: bool,
     ) -> "ShipperProcess":
-        """Fork; the child runs `logferry.shipper.main` and never returns. `quiet` suppresses a repeated traceback."""
+        """Fork a child that runs `logferry.shipper.main` and never returns. Raise OSError.
+
+        `quiet` suppresses the traceback of a failure that was printed before.
+        """
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         pid = posix.fork()
         if pid == 0:
             ours.close()
             api.close()
-            posix._exit(_become_shipper(theirs, listener, environment, restarts, door, quiet=quiet))
+            posix._exit(_become_shipper(theirs, listener, environment, restarts, path_token, quiet=quiet))
         theirs.close()
         return cls(pid=pid, channel=ours)
 
     def fileno(self) -> int:
-        """The channel's descriptor."""
+        """Return the descriptor of the channel."""
         return self._channel.fileno()
 
     def send(self, packet: bytes) -> None:
-        """Put a packet on the channel; a channel that is full or broken shows in the next `receive`."""
+        """Send a packet. The next `receive` shows a channel that is full or broken."""
         try:
             self._channel.send(packet, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
         except OSError:
             return
 
-    def nudge(self) -> None:
-        """Say by a signal that an event comes: a packet is read only when its reader has its turn, see `pause`."""
+    def signal_event(self) -> None:
+        """Send SIGURG, so that library loading is suspended before the event's packet is read."""
         try:
             posix.kill(self._pid, ipc.NUDGE)
         except OSError:
             return
 
     def receive(self, seconds: float) -> bytes | None:
-        """The next packet; empty when the shipper has ended; None when `seconds` have passed without one."""
+        """Return the next packet, an empty one at the shipper's end, or None after `seconds`."""
         poll = select.poll()
         poll.register(self._channel.fileno(), select.POLLIN)
         began = time.monotonic()
         if not poll.poll(max(0, seconds * 1000)):
-            self.waited(time.monotonic() - began)
+            self.add_silence(time.monotonic() - began)
             return None
-        message = self._packet()
+        packet = self._packet()
         self._pinged, self._silent_seconds = False, 0.0
-        return message
+        return packet
 
-    def waited(self, seconds: float) -> None:
-        """Somebody has waited that long for a word: after a while it is asked for one."""
+    def add_silence(self, seconds: float) -> None:
+        """Record time spent waiting for a message; send a ping after `PING_AFTER_SECONDS`."""
         self._silent_seconds += seconds
         if not self._pinged and self._silent_seconds >= PING_AFTER_SECONDS:
             self.send(ipc.PING)
             self._pinged, self._silent_seconds = True, 0.0
 
     def _packet(self) -> bytes:
-        """One packet that is there, empty at the end.
+        """Return a packet that has arrived; an empty one at the end.
 
-        A shipper that ends with packets unread makes the kernel report ECONNRESET once, ahead of what it had still
-        said: its reason to idle was lost that way, and it was started again and again
-        (tests/e2e/test_trouble.py, the missing destination).
+        If a shipper ends with unread packets, the kernel reports ECONNRESET once, before the last
+        packets of the shipper. Without the second attempt an IDLE message was lost, and the
+        supervisor restarted the shipper repeatedly (tests/e2e/test_trouble.py, the missing
+        destination).
         """
         for _ in range(2):
             try:
@@ -93,25 +113,21 @@ class ShipperProcess:
                 continue
         return b""
 
-    def patience(self) -> float:
-        """Seconds to wait before the next look at its silence. Only time spent waiting counts, not a freeze."""
+    def seconds_until_check(self) -> float:
+        """Return the seconds of waiting until `add_silence` or `hung` has another result."""
         return max(0.001, (HUNG_SECONDS if self._pinged else PING_AFTER_SECONDS) - self._silent_seconds)
 
     def hung(self) -> bool:
-        """Whether a ping has gone unanswered for too long."""
+        """Return whether a ping has had no answer for `HUNG_SECONDS`."""
         return self._pinged and self._silent_seconds >= HUNG_SECONDS
 
     def kill(self) -> str:
-        """End it, whatever it does; says how it ended."""
-        posix.kill(self._pid, 9)
+        """Kill the process and return how it ended."""
+        posix.kill(self._pid, SIGKILL)
         return self.reap()
 
-    def dismiss(self) -> None:
-        """Close the channel: the shipper takes that as the order to end."""
-        self._channel.close()
-
     def reap(self) -> str:
-        """Collect the ended process and say how it ended."""
+        """Close the channel, collect the ended process and return how it ended."""
         self._channel.close()
         _, status = posix.waitpid(self._pid, 0)
         code = posix.waitstatus_to_exitcode(status)
@@ -119,23 +135,23 @@ class ShipperProcess:
 
 
 def _become_shipper(
-    channel: _socket.socket, listener: _socket.socket, environment: str, restarts: int, door: str, *, quiet: bool
+    channel: _socket.socket, listener: _socket.socket, environment: str, restarts: int, path_token: str, *, quiet: bool
 ) -> int:
-    """The child's whole life; its exit code. Only here is anything heavy imported."""
+    """Run the shipper in the child and return its exit code. All expensive imports are here."""
     try:
         import gc  # noqa: PLC0415
 
-        gc.disable()  # while modules are loaded, `app` says why and until when
-        from logferry.shipper.main import run_shipper  # noqa: PLC0415 - the parent must never pay for it
+        gc.disable()  # while modules are loaded; `shipper.main` enables it again
+        from logferry.shipper.main import run_shipper  # noqa: PLC0415 - the parent must never import it
 
         return run_shipper(
             channel_fd=channel.detach(),
             listener_fd=listener.detach(),
             environment=environment,
             restarts=restarts,
-            door=door,
+            door=path_token,
         )
-    except BaseException:  # noqa: BLE001 - a traceback on stderr and an exit code are all a dying child can give
+    except BaseException:  # noqa: BLE001 - a failed child can only print a traceback and return an exit code
         if not quiet:
             import traceback  # noqa: PLC0415
 

@@ -19,7 +19,7 @@ from logferry.cli.cost.simulation import Rhythm, live
 from logferry.flush.policy import Flush, Timing
 from logferry.journal.journal import SEGMENTS_AT_LEAST
 from logferry.settings import SETTINGS, Settings
-from logferry.supervisor.supervisor import SHORT_BUFFER_MS
+from logferry.supervisor.lambda_api import SHORT_BUFFER_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logferry.flush.policy import Pace, Timing, Waiting
-from logferry.supervisor.supervisor import SHORT_BUFFER_MS
+from logferry.supervisor.lambda_api import SHORT_BUFFER_MS
 
 if TYPE_CHECKING:
     from logferry.flush.policy import Due, Policy

@@ -1,0 +1,458 @@
+"""Rules of the supervisor: restart, idle, holding of events. The API and the shipper are real sockets and processes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from logferry.supervisor import shipper_process, supervisor
+from logferry.supervisor.lambda_api import LambdaApi
+from logferry.supervisor.shipper_process import ShipperProcess
+from logferry.supervisor.supervisor import RESTART_DELAYS_SECONDS, RestartPolicy, Supervisor
+from support.fake_lambda_api import (
+    INIT_ERROR,
+    LOGS,
+    NEXT,
+    REGISTER,
+    TELEMETRY,
+    WAIT_SECONDS,
+    FakeLambdaApi,
+    event,
+    fake_lambda_api,
+)
+from support.scripted_shipper import ScriptedShippers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(60)
+
+AT_ONCE_SECONDS = 0.4
+"""Longest time of an event that is not held, in seconds. Each wait that a test excludes is longer."""
+MANAGED = {"AWS_LAMBDA_INITIALIZATION_TYPE": "lambda-managed-instances"}
+
+
+class Scene:
+    """A supervisor in a thread, with the API and the shippers of the test."""
+
+    def __init__(self, api: FakeLambdaApi, shippers: ScriptedShippers, environ: Mapping[str, str]) -> None:
+        self.api = api
+        self.shippers = shippers
+        self.exit_code: int | None = None
+        variables = {name.encode(): value.encode() for name, value in environ.items()}
+        self._supervisor = Supervisor(api=LambdaApi(api.address), environ=variables)
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self.exit_code = self._supervisor.run()
+
+    @property
+    def port(self) -> int:
+        """Port of the last subscription."""
+        request = [one for one in self.api.requests if one.path in (TELEMETRY, LOGS)][-1]
+        return urlsplit(json.loads(request.body)["destination"]["URI"]).port or 0
+
+    def invoke(self, *, seconds: float | None = 30.0) -> float:
+        """Hand out an INVOKE event and return the seconds until the next request for an event."""
+        return self.api.hold(event("INVOKE", seconds=seconds, requestId="r"))
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition that the supervisor's thread changes. Raise TimeoutError."""
+        end = time.monotonic() + WAIT_SECONDS
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError
+            time.sleep(0.005)
+
+    def finish(self) -> int | None:
+        """Wait for the end of the supervisor and return its exit code."""
+        self._thread.join(WAIT_SECONDS)
+        assert not self._thread.is_alive()
+        return self.exit_code
+
+    def shutdown(self, *, seconds: float = 2.0) -> float:
+        """Hand out SHUTDOWN and return the seconds until the supervisor has ended."""
+        began = time.monotonic()
+        if self._thread.is_alive():
+            self.api.wait_for_next(1)
+            self.api.hand_out(event("SHUTDOWN", seconds=seconds, shutdownReason="spindown"))
+        self.finish()
+        return time.monotonic() - began
+
+    def close(self) -> None:
+        """Close the sockets that the exit of the process closes in production."""
+        self._supervisor._api.connection.close()
+        for owner in (self._supervisor._endpoint, self._supervisor._shipper and self._supervisor._shipper._channel):
+            if owner:
+                owner.close()
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    """Return the file to which the scripted shippers write their packets."""
+    return tmp_path / "packets"
+
+
+@contextlib.contextmanager
+def scene(
+    record: Path,
+    *behaviours: str,
+    answers: Mapping[str, Sequence[int]] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Iterator[Scene]:
+    """Start a supervisor whose shippers have these behaviours; end it with SHUTDOWN."""
+    shippers = ScriptedShippers(record, *behaviours)
+    with pytest.MonkeyPatch.context() as patch, fake_lambda_api(answers) as api:
+        patch.setattr(ShipperProcess, "start", shippers.start)
+        defaults = {"LOGFERRY_SPOOL_DIR": str(record.parent / "spool"), "LOGFERRY_PORT": str(free_port())}
+        it = Scene(api, shippers, {**defaults, **(environ or {})})
+        try:
+            yield it
+        finally:
+            it.shutdown(seconds=0.5)
+            it.close()
+            shippers.end_all()
+
+
+def free_port() -> int:
+    """Return a port on which no socket listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def is_refused(port: int) -> bool:
+    """Return whether the kernel refuses connections to a port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@pytest.fixture
+def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the limits after which a shipper counts as hung."""
+    monkeypatch.setattr(shipper_process, "PING_AFTER_SECONDS", 0.1)
+    monkeypatch.setattr(shipper_process, "HUNG_SECONDS", 0.3)
+
+
+@pytest.fixture
+def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restart without a delay, as often as in production."""
+    monkeypatch.setattr(supervisor, "RESTART_DELAYS_SECONDS", (0.0,) * len(RESTART_DELAYS_SECONDS))
+
+
+# --- the restart policy
+
+
+def test_restart_policy_returns_each_delay_in_turn_for_consecutive_failures() -> None:
+    """The delays grow within a series of failures."""
+    policy = RestartPolicy()
+    assert [policy.on_failure() for _ in RESTART_DELAYS_SECONDS] == list(RESTART_DELAYS_SECONDS)
+
+
+def test_restart_policy_gives_up_at_the_sixth_consecutive_failure() -> None:
+    """The number of restarts in a series is limited."""
+    policy = RestartPolicy()
+    assert [policy.on_failure() is None for _ in range(7)] == [False] * 5 + [True, True]
+
+
+def test_restart_policy_begins_a_new_series_after_a_success() -> None:
+    """Failures count only if no event was completed and no object stored between them."""
+    policy = RestartPolicy()
+    for _ in range(4):
+        policy.on_failure()
+    policy.on_success()
+    assert policy.failures == 0
+    assert [policy.on_failure() for _ in RESTART_DELAYS_SECONDS] == list(RESTART_DELAYS_SECONDS)
+
+
+# --- the start
+
+
+def test_supervisor_registers_and_subscribes_before_the_first_event_request(record: Path) -> None:
+    """The order is register, subscribe, next; the subscription names the listening port."""
+    with scene(record, "done") as it:
+        it.invoke()
+        assert [request.path for request in it.api.requests[:3]] == [REGISTER, TELEMETRY, NEXT]
+        assert json.loads(it.api.requests[0].body) == {"events": ["INVOKE", "SHUTDOWN"]}
+        assert not is_refused(it.port)
+        assert it.api.requests[1].body.decode().count(it.shippers.starts[0].path_token) == 1
+
+
+def test_supervisor_starts_the_shipper_after_the_first_event_request(record: Path) -> None:
+    """A child that imports before would delay the registration."""
+    with scene(record, "done") as it:
+        it.invoke()
+        assert it.shippers.starts[0].at >= it.api.to(TELEMETRY)[0].at
+        assert [(start.restarts, start.quiet) for start in it.shippers.starts] == [(0, False)]
+
+
+def test_supervisor_uses_another_port_if_the_wished_one_is_taken(record: Path) -> None:
+    """A second extension on the port must not prevent the subscription."""
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        port = taken.getsockname()[1]
+        with scene(record, "done", environ={"LOGFERRY_PORT": str(port)}) as it:
+            it.invoke()
+            assert it.port not in (0, port)
+            assert not is_refused(it.port)
+
+
+# --- holding events
+
+
+def test_event_is_held_until_the_shipper_is_done(record: Path) -> None:
+    """The next request follows DONE for this event."""
+    with scene(record, "slow") as it:
+        assert 0.3 <= it.invoke() < 5
+        assert it.shippers.events(0) == [(b"E1", "INVOKE")]
+
+
+def test_event_is_released_before_its_deadline_if_the_shipper_is_not_done(record: Path) -> None:
+    """The margin before the deadline belongs to Lambda; a busy shipper stays in place."""
+    with scene(record, "never done") as it:
+        assert 0.5 <= it.invoke(seconds=0.8) < 0.8
+        assert len(it.shippers.starts) == 1
+
+
+def test_event_with_a_deadline_in_the_past_is_dispatched_and_not_held(record: Path) -> None:
+    """A wall clock that differs from Lambda's must not hold an invocation."""
+    with scene(record, "never done") as it:
+        assert it.invoke(seconds=-5) < AT_ONCE_SECONDS
+        it.until(lambda: it.shippers.events(0) == [(b"E1", "INVOKE")])
+
+
+def test_late_done_does_not_release_the_following_event(record: Path) -> None:
+    """DONE counts only for the event with its number."""
+    with scene(record, "slow") as it:
+        it.invoke(seconds=0.2)
+        assert it.invoke() >= 0.3
+        assert it.shippers.events(0) == [(b"E1", "INVOKE"), (b"E2", "INVOKE")]
+
+
+# --- restarts
+
+
+def test_event_is_dispatched_again_as_a_retry_if_the_shipper_exits(record: Path) -> None:
+    """The new shipper receives the same event, marked as a retry, and the invocation continues."""
+    with scene(record, "exits on an event", "done") as it:
+        assert it.invoke() < 5
+        assert it.shippers.events(0) == [(b"E1", "INVOKE")]
+        assert it.shippers.events(1) == [(b"A1", "INVOKE")]
+        assert [(start.restarts, start.quiet) for start in it.shippers.starts] == [(0, False), (1, True)]
+
+
+@pytest.mark.usefixtures("short_silence")
+def test_shipper_is_replaced_if_it_does_not_answer_a_ping(record: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """An event is held for the limit of silence, and the new shipper receives it as a retry."""
+    with scene(record, "hangs on an event", "done") as it:
+        assert 0.35 <= it.invoke() < 5
+        assert it.shippers.events(1) == [(b"A1", "INVOKE")]
+    assert "logferry warning: the shipper did not answer a ping for" in capfd.readouterr().out
+
+
+@pytest.mark.usefixtures("short_silence")
+def test_shipper_that_answers_pings_is_not_replaced(record: Path) -> None:
+    """A long upload is not a failure."""
+    with scene(record, "never done") as it:
+        assert it.invoke(seconds=1.5) > 1.0
+        assert len(it.shippers.starts) == 1
+
+
+@pytest.mark.usefixtures("short_silence")
+def test_hung_shipper_is_replaced_on_managed_instances_without_any_event(
+    record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check runs at an interval, because SHUTDOWN is the only event there."""
+    monkeypatch.setattr(supervisor, "MANAGED_PING_SECONDS", 0.35)
+    with scene(record, "hangs", "done", environ=MANAGED) as it:
+        it.until(lambda: len(it.shippers.starts) == 2)
+        assert json.loads(it.api.to(REGISTER)[0].body) == {"events": ["SHUTDOWN"]}
+
+
+def test_shipper_that_exits_between_events_is_restarted_without_an_event(record: Path) -> None:
+    """Records keep arriving between events, so the restart does not wait for an invocation."""
+    with scene(record, "exits at once", "exits at once", "done") as it:
+        it.until(lambda: len(it.shippers.starts) == 3)
+        assert it.invoke() < AT_ONCE_SECONDS
+        assert it.shippers.starts[2].at - it.shippers.starts[0].at < 5
+
+
+def test_restart_waits_for_its_delay_after_repeated_failures(record: Path) -> None:
+    """A shipper that fails at each start must not take the function's CPU; events are not held meanwhile."""
+    with scene(record, "exits at once", "exits at once", "exits at once", "done") as it:
+        it.until(lambda: len(it.shippers.starts) == 3)
+        assert it.invoke() < AT_ONCE_SECONDS
+        it.until(lambda: len(it.shippers.starts) == 4)
+        assert it.shippers.starts[3].at - it.shippers.starts[2].at >= RESTART_DELAYS_SECONDS[2]
+
+
+@pytest.mark.usefixtures("no_delays")
+def test_failures_are_counted_from_the_last_completed_event(record: Path) -> None:
+    """Shippers that complete an event between their failures are restarted indefinitely."""
+    with scene(record, "exits on its second event") as it:
+        for _ in range(8):
+            assert it.invoke() < 5
+        assert [it.shippers.events(index)[0][0] for index in range(8)] == [b"E1"] + [b"A%d" % n for n in range(2, 9)]
+        assert not is_refused(it.port)
+
+
+@pytest.mark.usefixtures("no_delays")
+def test_failures_are_counted_from_the_last_upload_where_no_event_is_dispatched(record: Path) -> None:
+    """An upload proves that the shipper works, so the series of failures ends."""
+    with scene(record, *["uploads and exits"] * 9, "done", environ=MANAGED) as it:
+        it.until(lambda: len(it.shippers.starts) == 10)
+        assert not is_refused(it.port)
+
+
+def test_failed_fork_is_repeated_as_any_other_failure(record: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A function that has used up its processes must not fail because of logferry."""
+    with scene(record, "no process", "no process", "done") as it:
+        it.until(lambda: len(it.shippers.starts) == 3)
+        assert it.invoke() < AT_ONCE_SECONDS
+        it.until(lambda: it.shippers.events(2) == [(b"E1", "INVOKE")])
+    assert "the shipper could not be started: [Errno 11] Resource temporarily" in capfd.readouterr().out
+
+
+# --- idling
+
+
+@pytest.mark.usefixtures("no_delays")
+def test_supervisor_idles_after_six_consecutive_failures(record: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The shipper is given up with one message; events are acknowledged at once and the port is closed."""
+    with scene(record, "exits on an event") as it:
+        assert it.invoke() < 5
+        assert len(it.shippers.starts) == 6
+        assert [it.shippers.events(index)[0][0] for index in range(6)] == [b"E1"] + [b"A1"] * 5
+        assert it.invoke() < AT_ONCE_SECONDS
+        assert len(it.shippers.starts) == 6
+        assert is_refused(it.port)
+        assert it.shutdown() < 1
+        assert it.exit_code == 0
+    output = capfd.readouterr().out
+    assert output.count("given up after 6 consecutive failures") == 1
+    assert output.count("the function is not affected") == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "requests"),
+    [
+        pytest.param({TELEMETRY: [202]}, 1, id="no telemetry"),
+        pytest.param({TELEMETRY: [400], LOGS: [202]}, 4, id="no API accepts a schema"),
+        pytest.param({TELEMETRY: [403], LOGS: [403]}, 4, id="both APIs are closed"),
+    ],
+)
+def test_supervisor_idles_if_every_subscription_is_refused(
+    record: Path, capfd: pytest.CaptureFixture[str], answers: dict[str, list[int]], requests: int
+) -> None:
+    """Without telemetry there is nothing to ship: one message, no shipper, a closed port."""
+    with scene(record, "done", answers=answers) as it:
+        assert it.invoke() < AT_ONCE_SECONDS
+        assert not it.shippers.starts
+        assert is_refused(it.port)
+        assert len(it.api.to(TELEMETRY)) + len(it.api.to(LOGS)) == requests
+    output = capfd.readouterr().out
+    assert output.count("no telemetry here, so no record is shipped (2025-01-29: ") == 1
+    assert output.count("\n") == 1
+
+
+def test_supervisor_idles_if_the_shipper_reports_invalid_settings(
+    record: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The shipper has logged the mistakes, so the supervisor neither restarts it nor logs another message."""
+    with scene(record, "invalid settings") as it:
+        assert it.invoke() < 5
+        it.until(lambda: is_refused(it.port))
+        assert it.invoke() < AT_ONCE_SECONDS
+        assert len(it.shippers.starts) == 1
+    assert capfd.readouterr().out == ""
+
+
+def test_supervisor_only_registers_for_shutdown_if_logferry_is_disabled(record: Path) -> None:
+    """LOGFERRY_ENABLED=false costs a registration: no subscription, no shipper, no port."""
+    port = free_port()
+    with scene(record, "done", environ={"LOGFERRY_ENABLED": "false", "LOGFERRY_PORT": str(port)}) as it:
+        it.api.wait_for_next(1)
+        assert [request.path for request in it.api.requests] == [REGISTER, NEXT]
+        assert json.loads(it.api.requests[0].body) == {"events": ["SHUTDOWN"]}
+        assert is_refused(port)
+        assert it.shutdown() < 1
+        assert (it.exit_code, it.shippers.starts) == (0, [])
+
+
+# --- the end
+
+
+def test_shutdown_is_the_last_event_and_is_held_until_done(record: Path) -> None:
+    """The supervisor exits with 0 after DONE and asks for no further event."""
+    with scene(record, "slow") as it:
+        it.invoke()
+        assert 0.3 <= it.shutdown(seconds=5) < 4
+        assert it.shippers.events(0) == [(b"E1", "INVOKE"), (b"E2", "SHUTDOWN")]
+        assert (it.exit_code, len(it.api.to(NEXT))) == (0, 2)
+
+
+def test_shutdown_ends_before_its_deadline_if_the_shipper_is_not_done(record: Path) -> None:
+    """Lambda kills every process at the deadline; the exit comes before it."""
+    with scene(record, "never done") as it:
+        it.api.wait_for_next(1)
+        assert 0.6 < it.shutdown(seconds=0.9) < 0.9
+        assert it.exit_code == 0
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_refused_event_request_ends_the_extension_like_shutdown(
+    record: Path, capfd: pytest.CaptureFixture[str], status: int
+) -> None:
+    """The shipper may upload pending records; then the supervisor exits."""
+    with scene(record, "done") as it:
+        it.invoke()
+        it.api.hand_out(b'{"errorType":"Extension.InvalidExtensionState"}', status=status)
+        assert it.finish() == 0
+        assert it.shippers.events(0)[-1] == (b"E2", "SHUTDOWN")
+    assert f"logferry error: the next event was refused: {status} " in capfd.readouterr().out
+
+
+# --- LOGFERRY_STRICT
+
+
+def test_strict_mode_fails_the_init_phase_with_the_mistakes(record: Path) -> None:
+    """The deployment fails instead of running without logs."""
+    with scene(record, "invalid settings", environ={"LOGFERRY_STRICT": "true"}) as it:
+        assert it.finish() == 1
+        document = json.loads(it.api.to(INIT_ERROR)[0].body)
+        assert document == {"errorMessage": "DESTINATION is not set", "errorType": "Extension.ConfigInvalid"}
+        assert it.api.to(INIT_ERROR)[0].headers["Lambda-Extension-Function-Error-Type"] == "Extension.ConfigInvalid"
+        assert not it.api.to(NEXT)
+
+
+def test_strict_mode_fails_the_init_phase_if_the_shipper_exits_without_a_verdict(record: Path) -> None:
+    """Missing libraries count as a mistake in the deployment."""
+    with scene(record, "exits at once", environ={"LOGFERRY_STRICT": "true"}) as it:
+        assert it.finish() == 1
+        assert "ended before it had read its settings" in json.loads(it.api.to(INIT_ERROR)[0].body)["errorMessage"]
+
+
+def test_strict_mode_continues_with_valid_settings(record: Path) -> None:
+    """The same shipper then handles the events."""
+    with scene(record, "ready", environ={"LOGFERRY_STRICT": "true"}) as it:
+        assert it.invoke() < 5
+        assert it.shippers.events(0) == [(b"E1", "INVOKE")]
+        assert not it.api.to(INIT_ERROR)
+
+
+def test_strict_mode_continues_without_a_verdict_after_its_limit(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow start must not exceed the limit of the Init phase."""
+    monkeypatch.setattr(supervisor, "STRICT_SECONDS", 0.2)
+    with scene(record, "done", environ={"LOGFERRY_STRICT": "true"}) as it:
+        assert it.invoke() < 5
+        assert not it.api.to(INIT_ERROR)
