@@ -1,4 +1,4 @@
-"""Each gate of the builder, seen to fail: a whole tree is broken in one place, and the message names that place."""
+"""The checks of the builder: a complete tree is damaged in one place, and the message names that place."""
 
 import os
 import shutil
@@ -10,16 +10,19 @@ from pathlib import Path
 import pytest
 
 from logferry.layer import archive, checks, smoke_test
-from logferry.layer.checks import GateError
+from logferry.layer.checks import CheckError
 from logferry.layer.subprocesses import find
 from support.layer_roots import BUILD_SECONDS, arch_of, built_layer, needs_apt
 
 pytestmark = [needs_apt, pytest.mark.slow, pytest.mark.timeout(BUILD_SECONDS)]
 
+Damage = Callable[[Path], object]
+"""A function that damages the tree in a folder."""
+
 
 @pytest.fixture
 def opt(tmp_path: Path) -> Path:
-    """Give a copy of the built tree that may be broken: of links, so a file must be replaced, not written into."""
+    """Return a copy of the built tree. Its files are hard links, so a test replaces a file and does not write to it."""
     copy = tmp_path / "opt"
     shutil.copytree(built_layer().tree, copy, copy_function=_link)
     return copy
@@ -32,195 +35,154 @@ def _link(source: str, target: str) -> str:
     return target
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _replace(path: Path, data: bytes) -> Path:
     mode = path.stat().st_mode
     path.unlink()
     path.write_bytes(data)
     path.chmod(mode)
-
-
-def _own(path: Path) -> Path:
-    _replace(path, path.read_bytes())
     return path
 
 
-def _patchelf(path: Path, *options: str) -> None:
-    subprocess.run([find("patchelf", remedy=""), *options, str(_own(path))], check=True)
+def _find(opt: Path, pattern: str) -> Path:
+    """Return the only or first file that matches. `PYTHON` and `LOADER` stand for the names of both programs."""
+    pattern = pattern.replace("PYTHON", f"python{built_layer().python}").replace(
+        "LOADER", arch_of(built_layer()).loader
+    )
+    return next(iter(sorted(opt.glob(pattern))))
+
+
+def _remove(pattern: str) -> Damage:
+    return lambda opt: _find(opt, pattern).unlink()
+
+
+def _change(pattern: str, change: Callable[[bytes], bytes]) -> Damage:
+    return lambda opt: _replace(_find(opt, pattern), change(_find(opt, pattern).read_bytes()))
+
+
+def _set_mode(pattern: str, mode: int) -> Damage:
+    def damage(opt: Path) -> None:
+        path = _find(opt, pattern)
+        _replace(path, path.read_bytes()).chmod(mode)
+
+    return damage
+
+
+def _patch(pattern: str, *options: str) -> Damage:
+    def damage(opt: Path) -> None:
+        path = _find(opt, pattern)
+        _replace(path, path.read_bytes())
+        subprocess.run([find("patchelf", remedy=""), *options, str(path)], check=True)
+
+    return damage
+
+
+def _add(name: str) -> Damage:
+    def damage(opt: Path) -> None:
+        (opt / name).write_text("")
+        (opt / name).chmod(0o644)
+
+    return damage
+
+
+def _other_machine(data: bytes) -> bytes:
+    return data[:18] + (183 if data[18] != 183 else 62).to_bytes(2, "little") + data[20:]
 
 
 def _check(opt: Path) -> None:
     checks.check(opt, python=built_layer().python, arch=arch_of(built_layer()))
 
 
-def _python(opt: Path) -> Path:
-    return opt / f"logferry/bin/python{built_layer().python}"
+MODULE = "logferry/lib/python*/lib-dynload/_hashlib*.so"
+"""An extension module that keeps its section headers, so that patchelf can change it."""
+INTERPRETER = "logferry/bin/PYTHON"
+LOADER = "logferry/lib/LOADER"
+HOST_LOADER = "/lib64/ld-linux-x86-64.so.2"
 
-
-def _loader(opt: Path) -> Path:
-    return opt / "logferry/lib" / arch_of(built_layer()).loader
-
-
-def _a_module(opt: Path) -> Path:
-    """Return an extension module that keeps its section headers, so that patchelf can break it."""
-    return next((opt / "logferry/lib").rglob("_hashlib*.so"))
-
-
-def _stray_file(opt: Path) -> None:
-    (opt / "extensions/README").write_text("read me\n")
-
-
-def _folder_of_the_functions(opt: Path) -> None:
-    (opt / "python").mkdir()
-
-
-def _no_run_bit_on_launcher(opt: Path) -> None:
-    _own(opt / checks.LAUNCHER).chmod(0o644)
-
-
-def _no_run_bit_on_loader(opt: Path) -> None:
-    _own(_loader(opt)).chmod(0o644)
-
-
-def _unreadable(opt: Path) -> None:
-    _own(opt / "logferry/NOTICE").chmod(0o600)
-
-
-def _link_in_tree(opt: Path) -> None:
-    (opt / "logferry/bin/python3").symlink_to("python3.13")
-
-
-def _no_interpreter(opt: Path) -> None:
-    _python(opt).unlink()
-
-
-def _other_machine(opt: Path) -> None:
-    path = _a_module(opt)
-    data = bytearray(path.read_bytes())
-    data[18:20] = (183 if data[18] != 183 else 62).to_bytes(2, "little")
-    _replace(path, bytes(data))
-
-
-def _dynamic_launcher(opt: Path) -> None:
-    _replace(opt / checks.LAUNCHER, _python(opt).read_bytes())
-
-
-def _hosts_loader(opt: Path) -> None:
-    _patchelf(_python(opt), "--set-interpreter", "/lib64/ld-linux-x86-64.so.2")
-
-
-def _runpath(opt: Path) -> None:
-    _patchelf(_python(opt), "--set-rpath", "$ORIGIN/../lib")
-
-
-def _module_with_path(opt: Path) -> None:
-    _patchelf(_a_module(opt), "--force-rpath", "--set-rpath", "/usr/local/lib")
-
-
-def _library_missing(opt: Path) -> None:
-    (opt / "logferry/lib/libssl.so.3").unlink()
-
-
-def _helper_missing(opt: Path) -> None:
-    (opt / "logferry/lib/libgcc_s.so.1").unlink()
-
-
-def _loader_of_the_host(opt: Path) -> None:
-    data = _loader(opt).read_bytes()
-    _replace(_loader(opt), data.replace(b"/opt/logferry/none\0", b"/etc/ld.so.preload\0"))
-
-
-def _source_left(opt: Path) -> None:
-    path = opt / "logferry/site/logferry/late.py"
-    path.write_text("")
-    path.chmod(0o644)
-
-
-def _cache_folder(opt: Path) -> None:
-    (opt / "logferry/site/logferry/__pycache__").mkdir()
-
-
-def _timestamp_bytecode(opt: Path) -> None:
-    path = opt / "logferry/main.pyc"
-    data = path.read_bytes()
-    _replace(path, data[:4] + b"\0\0\0\0" + data[8:])
-
-
-BREAKAGES: dict[str, tuple[Callable[[Path], None], str]] = {
-    "a stray file beside the launcher": (_stray_file, "extensions/README"),
-    "a folder on the function's path": (_folder_of_the_functions, "python"),
-    "no run bit on the launcher": (_no_run_bit_on_launcher, "extensions/logferry has mode 0644"),
-    "no run bit on the loader": (_no_run_bit_on_loader, "ld-linux.* has mode 0644"),
-    "a file that the user of Lambda cannot read": (_unreadable, "NOTICE has mode 0600"),
-    "a link": (_link_in_tree, "bin/python3 is a link"),
-    "no interpreter": (_no_interpreter, r"bin/python3\.\d+ is missing"),
-    "a module of another machine": (_other_machine, "_hashlib.* is for another machine"),
-    "a launcher that needs a loader": (_dynamic_launcher, "launcher is linked dynamically"),
-    "the host's loader": (_hosts_loader, "loaded by /lib64/"),
-    "a RUNPATH": (_runpath, "no DT_RUNPATH"),
-    "a module with a path of its own": (_module_with_path, "_hashlib.* looks for libraries in /usr/local/lib"),
-    "a library that is missing": (_library_missing, "needs libssl.so.3"),
-    "the library that glibc opens by name": (_helper_missing, "libgcc_s.so.1"),
-    "a loader that reads the host's files": (_loader_of_the_host, "/etc/ld.so.preload"),
-    "a source": (_source_left, "late.py would be compiled"),
-    "a cache folder": (_cache_folder, "__pycache__"),
-    "bytecode that is checked by time": (_timestamp_bytecode, "main.pyc is checked"),
+DAMAGES: dict[str, tuple[Damage, str]] = {
+    "another file next to the launcher": (_add("extensions/README"), "extensions/README"),
+    "a folder on the function's path": (lambda opt: (opt / "python").mkdir(), "python"),
+    "a launcher that is not executable": (_set_mode("extensions/logferry", 0o644), "extensions/logferry has mode 0644"),
+    "a loader that is not executable": (_set_mode(LOADER, 0o644), "ld-linux.* has mode 0644"),
+    "a file that only root can read": (_set_mode("logferry/NOTICE", 0o600), "NOTICE has mode 0600"),
+    "a link": (lambda opt: (opt / "logferry/bin/python3").symlink_to("python3.13"), "bin/python3 is a link"),
+    "no interpreter": (_remove(INTERPRETER), r"bin/python3\.\d+ is missing"),
+    "a module for another machine": (_change(MODULE, _other_machine), "_hashlib.* is for another machine"),
+    "a launcher that needs a loader": (
+        lambda opt: _replace(opt / checks.LAUNCHER, _find(opt, INTERPRETER).read_bytes()),
+        "launcher is linked dynamically",
+    ),
+    "the host's loader": (
+        _patch(INTERPRETER, "--set-interpreter", HOST_LOADER),
+        "loader of the interpreter is /lib64/",
+    ),
+    "a RUNPATH": (_patch(INTERPRETER, "--set-rpath", "$ORIGIN/../lib"), "no DT_RUNPATH"),
+    "a module with a search path": (
+        _patch(MODULE, "--force-rpath", "--set-rpath", "/usr/local/lib"),
+        "_hashlib.* searches libraries in /usr/local/lib",
+    ),
+    "a missing library": (_remove("logferry/lib/libssl.so.3"), "needs libssl.so.3"),
+    "no library that glibc opens by name": (_remove("logferry/lib/libgcc_s.so.1"), "libgcc_s.so.1"),
+    "a loader that reads the host's files": (
+        _change(LOADER, lambda data: data.replace(b"/opt/logferry/none\0", b"/etc/ld.so.preload\0")),
+        "/etc/ld.so.preload",
+    ),
+    "a source": (_add("logferry/site/logferry/late.py"), "late.py would be compiled"),
+    "a cache folder": (lambda opt: (opt / "logferry/site/logferry/__pycache__").mkdir(), "__pycache__"),
+    "bytecode with a timestamp": (
+        _change("logferry/main.pyc", lambda data: data[:4] + bytes(4) + data[8:]),
+        "main.pyc is validated",
+    ),
 }
 
 
-def test_what_was_built_passes_every_gate(opt: Path) -> None:
-    """The copy that the other tests break is whole before they do."""
+def test_check_accepts_the_built_tree(opt: Path) -> None:
+    """The copy that the other tests damage is complete before they do."""
     _check(opt)
 
 
-@pytest.mark.parametrize(("break_it", "message"), BREAKAGES.values(), ids=BREAKAGES)
-def test_a_tree_is_refused_for(break_it: Callable[[Path], None], message: str, opt: Path) -> None:
-    """A tree with one fault does not leave the builder, and the message names the fault."""
-    break_it(opt)
-    with pytest.raises(GateError, match=message):
+@pytest.mark.parametrize(("damage", "message"), DAMAGES.values(), ids=DAMAGES)
+def test_check_rejects_a_tree_with(damage: Damage, message: str, opt: Path) -> None:
+    """The builder does not release a tree with one fault, and the message names the fault."""
+    damage(opt)
+    with pytest.raises(CheckError, match=message):
         _check(opt)
 
 
-def test_a_tree_over_its_budget_is_refused(opt: Path) -> None:
-    """Size is a gate too: it is unpacked at every cold start."""
-    with pytest.raises(GateError, match=r"budget is 1,000,000"):
-        checks.size_of_tree(opt, limit=1_000_000)
+def test_check_rejects_a_tree_over_its_limit(opt: Path) -> None:
+    """The size of the tree has a limit, because Lambda unpacks it at every cold start."""
+    with pytest.raises(CheckError, match=r"limit is 1,000,000"):
+        checks.check_tree_size(opt, limit=1_000_000)
 
 
-def test_an_archive_over_its_budget_is_refused() -> None:
-    """The zip has a budget of its own."""
-    with pytest.raises(GateError, match=r"budget is 1,000"):
-        checks.size_of_archive(built_layer().archive, limit=1_000)
+def test_check_rejects_an_archive_over_its_limit() -> None:
+    """The zip has a separate limit."""
+    with pytest.raises(CheckError, match=r"limit is 1,000"):
+        checks.check_archive_size(built_layer().archive, limit=1_000)
 
 
-def _without_operation(opt: Path, name: str) -> None:
-    model = next((opt / "logferry/site/botocore/data/s3").rglob("service-2.json"))
-    _replace(model, model.read_bytes().replace(f'"{name}":'.encode(), b'"Nothing":'))
+def _without_operation(name: str) -> Damage:
+    model = "logferry/site/botocore/data/s3/*/service-2.json"
+    return _change(model, lambda data: data.replace(f'"{name}":'.encode(), b'"Nothing":'))
 
 
-def _without(opt: Path, name: str) -> None:
-    next((opt / "logferry").rglob(name)).unlink()
-
-
-WAYS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "an upload": (lambda opt: _without_operation(opt, "PutObject"), "put_object"),
-    "a bucket in another region": (lambda opt: _without_operation(opt, "HeadBucket"), "head_bucket"),
-    "a directory bucket": (lambda opt: _without_operation(opt, "CreateSession"), "create_session"),
-    "what S3 says in XML": (lambda opt: _without(opt, "ElementTree.pyc"), "ElementTree"),
+GAPS: dict[str, tuple[Damage, str]] = {
+    "an upload": (_without_operation("PutObject"), "put_object"),
+    "a bucket in another region": (_without_operation("HeadBucket"), "head_bucket"),
+    "a directory bucket": (_without_operation("CreateSession"), "create_session"),
+    "errors in XML": (_remove("logferry/lib/python*/xml/etree/ElementTree.pyc"), "ElementTree"),
 }
 
 
-@pytest.mark.parametrize(("break_it", "message"), WAYS.values(), ids=WAYS)
-def test_a_tree_is_refused_that_lacks_what_is_needed_for(
-    break_it: Callable[[Path], None], message: str, opt: Path
-) -> None:
-    """Imports and a client are not enough: botocore misses a piece only when something is stored, or answered."""
-    break_it(opt)
-    with pytest.raises(GateError, match=message):
-        smoke_test.rehearse(opt / "logferry", python=built_layer().python, arch=arch_of(built_layer()))
+@pytest.mark.parametrize(("damage", "message"), GAPS.values(), ids=GAPS)
+def test_smoke_test_rejects_a_tree_that_lacks_data_for(damage: Damage, message: str, opt: Path) -> None:
+    """Imports and a client are not sufficient: botocore reads some data only for a request or a response."""
+    damage(opt)
+    with pytest.raises(CheckError, match=message):
+        smoke_test.run_smoke_test(opt / "logferry", python=built_layer().python, arch=arch_of(built_layer()))
 
 
-def test_the_archive_holds_the_tree_with_its_run_bits() -> None:
-    """Lambda executes what the zip marks executable, and only that."""
+def test_archive_contains_the_tree_with_its_modes() -> None:
+    """Lambda executes the files that the zip marks executable, and no others."""
     tree = built_layer().tree
     with zipfile.ZipFile(built_layer().archive) as zipped:
         modes = {entry.filename: entry.external_attr >> 16 & 0o777 for entry in zipped.infolist()}
@@ -228,13 +190,12 @@ def test_the_archive_holds_the_tree_with_its_run_bits() -> None:
     assert modes == {
         path.relative_to(tree).as_posix(): path.stat().st_mode & 0o777 for path in tree.rglob("*") if path.is_file()
     }
-    assert {name for name, mode in modes.items() if mode == 0o755} == {
-        str(path.relative_to(tree)) for path in (tree / checks.LAUNCHER, _python(tree), _loader(tree))
-    }
+    programs = (tree / checks.LAUNCHER, _find(tree, INTERPRETER), _find(tree, LOADER))
+    assert {name for name, mode in modes.items() if mode == 0o755} == {str(path.relative_to(tree)) for path in programs}
 
 
-def test_an_archive_of_links_is_refused(tmp_path: Path) -> None:
-    """A link would be a surprise at the other end: the zip says no before."""
+def test_archive_rejects_a_link(tmp_path: Path) -> None:
+    """Some programs do not unpack a link, so the zip is not written."""
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree/link").symlink_to("nowhere")
     with pytest.raises(ValueError, match="link is not a plain file"):

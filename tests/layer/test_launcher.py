@@ -1,4 +1,4 @@
-"""The launcher alone: what it takes out of an environment, what it leaves, what it puts in, and what it becomes."""
+"""The launcher: which variables it removes, keeps and sets, and which program it executes."""
 
 import json
 import shutil
@@ -30,9 +30,9 @@ KEPT = {
     "GREETING": "grüß dich = 1",
     "EMPTY": "",
 }
-"""AWS's own variables keep their meaning, and whatever is not known to do harm is left alone."""
+"""Variables that the launcher keeps: AWS's variables and all others that do no known harm."""
 
-TAKEN = {
+REMOVED = {
     "LD_PRELOAD": "/nonexistent.so",
     "LD_LIBRARY_PATH": "/var/lang/lib",
     "PYTHONPATH": "/var/task",
@@ -60,7 +60,7 @@ def _compiled(folder: Path, *, arch: Architecture, interpreter: Path) -> Path:
 
 
 def _showing(folder: Path) -> Path:
-    """Make a stand-in interpreter that tells what it was started with."""
+    """Write a stand-in for the interpreter that prints its arguments and its environment."""
     script = folder / "interpreter"
     script.write_text(f"#!{sys.executable} -IS\n{SHOW}\n")
     script.chmod(0o755)
@@ -73,16 +73,16 @@ def _started(command: list[str], environment: Mapping[str, str]) -> tuple[list[s
     return arguments, seen
 
 
-def test_it_takes_out_what_is_the_functions_and_leaves_the_rest(tmp_path: Path) -> None:
-    """Only what is known to do harm goes; the rest arrives byte for byte."""
+def test_launcher_removes_harmful_variables_and_keeps_all_others(tmp_path: Path) -> None:
+    """Only variables with known harm are removed. The others keep their exact bytes."""
     program = _compiled(tmp_path, arch=native(), interpreter=_showing(tmp_path))
-    _, seen = _started([str(program)], KEPT | TAKEN)
+    _, seen = _started([str(program)], KEPT | REMOVED)
     assert {name: seen[name] for name in KEPT} == KEPT
-    assert not any(seen.get(name) == value for name, value in TAKEN.items())
+    assert not any(seen.get(name) == value for name, value in REMOVED.items())
 
 
-def test_it_gives_an_environment_that_reads_nothing_of_the_host(tmp_path: Path) -> None:
-    """No locale, time zone, OpenSSL configuration, CA store or home folder of the image is looked at."""
+def test_launcher_sets_variables_against_files_of_the_host(tmp_path: Path) -> None:
+    """The interpreter reads no locale, time zone, OpenSSL configuration, CA store or home folder of the image."""
     program = _compiled(tmp_path, arch=native(), interpreter=_showing(tmp_path))
     _, seen = _started([str(program)], {})
     assert seen == {
@@ -95,23 +95,23 @@ def test_it_gives_an_environment_that_reads_nothing_of_the_host(tmp_path: Path) 
     }
 
 
-def test_it_starts_the_supervisor_isolated(tmp_path: Path) -> None:
-    """The command line is the one that the supervisor's entry expects, whatever the launcher itself was given."""
+def test_launcher_starts_the_supervisor_in_isolated_mode(tmp_path: Path) -> None:
+    """The command line is the one that the supervisor expects. Arguments of the launcher are ignored."""
     program = _compiled(tmp_path, arch=native(), interpreter=_showing(tmp_path))
     arguments, _ = _started([str(program), "ignored"], {})
     assert arguments[1:] == ["-I", "-S", "-B", "-X", "utf8", "/opt/logferry/main.pyc", "/opt/logferry/site"]
 
 
-def test_it_holds_an_environment_of_any_size(tmp_path: Path) -> None:
-    """Lambda allows 4 KB of variables; the kernel far more, and so does the launcher."""
+def test_launcher_passes_an_environment_of_any_size(tmp_path: Path) -> None:
+    """Lambda allows 4 KB of variables. The kernel and the launcher allow much more."""
     many = {f"VARIABLE_{number}": "x" * 50 for number in range(5_000)}
     program = _compiled(tmp_path, arch=native(), interpreter=_showing(tmp_path))
-    _, seen = _started([str(program)], many | TAKEN)
+    _, seen = _started([str(program)], many | REMOVED)
     assert {name: value for name, value in seen.items() if name.startswith("VARIABLE_")} == many
 
 
-def test_it_says_so_when_the_interpreter_cannot_be_executed(tmp_path: Path) -> None:
-    """A layer of the wrong architecture is the likely cause: the message names it, and the way out."""
+def test_launcher_reports_an_interpreter_that_cannot_be_executed(tmp_path: Path) -> None:
+    """The probable cause is a layer for another architecture. The message names the cause and the remedy."""
     program = _compiled(tmp_path, arch=native(), interpreter=tmp_path / "nowhere")
     done = subprocess.run([str(program)], check=False, capture_output=True, text=True, env={})
     assert done.returncode == 127
@@ -120,21 +120,21 @@ def test_it_says_so_when_the_interpreter_cannot_be_executed(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES.values(), ids=ARCHITECTURES)
-def test_it_is_tiny_static_and_for_the_machine_that_was_asked_for(tmp_path: Path, arch: Architecture) -> None:
-    """No loader, no library: nothing of the host comes before its first instruction."""
+def test_launcher_is_small_and_static(tmp_path: Path, arch: Architecture) -> None:
+    """It needs no loader and no library, so no code of the host runs before its first instruction."""
     program = _compiled_or_skip(tmp_path, arch)
     read = elf.read(program.read_bytes())
     assert (read.interpreter, read.needed, read.machine) == (None, (), arch.elf_machine)
     assert program.stat().st_size < 16_384
 
 
-def test_the_arm64_one_does_the_same(tmp_path: Path) -> None:
-    """Its entry and system calls are other assembly: run here, not only compiled (qemu hands exec to the kernel)."""
+def test_launcher_for_arm64_does_the_same(tmp_path: Path) -> None:
+    """Its entry and system calls are other assembly code, which qemu runs here. qemu passes exec to the kernel."""
     qemu = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
     if qemu is None:
         pytest.skip("no qemu-aarch64 (package qemu-user-static)")
     program = _compiled_or_skip(tmp_path, ARCHITECTURES["arm64"], interpreter=_showing(tmp_path))
-    arguments, seen = _started([qemu, str(program)], KEPT | TAKEN)
+    arguments, seen = _started([qemu, str(program)], KEPT | REMOVED)
     assert arguments[1:6] == ["-I", "-S", "-B", "-X", "utf8"]
     assert {name: seen[name] for name in KEPT} == KEPT
     assert "LD_PRELOAD" not in seen

@@ -1,4 +1,4 @@
-"""The builder's parts, each on a small input: what they keep, what they cut, what they refuse."""
+"""The parts of the builder, each with a small input: which files they keep, remove and reject."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import pytest
 from logferry.layer import botocore_data, bytecode, debian, elf, notice, standard_library, subprocesses, wheels
 from logferry.layer.architecture import ARCHITECTURES, native
 from logferry.layer.subprocesses import LayerError
+from support.layer_roots import needs_apt
 
 REQUIREMENTS = """\
 # by uv
@@ -26,16 +27,16 @@ three==3.0 ; platform_machine == 'aarch64' \\
 """
 
 
-def test_markers_are_judged_for_the_layer() -> None:
-    """Not for the interpreter that builds, which is another version on another machine."""
+def test_markers_are_evaluated_for_the_layer() -> None:
+    """The interpreter that runs the builder has another version and architecture."""
     x86_64 = list(wheels.applicable(REQUIREMENTS, python="3.13", arch=ARCHITECTURES["x86_64"]))
     arm64 = list(wheels.applicable(REQUIREMENTS, python="3.13", arch=ARCHITECTURES["arm64"]))
     assert x86_64 == ["one==1.0 --hash=sha256:aa --hash=sha256:bb\n"]
     assert arm64 == [*x86_64, "three==3.0 --hash=sha256:dd\n"]
 
 
-def test_a_requirement_that_is_not_what_was_reviewed_is_refused(tmp_path: Path) -> None:
-    """A hash that no file on the index has ends the build, and the message says for what."""
+def test_install_rejects_a_wheel_with_another_hash(tmp_path: Path) -> None:
+    """A hash that no file of the index has ends the build, and the message contains the purpose."""
     (tmp_path / "requirements.txt").write_text("six==1.17.0 --hash=sha256:" + 64 * "0" + "\n")
     (tmp_path / "work").mkdir()
     with pytest.raises(LayerError, match=r"installing the wheels of requirements\.txt for Python 3\.13 on arm64"):
@@ -48,8 +49,8 @@ def test_a_requirement_that_is_not_what_was_reviewed_is_refused(tmp_path: Path) 
         )
 
 
-def test_pruning_keeps_what_runs_and_what_scanners_read(tmp_path: Path) -> None:
-    """Modules, extension modules and METADATA stay; sources of C, types, tests and scripts go."""
+def test_prune_keeps_modules_and_metadata(tmp_path: Path) -> None:
+    """Modules, extension modules and METADATA stay. C sources, type information, tests and scripts are removed."""
     kept = {"a/__init__.py", "a/_fast.so", "a/data.json", "a-1.dist-info/METADATA", "frozenlist/__init__.py"}
     cut = {
         "a/_fast.c",
@@ -87,8 +88,8 @@ SERVICE: dict[str, dict[str, Any]] = {
 }
 
 
-def test_botocores_data_is_cut_to_the_operations_that_are_called(tmp_path: Path) -> None:
-    """Documentation is emptied, not removed: botocore asks for the key. A member of that name is not touched."""
+def test_botocore_data_is_reduced_to_the_operations_that_are_called(tmp_path: Path) -> None:
+    """Documentation keys stay with an empty text, because botocore reads them. A member of that name is unchanged."""
     data = tmp_path / "botocore/data"
     for folder in ("s3/2006-03-01", "ec2/2016-11-15"):
         (data / folder).mkdir(parents=True)
@@ -115,8 +116,8 @@ def test_botocores_data_is_cut_to_the_operations_that_are_called(tmp_path: Path)
     }
 
 
-def test_the_standard_library_loses_whole_subjects_and_no_small_module(tmp_path: Path) -> None:
-    """The running interpreter's own is copied: what a server may import is there."""
+def test_standard_library_loses_complete_subjects_and_no_small_module(tmp_path: Path) -> None:
+    """A copy of the running interpreter's library has every module that a server may import."""
     standard_library.copy(Path(os.__file__).parent, tmp_path / "copy")
     names = {path.name for path in (tmp_path / "copy").iterdir()}
     assert names >= {"os.py", "netrc.py", "multiprocessing", "zoneinfo", "xml", "ctypes", "logging", "encodings"}
@@ -124,13 +125,13 @@ def test_the_standard_library_loses_whole_subjects_and_no_small_module(tmp_path:
     assert not list((tmp_path / "copy").rglob("__pycache__"))
 
 
-def test_a_folder_that_is_no_standard_library_is_refused(tmp_path: Path) -> None:
-    """A prefix of another layout is told apart before anything is copied."""
+def test_standard_library_rejects_another_folder(tmp_path: Path) -> None:
+    """A prefix with another layout is an error before any file is copied."""
     with pytest.raises(ValueError, match=r"it lacks os\.py"):
         standard_library.copy(tmp_path, tmp_path / "copy")
 
 
-def test_an_elf_file_is_read_as_its_loader_reads_it() -> None:
+def test_elf_reader_returns_the_values_for_the_loader() -> None:
     """The running interpreter names a loader and libc, and is for this machine."""
     read = elf.read(Path(sys.executable).resolve().read_bytes())
     assert read.machine == native().elf_machine
@@ -139,33 +140,33 @@ def test_an_elf_file_is_read_as_its_loader_reads_it() -> None:
     assert "libc.so.6" in read.needed
 
 
-def test_what_is_no_elf_file_is_refused() -> None:
-    """A script or a 32-bit file is not taken for an empty ELF file."""
+def test_elf_reader_rejects_other_files() -> None:
+    """A script or a 32-bit file is an error, and not an empty ELF file."""
     for data in (b"#!/bin/sh\n", b"\x7fELF\x01\x01" + bytes(100)):
         with pytest.raises(ValueError, match="not a 64-bit little-endian ELF file"):
             elf.read(data)
 
 
-def test_a_stripped_program_is_shorter_and_runs(tmp_path: Path) -> None:
-    """Only what is never mapped goes: symbols and section headers."""
+def test_stripped_program_is_shorter_and_runs(tmp_path: Path) -> None:
+    """Only bytes that are never mapped are removed: symbols and section headers."""
     source = tmp_path / "answer.c"
     source.write_text("int main(void) { return 42; }\n")
     try:
         subprocess.run(["cc", "-g", str(source), "-o", str(tmp_path / "answer")], check=True, capture_output=True)
     except FileNotFoundError:
-        pytest.skip("no C compiler to make an unstripped program with")
-    whole = (tmp_path / "answer").read_bytes()
-    assert elf.read(whole).has_symbol_table
-    short = elf.stripped(whole)
+        pytest.skip("no C compiler for a program with symbols")
+    original = (tmp_path / "answer").read_bytes()
+    assert elf.read(original).has_symbol_table
+    short = elf.stripped(original)
     assert not elf.read(short).has_symbol_table
-    assert len(short) < len(whole)
+    assert len(short) < len(original)
     assert elf.stripped(short) == short
     (tmp_path / "answer").write_bytes(short)
     assert subprocess.run([str(tmp_path / "answer")], check=False).returncode == 42
 
 
-def test_bytecode_replaces_the_sources_and_needs_none(tmp_path: Path) -> None:
-    """Each file is valid whatever the times say, and names the place where it will stand."""
+def test_bytecode_replaces_the_sources(tmp_path: Path) -> None:
+    """Each file is valid without regard to times, and names its place on Lambda."""
     (tmp_path / "package").mkdir()
     (tmp_path / "package/__init__.py").write_text("def where():\n    return where.__code__.co_filename\n")
     bytecode.compile_tree(tmp_path, compiler=[sys.executable])
@@ -190,7 +191,7 @@ def documented(number: int) -> int:
         number - 1)
 
 class Documented:
-    """A class, of nothing but this."""
+    """A class with only a docstring."""
 
 @dataclasses.dataclass
 class Data:
@@ -198,11 +199,11 @@ class Data:
 '''
 
 
-def test_bytecode_has_no_docstrings_but_all_else(tmp_path: Path) -> None:
-    """Asserts still refuse, annotations can be read, tracebacks have lines; a dataclass keeps its docstring."""
+def test_bytecode_has_no_docstrings(tmp_path: Path) -> None:
+    """Assertions, annotations and lines of tracebacks stay. A data class keeps its docstring."""
     (tmp_path / "module.py").write_text(SOURCE)
     bytecode.compile_tree(tmp_path, compiler=[sys.executable])
-    job = """if True:
+    program = """if True:
         import sys, traceback
         sys.path.append(sys.argv[1])
         import module
@@ -216,7 +217,7 @@ def test_bytecode_has_no_docstrings_but_all_else(tmp_path: Path) -> None:
                 print(repr(error), where.lineno, where.colno)
     """
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", job, str(tmp_path)], check=True, capture_output=True, text=True
+        [sys.executable, "-I", "-S", "-c", program, str(tmp_path)], check=True, capture_output=True, text=True
     )
     assert done.stdout.splitlines() == [
         "None None None Data's own.",
@@ -226,15 +227,15 @@ def test_bytecode_has_no_docstrings_but_all_else(tmp_path: Path) -> None:
     ]
 
 
-def test_a_source_that_does_not_compile_ends_the_build(tmp_path: Path) -> None:
-    """It would be missing at a customer's; the message shows which."""
+def test_bytecode_ends_the_build_for_a_source_that_does_not_compile(tmp_path: Path) -> None:
+    """The module would be missing in the layer. The message names it."""
     (tmp_path / "broken.py").write_text("def f(:\n")
     with pytest.raises(LayerError, match="broken"):
         bytecode.compile_tree(tmp_path, compiler=[sys.executable])
 
 
-def test_the_same_licence_text_is_printed_once() -> None:
-    """NOTICE would be twice as long; the second package names the first."""
+def test_notice_contains_a_licence_text_once() -> None:
+    """NOTICE would be twice as long otherwise. The second package refers to the first."""
     components = [notice.Component("one 1", ("Text of terms\n",)), notice.Component("two 2", ("Text of terms", "More"))]
     text = notice.compose(home="/opt/logferry", provenance=["libc6 2.41"], components=components)
     assert text.count("Text of terms") == 1
@@ -243,42 +244,47 @@ def test_the_same_licence_text_is_printed_once() -> None:
     assert "  libc6 2.41\n" in text
 
 
-# --- apt
-
-
 def _machine(folder: Path, monkeypatch: pytest.MonkeyPatch, *, targets: str) -> None:
-    """Put a stand-in of apt-get before the real one, which knows these sources alone."""
+    """Replace apt-get with a stand-in that has these sources only."""
     script = folder / "apt-get"
     script.write_text(f"#!/bin/sh\n[ $1 = indextargets ] && printf '{targets}' || exit 100\n")
     script.chmod(0o755)
     monkeypatch.setattr("shutil.which", lambda name, **_: str(script) if name == "apt-get" else None)
 
 
-def test_a_machine_whose_sources_are_not_debians_is_told_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On another distribution the archive cannot be derived: an image of Debian or --interpreter is the way."""
+def test_unpack_names_the_remedy_on_another_distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sources do not name the archive there. The remedy is an image of Debian, or --interpreter."""
     _machine(tmp_path, monkeypatch, targets=r"http://archive.example/ubuntu/ noble universe\n")
     with pytest.raises(LayerError, match=r"name no Debian archive .* --interpreter"):
         debian.unpack(["bash"], suite="trixie", debian_arch="amd64", into=tmp_path / "root", cache=tmp_path)
 
 
-def test_a_machine_without_apt_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same where there is no apt at all."""
+def test_unpack_names_the_remedy_without_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The remedy is the same on a machine without apt."""
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     with pytest.raises(LayerError, match="'apt-get' is missing: build on Debian"):
         debian.unpack(["bash"], suite="trixie", debian_arch="amd64", into=tmp_path / "root", cache=tmp_path)
 
 
-def test_the_cache_is_where_the_user_has_it() -> None:
-    """XDG Base Directory Specification: the variable when it is set, else below the home folder."""
+@needs_apt
+@pytest.mark.slow
+def test_unpack_ends_if_the_index_is_incomplete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default apt-get reports success for an index that it cannot download, and the next step fails instead."""
+    source = f"Types: deb\nURIs: http://127.0.0.1:1/\nSuites: trixie\nComponents: main\n"
+    monkeypatch.setattr(debian, "_sources", lambda _: source)
+    with pytest.raises(LayerError, match="reading the index of Debian trixie: apt-get ended with status 100"):
+        debian.unpack(["bash"], suite="trixie", debian_arch="amd64", into=tmp_path / "root", cache=tmp_path)
+
+
+def test_cache_folder_follows_the_xdg_specification() -> None:
+    """The variable names the folder if it is set. Otherwise it is in the home folder."""
     assert debian.cache_folder({"XDG_CACHE_HOME": "/var/cache/me"}) == Path("/var/cache/me/logferry")
     assert debian.cache_folder({}) == Path.home() / ".cache/logferry"
 
 
-def test_a_program_that_fails_or_is_missing_is_named_with_its_purpose() -> None:
-    """What failed, why, and the end of what it said."""
-    with pytest.raises(LayerError, match=r"trying: sh ended with status 3:\nalas"):
-        subprocesses.run(["sh", "-c", "echo alas >&2; exit 3"], purpose="trying")
+def test_run_reports_the_purpose_of_a_failed_program() -> None:
+    """The message contains the purpose, the cause and the end of the output."""
+    with pytest.raises(LayerError, match=r"trying: sh ended with status 3:\nbroken"):
+        subprocesses.run(["sh", "-c", "echo broken >&2; exit 3"], purpose="trying")
     with pytest.raises(LayerError, match="trying: cannot start /nonexistent"):
         subprocesses.run(["/nonexistent"], purpose="trying")

@@ -1,8 +1,9 @@
-"""Become a program inside another root: mounts of its own, then chroot, another user, its environment, exec.
+"""Program that executes another program inside a root: mounts, chroot, user, environment, exec.
 
-Started as `unshare --mount --propagation private python -I -S enter_root.py '{"root": …}'`, so that the mounts vanish
-with the process and the machine sees nothing of them. The environment's additions are put on at the very last step:
-what they would do to a dynamic program must happen to the program under test, not to the ones that lead to it.
+It is started as `unshare --mount --propagation private python -I -S enter_root.py '{"root": …}'`,
+so that the mounts end with the process and are invisible to other processes. The environment is
+extended in the last step: variables that affect a dynamic program must affect the program under
+test, and not the programs before it.
 """
 
 import json
@@ -13,13 +14,13 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Do what the one argument says."""
+    """Execute the order in the only argument."""
     order = json.loads(sys.argv[1])
     root = Path(order["root"])
     for source, target, options in order["mounts"]:
         inside = root / target.lstrip("/")
         if not inside.exists():
-            raise SystemExit(f"enter_root: {inside} is not there to mount on")
+            raise SystemExit(f"enter_root: the mount point {inside} is missing")
         words = ["-t", "proc", "proc"] if source == "proc" else ["--bind", source]
         subprocess.run(["mount", *words, str(inside)], check=True)
         if options:
@@ -31,7 +32,7 @@ def main() -> None:
         os.setgroups([])
         os.setgid(order["user"][1])
         os.setuid(order["user"][0])
-    os.execve(order["command"][0], order["command"], environment | order["environment"])  # noqa: S606 - its purpose
+    os.execve(order["command"][0], order["command"], environment | order["environment"])  # noqa: S606 - the purpose of the program
 
 
 main()

@@ -1,8 +1,9 @@
-"""The roots that the layer must run in, and its main job there: a local Lambda around it, a real S3 server behind it.
+"""Root file systems in which the layer must run, and a test workload there: a local Lambda and a real S3 server.
 
-A root is a folder with Debian's own packages unpacked in it (nothing is installed on this machine), kept in the user's
-cache folder for the next run. Processes enter it by a mount namespace of their own and chroot, which needs root; the
-network stays the machine's, and nothing but loopback is used.
+A root is a folder with unpacked Debian packages; nothing is installed on this machine. Roots stay
+in the user's cache folder for the next run. Processes enter a root with a separate mount namespace
+and chroot, which needs root privileges. They share the network of the machine and use loopback
+only.
 """
 
 import atexit
@@ -30,41 +31,46 @@ SAMPLES = Path(sys.modules[Lambda.__module__].__file__ or "").parent / "samples"
 ENTER_ROOT = Path(__file__).with_name("enter_root.py")
 
 BUILD_SECONDS = 400
-"""A test's bound where it may be the first to build the layer and to fetch a root, over a slow mirror."""
+"""Time limit, in seconds, of a test that may be the first to build the layer and to download a
+root."""
 
 LAMBDA_USER = (993, 990)
 """User and group of a process on Lambda Managed Instances (AWS's emulator of them)."""
 
 _ROOTS_VERSION = "1"
-"""Raise it when a root is made in another way: older ones in the cache are then not used."""
+"""Version of the way in which roots are made. Roots of another version in the cache are not used."""
 
-needs_apt = pytest.mark.skipif(shutil.which("apt-get") is None, reason="Debian's interpreter is fetched with apt-get")
+needs_apt = pytest.mark.skipif(
+    shutil.which("apt-get") is None, reason="Debian's interpreter is downloaded with apt-get"
+)
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("unshare") is None, reason="chroot and mount namespaces need root and unshare"
 )
+in_roots = [needs_root, needs_apt, pytest.mark.slow, pytest.mark.timeout(BUILD_SECONDS)]
+"""Marks of a test module whose tests run the layer in a root."""
 
 
 @functools.cache
 def built_layer(arch: str = "") -> LayerReport:
-    """Build the layer once for all tests of a run; the folder goes when the run ends."""
+    """Build the layer once for all tests of a run. The folder is removed at the end of the run."""
     folder = Path(tempfile.mkdtemp(prefix="logferry-layer-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return build_layer(output=folder, arch=arch or native().name)
 
 
 def debian_root(suite: str, *packages: str) -> Path:
-    """Return a root of a Debian suite with these packages and all they depend on, laid out as Debian does it."""
+    """Return a root of a Debian suite with these packages and their dependencies, in Debian's layout."""
     name = "-".join([_ROOTS_VERSION, suite, *packages])
     return _cached(name, functools.partial(_unpack_debian, suite=suite, packages=packages))
 
 
 def musl_root() -> Path:
-    """Return a root with a static busybox, the musl loader and nothing of glibc: what an Alpine image is, at heart."""
+    """Return a root with a static busybox, the musl loader and no glibc, as in an Alpine image."""
     return _cached(f"{_ROOTS_VERSION}-musl", _unpack_musl)
 
 
 def empty_root() -> Path:
-    """Return a root with mount points and nothing else."""
+    """Return a root with mount points and no other files."""
     return _cached(f"{_ROOTS_VERSION}-empty", lambda _: None)
 
 
@@ -73,11 +79,11 @@ def _cached(name: str, make: Any) -> Path:
     if not root.exists():
         root.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root.parent, prefix=".making-") as folder:
-            half_made = Path(folder) / "root"
-            half_made.mkdir()
-            make(half_made)
-            _add_mount_points(half_made)
-            half_made.rename(root)
+            incomplete = Path(folder) / "root"
+            incomplete.mkdir()
+            make(incomplete)
+            _add_mount_points(incomplete)
+            incomplete.rename(root)
     return root
 
 
@@ -91,15 +97,15 @@ def _add_mount_points(root: Path) -> None:
 
 
 def _unpack_debian(root: Path, *, suite: str, packages: Sequence[str]) -> None:
-    for folder in ("bin", "sbin", "lib", "lib64"):  # a merged /usr, as Debian's installer makes it
+    for folder in ("bin", "sbin", "lib", "lib64"):  # the merged /usr of Debian's installer
         (root / "usr" / folder).mkdir(parents=True)
         (root / folder).symlink_to(f"usr/{folder}")
-    wanted = ("base-files", "bash", "coreutils", "dash", *packages)
-    debian.unpack(wanted, suite=suite, debian_arch=native().debian, into=root)
+    names = ("base-files", "bash", "coreutils", "dash", *packages)
+    debian.unpack(names, suite=suite, debian_arch=native().debian, into=root)
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
     (root / "etc/group").write_text("root:x:0:\n")
     (root / "usr/lib/ssl").mkdir(exist_ok=True)
-    for file in ("etc/ld.so.preload", "usr/lib/ssl/openssl.cnf"):  # to be mounted on
+    for file in ("etc/ld.so.preload", "usr/lib/ssl/openssl.cnf"):  # mount points
         (root / file).touch()
 
 
@@ -119,23 +125,23 @@ def _unpack_musl(root: Path) -> None:
 
 @dataclass(frozen=True)
 class Entry:
-    """How a process enters a root."""
+    """The way in which a process enters a root."""
 
     root: Path
     opt: Path
     tmp: Path
     user: tuple[int, int] | None = None
     extra: Mapping[str, Path] = field(default_factory=dict)
-    """More to be mounted, read-only: place inside, path outside."""
+    """Additional read-only mounts: path inside the root, path outside."""
 
     def command(self, *words: str, environment: Mapping[str, str] | None = None, directory: str = "/") -> list[str]:
-        """Return the command line that becomes `words` inside, with additions to its environment."""
+        """Return the command that executes `words` inside the root, with additions to its environment."""
         mounts = [
             ("proc", "/proc", ""),
             ("/dev/null", "/dev/null", ""),
             ("/dev/urandom", "/dev/urandom", ""),
             (str(self.opt), "/opt", "ro"),
-            (str(self.tmp), "/tmp", ""),  # noqa: S108 - the root's own
+            (str(self.tmp), "/tmp", ""),  # noqa: S108 - inside the root
             *((str(outside), inside, "ro") for inside, outside in self.extra.items()),
         ]
         order = {
@@ -153,18 +159,18 @@ class Entry:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a main job."""
+    """The result of a workload."""
 
     statuses: tuple[str, ...]
     killed: tuple[str, ...]
     lines: tuple[str, ...]
-    """What the function printed, as S3 has it."""
+    """Lines of the function in S3."""
     outside: frozenset[str]
-    """Files that logferry's processes had mapped and that are not the tree's."""
+    """Mapped files of logferry's processes that are not files of the tree."""
     console: str
 
 
-async def main_job(
+async def run_workload(
     entry: Entry,
     *,
     s3: S3Server,
@@ -174,7 +180,7 @@ async def main_job(
     pollution: Mapping[str, str] | None = None,
     launcher: str = "/opt/extensions/logferry",
 ) -> Outcome:
-    """Run two invocations and a shutdown with the layer's own launcher inside a root, and read what S3 then has."""
+    """Run two invocations and a shutdown with the layer's launcher in a root, and read the objects in S3."""
     config = EnvironmentConfig(
         function=function,
         extensions={"logferry": entry.command(launcher, environment=pollution)},
@@ -204,15 +210,24 @@ async def main_job(
 EXPECTED_LINES = tuple(f"invocation-{number}-{line}" for number in (1, 2) for line in range(3))
 
 
-def assert_whole(outcome: Outcome) -> None:
-    """Both invocations went well, all their lines are in S3 once, in order, and nobody had to be killed."""
+async def assert_records_arrive(entry: Entry, *, may_map_host_files: bool = False, **workload: Any) -> Outcome:
+    """Run a workload; assert that it is complete, and that only files of the tree were mapped."""
+    outcome = await run_workload(entry, **workload)
+    assert_complete(outcome)
+    if not may_map_host_files:
+        assert outcome.outside == frozenset()
+    return outcome
+
+
+def assert_complete(outcome: Outcome) -> None:
+    """Assert that both invocations succeeded, that S3 has each line once in order, and that no process was killed."""
     assert outcome.statuses == ("success", "success"), outcome.console
     assert tuple(line.strip() for line in outcome.lines if "invocation-" in line) == EXPECTED_LINES, outcome.console
     assert outcome.killed == ()
 
 
 async def function_lines(s3: S3Server, bucket: str) -> tuple[str, ...]:
-    """Return what the function printed, as the bucket has it, by segment and line."""
+    """Return the lines of the function in a bucket, in the order of segment and line."""
     records: list[dict[str, Any]] = []
     for key in await s3.list_keys(bucket):
         body = gzip.decompress((await s3.get(bucket, key)).body)
@@ -221,8 +236,8 @@ async def function_lines(s3: S3Server, bucket: str) -> tuple[str, ...]:
 
 
 def _mapped_from_outside(pids: Sequence[int], opt: Path) -> frozenset[str]:
-    """Compare the mapped files with the tree's by what identifies a file on any mount: device and inode."""
-    assert pids, "the extension has no processes to look at"
+    """Return the mapped files that are not in the tree. Device and inode identify a file on any mount."""
+    assert pids, "the extension has no processes"
     inside = {(s.st_dev, s.st_ino) for s in (path.stat() for path in opt.rglob("*"))}
     outside = set()
     for pid in pids:

@@ -1,6 +1,7 @@
-"""The builder of the Lambda layer: one command turns a checkout into the `/opt` tree and its zip, without Docker.
+"""The Lambda layer: one command builds the `/opt` tree and its zip, without Docker.
 
-The tree brings its own interpreter, C library, dynamic loader and libraries, so that of its host it uses the kernel
-alone: the same bytes run beside every runtime and in every container image. Nothing in the extension's processes
-imports this package, and it is not in the layer.
+Guarantees:
+- The tree contains an interpreter, a C library, a dynamic loader and all libraries. It uses only
+  the kernel of its host, so the same bytes run next to every runtime and in every container image.
+- The processes of the extension import nothing of this package, and the layer does not contain it.
 """

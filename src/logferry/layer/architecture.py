@@ -1,8 +1,10 @@
-"""The two processors that Lambda has, and what each is called by those who have a name for it.
+"""Lambda's two processor architectures with the names that ELF, Debian and the wheels use for them.
 
-Also where things stand in the tree: the only two names under `/opt` are `extensions` and `logferry`. `/opt/lib`,
-`/opt/bin` and `/opt/python` are on the function's own search paths (AWS documentation, "Layer paths for each Lambda
-runtime") and must never hold anything of ours.
+The module also holds the place of the tree. The only names below `/opt` are `extensions` and
+`logferry`: `/opt/lib`, `/opt/bin` and `/opt/python` are on the search paths of the function, so no
+file of logferry may be there.
+
+References: AWS Lambda Developer Guide, "Layer paths for each Lambda runtime".
 """
 
 import platform
@@ -10,20 +12,21 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 HOME = PurePosixPath("/opt/logferry")
-"""Where the tree stands when it runs. Absolute, because an ELF interpreter is."""
+"""Folder of the tree at run time. It is absolute, because ELF requires an absolute path of the
+interpreter."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One processor under all its names."""
+    """One processor architecture under all its names."""
 
     name: str
-    """As Lambda calls it."""
+    """Name in Lambda's API."""
     elf_machine: int
     """`e_machine` of its ELF files (System V ABI)."""
     debian: str
     gnu: str
-    """The first word of its triplet, and of its wheels' platform tags."""
+    """First part of its GNU triplet, and the machine in the platform tags of wheels."""
     loader: str
     """File name of glibc's dynamic loader."""
 
@@ -34,7 +37,7 @@ class Architecture:
 
     @property
     def is_native(self) -> bool:
-        """Whether its programs run on this machine."""
+        """Whether this machine runs programs of the architecture."""
         return platform.machine() == self.gnu
 
 
@@ -45,5 +48,8 @@ ARCHITECTURES = {
 
 
 def native() -> Architecture:
-    """Return this machine's own architecture; KeyError on a machine that Lambda does not have."""
-    return next(arch for arch in ARCHITECTURES.values() if arch.is_native)
+    """Return the architecture of this machine; KeyError if Lambda does not offer it."""
+    for arch in ARCHITECTURES.values():
+        if arch.is_native:
+            return arch
+    raise KeyError(platform.machine())

@@ -1,8 +1,11 @@
-"""The layer's zip: the same tree gives the same bytes.
+"""The zip file of the layer.
 
-Entries are sorted by name; every time is the zip format's first moment; the permission bits are ours, because Lambda
-starts what the zip marks executable, and refuses (`Extension.LaunchError`) what it does not. Links are not kept: the
-tree has none, and not every unpacker makes them.
+Guarantees:
+- The same tree gives the same bytes: entries are sorted by name, and every entry has the earliest
+  time of the format.
+- The zip contains the permission bits of the files. Lambda refuses an extension that is not marked
+  executable (`Extension.LaunchError`).
+- A tree with a link is rejected, because some programs that unpack a zip do not create links.
 """
 
 import stat
@@ -11,12 +14,13 @@ from pathlib import Path
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
-"""`create_system`: the upper half of `external_attr` is a Unix mode (APPNOTE 4.4.2)."""
+"""Value of `create_system`: the upper half of `external_attr` is a Unix mode (APPNOTE 4.4.2)."""
 _BEST = 9
+"""Compression level. The zip is written once and downloaded often."""
 
 
 def write(tree: Path, archive: Path) -> None:
-    """Zip the files below a folder; ValueError when there is a link or a device among them."""
+    """Zip the files below a folder. Raises ValueError if one of them is a link or a device."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=_BEST) as zipped:
         for path in sorted(tree.rglob("*"), key=lambda path: path.relative_to(tree).as_posix()):
             mode = path.lstat().st_mode

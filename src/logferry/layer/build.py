@@ -1,11 +1,15 @@
-"""The conductor: an interpreter, the wheels and logferry become `/opt` and a zip, or a LayerError says why not.
+"""The steps of a build: an interpreter, the wheels and logferry become `/opt` and a zip.
 
-The order matters where it looks arbitrary. The licences are read before pruning takes them; libraries are collected
-after pruning, so that none comes for a module that goes; symbols go after patchelf, which needs section headers;
-bytecode is last, as its compiler is the finished tree's own interpreter. What is under `output` is replaced only by
-what has passed every gate.
+Guarantees:
+- The files under `output` are replaced only after the new tree has passed all checks and the smoke
+  test.
+- The bytes depend on the inputs only: the pinned wheels, the versions of Debian's packages, the
+  sources of logferry.
 
-The bytes depend on the inputs alone: the pinned wheels, the versions of Debian's packages, logferry's sources.
+Design: the order of the steps matters. Licences are read before pruning removes them. Libraries are
+collected after pruning, so that the tree has none for a removed module. Symbols are removed after
+patchelf, which needs section headers. Bytecode is compiled last, because its compiler is the
+interpreter of the finished tree.
 """
 
 import hashlib
@@ -21,63 +25,67 @@ from logferry.layer.architecture import ARCHITECTURES, HOME, Architecture, nativ
 from logferry.layer.interpreter import Interpreter, from_debian, from_prefix
 from logferry.layer.subprocesses import LayerError
 
-_NOT_IN_THE_LAYER = ("cli", "emulator", "layer", "boot.py", "__pycache__", "py.typed")
-"""Of our own package: what the extension's processes never import. boot.py goes to the tree's root."""
+_NOT_IN_THE_LAYER = ("cli", "emulator", "layer", "boot.py", "__pycache__", "py.typed", "*.md")
+"""Files of the package that the extension's processes never import. boot.py is copied to the root of
+the tree."""
 
 
 @dataclass(frozen=True)
 class LayerReport:
-    """What was built."""
+    """Description of a built layer."""
 
     arch: str
     python: str
     tree: Path
-    """The folder to be copied to `/opt`."""
+    """Folder with the content of `/opt`."""
     archive: Path
     sha256: str
     files: int
     parts: tuple[tuple[str, int], ...]
-    """Bytes by part, largest first."""
+    """Size of each part in bytes, largest first."""
     archive_bytes: int
 
     @property
     def tree_bytes(self) -> int:
-        """Bytes of all files, unzipped."""
+        """Size of all files in bytes, unzipped."""
         return sum(size for _, size in self.parts)
 
 
 def build_layer(
-    *, output: Path, arch: str, interpreter: Path | None = None, say: Callable[[str], None] = lambda _: None
+    *, output: Path, arch: str, interpreter: Path | None = None, report_step: Callable[[str], None] = lambda _: None
 ) -> LayerReport:
     """Build `output/opt` and `output/logferry-layer-<arch>.zip`.
 
-    `interpreter` is the prefix of a CPython of this machine; without it Debian's is fetched. `say` is told each step.
-    Raises LayerError with what is missing or wrong; then nothing under `output` has changed.
+    `interpreter` is the prefix of a CPython of this machine; by default Debian's is downloaded.
+    `report_step` receives the name of each step. Raises LayerError with the cause and the remedy;
+    the files under `output` are then unchanged.
     """
     if arch not in ARCHITECTURES:
-        raise LayerError(f"Lambda has no architecture {arch!r}: choose {' or '.join(ARCHITECTURES)}")
+        raise LayerError(f"Lambda has no architecture {arch!r}; choose {' or '.join(ARCHITECTURES)}")
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".building-", dir=output) as folder:
         work = Path(folder)
-        opt, python = _build_tree(work, ARCHITECTURES[arch], interpreter, say)
+        opt, python = _build_tree(work, ARCHITECTURES[arch], interpreter, report_step)
         packed = work / f"logferry-layer-{arch}.zip"
-        say("packing")
+        report_step("zip")
         archive.write(opt, packed)
-        checks.size_of_archive(packed)
+        checks.check_archive_size(packed)
         tree = output / "opt"
         if tree.exists():
             shutil.rmtree(tree)
         return _report(opt.rename(tree), packed.rename(output / packed.name), arch=arch, python=python)
 
 
-def _build_tree(work: Path, arch: Architecture, prefix: Path | None, say: Callable[[str], None]) -> tuple[Path, str]:
-    """Build the tree below `work/opt`, pass it through the gates, and return it with its Python's version."""
+def _build_tree(
+    work: Path, arch: Architecture, prefix: Path | None, report_step: Callable[[str], None]
+) -> tuple[Path, str]:
+    """Build the tree in `work/opt`, check it, and return it with the version of its Python."""
     opt = work / "opt"
     home = opt / HOME.name
-    python = _obtain(arch, prefix, work / "interpreter", say)
+    python = _interpreter(arch, prefix, work / "interpreter", report_step)
     for part in (opt / "extensions", home / "bin", home / "lib"):
         part.mkdir(parents=True)
-    say(f"Python {python.version}: its standard library and the wheels")
+    report_step(f"standard library of Python {python.version}, wheels")
     shutil.copyfile(python.executable, home / f"bin/python{python.version}")
     standard_library.copy(python.standard_library, home / f"lib/python{python.version}")
     wheels.install(
@@ -86,75 +94,73 @@ def _build_tree(work: Path, arch: Architecture, prefix: Path | None, say: Callab
     (home / "NOTICE").write_text(_notice(python, home / "site"), encoding="utf-8")
     wheels.prune(home / "site")
     _copy_logferry(home)
-    say("libraries, bytecode, launcher")
+    report_step("libraries, bytecode, launcher")
     libraries.collect(home, search=python.libraries, arch=arch)
     libraries.relink(home, python=python.version, arch=arch)
-    bytecode.compile_tree(home, compiler=_compiler(home, python, arch, work, say))
-    started = f"{HOME}/bin/python{python.version}"
-    launcher.build(_input("extension/launcher.c"), interpreter=started, arch=arch, to=opt / checks.LAUNCHER)
+    bytecode.compile_tree(home, compiler=_compiler(home, python, arch, work, report_step))
+    executed = f"{HOME}/bin/python{python.version}"
+    launcher.build(_input("extension/launcher.c"), interpreter=executed, arch=arch, to=opt / checks.LAUNCHER)
     _set_modes(opt)
-    say("gates")
+    report_step("checks")
     checks.check(opt, python=python.version, arch=arch)
     if arch.is_native:
-        smoke_test.rehearse(home, python=python.version, arch=arch)
+        smoke_test.run_smoke_test(home, python=python.version, arch=arch)
     return opt, python.version
 
 
-def _obtain(arch: Architecture, prefix: Path | None, into: Path, say: Callable[[str], None]) -> Interpreter:
+def _interpreter(
+    arch: Architecture, prefix: Path | None, into: Path, report_step: Callable[[str], None]
+) -> Interpreter:
     if prefix is not None:
         return from_prefix(prefix, arch)
-    return from_debian(arch, into=into, say=say)
+    return from_debian(arch, into=into, report_step=report_step)
 
 
-def _compiler(home: Path, python: Interpreter, arch: Architecture, work: Path, say: Callable[[str], None]) -> list[str]:
-    """Return the command of an interpreter of the layer's version that runs here: the tree's own, or its native sister.
+def _compiler(
+    home: Path, python: Interpreter, arch: Architecture, work: Path, report_step: Callable[[str], None]
+) -> list[str]:
+    """Return the command of an interpreter of the layer's version that runs on this machine.
 
-    Bytecode is the same for every machine, so a foreign layer is compiled by the same release for this one.
+    It is the interpreter of the tree, or the same release for this machine: bytecode is equal for
+    all architectures.
     """
     if arch.is_native:
         return smoke_test.command(home, python=python.version, arch=arch)
     here = native()
-    sister = from_debian(here, into=work / "compiler", say=say)
-    library_path = ":".join(str(folder) for folder in sister.libraries)
-    loader = next(folder / here.loader for folder in sister.libraries if (folder / here.loader).exists())
-    return [
-        str(loader),
-        "--inhibit-cache",
-        "--library-path",
-        library_path,
-        "--argv0",
-        str(sister.executable),
-        str(sister.executable),
-    ]
+    interpreter = from_debian(here, into=work / "compiler", report_step=report_step)
+    library_path = ":".join(str(folder) for folder in interpreter.libraries)
+    loader = next(folder / here.loader for folder in interpreter.libraries if (folder / here.loader).exists())
+    executable = str(interpreter.executable)
+    return [str(loader), "--inhibit-cache", "--library-path", library_path, "--argv0", executable, executable]
 
 
 def _copy_logferry(home: Path) -> None:
-    """Put our own package beside the wheels, and its entry at the root of the tree."""
+    """Copy logferry into the folder of the wheels, and its entry module to the root of the tree."""
     package = Path(logferry.__file__).parent
     shutil.copytree(package, home / "site/logferry", ignore=shutil.ignore_patterns(*_NOT_IN_THE_LAYER))
     shutil.copyfile(package / "supervisor" / "boot.py", home / "main.py")
 
 
 def _notice(python: Interpreter, site: Path) -> str:
-    own = python.standard_library / "LICENSE.txt"
-    texts = [notice.Component("CPython", (own.read_text("utf-8"),))] if own.is_file() else []
-    components = [*texts, *notice.of_debian(python.documentation), *notice.of_wheels(site)]
+    licence = python.standard_library / "LICENSE.txt"
+    cpython = [notice.Component("CPython", (licence.read_text("utf-8"),))] if licence.is_file() else []
+    components = [*cpython, *notice.of_debian(python.documentation), *notice.of_wheels(site)]
     return notice.compose(home=str(HOME), provenance=python.provenance, components=components)
 
 
 def _set_modes(opt: Path) -> None:
-    """Make folders and programs executable and all else plain, whatever umask and wheels have left."""
+    """Set the mode of each file, without regard to umask and wheels: folders and programs are executable."""
     for path in sorted(opt.rglob("*")):
         is_program = path.parent.name in ("bin", "extensions") or path.name.startswith("ld-linux")
         path.chmod(libraries.PROGRAM_MODE if path.is_dir() or is_program else libraries.FILE_MODE)
 
 
 def _input(name: str) -> Path:
-    """Return a file of the checkout; LayerError where there is none, as in an installed wheel."""
+    """Return a file of the checkout. Raises LayerError if there is none, as in an installed wheel."""
     path = Path(logferry.__file__).parents[2] / name
     if not path.is_file():
         raise LayerError(
-            f"{name} is not beside the package: build the layer from a checkout of logferry (pip install -e .)"
+            f"{name} is not in the installed package; build the layer from a checkout of logferry (pip install -e .)"
         )
     return path
 

@@ -1,12 +1,17 @@
-"""The tree's Python as bytecode alone.
+"""Compilation of the tree's Python sources to bytecode.
 
-Sources are compiled once, here, with the hash-based, unchecked validation of PEP 552: /opt is read-only, so whatever
-a cold start had to compile it would compile again each time, and a zip's two-second local timestamps make every
-timestamp-based file look stale. The sources then go (a quarter of the zip); tracebacks keep file names and line
-numbers. What the bytecode leaves out of them besides is in `compiler`.
+Guarantees:
+- The tree contains bytecode and no source. Tracebacks contain file names and line numbers.
+- Each bytecode file has the hash-based, unchecked validation of PEP 552.
+- The same interpreter gives the same bytes: one process, a sorted walk and a fixed hash seed. The
+  seed matters because the constants of a frozenset are written in its order.
 
-The same interpreter always gives the same bytes: one process, a sorted walk, a fixed hash seed (a frozenset's constants
-are written in its order).
+Design: `/opt` is read-only, so a cold start would compile the same sources each time. A zip has
+local timestamps with a resolution of two seconds, so every timestamp-based file would look stale.
+The sources are a quarter of the zip. The module `compiler` describes what else the bytecode leaves
+out.
+
+References: PEP 552, "Deterministic pycs".
 """
 
 import importlib.util
@@ -21,13 +26,13 @@ _FIXED = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
 
 
 def compile_tree(home: Path, *, compiler: list[str]) -> None:
-    """Turn every source below the tree into a bytecode file beside it, and remove the sources.
+    """Compile every source below the tree to a bytecode file in the same folder, and remove the sources.
 
-    `compiler` is the command that starts an interpreter of the layer's version on this machine. Raises LayerError when
-    a source does not compile.
+    `compiler` is the command that starts an interpreter of the layer's version on this machine.
+    Raises LayerError if a source does not compile.
     """
-    # Not isolated (-I), which would ignore the seed; the environment is exactly what is given here. Safe paths (-P), as
-    # the program's own folder has an `archive.py` and others that are not for it.
+    # Isolated mode (-I) would ignore the hash seed, so the environment is replaced instead. Safe paths (-P) hide the
+    # modules in the folder of the program, such as `archive.py`.
     options = ["-S", "-s", "-P", "-B", "-X", "no_debug_ranges", "-W", "ignore"]
     command = [*compiler, *options, program.__file__, str(home), str(HOME)]
     run(command, purpose="compiling the tree to bytecode", environment=_FIXED)
@@ -38,6 +43,6 @@ def compile_tree(home: Path, *, compiler: list[str]) -> None:
 
 
 def is_unchecked(data: bytes) -> bool:
-    """Tell whether a bytecode file is loaded without a look at its source or its time."""
+    """Return whether a bytecode file is valid without regard to its source and time."""
     magic_size = len(importlib.util.MAGIC_NUMBER)
     return data[magic_size : magic_size + len(UNCHECKED_HASH)] == UNCHECKED_HASH

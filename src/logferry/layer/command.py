@@ -1,6 +1,7 @@
-"""`logferry layer build`: the builder on the command line.
+"""The command `logferry layer build`.
 
-A table of sizes is printed after each build, because a layer grows unseen: every megabyte is unpacked in a cold start.
+Design: the command prints the size of each part after a build, because growth is not visible
+otherwise. Lambda unpacks every megabyte of a layer in a cold start.
 """
 
 import platform
@@ -17,10 +18,13 @@ from logferry.layer.build import LayerReport, build_layer
 from logferry.layer.checks import ARCHIVE_LIMIT_BYTES, TREE_LIMIT_BYTES
 from logferry.layer.subprocesses import LayerError
 
-app = typer.Typer(no_args_is_help=True, help="The Lambda layer: everything that logferry needs, for any runtime.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Build the Lambda layer, which contains all dependencies of logferry and works with any runtime.",
+)
 
 _SHOWN_PARTS = 15
-"""Lines of the table; what is smaller is summed up."""
+"""Number of parts that have a line in the table. The last line has the sum of the smaller parts."""
 _MEGABYTE = 1_000_000
 
 
@@ -36,32 +40,32 @@ _NATIVE = next((Arch(arch.name) for arch in ARCHITECTURES.values() if arch.gnu =
 
 @app.callback()
 def _layer() -> None:
-    """Keep `build` a named subcommand: an app of one command would swallow its name."""
+    """Keep `build` a named subcommand: typer omits the name if an application has one command."""
 
 
 @app.command()
 def build(
-    output: Annotated[Path, typer.Option(help="Folder for the tree (opt/) and the zip.")],
-    arch: Annotated[Arch, typer.Option(help="The function's architecture.")] = _NATIVE,
+    output: Annotated[Path, typer.Option(help="Folder for the tree (opt/) and the zip file.")],
+    arch: Annotated[Arch, typer.Option(help="Architecture of the function.")] = _NATIVE,
     interpreter: Annotated[
-        Path | None, typer.Option(help="Prefix of a CPython 3.13 or newer to bundle, instead of Debian's.")
+        Path | None, typer.Option(help="Prefix of a CPython 3.13 or newer to include instead of Debian's.")
     ] = None,
 ) -> None:
-    """Build the layer: the /opt tree, and its zip for `aws lambda publish-layer-version`."""
+    """Build the /opt tree, and its zip file for `aws lambda publish-layer-version`."""
     console = Console()
     try:
         report = build_layer(
-            output=output, arch=arch.value, interpreter=interpreter, say=lambda step: console.print(f"· {step}")
+            output=output, arch=arch.value, interpreter=interpreter, report_step=lambda step: console.print(f"· {step}")
         )
     except LayerError as error:
-        Console(stderr=True).print(f"The layer was not built: {error}", style="red", markup=False, highlight=False)
+        Console(stderr=True).print(f"the layer was not built: {error}", style="red", markup=False, highlight=False)
         raise typer.Exit(1) from error
     console.print(_table(report))
     console.print(f"{report.archive}\nsha256 {report.sha256}", soft_wrap=True, highlight=False)
 
 
 def _table(report: LayerReport) -> Table:
-    """Lay out a report: the largest parts, the rest in one line, the sums beside their budgets."""
+    """Return the table of a report: the largest parts, the rest in one line, and the sums with their limits."""
     table = Table(title=f"logferry layer, {report.arch}, Python {report.python}", show_footer=False)
     table.add_column("part")
     table.add_column("MB", justify="right")
@@ -70,8 +74,8 @@ def _table(report: LayerReport) -> Table:
     rest = report.parts[_SHOWN_PARTS:]
     table.add_row(f"{len(rest)} smaller parts", f"{sum(size for _, size in rest) / _MEGABYTE:.2f}", end_section=True)
     table.add_row(
-        f"unzipped, {report.files} files (budget {TREE_LIMIT_BYTES / _MEGABYTE:.0f})",
+        f"unzipped, {report.files} files (limit {TREE_LIMIT_BYTES / _MEGABYTE:.0f})",
         f"{report.tree_bytes / _MEGABYTE:.2f}",
     )
-    table.add_row(f"zip (budget {ARCHIVE_LIMIT_BYTES / _MEGABYTE:.0f})", f"{report.archive_bytes / _MEGABYTE:.2f}")
+    table.add_row(f"zip (limit {ARCHIVE_LIMIT_BYTES / _MEGABYTE:.0f})", f"{report.archive_bytes / _MEGABYTE:.2f}")
     return table

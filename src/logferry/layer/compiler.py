@@ -1,15 +1,18 @@
-"""Compiles a tree's Python sources, each to a bytecode file beside it; run as a program by the layer's own interpreter.
+"""Program that compiles the Python sources of a tree; the layer's interpreter runs it.
 
     python -S -s -B -X no_debug_ranges compiler.py FOLDER PLACE
 
-FOLDER is compiled as if it stood at PLACE: its tracebacks name the files there. A source that does not compile ends it.
+Guarantees:
+- Each source in FOLDER gets a bytecode file in the same folder. Tracebacks name the file at PLACE.
+- A source that does not compile ends the program with a traceback.
+- The bytecode has no docstrings and no columns of expressions. Lines, assertions and annotations
+  stay.
+- The program imports only the standard library, because it runs outside the package.
 
-What is left out, since each cold start would read it and each shipper hold it: docstrings (2.1 MB of the shipper), and
-the columns of expressions in tracebacks (0.3 MB; lines stay). Not `-OO`, which does the first as well: that takes out
-`assert`, too, and a library shall refuse in the layer what it refuses in the tests. Annotations stay, though they are
-0.4 MB: `functools.singledispatch` reads them, and whoever else does would be found at a customer's.
-
-Only the standard library is imported here: this file is not a part of the package where it runs.
+Design: each cold start reads the bytecode, and each shipper keeps it in memory. Docstrings took 2.1
+MB of the shipper, columns 0.3 MB. The option `-OO` removes docstrings too, but also every `assert`,
+and libraries must reject in the layer what they reject in the tests. Annotations take 0.4 MB and
+stay, because `functools.singledispatch` reads them.
 """
 
 import ast
@@ -19,24 +22,24 @@ import sys
 from pathlib import Path
 
 UNCHECKED_HASH = b"\x01\x00\x00\x00"
-"""The flags word of a file that is valid whatever its source (PEP 552)."""
+"""Flags word of a bytecode file that is valid without regard to its source (PEP 552)."""
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def main(folder: Path, place: str) -> None:
-    """Compile every source below a folder, in an order that is always the same."""
+    """Compile every source below a folder, in sorted order."""
     for source in sorted(folder.rglob("*.py")):
         name = f"{place}/{source.relative_to(folder).as_posix()}"
         source.with_suffix(".pyc").write_bytes(compiled(source.read_bytes(), name))
 
 
 def compiled(source: bytes, name: str) -> bytes:
-    """Return the bytecode file of a source, named in tracebacks. Raises SyntaxError or ValueError."""
+    """Return the bytecode file of a source; `name` appears in tracebacks. Raises SyntaxError or ValueError."""
     tree = ast.parse(source, name)
     for node in ast.walk(tree):
         if isinstance(node, _DOCUMENTED) and not _is_dataclass(node):
-            _silence(node)
+            _remove_docstring(node)
     code = compile(tree, name, "exec", dont_inherit=True, optimize=0)
     return b"".join(
         (importlib.util.MAGIC_NUMBER, UNCHECKED_HASH, importlib.util.source_hash(source), marshal.dumps(code))
@@ -44,15 +47,16 @@ def compiled(source: bytes, name: str) -> bytes:
 
 
 def _is_dataclass(node: ast.AST) -> bool:
-    """Tell whether a class keeps its docstring: where there is none, `dataclass` composes one, in all for 2 ms.
+    """Return whether a node is a data class. It keeps its docstring, because `dataclass` would compose one at run time.
 
-    Other decorated classes do not: a decorator in `email` takes it for granted that all have theirs, or none.
+    That takes 2 ms for all classes. Other decorated classes do not keep theirs, because a decorator
+    in `email` requires that either all classes have a docstring or none has.
     """
     return isinstance(node, ast.ClassDef) and any("dataclass" in ast.unparse(one) for one in node.decorator_list)
 
 
-def _silence(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-    """Take the docstring out. Nothing may stand in its place in a module: `from __future__` must come first there."""
+def _remove_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+    """Remove the docstring in place. A module gets no `pass` instead, because `from __future__` must come first."""
     if ast.get_docstring(node, clean=False) is None:
         return
     rest = node.body[1:]

@@ -1,9 +1,14 @@
-"""Debian packages, fetched and unpacked without being installed, for any architecture and any of Debian's suites.
+"""Download of Debian packages, unpacked but not installed, for any architecture and suite.
 
-apt does it, with a configuration of its own in a private folder: its sources are derived from the machine's own (the
-same archive, another suite), signatures are checked as always, the machine's package database is neither read nor
-written, and no root is needed. What was downloaded is kept in the user's cache folder, so that a second build needs
-the index alone.
+Guarantees:
+- The machine's package database is neither read nor written, and no root privileges are needed.
+- Signatures of the archive are verified.
+- An index that cannot be read completely ends the build. By default apt-get reports success with a
+  missing index.
+- Downloaded packages stay in the user's cache folder, so a second build downloads only the index.
+
+Design: apt runs with a separate configuration in a private folder. Its sources are derived from the
+sources of the machine: the same archive with another suite.
 """
 
 import os
@@ -15,11 +20,12 @@ from pathlib import Path
 from logferry.layer.subprocesses import LayerError, find, run
 
 SUITE = "trixie"
-"""Debian 13: the oldest suite whose Python is new enough; CPython 3.13 with profile-guided optimisation, glibc 2.41."""
+"""Debian 13, the oldest suite whose Python is new enough: CPython 3.13 with profile-guided
+optimisation, glibc 2.41."""
 
-_REMEDY = "build on Debian (an image will do), or name an interpreter with --interpreter"
+_REMEDY = "build on Debian (in a container, for example), or name an interpreter with --interpreter"
 _KEYRING = "usr/share/keyrings"
-"""Where Debian keeps the archive's keys, below the root."""
+"""Folder of the archive's keys, relative to the root."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class Package:
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return logferry's folder below the user's cache (XDG Base Directory Specification)."""
+    """Return logferry's folder in the user's cache (XDG Base Directory Specification)."""
     base = environment.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
     return Path(base) / "logferry"
 
@@ -43,28 +49,29 @@ def unpack(
     debian_arch: str,
     into: Path,
     cache: Path | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    report_step: Callable[[str], None] = lambda _: None,
 ) -> list[Package]:
-    """Unpack packages and all they depend on into a folder, and return which they were, sorted by name.
+    """Unpack packages and their dependencies into a folder; return the unpacked packages sorted by name.
 
-    Raises LayerError when this machine has no apt, its sources name no Debian archive, or the download fails.
+    Raises LayerError if this machine has no apt, its sources name no Debian archive, or a download
+    fails.
     """
     apt_get = find("apt-get", remedy=_REMEDY)
     home = (cache or cache_folder()) / "debian" / f"{suite}-{debian_arch}"
     options = _private_configuration(home, suite=suite, debian_arch=debian_arch)
     run([apt_get, *options, "-qq", "update"], purpose=f"reading the index of Debian {suite}")
     plan = [apt_get, *options, "-qq", "-y", "--no-install-recommends", "install", *names]
-    # Asked with an empty archive folder, apt names every file, not only those it has still to fetch.
-    nothing_fetched = ["-o", f"Dir::Cache::Archives={home / 'empty'}", "--print-uris"]
-    files = _planned_files(run([*plan, *nothing_fetched], purpose=f"resolving {' '.join(names)} in Debian {suite}"))
-    say(f"{len(files)} packages of Debian {suite} ({debian_arch})")
+    # With an empty archive folder apt lists every file, and not only those that are not downloaded yet.
+    empty_archive = ["-o", f"Dir::Cache::Archives={home / 'empty'}", "--print-uris"]
+    files = _planned_files(run([*plan, *empty_archive], purpose=f"resolving {' '.join(names)} in Debian {suite}"))
+    report_step(f"{len(files)} packages of Debian {suite} ({debian_arch})")
     run([*plan, "--download-only"], purpose=f"downloading {' '.join(names)} from Debian {suite}")
     into.mkdir(parents=True, exist_ok=True)
     return [_extract(home / "archives" / file, into) for file in sorted(files)]
 
 
 def _private_configuration(home: Path, *, suite: str, debian_arch: str) -> list[str]:
-    """Lay out apt's folders and return the options that keep it inside them."""
+    """Create apt's folders and return the options that restrict apt to them."""
     for folder in ("lists/partial", "archives/partial", "sources", "empty/partial"):
         (home / folder).mkdir(parents=True, exist_ok=True)
     (home / "status").touch()
@@ -83,6 +90,8 @@ def _private_configuration(home: Path, *, suite: str, debian_arch: str) -> list[
         "APT::Architectures": debian_arch,
         "APT::Sandbox::User": "root",
         "APT::Keep-Downloaded-Packages": "true",
+        "APT::Update::Error-Mode": "any",
+        "Acquire::Retries": "3",
         "Acquire::Languages": "none",
         "Acquire::Check-Valid-Until": "false",
         "Binary::apt::APT::Keep-Downloaded-Packages": "true",
@@ -92,7 +101,7 @@ def _private_configuration(home: Path, *, suite: str, debian_arch: str) -> list[
 
 
 def _sources(suite: str) -> str:
-    """Derive the sources of another suite from the machine's: the same archive, for security updates too."""
+    """Return the sources of another suite: the archive of this machine, with its security updates."""
     shown = run(
         [
             find("apt-get", remedy=_REMEDY),
@@ -101,9 +110,9 @@ def _sources(suite: str) -> str:
             "$(REPO_URI) $(RELEASE) $(COMPONENT)",
             "Created-By: Packages",
         ],
-        purpose="asking apt for this machine's sources",
+        purpose="reading the sources of apt",
     )
-    targets = [tuple(line.split()) for line in shown.splitlines() if line.count(" ") >= 2]  # noqa: PLR2004 - the format's
+    targets = [tuple(line.split()) for line in shown.splitlines() if line.count(" ") >= 2]  # noqa: PLR2004 - three fields
     codename = _codename(Path("/etc/os-release").read_text())
     archive = next((uri for uri, release, component, *_ in targets if (release, component) == (codename, "main")), None)
     if archive is None:
@@ -130,12 +139,12 @@ def _stanza(uri: str, suites: str) -> str:
 
 
 def _planned_files(uris: str) -> list[str]:
-    """Return the file names of `apt-get --print-uris`: lines of quoted address, file name, size, hash."""
+    """Return the file names in `apt-get --print-uris`. Each line has a quoted address, file name, size and hash."""
     return [line.split()[1] for line in uris.splitlines() if line.startswith("'")]
 
 
 def _extract(archive: Path, into: Path) -> Package:
-    """Unpack one archive over what is there, following the folders' links of a merged /usr."""
+    """Unpack one archive into a folder that has files already. Links to folders, as in a merged /usr, are followed."""
     purpose = f"unpacking {archive.name}"
     dpkg_deb = find("dpkg-deb", remedy=_REMEDY)
     name, version = run([dpkg_deb, "--show", "--showformat=${Package} ${Version}", archive], purpose=purpose).split()

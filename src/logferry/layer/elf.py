@@ -1,11 +1,14 @@
-"""What an ELF file says of itself: its machine, its loader, the libraries it needs and where it looks for them.
+"""Reader of ELF files: machine, loader, required libraries and their search path.
 
-Pure: bytes in, values and bytes out. Read from the
-program headers and the dynamic segment, which are what the kernel and the loader go by; section headers
-are for debuggers, and are cut off here together with the symbol table. No program of the host is asked, so that a
-foreign architecture's files are read as well as one's own.
+Guarantees:
+- The functions are pure, except `is_elf`. They need no program of the host, so they read files of
+  any architecture.
 
-Source: System V ABI, chapters 4 and 5 ("Object files", "Program loading and dynamic linking").
+Design: the values come from the program headers and the dynamic segment, which the kernel and the
+loader use. Section headers are for debuggers; `stripped` removes them together with the symbol
+table.
+
+References: System V ABI, chapters 4 and 5 ("Object files", "Program loading and dynamic linking").
 """
 
 import struct
@@ -24,12 +27,13 @@ _PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
 _DT_NEEDED, _DT_STRTAB, _DT_SONAME, _DT_RPATH, _DT_RUNPATH = 1, 5, 14, 15, 29
 _SHT_SYMTAB = 2
 _SHOFF_AT, _SHENTSIZE_AT = 40, 58
-"""Offsets in the header of the fields that describe the section headers: e_shoff; e_shentsize, e_shnum, e_shstrndx."""
+"""Offsets of e_shoff, and of e_shentsize, e_shnum and e_shstrndx: the header fields that describe the
+section headers."""
 
 
 @dataclass(frozen=True)
 class Elf:
-    """One file, as its loader sees it."""
+    """The values of one file that its loader uses."""
 
     machine: int
     interpreter: str | None
@@ -39,17 +43,17 @@ class Elf:
     runpath: str | None
     has_symbol_table: bool
     end_of_segments: int
-    """Bytes from here on are never mapped: symbols, debug information, section headers."""
+    """Offset of the bytes that are never mapped: symbols, debug information and section headers."""
 
 
 def is_elf(path: Path) -> bool:
-    """Tell whether a file is an ELF file, by its first four bytes."""
+    """Return whether a file is an ELF file, by its first four bytes."""
     with path.open("rb") as file:
         return file.read(len(MAGIC)) == MAGIC
 
 
 def read(data: bytes) -> Elf:
-    """Read an ELF file; ValueError when it is none, or not of the 64-bit little-endian kind that Lambda runs."""
+    """Return the values of an ELF file. Raises ValueError unless it is a 64-bit little-endian file, as on Lambda."""
     if data[:4] != MAGIC or data[4:6] != _CLASS_64_LITTLE_ENDIAN:
         raise ValueError("not a 64-bit little-endian ELF file")
     _, _, machine, _, _, phoff, shoff, _, _, _, phnum, _, shnum, _ = _HEADER.unpack_from(data)
@@ -70,7 +74,7 @@ def read(data: bytes) -> Elf:
 
 
 def stripped(data: bytes) -> bytes:
-    """Return the file without what is never mapped; unchanged when its symbol table is gone already."""
+    """Return the file without the bytes that are never mapped; unchanged if it has no symbol table."""
     elf = read(data)
     if not elf.has_symbol_table:
         return data
@@ -81,7 +85,7 @@ def stripped(data: bytes) -> bytes:
 
 
 def _dynamic_names(data: bytes, segments: list[tuple[int, ...]]) -> dict[int, list[str]]:
-    """Return the strings of the dynamic segment by tag; none when the file is static."""
+    """Return the strings of the dynamic segment by tag; an empty dictionary for a static file."""
     dynamic = next((s for s in segments if s[0] == _PT_DYNAMIC), None)
     if dynamic is None:
         return {}

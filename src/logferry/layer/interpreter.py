@@ -1,9 +1,11 @@
-"""Where the layer's CPython comes from: Debian's packages by default, or a prefix that one names.
+"""The source of the layer's CPython: Debian's packages by default, or a prefix that the user names.
 
-Either way the answer is the same description, and nothing after this module knows which it was. Debian's build is the
-default for its speed (profile-guided, statically linked libpython: a quarter less start time than a plain build) and
-for its security updates; it needs no Docker and no root. A prefix serves `python:3.13-slim` images and hand-made
-builds.
+Both sources give the same description, `Interpreter`, and the rest of the builder does not
+distinguish them.
+
+Design: Debian's build is the default, because it is fast and has security updates, and needs
+neither Docker nor root privileges. Profile-guided optimisation and a statically linked libpython
+save a quarter of the start time. A prefix is for `python:3.13-slim` images and for custom builds.
 """
 
 import json
@@ -16,10 +18,10 @@ from logferry.layer.architecture import Architecture
 from logferry.layer.subprocesses import LayerError, run
 
 MINIMUM = (3, 13)
-"""Older ones lack what the layer is measured with; 3.13 is what Debian's suite has."""
+"""Lowest version of the interpreter: the version of Debian's suite, with which the layer is measured."""
 
 _PACKAGES = ("python3.13-minimal", "libpython3.13-stdlib", "base-files")
-"""base-files holds the texts of the licences that the others' copyright files only name."""
+"""Packages that are unpacked. base-files has the licence texts that the other packages refer to."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +33,16 @@ class Interpreter:
     executable: Path
     standard_library: Path
     libraries: tuple[Path, ...]
-    """Folders where its shared libraries, libc and the loader are found, in order of preference."""
+    """Folders of its shared libraries, of libc and of the loader, in order of preference."""
     documentation: Path
-    """Debian's folder of copyright files, one folder for each package."""
+    """Debian's folder of copyright files, with one folder for each package."""
     provenance: tuple[str, ...]
-    """What it was made of, one line each."""
+    """Name and version of each source package, one line each."""
 
 
-def from_debian(arch: Architecture, *, into: Path, say: Callable[[str], None]) -> Interpreter:
+def from_debian(arch: Architecture, *, into: Path, report_step: Callable[[str], None]) -> Interpreter:
     """Unpack Debian's interpreter of an architecture into a folder. Raises LayerError as `debian.unpack` does."""
-    packages = debian.unpack(_PACKAGES, suite=debian.SUITE, debian_arch=arch.debian, into=into, say=say)
+    packages = debian.unpack(_PACKAGES, suite=debian.SUITE, debian_arch=arch.debian, into=into, report_step=report_step)
     version = ".".join(map(str, MINIMUM))
     return Interpreter(
         version=version,
@@ -53,22 +55,23 @@ def from_debian(arch: Architecture, *, into: Path, say: Callable[[str], None]) -
 
 
 def from_prefix(prefix: Path, arch: Architecture) -> Interpreter:
-    """Describe the interpreter of a prefix of this machine, with this machine's libraries.
+    """Return the description of the interpreter in a prefix of this machine, with the libraries of this machine.
 
-    Raises LayerError when it is not there, is too old, or the architecture is not this machine's.
+    Raises LayerError if the interpreter is missing or too old, or if the architecture is not that
+    of this machine.
     """
     if not arch.is_native:
         raise LayerError(
-            f"--interpreter {prefix} is this machine's, not {arch.name}'s: build on {arch.name}, or leave it out"
+            f"--interpreter {prefix}: it does not run on {arch.name}; build on {arch.name}, or omit the option"
         )
     executable = prefix / "bin/python3"
     if not executable.exists():
-        raise LayerError(f"--interpreter {prefix}: there is no bin/python3 in it; name the prefix, not the program")
+        raise LayerError(f"--interpreter {prefix}: bin/python3 does not exist there; name the prefix, not the program")
     code = (
         "import json, os, sys; print(json.dumps([sys.version_info[:3], os.path.realpath(sys.executable), os.__file__]))"
     )
     version, path, module = json.loads(
-        run([executable, "-I", "-S", "-c", code], purpose=f"asking {executable} for its version")
+        run([executable, "-I", "-S", "-c", code], purpose=f"reading the version of {executable}")
     )
     if tuple(version) < MINIMUM:
         raise LayerError(
@@ -82,7 +85,5 @@ def from_prefix(prefix: Path, arch: Architecture) -> Interpreter:
         standard_library=Path(module).parent,
         libraries=(prefix / "lib", *map(Path, system)),
         documentation=Path("/usr/share/doc"),
-        provenance=(
-            f"CPython {'.'.join(map(str, version))} of the builder's --interpreter, with its machine's libraries",
-        ),
+        provenance=(f"CPython {'.'.join(map(str, version))} from --interpreter, with the libraries of its machine",),
     )

@@ -1,7 +1,8 @@
-"""The launcher, compiled from `extension/launcher.c` for the layer's architecture.
+"""Compilation of the launcher, `extension/launcher.c`, for the layer's architecture.
 
-It has no C library, so any compiler that can make code for the target will do: zig (the `ziglang` wheel, for both
-architectures), or this machine's own `cc` for its own architecture.
+Design: the launcher uses no C library, so any compiler for the target is sufficient. The compiler
+is zig (the wheel `ziglang`) for both architectures, or `cc` of this machine for its own
+architecture.
 """
 
 import importlib.util
@@ -19,9 +20,9 @@ _FLAGS = (
 
 
 def build(source: Path, *, interpreter: str, arch: Architecture, to: Path) -> None:
-    """Compile the launcher of an interpreter, named by its path on Lambda, for an architecture.
+    """Compile the launcher for an interpreter, which is named by its path on Lambda.
 
-    Raises LayerError when there is no compiler, or it refuses the source.
+    Raises LayerError if no compiler is installed, or if it rejects the source.
     """
     command = [*_compiler(arch), *_FLAGS, f'-DPYTHON="{interpreter}"', str(source), "-o", str(to)]
     run(command, purpose=f"compiling the launcher for {arch.name}")
@@ -33,7 +34,5 @@ def _compiler(arch: Architecture) -> list[str]:
         return [sys.executable, "-m", "ziglang", "cc", "-target", f"{arch.gnu}-linux-none"]
     compiler = shutil.which("cc") if arch.is_native else None
     if compiler is None:
-        raise LayerError(
-            f"there is no C compiler for {arch.name}: pip install 'logferry[layer]' brings zig, which has both"
-        )
+        raise LayerError(f"no C compiler for {arch.name} is installed; install zig with: pip install 'logferry[layer]'")
     return [compiler, "-Wl,--build-id=none"]

@@ -1,7 +1,7 @@
-"""NOTICE: what the layer contains, from where, and under which terms, with the terms' full texts.
+"""The NOTICE file: the software in the layer, its origin, and the full texts of its licences.
 
-Binaries of the GNU C Library, OpenSSL, CPython and some twenty packages are handed on, and each licence asks that its
-text goes with them. Texts that are equal are printed once.
+Design: the layer redistributes binaries of the GNU C Library, OpenSSL, CPython and some twenty
+packages. Each licence requires that its text is distributed too. Equal texts are printed once.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,29 +10,29 @@ from email.parser import HeaderParser
 from pathlib import Path
 
 _COMMON_LICENCES = "common-licenses"
-"""Debian's copyright files name these texts and do not repeat them."""
+"""Folder of the texts that Debian's copyright files refer to."""
 
 _CITED = ("Apache-2.0", "GPL-2", "GPL-3", "LGPL-2", "LGPL-2.1", "LGPL-3", "BSD", "MPL-2.0")
 _SHIPPED = (
     *("libpython3*-minimal", "libpython3*-stdlib", "libc6", "libgcc-s1", "gcc-*-base", "libssl3*", "zlib1g", "libffi*"),
     *("libexpat1", "libbz2-1.0", "liblzma5", "libuuid1", "libdb5*", "libzstd1"),
 )
-"""Debian packages whose libraries may be in the tree; a package that has no copyright file here is not."""
+"""Debian packages whose libraries may be in the tree. A package without a copyright file is not in it."""
 
 _HEAD = """\
-logferry's Lambda layer contains the software named below. It is unmodified but for this: ELF search paths were set to
-{home}, symbol tables were taken out of some libraries, Python sources were compiled to bytecode without docstrings,
-and parts that logferry does not use were left out. In the GNU C Library's dynamic loader the file names
-/etc/ld.so.preload and /etc/ld.so.cache were overwritten by names below {home} that do not exist. The GNU C Library is
-used as a shared library and may be replaced by another of the same interface (LGPL-2.1, section 6); its source is
-that of the Debian package named below.
+The Lambda layer of logferry contains the software named below, with these modifications: ELF search paths are set to
+{home}, symbol tables are removed from some libraries, Python sources are compiled to bytecode without docstrings, and
+parts that logferry does not use are removed. In the dynamic loader of the GNU C Library the file names
+/etc/ld.so.preload and /etc/ld.so.cache are overwritten with names below {home} that do not exist. The GNU C Library is
+used as a shared library, and may be replaced with another one of the same interface (LGPL-2.1, section 6). Its source
+is the source of the Debian package named below.
 
 """
 
 
 @dataclass(frozen=True)
 class Component:
-    """One thing that is inside, with the texts of its terms."""
+    """A piece of software in the layer with the texts of its licences."""
 
     title: str
     texts: tuple[str, ...]
@@ -40,7 +40,7 @@ class Component:
 
 def compose(*, home: str, provenance: Iterable[str], components: Iterable[Component]) -> str:
     """Return the text of NOTICE."""
-    parts = [_HEAD.format(home=home), "Made of:\n", *(f"  {line}\n" for line in provenance), "\n"]
+    parts = [_HEAD.format(home=home), "Built from:\n", *(f"  {line}\n" for line in provenance), "\n"]
     first_use: dict[str, str] = {}
     for component in components:
         parts.append(f"{'=' * 100}\n{component.title}\n{'=' * 100}\n")
@@ -53,7 +53,7 @@ def compose(*, home: str, provenance: Iterable[str], components: Iterable[Compon
 
 
 def of_wheels(site: Path) -> Iterator[Component]:
-    """Describe the installed packages of a folder, with the licence files that their wheels carry."""
+    """Return a component for each installed package of a folder, with the licence files of its wheel."""
     for folder in sorted(site.glob("*.dist-info")):
         metadata = HeaderParser().parsestr((folder / "METADATA").read_text("utf-8", "replace"), headersonly=True)
         terms = metadata["License-Expression"] or (metadata["License"] or "see below").splitlines()[0]
@@ -65,7 +65,7 @@ def of_wheels(site: Path) -> Iterator[Component]:
 
 
 def of_debian(documentation: Path) -> Iterator[Component]:
-    """Describe the bundled libraries by Debian's copyright files; then the texts they cite."""
+    """Return a component for each copyright file of the bundled libraries, then the texts that these refer to."""
     seen = set()
     for pattern in _SHIPPED:
         for path in sorted(documentation.glob(f"{pattern}/copyright")):
@@ -75,4 +75,6 @@ def of_debian(documentation: Path) -> Iterator[Component]:
     licences = documentation.parent / _COMMON_LICENCES
     for name in _CITED:
         if (licences / name).is_file():
-            yield Component(f"The licence that others call {name}", ((licences / name).read_text("utf-8", "replace"),))
+            yield Component(
+                f"The licence that other components name {name}", ((licences / name).read_text("utf-8", "replace"),)
+            )

@@ -1,9 +1,12 @@
-"""What the tree's interpreter does in the rehearsal; run as a program by it, with the modules of the tree alone.
+"""Program of the smoke test: the tree's interpreter runs it with the modules of the tree only.
 
     python -I -S -B -X utf8 smoke_test_program.py SITE ENDPOINT
 
-The sink of the tree stores an object in each of the buckets that `rehearsal` plays, and must be refused by one. It has
-no credentials but those of the container endpoint. Ends with a traceback where anything is missing.
+Guarantees:
+- The sink stores an object in each bucket of `smoke_test.EXPECTED`, and is rejected by one more
+  bucket.
+- The only credentials are those of the container endpoint.
+- The program ends with a traceback if a module or a file is missing.
 """
 
 import sys
@@ -11,9 +14,9 @@ import sys
 SITE, ENDPOINT = sys.argv[1:]
 sys.path.append(SITE)
 
-import asyncio  # noqa: E402 - all that follows is the tree's
+import asyncio  # noqa: E402 - the modules of the tree are found from here on
 import os  # noqa: E402
-import ssl  # noqa: E402, F401 - not needed on loopback, but on Lambda
+import ssl  # noqa: E402, F401 - the client needs it on Lambda, though not on loopback
 
 import structlog  # noqa: E402, F401
 
@@ -27,25 +30,25 @@ from logferry.shipper import main as shipper_main  # noqa: E402, F401
 from logferry.sink.s3 import S3Sink  # noqa: E402
 from logferry.supervisor import supervisor  # noqa: E402, F401
 
-CARGO = StoredObject(
+OBJECT = StoredObject(
     key="object",
-    body=b"cargo",
+    body=b"content",
     metadata={"records": "1"},
     content_type="application/x-ndjson",
     content_encoding=None,
 )
-TRIES = 2
-"""A sink may take the short way first, and the client, which finds every way, after a failure."""
+ATTEMPTS = 2
+"""Number of attempts. A sink may use another client after the first failure."""
 
 
 async def store(bucket: str, *, endpoint: str = ENDPOINT) -> None:
-    """Store the cargo in a bucket; raises what the last try has raised."""
+    """Store the object in a bucket. Raises the error of the last attempt."""
     os.environ["AWS_ENDPOINT_URL_S3"] = endpoint
     sink = S3Sink(bucket=bucket, prefix="", region="eu-central-1", timeout_seconds=5.0)
     try:
-        for left in range(TRIES - 1, -1, -1):
+        for left in range(ATTEMPTS - 1, -1, -1):
             try:
-                return await sink.put(CARGO)
+                return await sink.put(OBJECT)
             except SinkError:
                 if not left:
                     raise
@@ -54,22 +57,22 @@ async def store(bucket: str, *, endpoint: str = ENDPOINT) -> None:
 
 
 async def main() -> None:
-    """Store in every bucket, be refused by one, then go by a proxy."""
+    """Store in every bucket, check one rejection, then store through a proxy."""
     os.environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"{ENDPOINT}/credentials"
-    os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = "token"  # noqa: S105 - checked by our own stand-in alone
+    os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = "token"  # noqa: S105 - only the stub of the smoke test reads it
     await store("plain")
     await store("moved")
     await store("session--euc1-az1--x-s3")
     try:
-        await store("refused")
-    except SinkRejected as refusal:
-        if "AccessDenied" not in str(refusal):
+        await store("denied")
+    except SinkRejected as rejection:
+        if "AccessDenied" not in str(rejection):
             raise
     else:
-        raise AssertionError("the sink took a refusal for success")
+        raise AssertionError("the sink reported success although S3 denied the request")
     os.environ["HTTP_PROXY"] = ENDPOINT
     os.environ["NO_PROXY"] = "127.0.0.1"
-    await store("proxied", endpoint="http://s3.rehearsal.invalid")
+    await store("proxied", endpoint="http://s3.proxied.invalid")
 
 
 asyncio.run(main())

@@ -1,8 +1,9 @@
 """CPython's standard library, without the parts that no server uses.
 
-Only whole subjects go: an editor, a test suite, graphical and terminal libraries, installers, databases, compressions
-that S3 does not speak. Small modules stay even where nothing seems to import them: aiohttp needs `netrc`, boto3
-`multiprocessing`, and a module missed at a customer's is dearer than the bytes.
+Design: only complete subjects are removed: an editor, a test suite, graphical and terminal
+libraries, installers, databases, and compression formats that the format of the objects does not
+use. Small modules stay even without a known importer. aiohttp needs `netrc` and boto3 needs
+`multiprocessing`; a missing module costs more than its bytes.
 """
 
 import shutil
@@ -41,14 +42,15 @@ _EXTENSIONS = (
     *("_test*", "_xx*", "xx*", "_ctypes_test*", "_tkinter*", "_curses*", "readline*", "_sqlite3*", "_dbm*", "_gdbm*"),
     *("_codecs_*", "nis*", "ossaudiodev*", "audioop*", "_crypt*", "_bz2*", "_lzma*", "_uuid*"),
 )
-"""Files of lib-dynload. `_codecs_*` are the Far East's legacy encodings: JSON is UTF-8. `_bz2`, `_lzma` and `_uuid` are
-optional in CPython, and whoever imports them does without; here shutil and uuid did, for 0.3 MB of the shipper."""
+"""Files of lib-dynload. `_codecs_*` are legacy encodings of East Asia; JSON is UTF-8. `_bz2`, `_lzma`
+and `_uuid` are optional in CPython, and their importers work without them. shutil and uuid imported
+them, for 0.3 MB of the shipper."""
 
 _REQUIRED = ("os.py", "encodings", "asyncio", "ssl.py", "lib-dynload")
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a standard library to its place in the tree; ValueError when the source is not one."""
+    """Copy a standard library to its place in the tree. Raises ValueError if the source is not a standard library."""
     absent = [name for name in _REQUIRED if not (source / name).exists()]
     if absent:
         raise ValueError(f"{source} is no standard library of CPython: it lacks {', '.join(absent)}")

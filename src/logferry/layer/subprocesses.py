@@ -1,7 +1,9 @@
-"""Other people's programs, run so that a failure names what failed, why, and what to do.
+"""Execution of the programs that the builder needs: apt-get, dpkg-deb, pip, patchelf and a C compiler.
 
-The builder calls apt-get, dpkg-deb, pip, patchelf and a C compiler. Each call is bounded, its output is kept for the
-error, and a program that is missing is reported with the way to get it.
+Guarantees:
+- Each call has a time limit.
+- The error of a failed program contains the purpose of the call and the end of its output.
+- The error of a missing program contains the remedy.
 """
 
 import os
@@ -12,20 +14,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 TOOL_TIMEOUT_S = 600.0
-"""Ten minutes: a slow mirror and a cold cache have been seen to need two."""
+"""Time limit of a program, in seconds. With a slow mirror and an empty cache one call took two
+minutes."""
 
 _TAIL_LINES = 15
-"""How much of a failed program's output goes into the message: the cause is at its end."""
+"""Lines of a failed program's output in the message. The cause is at the end of the output."""
 
 
 class LayerError(Exception):
-    """The layer cannot be built, or what was built is not fit to ship. The message says why and what to do."""
+    """Failure of a build, or a fault of the built layer. The message contains the cause and the remedy."""
 
 
 def find(name: str, *, remedy: str) -> str:
-    """Return the path of a program, looked up beside this interpreter first, since wheels put programs there.
+    """Return the path of a program. The folder of this interpreter is searched first, because wheels install there.
 
-    Raises LayerError with the remedy when there is none.
+    Raises LayerError with the remedy if the program is missing.
     """
     search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     found = shutil.which(name, path=search)
@@ -41,9 +44,9 @@ def run(
     environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> str:
-    """Run a program to its end and return what it printed; `environment` replaces the inherited one.
+    """Run a program to its end and return its standard output; `environment` replaces the inherited environment.
 
-    Raises LayerError naming the purpose, the program and the end of its output.
+    Raises LayerError with the purpose, the program and the end of its output.
     """
     words = [str(word) for word in command]
     try:

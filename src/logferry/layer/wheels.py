@@ -1,8 +1,11 @@
-"""The third-party packages of the layer: the pinned, hashed wheels, cut to what logferry uses of them.
+"""The third-party packages of the layer: pinned and hashed wheels, reduced to the files that logferry uses.
 
-Wheels only, so that nothing is compiled here; hashes for all, so that what ships is what was reviewed. The markers are
-judged for the layer's Python, not for the one that builds. What is cut was found by measuring: botocore's service
-descriptions alone are 24 of 49 MB unpacked, and a client made from the full data holds 10 MB more memory.
+Guarantees:
+- Only wheels are installed, so the build compiles nothing. Each wheel matches a reviewed hash.
+- Markers are evaluated for the layer's Python, and not for the Python that runs the builder.
+
+Design: the reduction follows measurements. botocore's service descriptions alone are 24 of 49 MB
+unpacked, and a client that is made from all of them uses 10 MB more memory.
 """
 
 import shutil
@@ -18,26 +21,27 @@ from logferry.layer.subprocesses import run
 
 _NEWEST_GLIBC_MINOR = 41
 _OLDEST_GLIBC_MINOR = 5
-"""The bundled glibc is 2.41 and manylinux begins with 2.5: pip wants each accepted platform tag by name."""
+"""Minor versions of glibc: the layer has 2.41, and manylinux begins with 2.5. pip needs each platform
+tag by name."""
 
-_NOT_RUN = ("bin", "*/tests", "*/test", "boto3/examples", "dateutil/zoneinfo/*.tar.gz")
-"""Console scripts, tests, examples, and dateutil's own time zones (logferry knows UTC alone)."""
+_UNUSED = ("bin", "*/tests", "*/test", "boto3/examples", "dateutil/zoneinfo/*.tar.gz")
+"""Console scripts, tests, examples, and the time zones of dateutil. logferry uses UTC only."""
 
-_NOT_SERVED = ("aiohttp/web*.py", "aiohttp/worker.py", "aiohttp/pytest_plugin.py", "aiohttp/test_utils.py")
-"""aiohttp's server: it is the transport of the S3 client here, and no more."""
+_HTTP_SERVER = ("aiohttp/web*.py", "aiohttp/worker.py", "aiohttp/pytest_plugin.py", "aiohttp/test_utils.py")
+"""aiohttp's server. The SDK uses only its client."""
 
 _NOT_IMPORTED = ("*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.pyd", "*.c", "*.h", "*.hash", "py.typed")
-"""Sources and type information."""
+"""Sources of extension modules, and type information."""
 
-_PURE_TWINS = ("frozenlist/_frozenlist*.so",)
-"""Needs libstdc++ (2.2 MB), and the package has the same in Python."""
+_PURE_PYTHON_EXISTS = ("frozenlist/_frozenlist*.so",)
+"""Extension modules with a Python equivalent in the package. This one needs libstdc++ (2.2 MB)."""
 
 _KEPT_METADATA = "METADATA"
-"""The one file of a .dist-info that stays: it is by this that security scanners know what is inside."""
+"""The one file of a .dist-info that stays: security scanners find the packages by it."""
 
 
 def install(requirements: Path, *, python: str, arch: Architecture, into: Path, work: Path) -> None:
-    """Install the pinned wheels for the layer's Python and architecture; raises LayerError when one has no wheel."""
+    """Install the pinned wheels for the layer's Python and architecture. Raises LayerError if a wheel is missing."""
     chosen = work / "requirements.txt"
     chosen.write_text("".join(applicable(requirements.read_text(), python=python, arch=arch)))
     platforms = [f"manylinux_2_{minor}_{arch.gnu}" for minor in range(_NEWEST_GLIBC_MINOR, _OLDEST_GLIBC_MINOR - 1, -1)]
@@ -51,20 +55,11 @@ def install(requirements: Path, *, python: str, arch: Architecture, into: Path, 
 
 
 def applicable(requirements: str, *, python: str, arch: Architecture) -> Iterator[str]:
-    """Yield the requirements whose markers hold in the layer, with their hashes, without their markers.
+    """Return the requirements whose markers are true in the layer, with their hashes and without their markers.
 
-    pip judges markers by the interpreter it runs on (`pip install --platform` documentation), which is not the layer's.
+    pip evaluates markers for the interpreter that runs it (`pip install --platform` documentation).
     """
-    environment = {
-        "python_version": python,
-        "python_full_version": f"{python}.0",
-        "sys_platform": "linux",
-        "platform_system": "Linux",
-        "os_name": "posix",
-        "platform_machine": arch.gnu,
-        "platform_python_implementation": "CPython",
-        "implementation_name": "cpython",
-    }
+    environment = marker_environment(python=python, arch=arch)
     lines = [line for line in requirements.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     for line in "\n".join(lines).replace("\\\n", " ").splitlines():
         specification, *hashes = line.split(" --hash=")
@@ -73,9 +68,24 @@ def applicable(requirements: str, *, python: str, arch: Architecture) -> Iterato
             yield " --hash=".join([f"{requirement.name}{requirement.specifier}", *(h.strip() for h in hashes)]) + "\n"
 
 
+def marker_environment(*, python: str, arch: Architecture) -> dict[str, str]:
+    """Return the values of the environment markers in the layer."""
+    return {
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "os_name": "posix",
+        "platform_machine": arch.gnu,
+        "platform_python_implementation": "CPython",
+        "implementation_name": "cpython",
+        "extra": "",
+    }
+
+
 def prune(site: Path) -> None:
-    """Cut installed packages to what runs."""
-    for pattern in (*_NOT_RUN, *_NOT_SERVED, *_PURE_TWINS):
+    """Remove the files of installed packages that the layer does not use."""
+    for pattern in (*_UNUSED, *_HTTP_SERVER, *_PURE_PYTHON_EXISTS):
         for path in sorted(site.glob(pattern)):
             remove(path)
     for pattern in _NOT_IMPORTED:
