@@ -1,4 +1,4 @@
-"""Fixtures of the judges from outside: a real S3 server, a bucket of its own for every test, and AWS's own emulator."""
+"""Fixtures of the whole test suite: a real S3 server, an empty bucket for each test, and AWS's own emulator."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def s3() -> AsyncIterator[S3Server]:
-    """Give one S3 server to the whole run: started by the first test that asks, killed after the last."""
+    """Start one S3 server for the whole run, on the first request for it, and stop it after the last test."""
     async with S3Server(buckets=("logs",), writable=("logs", "test-*")) as server:
         yield server
 
 
 @pytest_asyncio.fixture
 async def bucket(s3: S3Server) -> AsyncIterator[str]:
-    """Give the name of an empty bucket that the shipper may write to and no other test sees."""
+    """Provide the name of an empty bucket that the shipper may write to and that no other test uses."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     await s3.create_bucket(name)
     yield name
@@ -34,7 +34,7 @@ async def bucket(s3: S3Server) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 def aws_emulator() -> type[aws.AwsEmulator]:
-    """Give AWS's own emulator, fetched; or skip, and say what this machine lacks for it."""
+    """Download AWS's own emulator, or skip the test and report what this machine lacks for it."""
     if reason := aws.why_unavailable():
         pytest.skip(f"AWS's emulator cannot run here: {reason}")
     aws_emulator_wheel.fetch()

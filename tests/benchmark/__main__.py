@@ -12,96 +12,125 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmark import figures_bulk, figures_small, figures_start, figures_warm, table
-from benchmark.burner import Burner
-from benchmark.rivals import rivals
+from benchmark import (
+    figures_cold_start,
+    figures_invocation,
+    figures_single_invocation,
+    figures_small_function,
+    figures_throughput,
+    table,
+)
+from benchmark.cpu_worker import CpuWorker
+from benchmark.extensions import extensions
+from benchmark.mount_namespace import MountNamespace
+from benchmark.run_context import RunContext
 from benchmark.s3 import S3
-from benchmark.workbench import Workbench
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from benchmark.statistic import Row
 
-FIGURES: dict[str, Callable[[Workbench], Iterator[Row]]] = {
-    "start": figures_start.start,
-    "warm-up": figures_start.warm_up,
-    "early": figures_start.early_deliveries,
-    "shared-core": figures_start.shared_core,
-    "128mb": figures_small.small_function,
-    "upload": figures_warm.upload,
-    "cpu": figures_warm.invocation_cpu,
-    "nothing-due": figures_warm.nothing_due,
-    "caller": figures_warm.caller,
-    "shutdown": figures_warm.shutdown,
-    "ingest": figures_bulk.ingest,
-    "burst": figures_bulk.burst,
-    "flat": figures_bulk.flat,
-    "policies": figures_bulk.policies,
+FIGURES: dict[str, Callable[[RunContext], Iterator[Row]]] = {
+    "start": figures_cold_start.start,
+    "startup-cost": figures_cold_start.startup_cost,
+    "endpoint-by-name": figures_cold_start.endpoint_by_name,
+    "responses-during-startup": figures_cold_start.responses_during_startup,
+    "shared-core-init": figures_cold_start.shared_core_init,
+    "first-invocation": figures_small_function.first_invocation,
+    "single-invocation": figures_single_invocation.single_invocation,
+    "cpu-shares": figures_small_function.cpu_shares,
+    "upload": figures_invocation.upload,
+    "invocation-cpu": figures_invocation.invocation_cpu,
+    "lines": figures_invocation.lines,
+    "nothing-due": figures_invocation.nothing_due,
+    "caller-latency": figures_invocation.caller_latency,
+    "shutdown": figures_invocation.shutdown,
+    "ingest": figures_throughput.ingest,
+    "burst": figures_throughput.burst,
+    "growth": figures_throughput.growth,
+    "policies": figures_throughput.policies,
 }
 ROUNDS = 9
+OPT = Path("/opt")
 AT_OPT = 'mount --bind "$0" /opt && exec "$@"'
-"""Lambda mounts layers at /opt, and the layer's interpreter is linked for that path."""
+"""Shell script that mounts a layer at /opt, where Lambda mounts it and for which its interpreter is linked."""
 
 
 def main() -> None:
-    """Parse the command line, measure, print."""
+    """Parse the command line, measure, and print the table."""
     options = _options()
-    if options.layer and options.layer.resolve() != Path("/opt"):
-        _again_with_layer_at_opt(options)
-    console = Console(stderr=True)
-    rows: list[Row] = []
-    with contextlib.ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
-        s3 = stack.enter_context(S3(scratch))
-        burner = Burner()
-        stack.callback(burner.close)
-        status = stack.enter_context(console.status("")) if console.is_terminal else None
-        for name in options.only or FIGURES:
-
-            def say(text: str, name: str = name) -> None:
-                if status:
-                    status.update(f"{name}: {text}")
-
-            bench = Workbench(
-                rivals=rivals(scratch, layer=bool(options.layer)),
-                s3=s3, burner=burner, rounds=options.rounds, scratch=scratch, say=say,
-            )  # fmt: skip
-            for row in FIGURES[name](bench):
-                rows.append(row)
-                console.print(
-                    f"{name}: {row.name}: {row.value} {row.unit} {row.verdict}", highlight=False, markup=False
-                )
+    if options.layer and options.layer.resolve() != OPT:
+        _restart_with_layer_at_opt(options)
+    rows = list(_measure(options))
     machine = table.machine(rounds=options.rounds, layer=bool(options.layer))
     table.show(rows, machine)
     if options.markdown:
         options.markdown.write_text(table.markdown(rows, machine))
 
 
+def _measure(options: argparse.Namespace) -> Iterator[Row]:
+    """Run the selected figures, and print each row when it is known."""
+    console = Console(stderr=True)
+    with contextlib.ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
+        baseline = stack.enter_context(MountNamespace(options.baseline)) if options.baseline else None
+        s3 = stack.enter_context(S3(scratch))
+        worker = CpuWorker()
+        stack.callback(worker.close)
+        status = stack.enter_context(console.status("")) if console.is_terminal else None
+        compared = extensions(scratch, layer=bool(options.layer), baseline=baseline)
+        for name in options.only or FIGURES:
+
+            def progress(text: str, name: str = name) -> None:
+                if status:
+                    status.update(f"{name}: {text}")
+
+            run = RunContext(
+                extensions=compared, s3=s3, worker=worker, rounds=options.rounds, scratch=scratch, progress=progress
+            )
+            for row in FIGURES[name](run):
+                text = f"{name}: {row.name}: {row.value} {row.unit} {row.verdict}"
+                console.print(text, highlight=False, markup=False)
+                yield row
+
+
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmark", description="What logferry costs a function.")
+    parser = argparse.ArgumentParser(prog="python -m benchmark", description="Measure the cost of logferry.")
     parser.add_argument(
-        "--only", action="append", choices=FIGURES, metavar="NAME", help=f"one of {', '.join(FIGURES)}; may be repeated"
+        "--only", action="append", choices=FIGURES, metavar="NAME", help=f"one of {', '.join(FIGURES)}; repeatable"
     )
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each figure (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds of each figure (default %(default)s)")
     parser.add_argument(
-        "--layer", type=Path, help="a built layer tree (the folder that is /opt); default: the checkout"
+        "--layer", type=_layer_tree, help="a built layer tree (the folder of /opt); default: the checkout"
+    )
+    parser.add_argument(
+        "--baseline", type=_layer_tree, help="the layer tree of an earlier commit, measured in the same run"
     )
     parser.add_argument("--markdown", type=Path, help="also write the table to this file")
     options = parser.parse_args()
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
-    if options.layer and not (options.layer / "extensions/logferry").is_file():
-        parser.error(f"{options.layer} has no extensions/logferry: give the opt folder of `logferry layer build`")
+    if options.baseline and not options.layer:
+        parser.error("--baseline needs --layer: a layer and a checkout run on different interpreters")
+    if (options.layer or options.baseline) and os.geteuid() != 0:
+        parser.error("--layer and --baseline mount the trees at /opt in private mount namespaces, which needs root")
     return options
 
 
-def _again_with_layer_at_opt(options: argparse.Namespace) -> None:
-    """Run the same command where the layer is /opt, in a mount namespace of its own; needs root. Does not return."""
-    if os.geteuid() != 0:
-        sys.exit("--layer mounts the tree at /opt in a private namespace, which needs root")
-    command = [sys.executable, "-m", "benchmark", *sys.argv[1:], "--layer", "/opt"]
-    unshare = ["unshare", "--mount", "--propagation", "private", "sh", "-c", AT_OPT, str(options.layer.resolve())]
+def _layer_tree(text: str) -> Path:
+    path = Path(text)
+    if not (path / "extensions/logferry").is_file():
+        raise argparse.ArgumentTypeError(
+            f"{text} has no extensions/logferry: pass the opt folder of `logferry layer build`"
+        )
+    return path.resolve()
+
+
+def _restart_with_layer_at_opt(options: argparse.Namespace) -> None:
+    """Run the same command in a private mount namespace in which the layer is /opt. Does not return."""
+    command = [sys.executable, "-m", "benchmark", *sys.argv[1:], "--layer", str(OPT)]
+    unshare = ["unshare", "--mount", "--propagation", "private", "sh", "-c", AT_OPT, str(options.layer)]
     os.execvp(unshare[0], [*unshare, *command])  # noqa: S606 - replaces this process
 
 

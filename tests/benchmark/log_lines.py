@@ -1,8 +1,9 @@
-"""What a function logs, as the platform delivers it: bodies of telemetry with lines of 200 bytes.
+"""Log lines as the platform delivers them: batches with lines of 200 bytes.
 
-Lines look like a service's (an id, words from a small vocabulary, numbers), because compression is measured on them.
-They are the same in every run, for the generator is seeded, and never the same twice in one: a delivery that is
-repeated is a redelivery, and logferry stores it once. Formats: Telemetry API, "Telemetry API Event schema".
+The lines resemble those of a service (an ID, words of a small vocabulary, numbers), because
+compression is measured with them. The generator is seeded, so they are the same in every run. No
+batch occurs twice in a run, because logferry deduplicates repeated batches. Formats: Telemetry API,
+"Telemetry API Event schema".
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import Any
 
 LINE_BYTES = 200
 REQUEST_ID = "7b8b3f0a-0000-4000-8000-000000000000"
-"""Of lines that are posted without an invocation, or made before it."""
+"""Request ID of lines that are delivered without an invocation, or created before it."""
 DELIVERY_BYTES = 256 * 1024
-"""The platform's default `maxBytes`: a delivery is closed by the record that passes it."""
+"""Default `maxBytes` of the platform: the record that exceeds it is the last one of a batch."""
 _TIME = "2026-11-21T02:26:24.357Z"
 _WORDS = (
     *("order", "cart", "payment", "user", "session", "cache", "database", "request", "response", "upstream", "retry"),
@@ -25,13 +26,13 @@ _WORDS = (
 
 
 class Lines:
-    """An endless stream of lines, always the same one."""
+    """Endless deterministic sequence of lines."""
 
     def __init__(self, seed: int = 20261121) -> None:
         self._random = random.Random(seed)  # noqa: S311 - log lines, not secrets
 
     def line(self, request_id: str) -> str:
-        """One line of `LINE_BYTES`, with the newline that the platform may leave on it."""
+        """Return one line of `LINE_BYTES`, with a newline, which the platform may keep."""
         pick = self._random
         text = f"[INFO]\t{_TIME}\t{request_id}\t{pick.choice(_WORDS)}={pick.randrange(10**6)} "
         while len(text) < LINE_BYTES - 1:
@@ -39,23 +40,28 @@ class Lines:
         return text[: LINE_BYTES - 1] + "\n"
 
     def records(self, count: int, request_id: str) -> list[dict[str, Any]]:
-        """So many function lines as telemetry records."""
-        return [{"time": _TIME, "type": "function", "record": self.line(request_id)} for _ in range(count)]
+        """Return that many function lines as telemetry records."""
+        return [function(self.line(request_id)) for _ in range(count)]
+
+
+def function(line: str) -> dict[str, Any]:
+    """Return a line of the function."""
+    return {"time": _TIME, "type": "function", "record": line}
 
 
 def start(request_id: str) -> dict[str, Any]:
-    """`platform.start`."""
+    """Return `platform.start`."""
     return _platform("start", {"requestId": request_id, "version": "$LATEST"})
 
 
 def runtime_done(request_id: str) -> dict[str, Any]:
-    """`platform.runtimeDone`."""
+    """Return `platform.runtimeDone`."""
     metrics = {"durationMs": 20.131, "producedBytes": 24}
     return _platform("runtimeDone", {"requestId": request_id, "status": "success", "metrics": metrics})
 
 
 def report(request_id: str) -> dict[str, Any]:
-    """`platform.report`, which comes with the next invocation, or at SHUTDOWN."""
+    """Return `platform.report`, which arrives with the next invocation or at SHUTDOWN."""
     metrics = {"durationMs": 41.2, "billedDurationMs": 42, "memorySizeMB": 128, "maxMemoryUsedMB": 64}
     return _platform("report", {"requestId": request_id, "status": "success", "metrics": metrics})
 
@@ -65,12 +71,12 @@ def _platform(kind: str, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def delivery(records: list[dict[str, Any]]) -> bytes:
-    """The body of one delivery."""
+    """Return the body of one batch."""
     return json.dumps(records, separators=(",", ":")).encode()
 
 
 def deliveries(records: list[dict[str, Any]]) -> list[bytes]:
-    """Records cut into bodies as the platform cuts them: closed by the record that passes `DELIVERY_BYTES`."""
+    """Split records into batches as the platform does: the record that exceeds `DELIVERY_BYTES` is the last one."""
     texts = [json.dumps(record, separators=(",", ":")) for record in records]
     bodies, begun, size = [], 0, 0
     for number, text in enumerate(texts, 1):
@@ -82,6 +88,6 @@ def deliveries(records: list[dict[str, Any]]) -> list[bytes]:
 
 
 def numbered(body: bytes, number: int) -> bytes:
-    """The same delivery with one more record, so that no two with different numbers are alike."""
-    record = {"time": _TIME, "type": "function", "record": f"delivery {number}\n"}
+    """Return the same batch with one additional record, so that batches with different numbers differ."""
+    record = function(f"batch {number}\n")
     return b"[" + json.dumps(record, separators=(",", ":")).encode() + b"," + body[1:]

@@ -1,9 +1,12 @@
-"""What a group of processes uses: CPU time to the microsecond, memory by its proportional share.
+"""CPU time of a process group to the microsecond, and its memory by the proportional share.
 
-CPU: the kernel's per-process clock (clock_getcpuclockid(3)), which counts threads that have ended; `/proc/*/stat`
-counts in hundredths of a second. Memory: the proportional share (PSS, proc(5)) that the group would have if it were
-alone on the machine, as it is in Lambda. The kernel's own PSS divides a library's pages by all who have mapped them,
-and the stand-ins have mapped the naive rival's interpreter: that hid 11 MB of it. Needs no privilege.
+CPU: the kernel's clock of a process (clock_getcpuclockid(3)), which includes threads that have
+ended; `/proc/*/stat` counts in hundredths of a second.
+
+Memory: the proportional share (PSS, proc(5)) that the group would have if it were alone on the
+machine, as it is in Lambda. The kernel's own PSS divides the pages of a library by all processes
+that map it. The stand-ins map the interpreter of the naive shipper, which hid 11 MB of it. No
+privilege is needed.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import re
 import select
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,15 +26,15 @@ if TYPE_CHECKING:
 
 SETTLE_STEP_SECONDS = 0.1
 SETTLED_CPU_SECONDS = 0.001
-"""Less than this in three steps is an idle process: a timer may tick."""
+"""Maximum CPU time of an idle group in three steps, in seconds; it allows for a timer."""
 KILLED_SECONDS = 5.0
-"""For the kernel to take a killed process apart; milliseconds."""
+"""Maximum time for the kernel to end a killed process, in seconds; milliseconds are usual."""
 SETTLE_SECONDS = 60.0
-"""Longer than the slowest start under a quota of 7 % of a core."""
+"""Maximum wait for an idle group, in seconds: longer than the slowest start on 7 % of a core."""
 
 
 def members(group: int) -> list[int]:
-    """The processes of a process group."""
+    """Return the processes of a process group."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -42,12 +46,12 @@ def members(group: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of one process, all its threads included, also those that have ended."""
+    """Return the CPU time of one process, including threads that have ended."""
     return time.clock_gettime((~pid << 3) | 2)
 
 
 def group_cpu_seconds(group: int) -> float:
-    """CPU time of all processes of a group that are alive."""
+    """Return the CPU time of all living processes of a group."""
     total = 0.0
     for pid in members(group):
         with contextlib.suppress(OSError):
@@ -56,7 +60,7 @@ def group_cpu_seconds(group: int) -> float:
 
 
 def group_pss_bytes(group: int) -> int:
-    """The kernel's own PSS of a group: quickly read, and good for comparing a group with itself."""
+    """Return the kernel's PSS of a group: fast, and suited to comparisons of a group with itself."""
     total = 0
     for pid in members(group):
         with contextlib.suppress(OSError):
@@ -64,8 +68,17 @@ def group_pss_bytes(group: int) -> int:
     return total
 
 
-def group_memory_bytes(group: int) -> int:
-    """Memory of a group if it were alone: its anonymous pages by their shares, each file's pages once."""
+@dataclass(frozen=True)
+class Memory:
+    """Memory of a process group, in bytes."""
+
+    total: int
+    anonymous: int
+    """Part that the kernel cannot reclaim: it counts in full against the limit of a function."""
+
+
+def group_memory(group: int) -> Memory:
+    """Return the memory of a group as if it were alone: anonymous pages by share, pages of each file once."""
     anonymous = 0
     files: dict[tuple[str, str], int] = {}
     for pid in members(group):
@@ -74,11 +87,11 @@ def group_memory_bytes(group: int) -> int:
             for mapping, lines in _mappings(Path(f"/proc/{pid}/smaps").read_text()):
                 resident = _kilobytes(lines, "Rss") - _kilobytes(lines, "Anonymous")
                 files[mapping] = max(files.get(mapping, 0), resident)
-    return (anonymous + sum(files.values())) * 1024
+    return Memory((anonymous + sum(files.values())) * 1024, anonymous * 1024)
 
 
 def _mappings(smaps: str) -> Iterator[tuple[tuple[str, str], list[str]]]:
-    """The mappings of files in an `smaps`: file and offset, and the lines that describe it."""
+    """Return the mapped files of an `smaps`: file and offset, and the lines that describe the mapping."""
     for block in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", smaps, flags=re.MULTILINE)[1:]:
         first, *lines = block.splitlines()
         fields = first.split(maxsplit=5)
@@ -91,7 +104,7 @@ def _kilobytes(lines: list[str], name: str) -> int:
 
 
 def settle(group: int) -> float:
-    """Wait until a group is idle; returns its CPU time in seconds. Raises TimeoutError."""
+    """Wait until a group is idle; return its CPU time in seconds. Raises TimeoutError."""
     until = time.monotonic() + SETTLE_SECONDS
     history = [group_cpu_seconds(group)]
     while time.monotonic() < until:
@@ -103,7 +116,7 @@ def settle(group: int) -> float:
 
 
 def kill(group: int) -> None:
-    """Kill all processes of a group and wait for their ends: a dying process takes CPU from what is measured next."""
+    """Kill a group and wait for its end, because a process that ends uses CPU time of the next measurement."""
     with contextlib.ExitStack() as stack:
         ends = []
         for pid in members(group):
@@ -118,7 +131,7 @@ def kill(group: int) -> None:
 
 @contextlib.contextmanager
 def on_cpus(cpus: set[int] | None) -> Iterator[None]:
-    """Let what this thread starts inside the block run on these cores only; None: on all."""
+    """Restrict processes that this thread starts in the block to these cores; None: all cores."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cpus or before)
     try:

@@ -1,12 +1,14 @@
-"""A CPU quota as a small function has it: a control group whose processes get a share of one core.
+"""A CPU quota of a small function: a control group whose processes get a share of one core.
 
-Lambda gives a function CPU in proportion to its memory, one whole core at 1,769 MB (developer guide, "Configure Lambda
-function memory"): 7.2 % at 128 MB. The share is dealt out in periods of 20 ms, the length that Lambda has been seen to
-use. Works on control groups of version 1 and 2, where this process may make them: that needs root.
+Lambda assigns CPU time in proportion to memory, one complete core at 1,769 MB (developer guide,
+"Configure Lambda function memory"): 7.2 % at 128 MB. The share is distributed in periods of 20 ms,
+the length that has been observed on Lambda. Control groups of version 1 and 2 are supported if this
+process may create them, which needs root.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -15,13 +17,22 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 PERIOD_US = 20_000
-SHARE_AT_128_MB = 128 / 1769
-_NAME = f"logferry-benchmark-{os.getpid()}"
-"""Of this process: two runs at once took the group from each other."""
+MEGABYTES_OF_A_CORE = 1769
+"""Memory of a function that gets one complete core, in MB."""
+_numbers = itertools.count()
+"""Numbers of the groups of this process. Groups with equal names were shared by concurrent runs."""
+
+
+def share_of(megabytes: int) -> float:
+    """Return the share of a core that a function with that memory size gets."""
+    return megabytes / MEGABYTES_OF_A_CORE
+
+
+SHARE_AT_128_MB = share_of(128)
 
 
 def why_impossible() -> str | None:
-    """Why no quota can be set here, or None."""
+    """Return the reason why no quota is possible here, or None."""
     try:
         with Quota(SHARE_AT_128_MB) as quota:
             quota.impose()
@@ -31,36 +42,36 @@ def why_impossible() -> str | None:
 
 
 class Quota:
-    """A control group as a context manager; at first it has no limit."""
+    """A control group as a context manager, at first without a limit."""
 
     def __init__(self, share: float) -> None:
         self._share = share
         self._version, mount = _controller()
-        self._folder = mount / _NAME
+        self._folder = mount / f"logferry-benchmark-{os.getpid()}-{next(_numbers)}"
 
     def __enter__(self) -> Self:
-        """Make the group. Raises OSError where that is not allowed."""
+        """Create the group. Raises OSError if that is not permitted."""
         self._folder.mkdir(exist_ok=True)
         self.lift()
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        """Put what still lives in it back where it came from, and remove it."""
+        """Move the remaining processes back to the parent group, and remove the group."""
         for pid in (self._folder / "cgroup.procs").read_text().split():
             (self._folder.parent / "cgroup.procs").write_text(pid)
         self._folder.rmdir()
 
     @property
-    def door(self) -> Path:
-        """The file that takes the pids of processes that shall be in."""
+    def procs_file(self) -> Path:
+        """Return the file that moves a process into the group when its process ID is written."""
         return self._folder / "cgroup.procs"
 
     def add(self, pid: int) -> None:
-        """Put a process under the quota."""
-        self.door.write_text(str(pid))
+        """Move a process into the group."""
+        self.procs_file.write_text(str(pid))
 
-    def expel(self, pid: int) -> None:
-        """Put a process back."""
+    def remove(self, pid: int) -> None:
+        """Move a process back to the parent group."""
         (self._folder.parent / "cgroup.procs").write_text(str(pid))
 
     def impose(self) -> None:
@@ -68,7 +79,7 @@ class Quota:
         self._write(str(int(PERIOD_US * self._share)))
 
     def lift(self) -> None:
-        """Take the limit away."""
+        """Remove the limit."""
         self._write("max" if self._version == 2 else "-1")
 
     def _write(self, quota: str) -> None:
@@ -81,7 +92,7 @@ class Quota:
 
 
 def _controller() -> tuple[int, Path]:
-    """The version of the CPU controller and this process's own group in it. Raises OSError when there is none."""
+    """Return the version of the CPU controller and the group of this process. Raises OSError without a controller."""
     ours: dict[str, str] = {}
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
@@ -96,5 +107,5 @@ def _controller() -> tuple[int, Path]:
 
 
 def _nearest(mount: Path, path: str) -> Path:
-    """Our own group, or the root where the mount does not show it, as inside a container."""
+    """Return the group of this process, or the root if the mount does not contain it, as in a container."""
     return mount / path if (mount / path).is_dir() else mount

@@ -1,4 +1,4 @@
-"""A handle on the S3 stand-in: starts it with a certificate of its own, gives it orders, counts what it stored."""
+"""Handle of the S3 stand-in: starts it with a new certificate, controls it, and counts the stored objects."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import botocore
+
+from benchmark.extensions import Endpoint
+
 if TYPE_CHECKING:
     from types import TracebackType
 
 TESTS = Path(__file__).resolve().parent.parent
 START_SECONDS = 10.0
-"""For an interpreter and a certificate; a second on a busy machine."""
+"""Maximum time for an interpreter start and a certificate, in seconds, on a busy machine."""
 END_SECONDS = 5.0
+USUAL_CA_BUNDLE = Path(botocore.__file__).parent / "cacert.pem"
+"""CA bundle of the SDK, which clients use for other endpoints than AWS's."""
 SERVICE_MS = 20.0
-"""S3's own time for a small PUT in its region, as it is commonly seen."""
+"""Service time of S3 for a small PUT in the same region, in milliseconds."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What has arrived so far: objects, bytes of their bodies, records by their own metadata."""
+    """Objects, bytes and records that have been stored; records are counted by the objects' own metadata."""
 
     objects: int = 0
     size: int = 0
@@ -30,7 +36,7 @@ class Stored:
 
 
 class S3:
-    """The stand-in as a context manager; `url` and `certificate` are what a client is given."""
+    """The stand-in as a context manager; `endpoint` is the URL and the certificate for a client."""
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
@@ -41,8 +47,8 @@ class S3:
         self._closings = 0
 
     def __enter__(self) -> Self:
-        """Make the certificate and start the process."""
-        name = ["-subj", "/CN=S3 stand-in", "-addext", "subjectAltName=IP:127.0.0.1"]
+        """Create the certificate and start the process."""
+        name = ["-subj", "/CN=S3 stand-in", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
         files = ["-keyout", str(self._key), "-out", str(self.certificate)]
         kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
         subprocess.run(["openssl", "req", "-x509", *kind, *files, *name], check=True, capture_output=True)
@@ -51,10 +57,10 @@ class S3:
             cwd=TESTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
         )  # fmt: skip
         assert self._process.stdout
-        self.url = f"https://127.0.0.1:{int(self._process.stdout.readline())}"
+        self._port = int(self._process.stdout.readline())
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
-        self.answer_after(SERVICE_MS)
+        self.set_service_time(SERVICE_MS)
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
@@ -67,25 +73,38 @@ class S3:
         self._process.stdout.close()
 
     @property
+    def endpoint(self) -> Endpoint:
+        """Return the endpoint by address, with a CA bundle of one certificate."""
+        return Endpoint(f"https://127.0.0.1:{self._port}", self.certificate)
+
+    @property
+    def endpoint_by_name(self) -> Endpoint:
+        """Return the endpoint by host name, with a CA bundle of the usual size."""
+        bundle = self._scratch / "ca-bundle.pem"
+        if not bundle.exists():
+            bundle.write_text(USUAL_CA_BUNDLE.read_text() + self.certificate.read_text())
+        return Endpoint(f"https://localhost:{self._port}", bundle)
+
+    @property
     def pid(self) -> int:
-        """The process, to be pinned to a core."""
+        """Return the process ID, for CPU affinity."""
         return self._process.pid
 
     @property
     def stored(self) -> Stored:
-        """What has arrived so far."""
+        """Return the objects, bytes and records so far."""
         return self._stored
 
-    def answer_after(self, milliseconds: float) -> None:
+    def set_service_time(self, milliseconds: float) -> None:
         """Set the service time of each request."""
         self._order(f"delay {milliseconds:g}")
 
     def keep(self, folder: Path | None) -> None:
-        """Keep the bodies of what is stored from now on in a folder; None: no longer."""
+        """Keep the bodies of stored objects in a folder from now on; None ends that."""
         self._order(f"keep {folder or ''}")
 
     def close_connections(self) -> None:
-        """Close every connection that clients hold, and return when it is done."""
+        """Close every connection of the clients, and return when all are closed."""
         with self._changed:
             before = self._closings
             self._order("close")
@@ -93,14 +112,14 @@ class S3:
                 raise TimeoutError("the S3 stand-in did not close its connections")
 
     def wait_for(self, records: int, seconds: float) -> Stored:
-        """Wait until so many records have been stored since the start. Raises TimeoutError."""
+        """Wait until that many records have been stored since the start. Raises TimeoutError."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._stored.records >= records, seconds):
                 raise TimeoutError(f"{self._stored.records} of {records} records were stored within {seconds:g} s")
             return self._stored
 
     def wait_for_object(self, after: Stored, seconds: float) -> Stored:
-        """Wait until another object than those in `after` is stored. Raises TimeoutError."""
+        """Wait until an object is stored in addition to those in `after`. Raises TimeoutError."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._stored.objects > after.objects, seconds):
                 raise TimeoutError(f"no object was stored within {seconds:g} s")

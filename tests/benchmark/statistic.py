@@ -1,7 +1,7 @@
-"""Samples, ratios of samples, and the rows of the table. Pure.
+"""Samples, ratios of samples, and rows of the table. Pure.
 
-A ratio is the quotient of two medians; its spread is that of the rounds' own quotients, for the two sides of a round
-were taken one right after the other.
+A ratio is the quotient of two medians. Its spread is that of the quotients of each round, because
+both samples of a round are taken in direct succession.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Spread:
-    """A median with the tenth and the ninetieth percentile around it."""
+    """A median with the 10th and the 90th percentile."""
 
     median: float
     low: float
@@ -27,19 +27,31 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """The median of values, and their percentiles."""
+    """Return the median of values and their percentiles."""
     return Spread(statistics.median(values), _percentile(values, 0.1), _percentile(values, 0.9))
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> Spread:
-    """The quotient of the medians, with the percentiles of the quotients of each round."""
+    """Return the quotient of the medians, with the percentiles of the quotients of each round."""
     each = [one / other for one, other in zip(above, below, strict=False)]
     value = statistics.median(above) / statistics.median(below)
     return Spread(value, min(value, _percentile(each, 0.1)), max(value, _percentile(each, 0.9)))
 
 
+def difference(above: Sequence[float], below: Sequence[float]) -> Spread:
+    """Return the difference of the medians, with the percentiles of the differences of each round."""
+    each = [one - other for one, other in zip(above, below, strict=False)]
+    value = statistics.median(above) - statistics.median(below)
+    return Spread(value, min(value, _percentile(each, 0.1)), max(value, _percentile(each, 0.9)))
+
+
+def exactly(value: float) -> Spread:
+    """Return a value without a spread: one that is counted, or that takes too long for several rounds."""
+    return Spread(value, value, value)
+
+
 def _percentile(values: Sequence[float], share: float) -> float:
-    """By linear interpolation between the two nearest values."""
+    """Interpolate linearly between the two nearest values."""
     ordered = sorted(values)
     place = share * (len(ordered) - 1)
     below = int(place)
@@ -49,13 +61,13 @@ def _percentile(values: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True)
 class Target:
-    """What a figure has to reach."""
+    """The value that a figure must reach."""
 
     at_most: float | None = None
     at_least: float | None = None
 
     def met(self, value: float) -> bool:
-        """Whether a figure reaches it."""
+        """Return whether a value reaches the target."""
         return (self.at_most is None or value <= self.at_most) and (self.at_least is None or value >= self.at_least)
 
     def __str__(self) -> str:
@@ -64,18 +76,18 @@ class Target:
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of the table. A figure without a target is there to understand the others by."""
+    """One figure of the table. A figure without a target explains others."""
 
     name: str
     value: Spread
     unit: str
     target: Target | None = None
     detail: str = ""
-    """What it was made from."""
+    """The values from which the figure is computed."""
 
     @property
     def verdict(self) -> str:
-        """`met`, `not met`, or nothing where there is no target."""
+        """Return `met`, `not met`, or an empty string without a target."""
         if self.target is None:
             return ""
         return "met" if self.target.met(self.value.median) else "not met"

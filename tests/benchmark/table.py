@@ -1,4 +1,4 @@
-"""The table of all figures: on a terminal, and as Markdown for the README."""
+"""The table of all figures, for a terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
     from benchmark.statistic import Row, Spread
 
-_COLUMNS = ("figure", "median", "p10-p90", "target", "", "made from")
+_COLUMNS = ("figure", "median", "p10-p90", "target", "", "computed from")
 _STYLES = {"met": "green", "not met": "red"}
 
 
 def machine(*, rounds: int, layer: bool) -> str:
-    """One line on what it was measured with."""
+    """Return one line about the machine and the measured code."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-    what = "the layer" if layer else f"the checkout on Python {platform.python_version()}"
+    code = "the layer" if layer else f"the checkout on Python {platform.python_version()}"
     load = os.getloadavg()[0]
-    return f"{what}; {os.cpu_count()} x {cpu}, load {load:.1f} at the end; medians of {rounds} rounds or more"
+    return f"{code}; {os.cpu_count()} x {cpu}, load {load:.1f} at the end; medians of {rounds} rounds or more"
 
 
 def show(rows: Sequence[Row], heading: str) -> None:
@@ -40,7 +40,7 @@ def show(rows: Sequence[Row], heading: str) -> None:
 
 
 def markdown(rows: Sequence[Row], heading: str) -> str:
-    """The same as Markdown."""
+    """Return the table as Markdown."""
     lines = [heading, "", f"| {' | '.join(_COLUMNS)} |", "|" + "---|" * len(_COLUMNS)]
     lines += [f"| {' | '.join(_cells(row))} |" for row in rows]
     return "\n".join(lines) + "\n"
@@ -57,5 +57,5 @@ def _range(value: Spread) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits that mean something."""
+    """Return a number with three significant digits."""
     return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"

@@ -1,7 +1,7 @@
-"""The benchmark's own machinery, in a round of its cheapest figures.
+"""The benchmark's own code, with one round of its fastest figures.
 
-No time is judged here: on a shared machine such a test would fail for its neighbours' sake. What was measured is
-printed, the promised ratios with their verdicts among it.
+No duration is asserted, because on a shared machine such a test would fail for the load of others.
+The figures are printed with their verdicts.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmark import figures_start, figures_warm, log_lines
+from benchmark import figures_cold_start, figures_invocation, log_lines
 from benchmark.__main__ import FIGURES
-from benchmark.burner import Burner
+from benchmark.cpu_worker import CpuWorker
 from benchmark.environment import PER_INVOCATION, Environment
-from benchmark.lambda_stub import Stuck
+from benchmark.extensions import Extension, extensions
+from benchmark.lambda_stub import StepTimeout
 from benchmark.quota import SHARE_AT_128_MB, Quota, why_impossible
-from benchmark.rivals import Rival, rivals
+from benchmark.run_context import RunContext
 from benchmark.s3 import S3
 from benchmark.statistic import Row, Spread, Target, ratio, spread
 from benchmark.table import markdown
-from benchmark.workbench import Workbench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,36 +36,38 @@ RUN_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
-    """Give a workbench of one round, on the checkout."""
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunContext]:
+    """Provide the surroundings of a figure with one round, for the checkout."""
     scratch = tmp_path_factory.mktemp("benchmark")
-    burner = Burner()
+    worker = CpuWorker()
     with S3(scratch) as s3:
-        found = rivals(scratch, layer=False)
-        yield Workbench(rivals=found, s3=s3, burner=burner, rounds=1, scratch=scratch, say=lambda _: None)
-    burner.close()
+        found = extensions(scratch, layer=False)
+        yield RunContext(extensions=found, s3=s3, worker=worker, rounds=1, scratch=scratch, progress=lambda _: None)
+    worker.close()
 
 
-def _kept_lines(bench: Workbench, folder: Path, rival: Rival, settings: dict[str, str]) -> list[dict[str, object]]:
-    """Invoke a rival once with seven lines, shut it down, and read back what it has stored."""
+def _kept_lines(
+    run: RunContext, folder: Path, extension: Extension, settings: dict[str, str]
+) -> list[dict[str, object]]:
+    """Run one invocation with seven lines and a shutdown, and read what the extension has stored."""
     folder.mkdir()
-    before = bench.s3.stored
-    bench.s3.keep(folder)
-    with Environment(rival, bench.s3, settings=settings) as environment:
+    before = run.s3.stored
+    run.s3.keep(folder)
+    with Environment(extension, run.s3, settings=settings) as environment:
         environment.invoke(lines=7)
         environment.shut_down()
-    bench.s3.wait_for_object(before, RUN_SECONDS)
-    bench.s3.keep(None)
+    run.s3.wait_for_object(before, RUN_SECONDS)
+    run.s3.keep(None)
     texts = [gzip.decompress(file.read_bytes()) for file in sorted(folder.iterdir())]
     return [json.loads(line) for text in texts for line in text.splitlines()]
 
 
 @pytest.mark.parametrize("name", ["logferry", "naive"])
-def test_what_is_compared_really_ships(bench: Workbench, tmp_path: Path, name: str) -> None:
-    """A rival that lost its records would be fast for nothing: every line of an invocation arrives, once."""
-    rival = {"logferry": bench.rivals.logferry, "naive": bench.rivals.naive}[name]
+def test_compared_extension_stores_every_line_once(run: RunContext, tmp_path: Path, name: str) -> None:
+    """An extension that lost its records would have invalid figures: every line of an invocation is stored once."""
+    extension = {"logferry": run.extensions.logferry, "naive": run.extensions.naive}[name]
 
-    stored = _kept_lines(bench, tmp_path / name, rival, PER_INVOCATION if name == "logferry" else {})
+    stored = _kept_lines(run, tmp_path / name, extension, PER_INVOCATION if name == "logferry" else {})
 
     lines = [record["record"] for record in stored if record["type"] == "function"]
     expected = log_lines.Lines()
@@ -75,12 +77,12 @@ def test_what_is_compared_really_ships(bench: Workbench, tmp_path: Path, name: s
     assert [record["type"] for record in stored].count("platform.runtimeDone") == 1
 
 
-def test_the_physical_limit_compiles_and_asks_for_events(bench: Workbench) -> None:
-    """The C program goes the whole way from registration to SHUTDOWN, or is left out where there is no compiler."""
-    if bench.rivals.c is None:
+def test_minimal_extension_runs_from_registration_to_shutdown(run: RunContext) -> None:
+    """The C program registers, requests events and ends at SHUTDOWN; without a compiler it is left out."""
+    if run.extensions.c is None:
         pytest.skip("no C compiler here")
 
-    with Environment(bench.rivals.c, bench.s3) as environment:
+    with Environment(run.extensions.c, run.s3) as environment:
         environment.begin()
         environment.stub.wait_for_next(RUN_SECONDS)
         seconds = environment.shut_down()
@@ -89,12 +91,14 @@ def test_the_physical_limit_compiles_and_asks_for_events(bench: Workbench) -> No
     assert environment.stub.port
 
 
-@pytest.mark.parametrize("measure", [figures_start.start, figures_start.warm_up, figures_warm.nothing_due])
-def test_a_figure_is_a_number_with_a_spread(bench: Workbench, measure: object) -> None:
-    """Every row has a positive value inside its spread, and a verdict exactly where it has a target."""
+@pytest.mark.parametrize(
+    "measure", [figures_cold_start.start, figures_cold_start.startup_cost, figures_invocation.nothing_due]
+)
+def test_figure_has_a_value_within_its_spread(run: RunContext, measure: object) -> None:
+    """Every row has a positive value within its spread, and a verdict if and only if it has a target."""
     assert callable(measure)
 
-    rows = list(measure(bench))
+    rows = list(measure(run))
 
     assert rows
     for row in rows:
@@ -104,36 +108,36 @@ def test_a_figure_is_a_number_with_a_spread(bench: Workbench, measure: object) -
         assert bool(row.verdict) == (row.target is not None)
 
 
-def test_an_upload_is_timed_from_the_end_of_the_function(bench: Workbench) -> None:
-    """The stand-in's service time is in the figure, because "done" is said after the object is stored."""
-    with Environment(bench.rivals.logferry, bench.s3, settings=PER_INVOCATION) as environment:
+def test_upload_time_includes_the_service_time(run: RunContext) -> None:
+    """The service time of the stand-in is part of the figure, because DONE follows the stored object."""
+    with Environment(run.extensions.logferry, run.s3, settings=PER_INVOCATION) as environment:
         environment.invoke()
         warm = environment.invoke()
-        before = bench.s3.stored
-        environment.frozen(bench.s3.close_connections)
+        before = run.s3.stored
+        environment.while_frozen(run.s3.close_connections)
         reconnected = environment.invoke()
-        bench.s3.wait_for_object(before, RUN_SECONDS)
+        run.s3.wait_for_object(before, RUN_SECONDS)
 
     for invoked in (warm, reconnected):
         assert invoked.post >= 0.02
         assert invoked.next_after > invoked.post
 
 
-def test_an_extension_that_dies_is_reported_with_its_words(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rival that cannot start ends the run with its own output, not with a number."""
-    dying = Environment(Rival("dying", ["/bin/sh", "-c", "echo no such setting"]), bench.s3)
+def test_failing_extension_is_reported_with_its_output(run: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An extension that cannot start ends the run with its output instead of a number."""
+    failing = Environment(Extension("failing", ["/bin/sh", "-c", "echo no such setting"]), run.s3)
     monkeypatch.setattr("benchmark.environment.NEXT_SECONDS", 0.5)
 
-    with pytest.raises(Stuck, match=r"dying: .*no such setting"):
-        dying.__enter__()
+    with pytest.raises(StepTimeout, match=r"failing: .*no such setting"):
+        failing.__enter__()
 
 
-def test_a_callers_variables_do_not_leak_into_what_is_measured(bench: Workbench) -> None:
-    """PYTHONDONTWRITEBYTECODE or SSL_CERT_FILE of whoever runs the benchmark would change the figures."""
+def test_variables_of_the_caller_are_not_inherited(run: RunContext) -> None:
+    """PYTHONDONTWRITEBYTECODE or SSL_CERT_FILE of the caller would change the figures."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
         patch.setenv("SSL_CERT_FILE", "/nowhere")
-        with Environment(bench.rivals.logferry, bench.s3) as environment:
+        with Environment(run.extensions.logferry, run.s3) as environment:
             environ = Path(f"/proc/{environment.group}/environ").read_bytes()
 
     assert b"AWS_LAMBDA_RUNTIME_API=" in environ
@@ -142,27 +146,27 @@ def test_a_callers_variables_do_not_leak_into_what_is_measured(bench: Workbench)
 
 
 @pytest.mark.skipif(bool(why_impossible()), reason=str(why_impossible()))
-def test_a_quota_slows_the_function_and_leaves_nothing_behind(bench: Workbench) -> None:
-    """A share of 7 % makes the same work last several times as long; afterwards the group is gone."""
-    work = bench.burner.work(30)  # the kernel looks every few milliseconds: less may be over before it does
+def test_quota_slows_the_function_and_is_removed(run: RunContext) -> None:
+    """At a share of 7 % the same work takes several times as long; afterwards the control group is removed."""
+    work = run.worker.work(30)  # the kernel checks every few milliseconds, so shorter work may end before
     unhindered = []
-    for _ in range(5):  # neighbours only ever add to it
+    for _ in range(5):  # the load of others only increases it
         work.begin()
         unhindered.append(work.finish())
     free = min(unhindered)
     with Quota(SHARE_AT_128_MB) as quota:
-        quota.add(bench.burner.pid)
+        quota.add(run.worker.pid)
         quota.impose()
         work.begin()
         limited = work.finish()
-        door = quota.door
+        procs_file = quota.procs_file
 
     assert limited > 3 * free
-    assert not door.exists()
+    assert not procs_file.exists()
 
 
-def test_medians_and_ratios_are_those_of_the_rounds() -> None:
-    """A ratio is that of the medians, its spread that of the rounds' own quotients."""
+def test_ratio_is_the_quotient_of_medians_with_the_spread_of_rounds() -> None:
+    """A ratio is that of the medians, and its spread that of the quotients of the rounds."""
     assert spread([3, 1, 2]) == Spread(2, 1.2, 2.8)
     assert ratio([2, 4, 6], [1, 2, 2]).median == 2
     assert ratio([2, 4, 6], [1, 2, 2]).high == pytest.approx(2.8)
@@ -170,8 +174,8 @@ def test_medians_and_ratios_are_those_of_the_rounds() -> None:
     assert Row("", Spread(1, 1, 1), "x", Target(at_least=2)).verdict == "not met"
 
 
-def test_a_numbered_delivery_is_never_the_same_twice() -> None:
-    """A delivery that is repeated is a redelivery and is stored once: generated load must not look like one."""
+def test_numbered_batches_differ() -> None:
+    """Generated batches must not be equal, because a repeated batch is stored once."""
     body = log_lines.delivery(log_lines.Lines().records(3, "id"))
 
     first, second = log_lines.numbered(body, 1), log_lines.numbered(body, 2)
@@ -180,8 +184,8 @@ def test_a_numbered_delivery_is_never_the_same_twice() -> None:
     assert json.loads(first)[1:] == json.loads(second)[1:] == json.loads(body)
 
 
-def test_deliveries_are_cut_as_the_platform_cuts_them() -> None:
-    """Each is closed by the record that passes 256 KiB, and none is lost in between."""
+def test_batches_are_split_as_the_platform_splits_them() -> None:
+    """The record that exceeds 256 KiB is the last one of a batch, and no record is lost."""
     records = log_lines.Lines().records(2_500, "id")
 
     bodies = log_lines.deliveries(records)
@@ -190,8 +194,8 @@ def test_deliveries_are_cut_as_the_platform_cuts_them() -> None:
     assert all(log_lines.DELIVERY_BYTES <= len(body) < log_lines.DELIVERY_BYTES + 400 for body in bodies[:-1])
 
 
-def test_the_command_prints_the_table_and_writes_it_as_markdown(tmp_path: Path) -> None:
-    """The one command of the README, with its cheapest figure."""
+def test_command_prints_the_table_and_writes_it_as_markdown(tmp_path: Path) -> None:
+    """The documented command works, here with its fastest figure."""
     written = tmp_path / "table.md"
     command = [sys.executable, "-m", "benchmark", "--only", "nothing-due", "--rounds", "1", "--markdown", str(written)]
 
@@ -201,12 +205,12 @@ def test_the_command_prints_the_table_and_writes_it_as_markdown(tmp_path: Path) 
     )  # fmt: skip
 
     assert "figure" in done.stdout
-    row = next(line for line in written.read_text().splitlines() if line.startswith("| added when no flush is due"))
+    row = next(line for line in written.read_text().splitlines() if line.startswith("| added without a flush"))
     assert row.count("|") == 7
     assert "| ≤ 1 ms |" in row
 
 
-def test_every_figure_has_a_name_and_says_what_it_is() -> None:
-    """`--only` names them, and a reader of the code finds what each is for."""
+def test_every_figure_has_a_name_and_a_docstring() -> None:
+    """`--only` lists the names, and the docstring explains the figure."""
     assert all(measure.__doc__ for measure in FIGURES.values())
     assert "| figure |" in markdown([], "heading")

@@ -1,7 +1,7 @@
-"""Prints the table of S3 faults and what they cost: `python -m faults.table` in the directory `tests`.
+"""The table of S3 faults and their costs: `python -m faults.table` in the directory `tests`.
 
-Every line is measured in this run, against a real S3 server behind the fault proxy. `--markdown` is what the README
-carries.
+Every row is measured in this run, against a real S3 server behind the fault proxy. `--markdown`
+prints the table of README.md in this directory.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from pathlib import Path
 from logferry.emulator.s3_server import S3Server
 from support.s3_fault_scenarios import SCENARIOS, Result, Scenario, run
 
-HEAD = ("S3 does this", "first, ms", "then, ms", "delivered", "lost", "twice", "SHUTDOWN, ms", "left to the next life")
+HEAD = ("fault", "first, ms", "then, ms", "delivered", "lost", "twice", "SHUTDOWN, ms", "left in /tmp")
 
 
 async def main() -> int:
-    """Run every scenario; 1 when a ledger does not balance."""
+    """Run every scenario; return 1 if the records of a scenario do not reconcile."""
     async with S3Server(buckets=(), writable=("faults-*",)) as s3:
         results = [await _measured(scenario, s3) for scenario in SCENARIOS]
     rows = [HEAD, *map(_row, results)]
     print("\n".join(_markdown(rows) if "--markdown" in sys.argv else _columns(rows)))
-    return int(any(r.stock.missing or r.stock.twice or r.stock.waiting for r in results))
+    return int(any(r.account.missing or r.account.twice or r.account.waiting for r in results))
 
 
 async def _measured(scenario: Scenario, s3: S3Server) -> Result:
-    """One after the other: side by side they would disturb each other's measurements."""
+    """Run one scenario. Scenarios run one after the other, because concurrent ones would disturb each other."""
     bucket = f"faults-{uuid.uuid4().hex[:12]}"
     await s3.create_bucket(bucket)
     with tempfile.TemporaryDirectory() as directory:
@@ -36,14 +36,14 @@ async def _measured(scenario: Scenario, s3: S3Server) -> Result:
 
 
 def _row(result: Result) -> tuple[str, ...]:
-    stock = result.stock
+    account = result.account
     return (
         result.scenario.name,
         f"{result.first * 1000:.0f}",
         f"{result.open * 1000:.1f}",
-        f"{(stock.accepted - stock.missing - stock.waiting).total()} of {stock.accepted.total()}",
-        str(stock.missing.total()),
-        str(stock.twice.total()),
+        f"{(account.accepted - account.missing - account.waiting).total()} of {account.accepted.total()}",
+        str(account.missing.total()),
+        str(account.twice.total()),
         f"{result.shutdown * 1000:.0f}",
         f"{result.left} objects" if result.left else "",
     )

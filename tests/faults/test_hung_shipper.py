@@ -1,4 +1,4 @@
-"""A shipper that hangs, dies at each start, or cannot be started at all: the function lives, and it is said once."""
+"""A shipper that hangs, exits at each start, or cannot be forked: invocations continue, and one message reports it."""
 
 from __future__ import annotations
 
@@ -19,58 +19,58 @@ from support.reconciliation import assert_balanced, lines_of
 
 if TYPE_CHECKING:
     from support.extension_process import Process
-    from support.s3_environment import Scene
+    from support.s3_environment import S3Environment
 
 HUNG_BOUND_SECONDS = PING_AFTER_SECONDS + HUNG_SECONDS
-"""What an invocation may be held for a shipper that hangs, and some for its successor's start."""
+"""Maximum extension of an invocation by a hung shipper, in seconds, without the start of its successor."""
 SLACK_SECONDS = 3.0
-"""For a loaded machine: a start takes half a second of CPU."""
+"""Allowance for a loaded machine, in seconds: a start takes half a second of CPU time."""
 
 
-def _hang(life: Process) -> int:
-    """Stop the shipper alone, and for good; which process it was."""
-    shipper = life.shipper
-    assert shipper, life.output
+def _hang(extension: Process) -> int:
+    """Stop the shipper permanently, but not the supervisor; return its process ID."""
+    shipper = extension.shipper
+    assert shipper, extension.output
     os.kill(shipper, signal.SIGSTOP)
     return shipper
 
 
-async def test_a_stopped_shipper_holds_an_invocation_at_most_the_bound_and_is_replaced(scene: Scene) -> None:
-    """SIGSTOP of the child alone: replaced after the bound, and what it had accepted is shipped by its successor."""
-    async with BareLambda(scene.settings(LOGFERRY_FLUSH="invocation")) as platform:
-        life = await platform.start()
+async def test_stopped_shipper_is_replaced_within_the_bound(s3_env: S3Environment) -> None:
+    """SIGSTOP of the shipper: it is replaced within the bound, and its successor stores the accepted records."""
+    async with BareLambda(s3_env.settings(LOGFERRY_FLUSH="invocation")) as platform:
+        extension = await platform.start()
         await platform.invoke(["before"])
-        stopped = _hang(life)
+        stopped = _hang(extension)
         held = await platform.invoke(["during"], seconds=30)
         assert held < HUNG_BOUND_SECONDS + SLACK_SECONDS
-        assert life.shipper not in (None, stopped)
+        assert extension.shipper not in (None, stopped)
         assert await platform.invoke(["after"]) < HUNG_BOUND_SECONDS
         await platform.shutdown()
-        assert_balanced(platform, objects := await scene.arrived(), scene.spool)
+        assert_balanced(platform, objects := await s3_env.arrived(), s3_env.spool)
     assert lines_of(objects) == ["before", "during", "after"]
-    assert sum("did not answer" in line for line in life.output) == 1
+    assert sum("did not answer" in line for line in extension.output) == 1
 
 
-async def test_a_stopped_shipper_never_costs_an_invocation_its_timeout(scene: Scene) -> None:
-    """A deadline sooner than the bound: the next event is asked for before it, and the hanging is noticed anyway."""
-    async with BareLambda(scene.settings(LOGFERRY_FLUSH="invocation")) as platform:
-        life = await platform.start()
+async def test_stopped_shipper_never_exceeds_the_deadline(s3_env: S3Environment) -> None:
+    """If the deadline is before the bound, the next event is requested before it, and the hang is still detected."""
+    async with BareLambda(s3_env.settings(LOGFERRY_FLUSH="invocation")) as platform:
+        extension = await platform.start()
         await platform.invoke(["before"])
-        stopped = _hang(life)
+        stopped = _hang(extension)
         for number in range(4):
             delivering = asyncio.create_task(platform.deliver(batch(function(f"during {number}"))))
             assert await platform.hand_out(invoke_event(f"r{number}", seconds=1.5)) < 1.5
-            if life.shipper != stopped:
+            if extension.shipper != stopped:
                 await delivering
-        await platform.until(lambda: life.shipper not in (None, stopped))
+        await platform.wait_until(lambda: extension.shipper not in (None, stopped))
         await platform.shutdown()
-        assert_balanced(platform, objects := await scene.arrived(), scene.spool)
+        assert_balanced(platform, objects := await s3_env.arrived(), s3_env.spool)
     assert lines_of(objects)[0] == "before"
 
 
-async def test_a_shipper_in_an_endless_loop_is_replaced(scene: Scene) -> None:
-    """A loop that never returns, in the middle of an upload: as a stopped process, but one that burns CPU."""
-    flag = scene.spool.with_name("loop")
+async def test_shipper_in_an_endless_loop_is_replaced(s3_env: S3Environment) -> None:
+    """An endless loop during an upload has the same consequence as a stopped process, although it uses CPU time."""
+    flag = s3_env.spool.with_name("loop")
     patch = f"""
 import os, zlib
 original = zlib.crc32
@@ -82,95 +82,99 @@ def crc32(*given):
     return original(*given)
 zlib.crc32 = crc32
 """
-    async with BareLambda(scene.settings(LOGFERRY_FLUSH="invocation"), command=boot_with(patch)) as platform:
-        life = await platform.start()
+    async with BareLambda(s3_env.settings(LOGFERRY_FLUSH="invocation"), command=boot_with(patch)) as platform:
+        extension = await platform.start()
         await platform.invoke(["before"])
-        looping = life.shipper
+        looping = extension.shipper
         flag.touch()
         held = await asyncio.wait_for(platform.invoke(["during"], seconds=30), 30)
         assert held < HUNG_BOUND_SECONDS + SLACK_SECONDS
-        assert life.shipper not in (None, looping)
+        assert extension.shipper not in (None, looping)
         await platform.invoke(["after"])
         await platform.shutdown()
-        assert_balanced(platform, objects := await scene.arrived(), scene.spool)
+        assert_balanced(platform, objects := await s3_env.arrived(), s3_env.spool)
     assert lines_of(objects) == ["before", "during", "after"]
 
 
-async def test_a_hanging_shipper_is_noticed_where_no_invocation_is_announced(scene: Scene) -> None:
-    """Managed Instances: no INVOKE ever comes, and still a stopped shipper is replaced and ships on."""
-    platform = BareLambda(scene.settings(LOGFERRY_FLUSH_SECONDS="0.2"), initialization_type="lambda-managed-instances")
+async def test_stopped_shipper_is_replaced_on_managed_instances(s3_env: S3Environment) -> None:
+    """On Managed Instances no INVOKE is sent; a stopped shipper is still replaced, and records are stored."""
+    platform = BareLambda(s3_env.settings(LOGFERRY_FLUSH_SECONDS="0.2"), initialization_type="lambda-managed-instances")
     async with platform:
-        life = await platform.start()
+        extension = await platform.start()
         await platform.deliver(batch(function("before"), report_of("1")))
-        stopped = _hang(life)
+        stopped = _hang(extension)
         await platform.deliver(batch(function("during"), report_of("2")))
-        assert life.shipper != stopped
+        assert extension.shipper != stopped
         await platform.shutdown()
-        assert_balanced(platform, objects := await scene.arrived(), scene.spool)
+        assert_balanced(platform, objects := await s3_env.arrived(), s3_env.spool)
     assert sorted(lines_of(objects)) == ["before", "during"]
 
 
-async def test_a_shipper_that_dies_now_and_then_is_never_given_up_on_managed_instances(scene: Scene) -> None:
-    """Deaths are counted in a row, not over a life: where no event is finished, work that was done ends the row too."""
-    platform = BareLambda(scene.settings(LOGFERRY_FLUSH_SECONDS="0.1"), initialization_type="lambda-managed-instances")
+async def test_occasional_crashes_on_managed_instances_never_stop_restarts(s3_env: S3Environment) -> None:
+    """Only consecutive crashes count. Where no event is completed, a successful upload ends the sequence too."""
+    platform = BareLambda(s3_env.settings(LOGFERRY_FLUSH_SECONDS="0.1"), initialization_type="lambda-managed-instances")
     async with platform:
-        life = await platform.start()
+        extension = await platform.start()
         for number in range(8):
             await platform.deliver(batch(function(f"line {number}"), report_of(str(number))))
-            await scene.proxy.until_objects(2 * number + 1)
-            # Answered again after its upload: by then it has said that it works.
+            await s3_env.proxy.wait_until_objects(2 * number + 1)
+            # The response after the upload proves that the shipper has reported success.
             await platform.deliver(batch(function(f"line {number} again")))
-            await scene.proxy.until_objects(2 * number + 2)
-            shipper = life.shipper
-            assert shipper, life.output
+            await s3_env.proxy.wait_until_objects(2 * number + 2)
+            shipper = extension.shipper
+            assert shipper, extension.output
             os.kill(shipper, signal.SIGKILL)
         await platform.deliver(batch(function("last")))
         await platform.shutdown()
-        assert_balanced(platform, objects := await scene.arrived(), scene.spool)
+        assert_balanced(platform, objects := await s3_env.arrived(), s3_env.spool)
     assert len(lines_of(objects)) == 17
 
 
 @pytest.mark.slow
-async def test_a_shipper_that_dies_at_each_start_is_given_up_and_the_function_lives(scene: Scene) -> None:
-    """A stated number of tries with backoff, then idle: invocations are not held, and one message says what and why."""
-    async with BareLambda(scene.settings(), command=without_libraries()) as platform:
-        life = await platform.start()
+async def test_shipper_that_exits_at_each_start_is_given_up(s3_env: S3Environment) -> None:
+    """After a fixed number of attempts with backoff, logferry idles: no extension of invocations, one message."""
+    async with BareLambda(s3_env.settings(), command=without_libraries()) as platform:
+        extension = await platform.start()
         held = []
         async with asyncio.timeout(60):
-            while not any("given up" in line for line in life.output):
+            while not any("given up" in line for line in extension.output):
                 held.append(await platform.hand_out(invoke_event("again", seconds=5)))
                 await asyncio.sleep(0.2)
         held += [await platform.hand_out(invoke_event(f"idle {n}", seconds=5)) for n in range(20)]
-        assert life.process.returncode is None
+        assert extension.process.returncode is None
         assert await platform.shutdown() < 2
-        assert life.process.returncode == 0
-    assert max(held) < PAUSE_SECONDS + 2, "its end is never told here, so the first one keeps loading waiting"
+        assert extension.process.returncode == 0
+    assert max(held) < PAUSE_SECONDS + 2, "without runtimeDone the first invocation suspends loading"
     assert statistics.median(held) < 0.05
-    said = [line for line in life.output if line.startswith("logferry")]
-    assert sum("given up" in line for line in said) == 1, said
-    assert sum("Traceback" in line for line in life.output) <= 1, "what and why is said once, not for each try"
+    messages = [line for line in extension.output if line.startswith("logferry")]
+    assert sum("given up" in line for line in messages) == 1, messages
+    assert sum("Traceback" in line for line in extension.output) <= 1, (
+        "the reason is reported once and not for each attempt"
+    )
 
 
 @pytest.mark.slow
-async def test_what_waits_on_disk_when_the_shipper_is_given_up_is_shipped_by_the_next_life(scene: Scene) -> None:
-    """Given up with records in the spool: they are left there, and a life whose shipper starts ships them."""
-    async with BareLambda(scene.settings(LOGFERRY_FLUSH="time")) as platform:
+async def test_records_on_disk_after_giving_up_are_stored_by_the_next_run(
+    s3_env: S3Environment,
+) -> None:
+    """If the shipper is given up, its records stay in the spool, and the next run that starts stores them."""
+    async with BareLambda(s3_env.settings(LOGFERRY_FLUSH="time")) as platform:
         await platform.start()
         await platform.invoke(["waiting"])
         await platform.kill_group()
-        async with BareLambda(scene.settings(), command=without_libraries()) as crippled:
-            await crippled.start()
-            await crippled.hand_out(invoke_event("in vain", seconds=5))
-            await crippled.shutdown()
+        async with BareLambda(s3_env.settings(), command=without_libraries()) as without_shipper:
+            await without_shipper.start()
+            await without_shipper.hand_out(invoke_event("in vain", seconds=5))
+            await without_shipper.shutdown()
         await platform.start()
         await platform.invoke(["after"])
         await platform.shutdown()
-        assert_balanced(platform, objects := await scene.arrived(), scene.spool)
+        assert_balanced(platform, objects := await s3_env.arrived(), s3_env.spool)
     assert lines_of(objects) == ["waiting", "after"]
 
 
-async def test_a_kernel_that_refuses_to_fork_does_not_end_the_supervisor(scene: Scene) -> None:
-    """No process can be made (EAGAIN: the function has used them up): registered, idle, and tried again later."""
+async def test_failed_fork_does_not_end_the_supervisor(s3_env: S3Environment) -> None:
+    """If fork fails (EAGAIN, because the function uses all processes), the supervisor idles and retries later."""
     patch = """
 import posix
 original, tries = posix.fork, [0]
@@ -181,11 +185,11 @@ def fork():
     return original()
 posix.fork = fork
 """
-    async with BareLambda(scene.settings(LOGFERRY_FLUSH="invocation"), command=boot_with(patch)) as platform:
-        life = await platform.start()
+    async with BareLambda(s3_env.settings(LOGFERRY_FLUSH="invocation"), command=boot_with(patch)) as platform:
+        extension = await platform.start()
         for number in range(3):
             assert await platform.invoke([f"line {number}"], seconds=20) < 15
-        assert life.process.returncode is None
+        assert extension.process.returncode is None
         await platform.shutdown()
-        assert_balanced(platform, objects := await scene.arrived(), scene.spool)
+        assert_balanced(platform, objects := await s3_env.arrived(), s3_env.spool)
     assert lines_of(objects) == ["line 0", "line 1", "line 2"]

@@ -1,92 +1,94 @@
-"""The shipper killed at chosen points: each accepted record is delivered once, and no invocation notices.
+"""A shipper that is killed at chosen points: each accepted record is delivered once, and no invocation fails.
 
-Before and after storing, between upload and removal, between append and answer, at a seal, in a recovery, and in the
-last upload of all. What is killed at random, and whole extensions, are in `test_random_kills`.
+The points are: before and after storing, between upload and removal, between append and response,
+at a seal, during recovery, and during the last upload. `test_random_kills` kills at random moments
+and kills whole extensions.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support.fault_proxy import ANSWERED, ARRIVED, STORED, Seen
+from support.fault_proxy import ARRIVED, RESPONDED, STORED, StageReached
 from support.lambda_stub import BareLambda
 from support.platform_events import batch, function
-from support.process_kill import SIGNALS, numbers, seed_of_this_run, strike_down
+from support.process_kill import SIGNALS, kill_and_wait, seed_from_environment, seeded_random
 from support.reconciliation import Ledger, assert_balanced, finals, gaps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from support.s3_environment import Scene
+    from support.s3_environment import S3Environment
 
 
-LOOK_SECONDS = 5.0
-"""The bound of a tight look for a point that passes within milliseconds."""
+POLL_SECONDS = 5.0
+"""Maximum time of a poll for a point that passes within milliseconds, in seconds."""
 
 
-async def _when(true: Callable[[], object]) -> None:
-    """Look as often as the loop goes round; what is looked for lasts less than any notification would take."""
-    until = time.monotonic() + LOOK_SECONDS
-    while not true():
+async def _when(condition: Callable[[], object]) -> None:
+    """Poll in each iteration of the event loop, because the condition holds for less time than a notification takes."""
+    until = time.monotonic() + POLL_SECONDS
+    while not condition():
         if time.monotonic() > until:
-            raise TimeoutError("the point to kill at never came")
+            raise TimeoutError("the point for the kill was not reached")
         await asyncio.sleep(0)
 
 
-async def _all_is_delivered(platform: BareLambda, scene: Scene) -> Ledger:
-    """Shut down: nothing waits or is lost, and no number is missing."""
+async def _shut_down_and_check(platform: BareLambda, s3_env: S3Environment) -> Ledger:
+    """Shut down: no record is pending or lost, and no segment number is missing."""
     await platform.shutdown()
-    stock = assert_balanced(platform, objects := await scene.arrived(), scene.spool)
-    assert (stock.waiting.total(), stock.reported_lost) == (0, 0)
+    account = assert_balanced(platform, objects := await s3_env.arrived(), s3_env.spool)
+    assert (account.waiting.total(), account.reported_lost) == (0, 0)
     assert gaps(objects) == {}
-    return stock
+    return account
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("stage", [ARRIVED, STORED, ANSWERED])
-async def test_a_shipper_killed_at_a_stage_of_its_upload_loses_nothing_and_stores_nothing_twice(
-    scene: Scene, stage: str, number: int
+@pytest.mark.parametrize("stage", [ARRIVED, STORED, RESPONDED])
+async def test_shipper_killed_at_a_stage_of_its_upload_stores_each_record_once(
+    s3_env: S3Environment, stage: str, number: int
 ) -> None:
-    """Killed while uploading, after storing, and between the answer and the segment's removal: each fifth upload."""
-    settings = scene.settings(LOGFERRY_FLUSH="invocation")
+    """Every fifth upload is killed: in flight, after storing, or between the response and the removal."""
+    settings = s3_env.settings(LOGFERRY_FLUSH="invocation")
     async with BareLambda(settings) as platform:
-        life = await platform.start()
+        extension = await platform.start()
 
-        def strike(seen: Seen) -> None:
-            if seen.stage == stage and scene.proxy.count(stage) % 5 == 2:
-                strike_down(life.shipper, number)
+        def kill(seen: StageReached) -> None:
+            if seen.stage == stage and s3_env.proxy.count(stage) % 5 == 2:
+                kill_and_wait(extension.shipper, number)
 
-        scene.proxy.at_stage = strike
+        s3_env.proxy.at_stage = kill
         held = [await platform.invoke([f"{n}-{line}" for line in range(3)]) for n in range(20)]
-        scene.proxy.at_stage = lambda _: None
-        await _all_is_delivered(platform, scene)
+        s3_env.proxy.at_stage = lambda _: None
+        await _shut_down_and_check(platform, s3_env)
     assert max(held) < 9
-    assert sum("the shipper died" in line for line in life.output) >= 4
+    assert sum("the shipper died" in line for line in extension.output) >= 4
 
 
-async def test_a_shipper_killed_in_its_last_upload_leaves_one_end_and_nothing_behind(scene: Scene) -> None:
-    """Killed at SHUTDOWN: the next shipper ships the rest inside the 2,000 ms; a reader finds exactly one end."""
-    async with BareLambda(scene.settings(LOGFERRY_FLUSH="time")) as platform:
-        life = await platform.start()
+async def test_shipper_killed_during_its_last_upload_leaves_one_final_object(s3_env: S3Environment) -> None:
+    """Killed at SHUTDOWN: the next shipper stores the rest within 2,000 ms, and exactly one object is final."""
+    async with BareLambda(s3_env.settings(LOGFERRY_FLUSH="time")) as platform:
+        extension = await platform.start()
         for n in range(3):
             await platform.invoke([f"line {n}"])
-        killed: list[Seen] = []
+        killed: list[StageReached] = []
 
-        def strike(seen: Seen) -> None:
+        def kill(seen: StageReached) -> None:
             if not killed and seen.stage == ARRIVED:
                 killed.append(seen)
-                strike_down(life.shipper, signal.SIGKILL)
+                kill_and_wait(extension.shipper, signal.SIGKILL)
 
-        scene.proxy.at_stage = strike
+        s3_env.proxy.at_stage = kill
         took = await platform.shutdown()
-        objects = await scene.arrived()
-        assert_balanced(platform, objects, scene.spool)
+        objects = await s3_env.arrived()
+        assert_balanced(platform, objects, s3_env.spool)
     assert killed
     assert took < 2
     for name, ends in finals(objects).items():
@@ -94,65 +96,82 @@ async def test_a_shipper_killed_in_its_last_upload_leaves_one_end_and_nothing_be
         assert ends == [highest]
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-async def test_a_shipper_killed_between_append_and_answer_loses_nothing(scene: Scene, number: int) -> None:
-    """The open segment has grown and the platform has no answer: it delivers again, and that is stored once."""
-    settings = scene.settings(LOGFERRY_FLUSH="time")
-    async with BareLambda(settings) as platform:
-        life = await platform.start()
+@contextlib.asynccontextmanager
+async def _warm_platform(s3_env: S3Environment, *, flush: str) -> AsyncIterator[BareLambda]:
+    """Start an extension and run one invocation, which loads its libraries."""
+    async with BareLambda(s3_env.settings(LOGFERRY_FLUSH=flush)) as platform:
+        await platform.start()
         await platform.invoke(["warm"])
+        yield platform
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+async def test_shipper_killed_between_append_and_response_stores_each_record_once(
+    s3_env: S3Environment, number: int
+) -> None:
+    """The segment has grown and the platform has no response: it delivers the batch again, which is stored once."""
+    async with _warm_platform(s3_env, flush="time") as platform:
         for n in range(12):
-            before = _size_of_open(scene.spool)
+            has_grown = _growth_of_open(s3_env.spool)
             body = batch(*(function(f"{n}-{line} {'x' * 900}") for line in range(500)))
             delivered = asyncio.create_task(platform.deliver(body))
-            await _when(lambda before=before: _size_of_open(scene.spool) > before)  # type: ignore[misc]
-            strike_down(life.shipper, number)
+            await _when(has_grown)
+            kill_and_wait(platform.extension.shipper, number)
             await delivered
-            # The next one loads at a low priority, and only an invocation that it is done with ends the row of deaths.
+            # The successor loads at a low priority, and only a completed invocation resets the count of crashes.
             await platform.invoke([], seconds=60)
-        stock = await _all_is_delivered(platform, scene)
-    print(f"{len(platform.repeated)} deliveries were repeated by the platform")
-    assert stock.delivered == stock.accepted, "a delivery repeated because its answer was lost is stored once"
+        account = await _shut_down_and_check(platform, s3_env)
+    print(f"{len(platform.repeated)} batches were delivered again")
+    assert account.delivered == account.accepted, "a batch that is delivered again is stored once"
 
 
-def _size_of_open(spool: Path) -> int:
-    try:
-        return sum(path.stat().st_size for path in spool.glob("*.open"))
-    except FileNotFoundError:
-        return 0
+def _growth_of_open(spool: Path) -> Callable[[], bool]:
+    """Return a condition: the open segments are larger than they are now."""
+
+    def size() -> int:
+        try:
+            return sum(path.stat().st_size for path in spool.glob("*.open"))
+        except FileNotFoundError:
+            return 0
+
+    before = size()
+    return lambda: size() > before
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-async def test_a_shipper_killed_at_a_seal_keeps_its_numbers(scene: Scene, number: int) -> None:
-    """Killed as soon as a sealed segment can be seen: between its rename, the next open file and its upload."""
-    settings = scene.settings(LOGFERRY_FLUSH="invocation")
-    async with BareLambda(settings) as platform:
-        life = await platform.start()
-        await platform.invoke(["warm"])
+async def test_shipper_killed_at_a_seal_continues_the_numbering(s3_env: S3Environment, number: int) -> None:
+    """Killed as soon as a sealed segment is visible: between its renaming, the next open file and its upload."""
+    async with _warm_platform(s3_env, flush="invocation") as platform:
         for n in range(10):
-            before = scene.proxy.count(ARRIVED)
+            is_sealed = _seal_or_upload(s3_env)
             running = asyncio.create_task(platform.invoke([f"sealed {n}"]))
-            await _when(lambda before=before: list(scene.spool.glob("*.sealed")) or scene.proxy.count(ARRIVED) > before)  # type: ignore[misc]
-            strike_down(life.shipper, number)
+            await _when(is_sealed)
+            kill_and_wait(platform.extension.shipper, number)
             assert await running < 9
-        await _all_is_delivered(platform, scene)
+        await _shut_down_and_check(platform, s3_env)
 
 
-async def test_a_shipper_killed_in_its_recovery_is_replaced_and_loses_nothing(scene: Scene) -> None:
-    """Killed again while it reads what the one before left: at most twice in a row, or it would be given up."""
-    rng = numbers(seed_of_this_run())
-    settings = scene.settings(LOGFERRY_FLUSH="time")
+def _seal_or_upload(s3_env: S3Environment) -> Callable[[], bool]:
+    """Return a condition: a sealed segment is visible, or another upload has arrived since now."""
+    before = s3_env.proxy.count(ARRIVED)
+    return lambda: bool(list(s3_env.spool.glob("*.sealed"))) or s3_env.proxy.count(ARRIVED) > before
+
+
+async def test_shipper_killed_during_recovery_loses_nothing(s3_env: S3Environment) -> None:
+    """Killed again while it reads the journal of its predecessor, at most twice in a row so that restarts continue."""
+    rng = seeded_random(seed_from_environment())
+    settings = s3_env.settings(LOGFERRY_FLUSH="time")
     async with BareLambda(settings) as platform:
-        life = await platform.start()
+        extension = await platform.start()
         for n in range(12):
             held: asyncio.Task[float] | None = None
             for _ in range(2):
-                shipper = life.shipper
-                strike_down(shipper, rng.choice(SIGNALS))
-                await _when(lambda shipper=shipper: life.shipper not in (None, shipper))  # type: ignore[misc]
-                # Not before: one that has its libraries is done with an event at once, and may be so before it dies.
+                shipper = extension.shipper
+                kill_and_wait(shipper, rng.choice(SIGNALS))
+                await _when(lambda shipper=shipper: extension.shipper not in (None, shipper))  # type: ignore[misc]
+                # Not before the kill: a loaded shipper completes an event at once, possibly before it exits.
                 held = held or asyncio.create_task(platform.invoke([f"{n}-{line}" for line in range(50)]))
                 await asyncio.sleep(rng.random() * 0.03)
             assert held
             assert await held < 9
-        await _all_is_delivered(platform, scene)
+        await _shut_down_and_check(platform, s3_env)

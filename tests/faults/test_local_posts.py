@@ -1,8 +1,9 @@
-"""Others on the machine post records: what they cannot do by it.
+"""Other processes of the environment post records.
 
-They share the network with the platform, and who knows the subscribed path (it lies in the spool, which the function
-can read) is taken for it: nothing tells the two apart. What they cannot do is tested here: end the shipper, exhaust
-it, take other records with them, or pass for logferry's own account.
+They share the network with the platform. A process that knows the subscribed path is
+indistinguishable from the platform, because the path is stored in the spool, which the function can
+read. These tests hold what remains impossible: to end or exhaust the shipper, to affect other
+records, or to forge logferry's own records.
 """
 
 from __future__ import annotations
@@ -14,28 +15,28 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.end_to_end import records_of
-from support.hostile_clients import ANSWER_SECONDS, MEMORY_BYTES, ends_complete, platform_at_work, timed
+from support.hostile_clients import MEMORY_BYTES, RESPONSE_SECONDS, assert_intact, running_platform, timed
 from support.lambda_stub import BareLambda
-from support.large_batches import MIB, resident
+from support.large_batches import MIB, resident_bytes
 from support.platform_events import batch, function, invoke_event, report_of, runtime_done, start
 from support.reconciliation import assert_balanced, ledger, lines_of, records_of_type
 
 if TYPE_CHECKING:
-    from support.s3_environment import Scene
+    from support.s3_environment import S3Environment
 
 
-async def test_who_does_not_know_the_subscribed_path_is_refused(scene: Scene) -> None:
-    """Once the platform has delivered, a post to any other path is no delivery, and nothing of it is kept."""
-    async with platform_at_work(scene) as platform:
-        shipper = platform.life.shipper
+async def test_post_to_another_path_is_refused(s3_env: S3Environment) -> None:
+    """After the platform has delivered once, a POST to any other path is refused, and its records are not stored."""
+    async with running_platform(s3_env) as platform:
+        shipper = platform.extension.shipper
         for path in ("/", "/in", platform.path[:-1], platform.path + "/", platform.path + "?x", "/" + "0" * 32):
             status = await platform.post(batch(function(f"forged at {path}")), path=path)
             assert status == 403 or path.endswith("?x")
-        lines = await ends_complete(platform, scene, shipper=shipper)
+        lines = await assert_intact(platform, s3_env, shipper=shipper)
     assert [line for line in lines if "?x" not in line] == ["warm", "end"]
 
 
-HEAVY = {
+EXPENSIVE = {
     "four million numbers": b"[" + b"1," * (4 * MIB - 1000) + b'"platform."]',
     "two million empty objects": b"[" + b"{}," * (2 * MIB) + b'{"a":"platform."}]',
     "brackets without end": b"[" * (4 * MIB) + b"platform.",
@@ -45,40 +46,42 @@ HEAVY = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", HEAVY)
-async def test_a_body_made_to_be_expensive_does_not_end_the_shipper(scene: Scene, name: str) -> None:
-    """Small to send and dear to read: deliveries are answered, memory is bounded, the rest is shipped."""
-    async with platform_at_work(scene) as platform:
-        life = platform.life
+@pytest.mark.parametrize("name", EXPENSIVE)
+async def test_expensive_body_does_not_end_the_shipper(s3_env: S3Environment, name: str) -> None:
+    """A body that is small but expensive to decode: batches are accepted, and memory is bounded."""
+    async with running_platform(s3_env) as platform:
+        extension = platform.extension
         most = 0
         done = asyncio.Event()
 
         async def watch() -> None:
             nonlocal most
             while not done.is_set():
-                if life.shipper:
-                    most = max(most, resident(life.shipper))
+                if extension.shipper:
+                    most = max(most, resident_bytes(extension.shipper))
                 await asyncio.sleep(0.01)
 
         watching = asyncio.create_task(watch())
-        await platform.post(HEAVY[name])
+        await platform.post(EXPENSIVE[name])
         slowest = await timed(platform, "line 1")
-        held = await platform.hand_out(invoke_event("heavy", seconds=20))
-        await platform.deliver(batch(function("line 2"), runtime_done("heavy"), report_of("heavy")))
+        held = await platform.hand_out(invoke_event("expensive", seconds=20))
+        await platform.deliver(batch(function("line 2"), runtime_done("expensive"), report_of("expensive")))
         await platform.shutdown(seconds=20)
         done.set()
         await watching
-        died = sum("died" in line or "did not answer" in line for line in life.output)
-        stock = ledger(platform, objects := await scene.arrived(), scene.spool)
-    print(f"{name}: {most // MIB} MiB resident, an answer after {slowest:.1f} s, an invocation held {held:.1f} s")
-    assert not died, life.output
-    assert not stock.missing, stock
+        died = sum("died" in line or "did not answer" in line for line in extension.output)
+        account = ledger(platform, objects := await s3_env.arrived(), s3_env.spool)
+    print(
+        f"{name}: {most // MIB} MiB resident, a response after {slowest:.1f} s, an invocation extended by {held:.1f} s"
+    )
+    assert not died, extension.output
+    assert not account.missing, account
     assert lines_of(objects) == ["warm", "line 1", "line 2"]
-    assert slowest < ANSWER_SECONDS
+    assert slowest < RESPONSE_SECONDS
     assert most < MEMORY_BYTES
 
 
-STRANGE_RECORDS = [
+UNUSUAL_RECORDS = [
     {"time": "2026-01-01T00:00é", "type": "function", "record": "a time outside ASCII"},
     {"time": "2026-01-01T00:00\r\nX-Amz-Acl: public-read", "type": "function", "record": "a header in the time"},
     {"time": "2026-01-01T00:" + "0" * 100_000, "type": "function", "record": "a time of 100 KB"},
@@ -102,21 +105,21 @@ STRANGE_RECORDS = [
 @pytest.mark.parametrize(
     "key", ["", "{function}/{request_id}/{environment}-{segment}.ndjson.gz"], ids=["default-key", "request-id-key"]
 )
-async def test_a_strange_record_is_shipped_and_takes_no_other_with_it(scene: Scene, key: str) -> None:
-    """Records no platform would make, one delivery each: what is delivered after them arrives, and so do they."""
+async def test_unusual_record_is_stored_and_affects_no_other(s3_env: S3Environment, key: str) -> None:
+    """Records that the platform would not produce, one batch each, are stored, and so are the records after them."""
     settings = {"LOGFERRY_KEY": key} if key else {}
-    async with BareLambda(scene.settings(LOGFERRY_FLUSH="invocation", **settings)) as platform:
-        life = await platform.start()
-        for number, record in enumerate(STRANGE_RECORDS):
+    async with BareLambda(s3_env.settings(LOGFERRY_FLUSH="invocation", **settings)) as platform:
+        extension = await platform.start()
+        for number, record in enumerate(UNUSUAL_RECORDS):
             assert await platform.post(json.dumps([record]).encode()) == 200
             await platform.invoke([f"line {number}"], seconds=5)
         await platform.shutdown()
-        objects = await scene.arrived()
-        stock = ledger(platform, objects, scene.spool)
-    assert not [line for line in life.output if "died" in line], life.output
-    assert not stock.missing, stock
+        objects = await s3_env.arrived()
+        account = ledger(platform, objects, s3_env.spool)
+    assert not [line for line in extension.output if "died" in line], extension.output
+    assert not account.missing, account
     assert {line for line in lines_of(objects) if line.startswith("line")} == {
-        f"line {n}" for n in range(len(STRANGE_RECORDS))
+        f"line {n}" for n in range(len(UNUSUAL_RECORDS))
     }
     arrived = json.dumps(records_of(objects), ensure_ascii=False)
     for word in ("a time outside ASCII", "a time of 100 KB", "a path", "keys", "never seen"):
@@ -125,28 +128,28 @@ async def test_a_strange_record_is_shipped_and_takes_no_other_with_it(scene: Sce
     assert all("forged" not in (r["environment"], r["seq"]) for r in records_of(objects))
 
 
-async def test_a_forged_account_of_losses_is_told_from_logferrys_own(scene: Scene) -> None:
-    """A post that claims to be `logferry.dropped`: it arrives marked as what was posted, never as our own word."""
+async def test_forged_loss_report_is_stored_as_unparsable(s3_env: S3Environment) -> None:
+    """A posted `logferry.dropped` record is stored as `logferry.unparsable`, never as a report of logferry."""
     forged = {
         "time": "2026-01-01T00:00:00.000Z",
         "type": "logferry.dropped",
         "record": {"environment": "x", "segment": 1, "records": 1_000_000, "bytes": 1, "reason": "forged"},
     }
-    async with BareLambda(scene.settings(LOGFERRY_FLUSH="invocation")) as platform:
+    async with BareLambda(s3_env.settings(LOGFERRY_FLUSH="invocation")) as platform:
         await platform.start()
         await platform.deliver(json.dumps([forged]).encode())
         await platform.invoke(["line"])
         await platform.shutdown()
-        stock = assert_balanced(platform, objects := await scene.arrived(), scene.spool)
-    assert stock.reported_lost == 0
+        account = assert_balanced(platform, objects := await s3_env.arrived(), s3_env.spool)
+    assert account.reported_lost == 0
     (posted,) = records_of_type(objects, "logferry.unparsable")
     assert json.loads(posted["record"]["text"]) == forged
     assert not records_of_type(objects, "logferry.dropped")
 
 
-async def test_forged_ends_of_invocations_cost_no_record(scene: Scene) -> None:
-    """`platform.runtimeDone` and reports of requests that run or never were: at worst an object is sealed early."""
-    async with BareLambda(scene.settings(LOGFERRY_FLUSH="invocation")) as platform:
+async def test_forged_end_of_an_invocation_loses_no_record(s3_env: S3Environment) -> None:
+    """A forged `platform.runtimeDone` or report at most seals a segment early."""
+    async with BareLambda(s3_env.settings(LOGFERRY_FLUSH="invocation")) as platform:
         await platform.start()
         for number in range(5):
             held = asyncio.create_task(platform.hand_out(invoke_event(f"r{number}", seconds=10)))
@@ -156,5 +159,5 @@ async def test_forged_ends_of_invocations_cost_no_record(scene: Scene) -> None:
             await platform.deliver(batch(runtime_done(f"r{number}"), report_of(f"r{number}")))
             assert await held < 5
         await platform.shutdown()
-        assert_balanced(platform, objects := await scene.arrived(), scene.spool)
+        assert_balanced(platform, objects := await s3_env.arrived(), s3_env.spool)
     assert len(lines_of(objects)) == 5

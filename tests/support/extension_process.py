@@ -1,4 +1,4 @@
-"""The extension as a process: its supervisor, the shipper it has forked, and what both have printed."""
+"""The extension as a process: its supervisor, the forked shipper, and the output of both."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import asyncio
 
-CHILDREN_LOOKS = 3
-"""At the list of children."""
+CHILDREN_READS = 3
+"""Number of reads of the list of children. A single read may miss a child while another one exits."""
 
 
 @dataclass
 class Process:
-    """One life of the extension."""
+    """One run of the extension."""
 
     process: asyncio.subprocess.Process
     output: list[str] = field(default_factory=list)
 
     @property
     def pid(self) -> int:
-        """Of the supervisor, which is also the number of its session and group."""
+        """Return the process ID of the supervisor, which is also the ID of its session and process group."""
         return self.process.pid
 
     @property
     def shipper(self) -> int | None:
-        """The forked process, if there is one just now."""
-        # The kernel's list of children may miss one while another ends (proc_pid_children(5)): look more than once.
-        for _ in range(CHILDREN_LOOKS):
+        """Return the process ID of the forked shipper, or None if there is none at the moment."""
+        # The kernel's list may miss a child while another one exits (proc_pid_children(5)), so it is read repeatedly.
+        for _ in range(CHILDREN_READS):
             try:
                 children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
             except OSError:
@@ -40,7 +40,7 @@ class Process:
 
 
 def _is_alive(pid: int) -> bool:
-    """Whether it runs: a process that has ended and is not yet reaped does not."""
+    """Return whether a process runs; a process that has exited and has not been reaped does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:

@@ -1,11 +1,12 @@
-"""An S3 endpoint that misbehaves on command, in front of a server that does not.
+"""An S3 endpoint with faults that a test chooses, in front of a healthy S3 server.
 
-Promises:
-- what is stored is stored by the real server behind: a request that is passed on goes there byte by byte, with the
-  Host that was signed, so signatures, rights and checksums are judged there;
-- the fault can be changed at any time and holds for each request that has not been read whole by then;
-- every stage of a request can be waited for, or acted upon at once (`at_stage`): that is how a test kills a process at
-  the moment of its upload, after the object was stored, or after the answer left.
+Guarantees:
+- The real server stores the objects. A request is forwarded unchanged, with the Host that was
+  signed, so that the server verifies signature, permissions and checksums.
+- The fault can be changed at any time and applies to each request that has not been received
+  completely.
+- Each stage of a request can be awaited, or handled at once (`at_stage`). A test can thus kill a
+  process during its upload, after the object was stored, or after the response was sent.
 """
 
 from __future__ import annotations
@@ -20,24 +21,24 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from logferry.emulator import seaweedfs
-from support.s3_faults import ANSWERS, DRIP_SECONDS, LATENCY_SECONDS, NEARBY_SECONDS, Fault
+from support.s3_faults import DRIP_SECONDS, LATENCY_SECONDS, NEARBY_SECONDS, RESPONSES, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-PATIENCE_SECONDS = 15.0
-"""The bound of every wait for a stage: far more than any client here takes for one attempt."""
+WAIT_SECONDS = 15.0
+"""Maximum time of every wait for a stage, in seconds: far above any client's time for one attempt."""
 _SO_LINGER_RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER with no time: close sends RST instead of FIN (socket(7))."""
+"""SO_LINGER with a time of zero: close sends RST instead of FIN (socket(7))."""
 
 
-ARRIVED, STORED, ANSWERED = "arrived", "stored", "answered"
-"""The stages of a request: read whole; stored by the server behind; the answer has left."""
+ARRIVED, STORED, RESPONDED = "arrived", "stored", "responded"
+"""Stages of a request: received completely; stored by the server; response sent."""
 
 
 @dataclass(frozen=True)
-class Seen:
+class StageReached:
     """A stage that a request has reached; `key` is its path without the bucket."""
 
     stage: str
@@ -45,9 +46,10 @@ class Seen:
 
 
 class FaultProxy:
-    """`async with FaultProxy(s3.endpoint_url) as proxy`; clients use `proxy.endpoint_url`.
+    """Context manager: `async with FaultProxy(s3.endpoint_url) as proxy`; clients use `proxy.endpoint_url`.
 
-    With a `certificates` directory it speaks TLS; `trusted` is then the certificate for AWS_CA_BUNDLE.
+    With a `certificates` directory the proxy uses TLS; `trusted` is then the certificate for
+    AWS_CA_BUNDLE.
     """
 
     def __init__(self, upstream: str, *, certificates: Path | None = None) -> None:
@@ -61,60 +63,61 @@ class FaultProxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
-        self.seen: list[Seen] = []
-        self.at_stage: Callable[[Seen], None] = lambda _: None
-        """Called at each stage before anything else happens to the request."""
+        self.stages: list[StageReached] = []
+        self.at_stage: Callable[[StageReached], None] = lambda _: None
+        """Callback that is called at each stage before the request continues."""
 
     @property
     def endpoint_url(self) -> str:
-        """Where clients go."""
+        """Return the URL for clients."""
         return f"{'https' if self._certificates else 'http'}://127.0.0.1:{self._port}"
 
     @property
     def trusted(self) -> Path:
-        """The certificate that clients should trust."""
+        """Return the certificate that clients should trust."""
         if self._certificates is None:
-            raise ValueError("this proxy speaks no TLS: give it a directory for certificates")
+            raise ValueError("this proxy does not use TLS: pass a directory for certificates")
         return self._certificates / "good" / "certificate.pem"
 
     @property
     def fault(self) -> Fault:
-        """What happens to requests now."""
+        """Return the current fault."""
         return self._fault
 
-    def cut_connections(self) -> None:
-        """What a server does with connections that were idle for long, and what is left of those of a frozen client."""
-        self._cut()
+    def reset_connections(self) -> None:
+        """Reset all connections, as a server resets those that were idle for long or belong to a frozen client."""
+        for writer in self._writers:
+            _reset(writer)
 
     async def set_fault(self, fault: Fault) -> None:
-        """Change it. Connections are cut where the fault is about connecting."""
+        """Change the fault. Connections are reset if the fault concerns connecting."""
         before, self._fault = self._fault, fault
         if fault in (Fault.REFUSED, Fault.UNTRUSTED_CERTIFICATE, Fault.NO_TLS):
-            self._cut()
+            self.reset_connections()
         if fault is Fault.REFUSED:
             await self._stop_listening()
         elif before is Fault.REFUSED:
             await self._listen()
 
     def count(self, stage: str) -> int:
-        """How many requests have reached a stage."""
-        return sum(one.stage == stage for one in self.seen)
+        """Return the number of requests that have reached a stage."""
+        return sum(one.stage == stage for one in self.stages)
 
     def objects(self) -> int:
-        """How many objects were stored and answered for, repeats of one counted once."""
-        return len({one.key for one in self.seen if one.stage == ANSWERED})
+        """Return the number of objects that were stored and confirmed; repeated uploads of an object count once."""
+        return len({one.key for one in self.stages if one.stage == RESPONDED})
 
-    async def until(self, stage: str, count: int) -> None:
+    async def wait_until(self, stage: str, count: int) -> None:
         """Wait until that many requests have reached a stage. Raises TimeoutError."""
-        await self._until(lambda: self.count(stage) >= count)
+        await self._wait_for(lambda: self.count(stage) >= count)
 
-    async def until_objects(self, count: int) -> None:
-        """Wait until that many objects were stored and answered for. Raises TimeoutError."""
-        await self._until(lambda: self.objects() >= count)
+    async def wait_until_objects(self, count: int) -> None:
+        """Wait until that many objects were stored and confirmed. Raises TimeoutError."""
+        await self._wait_for(lambda: self.objects() >= count)
 
-    async def _until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not true():
+    async def _wait_for(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not condition():
                 self._changed.clear()
                 await self._changed.wait()
 
@@ -127,7 +130,7 @@ class FaultProxy:
 
     async def __aexit__(self, *_: object) -> None:
         await self._stop_listening()
-        self._cut()
+        self.reset_connections()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -141,24 +144,20 @@ class FaultProxy:
             self._server.close()
             self._server = None
 
-    def _cut(self) -> None:
-        for writer in self._writers:
-            _reset(writer)
-
     def _note(self, stage: str, key: str) -> None:
-        seen = Seen(stage, key)
-        self.seen.append(seen)
+        seen = StageReached(stage, key)
+        self.stages.append(seen)
         self._changed.set()
         self.at_stage(seen)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if task is None:
-            raise RuntimeError("a connection is served by a task")
+            raise RuntimeError("a connection must be served by a task")
         self._tasks.add(task)
         self._writers.add(writer)
         try:
-            # Cancelled only by our own end; Python 3.11's streams would report that as a mistake.
+            # Only the end of the proxy cancels this task; Python 3.11's streams would report that as an error.
             with contextlib.suppress(OSError, EOFError, asyncio.CancelledError):
                 if self._contexts and self._fault is not Fault.NO_TLS:
                     name = "untrusted" if self._fault is Fault.UNTRUSTED_CERTIFICATE else "good"
@@ -170,14 +169,14 @@ class FaultProxy:
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Requests of one connection, until it is cut."""
+        """Serve the requests of one connection until it is closed."""
         while True:
             request = await _message(reader)
             key = request.split(b" ", 2)[1].decode().lstrip("/").partition("/")[2]
             self._note(ARRIVED, key)
             fault = self._fault
-            if fault in ANSWERS:
-                writer.write(ANSWERS[fault])
+            if fault in RESPONSES:
+                writer.write(RESPONSES[fault])
                 await writer.drain()
                 continue
             if fault is Fault.HANG:
@@ -187,15 +186,15 @@ class FaultProxy:
                 _reset(writer)
                 return
             await asyncio.sleep({Fault.LATENCY: LATENCY_SECONDS, Fault.NEARBY: NEARBY_SECONDS}.get(fault, 0))
-            answer = await self._pass_on(request)
+            response = await self._forward(request)
             self._note(STORED, key)
             if fault is Fault.RESET_AFTER_STORING:
                 _reset(writer)
                 return
-            await _write(writer, answer, pause=DRIP_SECONDS if fault is Fault.SLOW_DRIP else 0)
-            self._note(ANSWERED, key)
+            await _write(writer, response, pause=DRIP_SECONDS if fault is Fault.SLOW_DRIP else 0)
+            self._note(RESPONDED, key)
 
-    async def _pass_on(self, request: bytes) -> bytes:
+    async def _forward(self, request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection(*self._upstream)
         try:
             writer.write(request)
@@ -205,19 +204,19 @@ class FaultProxy:
             writer.close()
 
 
-async def _write(writer: asyncio.StreamWriter, answer: bytes, *, pause: float) -> None:
+async def _write(writer: asyncio.StreamWriter, response: bytes, *, pause: float) -> None:
     if not pause:
-        writer.write(answer)
+        writer.write(response)
         await writer.drain()
         return
-    for byte in answer:
+    for byte in response:
         writer.write(bytes((byte,)))
         await writer.drain()
         await asyncio.sleep(pause)
 
 
 async def _message(reader: asyncio.StreamReader) -> bytes:
-    """One HTTP message whose body has a length, as S3's PUT and its answer have. Raises EOFError at the end."""
+    """Return one HTTP message whose body has a length, as PUT and its response have. Raises EOFError at the end."""
     head = await reader.readuntil(b"\r\n\r\n")
     lengths = [
         int(line.partition(b":")[2]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
@@ -226,7 +225,7 @@ async def _message(reader: asyncio.StreamReader) -> bytes:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Close with RST, so that the client sees `connection reset by peer`."""
+    """Close with RST, so that the client gets `connection reset by peer`."""
     sock = writer.get_extra_info("socket")
     if sock is not None and sock.fileno() >= 0:
         sock.setsockopt(1, 13, _SO_LINGER_RESET)  # SOL_SOCKET, SO_LINGER
@@ -234,7 +233,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 
 def _make_context(folder: Path) -> ssl.SSLContext:
-    """A certificate of its own for 127.0.0.1 in `folder`."""
+    """Create a certificate for 127.0.0.1 in `folder`."""
     folder.mkdir(parents=True)
     subprocess.run(seaweedfs.certificate_command(), cwd=folder, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

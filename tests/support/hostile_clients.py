@@ -1,4 +1,4 @@
-"""An environment at work while others beside it post to its listener: what must hold all the while."""
+"""An environment at work while other processes of the environment send requests to its listener."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ from support.reconciliation import ledger, lines_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from support.s3_environment import Scene
+    from support.s3_environment import S3Environment
 
 
-ANSWER_SECONDS = 5.0
-"""The platform's patience with one POST is not documented; the emulator's is this."""
+RESPONSE_SECONDS = 5.0
+"""Maximum time to the response to a batch, in seconds.
+
+The platform's own limit is not documented; the emulator uses 5 s.
+"""
 
 
 MEMORY_BYTES = 160 * MIB
-"""Of the shipper under attack: it holds 45 MB at rest, and may read two bodies of 8 MiB at a time."""
+"""Maximum memory of the shipper under attack, in bytes: 45 MB at rest, and two bodies of 8 MiB at a time."""
 
 
 @contextlib.asynccontextmanager
-async def platform_at_work(scene: Scene, **settings: str) -> AsyncIterator[BareLambda]:
-    """An environment whose shipper has its libraries: the doorman is a case of its own."""
-    async with BareLambda(scene.settings(LOGFERRY_FLUSH="time", **settings)) as platform:
+async def running_platform(s3_env: S3Environment, **settings: str) -> AsyncIterator[BareLambda]:
+    """Start an environment whose shipper has loaded its libraries; the bootstrap server has separate tests."""
+    async with BareLambda(s3_env.settings(LOGFERRY_FLUSH="time", **settings)) as platform:
         await platform.start()
         held = asyncio.create_task(platform.hand_out(invoke_event("warm")))
         await platform.deliver(batch(start("warm"), function("warm"), runtime_done("warm")))
@@ -37,18 +40,18 @@ async def platform_at_work(scene: Scene, **settings: str) -> AsyncIterator[BareL
         yield platform
 
 
-async def ends_complete(platform: BareLambda, scene: Scene, *, shipper: int | None) -> list[str]:
-    """Nothing has died of it, and all that the platform delivered is there."""
-    assert platform.life.shipper == shipper, platform.life.output
+async def assert_intact(platform: BareLambda, s3_env: S3Environment, *, shipper: int | None) -> list[str]:
+    """Shut down and return all lines; the shipper must be the same process, and all accepted records must be stored."""
+    assert platform.extension.shipper == shipper, platform.extension.output
     await platform.deliver(batch(function("end"), report_of("warm")))
     await platform.shutdown()
-    stock = ledger(platform, objects := await scene.arrived(), scene.spool)
-    assert not stock.missing, stock
+    account = ledger(platform, objects := await s3_env.arrived(), s3_env.spool)
+    assert not account.missing, account
     return lines_of(objects)
 
 
 async def timed(platform: BareLambda, line: str) -> float:
-    """How long the answer to a delivery of one line takes (seconds)."""
+    """Return the time until the response to a batch of one line, in seconds."""
     began = time.monotonic()
     await platform.deliver(batch(function(line)))
     return time.monotonic() - began

@@ -1,14 +1,16 @@
-"""Lambda reduced to what the extension sees of it, for tests that need one moment exactly or a thousand lives quickly.
+"""Lambda as the extension sees it, for tests that need an exact moment or thousands of runs in a short time.
 
-The emulator judges the whole; it starts a runtime, buffers and freezes. Here the test itself is the platform: it says
-when an event is handed out, which bytes are delivered and how often, and when the process is started again in the same
-/tmp. The extension is the real one: the same command line, the same sockets.
+The emulator reproduces the platform as a whole: it starts a runtime, buffers and freezes. Here the
+test is the platform. It chooses when an event is handed out, which bytes are delivered and how
+often, and when the process is started again in the same /tmp. The extension is the real one, with
+the same command line and the same sockets.
 
-Promises:
-- a delivery counts as accepted when, and only when, it was answered 200 (`accepted`); one that got no answer is
-  delivered again, as the platform does, and remembered (`repeated`): nobody can know whether it was stored;
-- `/event/next` is answered only by events of the test; each asking is counted, and how long it took is measured from
-  the moment the event was handed out.
+Guarantees:
+- A batch counts as accepted if and only if the response was 200 (`accepted`).
+- A batch without a response is delivered again, as the platform does, and recorded (`repeated`).
+  Whether it was stored is unknown.
+- `/event/next` returns only events of the test. Each request is counted, and its time is measured
+  from the moment at which the event was handed out.
 """
 
 from __future__ import annotations
@@ -44,19 +46,31 @@ from support.platform_events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-PATIENCE_SECONDS = 30.0
-"""The bound of every wait: a step of the extension takes milliseconds, a machine under load makes seconds of them."""
+WAIT_SECONDS = 30.0
+"""Maximum time of every wait, in seconds.
+
+A step of the extension takes milliseconds, or seconds on a machine under load.
+"""
 POST_SECONDS = 5.0
+"""Maximum time of one request to the listener, in seconds."""
 RETRY_SECONDS = 0.02
-LOOK_SECONDS = 0.001
+"""Interval between two deliveries of the same batch, in seconds."""
+POLL_SECONDS = 0.001
+"""Interval of polls for conditions that no event announces, in seconds."""
 FORK_SECONDS = 1.0
-"""The shipper is forked when the first event has been asked for; not at all where there is nothing to ship."""
+"""Maximum wait for the fork of the shipper, in seconds.
+
+It follows the first request for an event, unless logferry is disabled.
+"""
 
 
 class BareLambda:
-    """`async with BareLambda(settings) as platform`; the extension is started by `start`, as often as you like."""
+    """Context manager of the platform: `async with BareLambda(settings) as platform`.
+
+    `start` starts the extension, repeatedly if needed.
+    """
 
     def __init__(
         self,
@@ -66,35 +80,35 @@ class BareLambda:
         initialization_type: str = "on-demand",
         answers: Mapping[str, int] | None = None,
     ) -> None:
-        """`answers`: by API (`telemetry`, `logs`) the status that every subscription gets instead of 200."""
+        """Prepare the platform; `answers` maps an API (`telemetry`, `logs`) to its status, by default 200."""
         self._settings = settings
         self._command = command or argv()
-        # Its own, for several platforms at once: else one that is just dead would deliver to another's extension.
-        self._own_port = free_ports(1)[0]
+        # A separate port for each platform: after the end of an extension, its batches would reach another extension.
+        self._listener_port = free_ports(1)[0]
         self._initialization_type = initialization_type
         self._answers = answers or {}
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._changed = asyncio.Event()
         self._output: set[asyncio.Task[None]] = set()
-        self._asking: set[asyncio.Task[Any]] = set()
+        self._pending_events: set[asyncio.Task[Any]] = set()
         self.address = ""
         self.port = 0
         self.path = "/"
         self.clock_offset = 0.0
-        """Seconds that the machine's wall clock has jumped: the platform's dates are made with it."""
-        self.life: Process
-        self.lives: list[Process] = []
+        """Jump of the machine's wall clock, in seconds; the platform's dates include it."""
+        self.extension: Process
+        self.processes: list[Process] = []
         self.registered: list[list[str]] = []
         self.subscriptions: list[dict[str, Any]] = []
         self.init_errors: list[dict[str, Any]] = []
-        self.asked_at: list[float] = []
+        self.next_requested_at: list[float] = []
         self.accepted: list[bytes] = []
         self.repeated: list[bytes] = []
 
     @property
-    def asked(self) -> int:
-        """How often `/event/next` was called."""
-        return len(self.asked_at)
+    def next_requests(self) -> int:
+        """Return the number of requests to `/event/next`."""
+        return len(self.next_requested_at)
 
     # --- the platform's API
 
@@ -114,12 +128,12 @@ class BareLambda:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for life in self.lives:
-            await self._end(life)
+        for extension in self.processes:
+            await self._end(extension)
         await asyncio.gather(*self._output)
         await self._session.close()
-        for asking in self._asking:
-            asking.cancel()
+        for pending in self._pending_events:
+            pending.cancel()
         await self._runner.cleanup()
 
     async def _register(self, request: web.Request) -> web.Response:
@@ -131,9 +145,9 @@ class BareLambda:
         api = "telemetry" if request.path.endswith("telemetry") else "logs"
         status = self._answers.get(api, 200)
         if status != 200:
-            return web.json_response({"errorType": "As.Told", "errorMessage": "as told"}, status=status)
-        self.subscriptions.append(wish := await request.json())
-        url = urlsplit(wish["destination"]["URI"])
+            return web.json_response({"errorType": "Injected.Fault", "errorMessage": "injected fault"}, status=status)
+        self.subscriptions.append(subscription := await request.json())
+        url = urlsplit(subscription["destination"]["URI"])
         self.port, self.path = url.port or 0, url.path or "/"
         return web.json_response("OK")
 
@@ -142,19 +156,19 @@ class BareLambda:
         return web.json_response({"status": "OK"}, status=202)
 
     async def _next(self, _: web.Request) -> web.Response:
-        self.asked_at.append(time.monotonic())
+        self.next_requested_at.append(time.monotonic())
         self._changed.set()
-        asking = asyncio.create_task(self._events.get())
-        self._asking.add(asking)
+        pending = asyncio.create_task(self._events.get())
+        self._pending_events.add(pending)
         try:
-            return web.json_response(await asking)
+            return web.json_response(await pending)
         finally:
-            self._asking.discard(asking)
+            self._pending_events.discard(pending)
 
     # --- the process
 
     async def start(self, *, at_once: bool = False) -> Process:
-        """Start the extension and wait until it waits for its first event and, unless `at_once`, has its shipper."""
+        """Start the extension and wait for its first request for an event and, unless `at_once`, for its shipper."""
         environ = {
             "PATH": os.defpath,
             "AWS_LAMBDA_RUNTIME_API": self.address,
@@ -162,11 +176,11 @@ class BareLambda:
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_INITIALIZATION_TYPE": self._initialization_type,
             "AWS_REGION": "us-east-1",
-            "LOGFERRY_PORT": str(self._own_port),
+            "LOGFERRY_PORT": str(self._listener_port),
             **self._settings,
         }
         self._events = asyncio.Queue()
-        before = self.asked
+        before = self.next_requests
         process = await asyncio.create_subprocess_exec(
             *self._command,
             env=environ,
@@ -176,70 +190,70 @@ class BareLambda:
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
         )
-        self.life = Process(process)
-        self.lives.append(self.life)
-        task = asyncio.create_task(self._read(self.life))
+        self.extension = Process(process)
+        self.processes.append(self.extension)
+        task = asyncio.create_task(self._read(self.extension))
         self._output.add(task)
-        await self.until(lambda: self.asked > before)
+        await self.wait_until(lambda: self.next_requests > before)
         until = time.monotonic() + (0 if at_once or self._answers else FORK_SECONDS)
-        while self.life.shipper is None and time.monotonic() < until:  # noqa: ASYNC110 - a fork tells nobody
-            await asyncio.sleep(LOOK_SECONDS)
-        return self.life
+        while self.extension.shipper is None and time.monotonic() < until:  # noqa: ASYNC110 - no event announces a fork
+            await asyncio.sleep(POLL_SECONDS)
+        return self.extension
 
-    async def _read(self, life: Process) -> None:
-        if life.process.stdout:
-            async for line in life.process.stdout:
-                life.output.append(line.decode(errors="replace").rstrip())
+    async def _read(self, extension: Process) -> None:
+        if extension.process.stdout:
+            async for line in extension.process.stdout:
+                extension.output.append(line.decode(errors="replace").rstrip())
                 self._changed.set()
-        await life.process.wait()
+        await extension.process.wait()
         self._changed.set()
 
     async def kill_group(self, number: int = signal.SIGKILL) -> None:
-        """The whole extension dies; /tmp stays. On Lambda this is `Extension.Crash` and a reset."""
-        await self._end(self.life, number)
+        """Kill the whole extension and keep /tmp, as after `Extension.Crash` and a reset on Lambda."""
+        await self._end(self.extension, number)
 
-    async def _end(self, life: Process, number: int = signal.SIGKILL) -> None:
+    async def _end(self, extension: Process, number: int = signal.SIGKILL) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(life.pid, number)
+            os.killpg(extension.pid, number)
         if number != signal.SIGKILL:
-            await life.process.wait()
+            await extension.process.wait()
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(life.pid, signal.SIGKILL)
-        await life.process.wait()
-        await self.until_gone(life)
+                os.killpg(extension.pid, signal.SIGKILL)
+        await extension.process.wait()
+        await self.wait_until_gone(extension)
 
-    async def until_gone(self, life: Process) -> None:
-        """Wait until nobody of its session is left: a reset starts the next life only then."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while members_of([life.pid])[life.pid]:  # noqa: ASYNC110 - they are nobody's children any more
+    async def wait_until_gone(self, extension: Process) -> None:
+        """Wait until no process of the session is left; a reset starts the next run only then."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            while members_of([extension.pid])[extension.pid]:  # noqa: ASYNC110 - they are not our children
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def until(self, true: Any) -> None:
-        """Wait until something holds that changes with what the extension does. Raises TimeoutError."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not true():
+    async def wait_until(self, condition: Callable[[], object]) -> None:
+        """Wait for a condition that changes with the actions of the extension. Raises TimeoutError."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not condition():
                 self._changed.clear()
                 await self._changed.wait()
 
     # --- events and deliveries
 
     async def hand_out(self, event: dict[str, Any]) -> float:
-        """Answer `/event/next` and wait until it is asked again; how long that took (seconds)."""
-        before, began = self.asked, time.monotonic()
+        """Respond to `/event/next` and wait for the next request; return the time between both, in seconds."""
+        before, began = self.next_requests, time.monotonic()
         self._events.put_nowait({**event, "deadlineMs": event["deadlineMs"] + int(self.clock_offset * 1000)})
-        await self.until(lambda: self.asked > before or self.life.process.returncode is not None)
+        await self.wait_until(lambda: self.next_requests > before or self.extension.process.returncode is not None)
         return time.monotonic() - began
 
     async def invoke(
         self, lines: Iterable[str] = (), *, seconds: float = DEADLINE_SECONDS, buffer_seconds: float = 0.0
     ) -> float:
-        """One invocation with its deliveries; the seconds that the extension added to it.
+        """Run one invocation with its batches; return the time that the extension added to it, in seconds.
 
-        They count from the end of the function, which is delivered `buffer_seconds` later: 0 for an extension that
-        has asked for the next event by then.
+        The time begins at the end of the function, which is delivered `buffer_seconds` later. It is
+        0 if the extension has requested the next event by then.
         """
         request = str(uuid.uuid4())
-        before = self.asked
+        before = self.next_requests
         held = asyncio.create_task(self.hand_out(invoke_event(request, seconds=seconds)))
         await self.deliver(batch(start(request), *map(function, lines)))
         ended = time.monotonic()
@@ -248,27 +262,27 @@ class BareLambda:
         await self.deliver(batch(runtime_done(request)))
         await held
         await self.deliver(batch(report_of(request)))
-        return max(0.0, self.asked_at[before] - ended) if self.asked > before else 0.0
+        return max(0.0, self.next_requested_at[before] - ended) if self.next_requests > before else 0.0
 
     async def shutdown(self, *, seconds: float = 2.0, reason: str = "spindown") -> float:
-        """SHUTDOWN; how long the extension took to end (seconds). It is killed when it takes too long by far."""
+        """Send SHUTDOWN and return the time to the end of the extension, in seconds. Raises TimeoutError."""
         began = time.monotonic()
         self._events.put_nowait(
             {"eventType": "SHUTDOWN", "shutdownReason": reason, "deadlineMs": self._date_ms(seconds)}
         )
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await self.life.process.wait()
+        async with asyncio.timeout(WAIT_SECONDS):
+            await self.extension.process.wait()
         took = time.monotonic() - began
-        await self._end(self.life)
+        await self._end(self.extension)
         return took
 
     def _date_ms(self, seconds: float) -> int:
         return int((time.time() + self.clock_offset + seconds) * 1000)
 
     async def post(self, body: bytes, *, path: str | None = None) -> int | None:
-        """One POST, as the platform makes it (or another, to `path`); its status, None when there was no answer."""
+        """Send one POST as the platform sends it, to `path` if given; return its status, or None without a response."""
         try:
-            # A stream: aiohttp warns of many bytes, which it would write in one go.
+            # A stream, because aiohttp warns of a large bytes body, which it writes at once.
             stream = io.BytesIO(body)
             async with self._session.post(f"http://127.0.0.1:{self.port}{path or self.path}", data=stream) as answer:
                 return answer.status
@@ -276,8 +290,8 @@ class BareLambda:
             return None
 
     async def deliver(self, body: bytes) -> None:
-        """POST until it is answered 200. Raises TimeoutError."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        """Deliver a batch until the response is 200. Raises TimeoutError."""
+        async with asyncio.timeout(WAIT_SECONDS):
             while True:
                 status = await self.post(body)
                 if status == 200:
@@ -288,9 +302,9 @@ class BareLambda:
                 await asyncio.sleep(RETRY_SECONDS)
 
     def accepted_records(self) -> Counter[str]:
-        """The records of what was answered 200, by their identity."""
+        """Count the records of the batches with a response of 200, by their identity."""
         return Counter(identity(record) for body in self.accepted for record in json.loads(body))
 
     def repeated_records(self) -> Counter[str]:
-        """The records of attempts that got no answer, by their identity."""
+        """Count the records of attempts without a response, by their identity."""
         return Counter(identity(record) for body in self.repeated for record in json.loads(body))

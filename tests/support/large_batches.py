@@ -1,4 +1,4 @@
-"""Deliveries in bulk, and what a process holds while it takes them."""
+"""Large batches, and the memory and descriptors of the process that receives them."""
 
 from __future__ import annotations
 
@@ -7,25 +7,21 @@ import os
 from support.platform_events import batch, function
 
 MIB = 1024 * 1024
-
-
 ONE_MIB_OF_LINES = 64
-
-
 LINE = "x" * (MIB // ONE_MIB_OF_LINES - 100)
 
 
-def mebibyte(name: str) -> bytes:
-    """A delivery of about one MiB whose lines can be told apart."""
+def one_mib_batch(name: str) -> bytes:
+    """Return a batch of about one MiB whose lines differ from those of a batch with another name."""
     return batch(*(function(f"{name}-{n} {LINE}") for n in range(ONE_MIB_OF_LINES)))
 
 
-def resident(pid: int | None) -> int:
-    """Bytes of memory that a process holds."""
+def resident_bytes(pid: int | None) -> int:
+    """Return the resident memory of a process, in bytes."""
     with open(f"/proc/{pid}/statm") as file:  # noqa: PTH123 - read a thousand times
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def descriptors(pid: int | None) -> int:
-    """How many descriptors a process has open."""
+def open_descriptors(pid: int | None) -> int:
+    """Return the number of open descriptors of a process."""
     return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - a count

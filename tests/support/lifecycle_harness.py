@@ -1,7 +1,7 @@
-"""A shipper at work on virtual time: the test acts as the platform and as the supervisor.
+"""A shipper on virtual time: the test acts as the platform and as the supervisor.
 
-The journal (in a temporary directory), the intake, the scheduler, the uploader and the socket pair are real.
-A sink from `support.sink_doubles` stands for S3. Batches bypass HTTP.
+The journal (in a temporary directory), the intake, the scheduler, the uploader and the socket pair
+are real. A sink from `support.sink_doubles` replaces S3. Batches bypass HTTP.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 UPLOAD_TIMEOUT = 5.0
 EPOCH_MS = 1_795_000_000_000.0
 PATIENCE_SECONDS = 100_000.0
-"""Virtual: the bound of every wait of a test."""
+"""Maximum time of every wait of a test, in virtual seconds."""
 
 INVOCATION = Policy(Flush.INVOCATION, Timing.POST_EXECUTION, Thresholds())
 EACH_BESIDE = Policy(Flush.INVOCATION, Timing.NEXT_INVOCATION, Thresholds())
@@ -48,13 +48,13 @@ NEVER = Policy(Flush.SIZE, Timing.POST_EXECUTION, Thresholds())
 
 
 def as_object(header: Header, bodies: Iterable[bytes], final: bool) -> StoredObject:
-    """Encode as the extension does, not compressed."""
+    """Encode as the extension does, without compression."""
     types = frozenset({"platform", "function"})
     return encode(header, bodies, final=final, key=DEFAULT_KEY, compress=False, types=types)
 
 
 class Life:
-    """One environment from its first event to its last."""
+    """One execution environment from its first event to its last."""
 
     def __init__(self, directory: Path, sink: Takes, *, policy: Policy, managed: bool, environment: str) -> None:
         self.sink = sink
@@ -103,14 +103,14 @@ class Life:
         self.channel = channel
         self.numbered = 0
         self.wells = 0
-        """How often it was said that an upload has worked while no event was in hand."""
+        """Number of reports of a successful upload while no event was in progress."""
         self.in_flight_at_done: list[int] = []
         self.said: asyncio.Queue[tuple[bytes, float]] = asyncio.Queue()
 
     # --- the platform
 
     def deliver(self, *events: dict[str, Any]) -> None:
-        """Deliver records, as the listener would hand them on."""
+        """Deliver records as the listener passes them on."""
         at = f"2026-11-21T00:00:00.{len(self.in_flight_at_done):03d}Z"
         stamped = [{"time": at, "moment": f"{now():.6f}"} | event for event in events]
         self.intake.accept(json.dumps(stamped).encode())
@@ -134,7 +134,7 @@ class Life:
     # --- the supervisor
 
     def hand_on(self, event: dict[str, Any], *, seconds: float, again: bool = False) -> int:
-        """Hand an event on, with a deadline in so many seconds; give its number."""
+        """Send an event with a deadline in the given number of seconds; return its number."""
         self.numbered += 1
         document = json.dumps(event | {"deadlineMs": round(EPOCH_MS + (now() + seconds) * 1000)}).encode()
         kind = ipc.EVENT_RETRY if again else ipc.EVENT
@@ -142,35 +142,35 @@ class Life:
         return self.numbered
 
     def invoke(self, request: str, *, seconds: float = 60.0, again: bool = False) -> int:
-        """Hand on an INVOKE; give its number."""
+        """Send an INVOKE; return its number."""
         return self.hand_on({"eventType": "INVOKE", "requestId": request}, seconds=seconds, again=again)
 
     def shut_down(self, *, seconds: float = 2.0) -> int:
-        """Hand on a SHUTDOWN; give its number."""
+        """Send a SHUTDOWN; return its number."""
         return self.hand_on({"eventType": "SHUTDOWN", "shutdownReason": "spindown"}, seconds=seconds)
 
     async def listen(self) -> None:
-        """Take down each packet of the shipper, its moment, and how many uploads were under way in it."""
+        """Record each packet of the shipper, its time, and the number of uploads in flight at DONE."""
         while packet := await asyncio.get_running_loop().sock_recv(self.supervisor, ipc.PACKET_BYTES):
             if packet[:1] == ipc.DONE:
                 self.in_flight_at_done.append(self.sink.in_flight)
-            if packet == ipc.UPLOAD_SUCCEEDED:  # news for the supervisor alone
+            if packet == ipc.UPLOAD_SUCCEEDED:  # concerns only the supervisor
                 self.wells += 1
             else:
                 self.said.put_nowait((packet, round(now(), 3)))
 
     async def heard(self) -> tuple[bytes, float]:
-        """Wait for the next packet of the shipper; give it and its moment."""
+        """Wait for the next packet of the shipper; return it and its time."""
         return await asyncio.wait_for(self.said.get(), PATIENCE_SECONDS)
 
     async def done(self, number: int) -> float:
-        """Wait for "done" of that event; give the moment."""
+        """Wait for DONE of that event; return the time."""
         packet, timing = await self.heard()
         assert packet == ipc.DONE + b"%d" % number, packet
         return timing
 
     async def whole_invocation(self, request: str, *, runs: float = 0.1, seconds: float = 60.0) -> float:
-        """One invocation that runs so long and says so; give how long "done" came after the runtime was done."""
+        """Run one invocation of the given duration; return the time from the end of the runtime to DONE."""
         number = self.invoke(request, seconds=seconds)
         self.starts(request)
         self.line(f"of {request}")
@@ -189,7 +189,7 @@ async def life(
     managed: bool = False,
     environment: str = "e1",
 ) -> AsyncIterator[Life]:
-    """Let a shipper work; it is cancelled at the end unless it has ended by itself."""
+    """Run a shipper; it is cancelled at the end unless it has ended."""
     it = Life(directory, sink, policy=policy, managed=managed, environment=environment)
     working = asyncio.create_task(it.shipper.run())
     listening = asyncio.create_task(it.listen())

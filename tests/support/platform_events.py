@@ -1,4 +1,4 @@
-"""What the platform says: events of the Extensions API and of the Telemetry API, in its own form."""
+"""Events of the Extensions API and records of the Telemetry API, in the platform's own format."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ if TYPE_CHECKING:
 
 
 DEADLINE_SECONDS = 10.0
-"""Of an invocation, where a test does not say otherwise."""
+"""Deadline of an invocation unless a test chooses another one, in seconds."""
 
 
 def event(kind: str, record: Any) -> dict[str, Any]:
-    """An event of the Telemetry API, now."""
+    """Return a record of the Telemetry API with the current time."""
     return {"time": _now(), "type": kind, "record": record}
 
 
 def start(request: str) -> dict[str, Any]:
-    """`platform.start`."""
+    """Return `platform.start`."""
     return event("platform.start", {"requestId": request, "version": "$LATEST"})
 
 
 def function(line: str) -> dict[str, Any]:
-    """A line of the function."""
+    """Return a line of the function."""
     return event("function", line)
 
 
 def runtime_done(request: str) -> dict[str, Any]:
-    """`platform.runtimeDone`."""
+    """Return `platform.runtimeDone`."""
     return event("platform.runtimeDone", {"requestId": request, "status": "success"})
 
 
 def report_of(request: str) -> dict[str, Any]:
-    """`platform.report`."""
+    """Return `platform.report`."""
     metrics = {"durationMs": 1.0, "billedDurationMs": 1, "memorySizeMB": 128, "maxMemoryUsedMB": 60}
     return event("platform.report", {"requestId": request, "status": "success", "metrics": metrics})
 
 
 def batch(*events: dict[str, Any]) -> bytes:
-    """The body of a delivery: compact, as the platform writes it."""
+    """Return the body of a Telemetry API request, compact as the platform writes it."""
     return json.dumps(events, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def invoke_event(request: str, *, seconds: float = DEADLINE_SECONDS) -> dict[str, Any]:
-    """INVOKE with a deadline so many seconds from now."""
+    """Return INVOKE with a deadline in the given number of seconds."""
     return {
         "eventType": "INVOKE",
         "deadlineMs": int((time.time() + seconds) * 1000),
@@ -56,7 +56,7 @@ def invoke_event(request: str, *, seconds: float = DEADLINE_SECONDS) -> dict[str
 
 
 def identity(record: Mapping[str, Any]) -> str:
-    """What makes a record itself: its time, type and content."""
+    """Return the identity of a record: its time, type and content."""
     return json.dumps([record.get("time"), record.get("type"), record.get("record")], sort_keys=True)
 
 

@@ -1,4 +1,4 @@
-"""Killing, and the seed that says when."""
+"""Fatal signals for tests, and the seed that determines the moments at which they are sent."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ import select
 import signal
 
 SIGNALS = (signal.SIGKILL, signal.SIGSEGV)
-DIES_SECONDS = 5.0
+EXIT_SECONDS = 5.0
+"""Maximum time from a fatal signal to the end of a process, in seconds, on a busy machine."""
 
 
-def seed_of_this_run() -> int:
-    """A new seed, printed; CHAOS_SEED repeats an old one."""
-    seed = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
-    print(f"CHAOS_SEED={seed}")
+def seed_from_environment() -> int:
+    """Return the seed of FAULTS_SEED, or a new one, and print it so that a failed run can be repeated."""
+    seed = int(os.environ.get("FAULTS_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
+    print(f"FAULTS_SEED={seed}")
     return seed
 
 
-def numbers(seed: int) -> random.Random:
-    """Random numbers that the seed decides."""
+def seeded_random(seed: int) -> random.Random:
+    """Return a random number generator that the seed determines."""
     return random.Random(seed)  # noqa: S311 - moments to kill at, no secrets
 
 
-def strike_down(pid: int | None, number: int) -> None:
-    """Send a fatal signal to a process that may be gone, and return when it has ended.
+def kill_and_wait(pid: int | None, number: int) -> None:
+    """Send a fatal signal to a process that may have ended already, and return when it has ended.
 
-    Its main thread has a low priority, and on a busy machine does not die at once: what the test did next was still
-    answered, by a process that it took for dead.
+    The main thread of the shipper has a low priority, so that on a busy machine it does not end at
+    once. Without the wait, the process still responded to the next step of a test that assumed its
+    death.
     """
     if not pid:
         return
@@ -36,6 +38,6 @@ def strike_down(pid: int | None, number: int) -> None:
         process = os.pidfd_open(pid)
         try:
             signal.pidfd_send_signal(process, number)
-            assert select.select([process], [], [], DIES_SECONDS)[0], f"process {pid} outlives signal {number}"
+            assert select.select([process], [], [], EXIT_SECONDS)[0], f"process {pid} has survived signal {number}"
         finally:
             os.close(process)

@@ -1,4 +1,4 @@
-"""What a fault test acts on: an S3 that can be broken, a bucket in it, and a spool."""
+"""An S3 server behind a fault proxy, a bucket in it, and a spool directory: the surroundings of a fault test."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Scene:
-    """An S3 that can be broken, a bucket in it, and a spool."""
+class S3Environment:
+    """An S3 server behind a fault proxy, a bucket in it, and a spool directory."""
 
     s3: S3Server
     bucket: str
@@ -27,7 +27,7 @@ class Scene:
     spool: Path
 
     def settings(self, **more: str) -> dict[str, str]:
-        """Settings that ship to the bucket through the proxy."""
+        """Return settings that store objects in the bucket through the proxy."""
         return {
             **to_s3(self.s3, self.bucket),
             "AWS_ENDPOINT_URL_S3": self.proxy.endpoint_url,
@@ -36,15 +36,15 @@ class Scene:
         }
 
     async def arrived(self) -> list[Arrived]:
-        """Every object of the bucket."""
+        """Return all objects of the bucket."""
         return await arrived_in_s3(self.s3, self.bucket)
 
-    async def next_life(self, platform: BareLambda) -> list[Arrived]:
-        """S3 works again, and another life in the same /tmp ships what the last one left, all of it."""
+    async def ship_leftovers(self, platform: BareLambda) -> list[Arrived]:
+        """Remove the fault and run the extension again in the same /tmp; all records left there must be stored."""
         await self.proxy.set_fault(Fault.NONE)
         await platform.start()
-        await platform.invoke(["next life"])
+        await platform.invoke(["next run"])
         await platform.shutdown()
-        stock = assert_balanced(platform, objects := await self.arrived(), self.spool)
-        assert not stock.waiting, stock
+        account = assert_balanced(platform, objects := await self.arrived(), self.spool)
+        assert not account.waiting, account
         return objects

@@ -1,10 +1,15 @@
-"""The S3 faults as named scenarios: what S3 does, what it may cost, and one procedure that measures all of them.
+"""The S3 faults as named scenarios, and one procedure that measures each of them.
 
-The procedure: some healthy invocations; the fault; one invocation meets it, the next find the breaker open; S3
-recovers; the fault again; SHUTDOWN under it; another life of the same /tmp with a healthy S3. Then the ledger must
-balance.
-Measured is the time that the extension adds behind the end of the function, with the platform's buffer of 25 ms: an
-invocation that is held only to learn that it has ended costs at least that.
+The procedure of a scenario:
+- healthy invocations;
+- the fault: the first invocation meets it, the next ones find the circuit breaker open;
+- S3 recovers;
+- the fault again, and SHUTDOWN during it;
+- another run in the same /tmp with a healthy S3, after which the records must reconcile.
+
+The measured value is the time that the extension adds after the end of the function. It includes
+the platform's buffer of 25 ms: an invocation that is extended only until its end is known costs at
+least that.
 """
 
 from __future__ import annotations
@@ -27,23 +32,23 @@ if TYPE_CHECKING:
     from support.end_to_end import Arrived
 
 BUFFER_SECONDS = 0.025
-"""The Telemetry API's shortest `timeoutMs`."""
+"""Shortest `timeoutMs` of the Telemetry API, in seconds."""
 UPLOAD_TIMEOUT_SECONDS = 0.5
-"""LOGFERRY_UPLOAD_TIMEOUT of the scenarios, where they do not say otherwise."""
+"""LOGFERRY_UPLOAD_TIMEOUT of a scenario by default, in seconds."""
 HEALTHY, OPEN = 5, 8
-"""Invocations before the fault, and while the breaker is open (1 s, give or take a quarter)."""
+"""Number of invocations before the fault, and while the circuit breaker is open (1 s ± 25 %)."""
 SETTLE_SECONDS = 0.2
 RECOVERY_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A fault, and what is expected of it."""
+    """A fault and its expected consequences."""
 
     name: str
     fault: Fault
     permanent: bool = False
-    """Nothing passes by waiting: tried again rarely, so what waits is delivered at SHUTDOWN or by the next life."""
+    """Whether waiting does not help: retries are rare, so records are delivered at SHUTDOWN or by the next run."""
     fails: bool = True
     upload_timeout: float = UPLOAD_TIMEOUT_SECONDS
     tls: bool = False
@@ -66,13 +71,13 @@ SCENARIOS = (
     Scenario("no TLS", Fault.NO_TLS, tls=True),
     Scenario("HTML with status 200", Fault.HTML),
     Scenario("HTML with status 502", Fault.HTML_ERROR),
-    Scenario("empty answer with status 200", Fault.EMPTY_OK),
+    Scenario("empty response with status 200", Fault.EMPTY_OK),
 )
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a scenario measured; seconds."""
+    """Measurements of a scenario, in seconds."""
 
     scenario: Scenario
     healthy: float
@@ -81,20 +86,20 @@ class Result:
     attempts_while_open: int
     shutdown: float
     left: int
-    """Segments that SHUTDOWN left on disk."""
-    said: tuple[str, ...]
-    """The extension's own messages in its first life."""
-    stock: Ledger
+    """Number of segments that SHUTDOWN left on disk."""
+    messages: tuple[str, ...]
+    """Messages of the extension in its first run."""
+    account: Ledger
     objects: tuple[Arrived, ...]
 
     @property
     def gaps(self) -> dict[str, list[int]]:
-        """Numbers that are missing at the end."""
+        """Return the segment numbers that are missing at the end."""
         return gaps(self.objects)
 
 
 async def run(scenario: Scenario, *, s3: S3Server, bucket: str, directory: Path) -> Result:
-    """Go through the procedure."""
+    """Run the procedure of a scenario."""
     spool = directory / "spool"
     certificates = directory / "certificates" if scenario.tls else None
     async with FaultProxy(s3.endpoint_url, certificates=certificates) as proxy:
@@ -123,13 +128,13 @@ async def run(scenario: Scenario, *, s3: S3Server, bucket: str, directory: Path)
             await _invoke(platform, "again")
             took = await platform.shutdown()
             left = _sealed(spool)
-            said = tuple(platform.life.output)
+            messages = tuple(platform.extension.output)
             await proxy.set_fault(Fault.NONE)
             await platform.start()
-            await _invoke(platform, "next life")
+            await _invoke(platform, "next run")
             await platform.shutdown()
             objects = tuple(await arrived_in_s3(s3, bucket))
-            stock = ledger(platform, objects, spool)
+            account = ledger(platform, objects, spool)
     assert_numbered(objects)
     return Result(
         scenario=scenario,
@@ -139,14 +144,14 @@ async def run(scenario: Scenario, *, s3: S3Server, bucket: str, directory: Path)
         attempts_while_open=attempts,
         shutdown=took,
         left=left,
-        said=said,
-        stock=stock,
+        messages=messages,
+        account=account,
         objects=objects,
     )
 
 
 def _sealed(spool: Path) -> int:
-    """How many segments wait for their upload."""
+    """Return the number of segments that wait for their upload."""
     return sum(len(list(spool.glob(pattern))) for pattern in ("*.sealed", "*.last"))
 
 
@@ -155,7 +160,7 @@ async def _invoke(platform: BareLambda, line: str) -> float:
 
 
 async def _recover(platform: BareLambda, spool: Path) -> None:
-    """Invocations until the breaker has allowed a trial and nothing waits any more."""
+    """Run invocations until the circuit breaker has allowed a trial and no segment waits."""
     async with asyncio.timeout(RECOVERY_SECONDS):
         while True:
             await _invoke(platform, "recovering")

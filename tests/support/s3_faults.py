@@ -1,7 +1,8 @@
-"""The ways an S3 endpoint can misbehave, and the answers that some of them are.
+"""The faults of an S3 endpoint, and the responses that some of them consist of.
 
-Where they stand relative to storing is what matters: before it, the object is not there; after it, it is there and the
-client does not know. Answers imitate S3's own (S3 API reference, "Error responses").
+The order relative to storing decides the consequence. Before it, the object does not exist. After
+it, the object exists and the client has no confirmation. The responses have the form of S3's own
+(S3 API reference, "Error responses").
 """
 
 from __future__ import annotations
@@ -9,18 +10,17 @@ from __future__ import annotations
 from enum import Enum
 
 LATENCY_SECONDS = 1.5
-
-
+"""Latency of a slow S3, in seconds: above the upload timeout of the scenarios."""
 NEARBY_SECONDS = 0.02
-"""S3 seen from a function in its region."""
+"""Latency of S3 for a function in the same region, in seconds."""
 
 
 DRIP_SECONDS = 0.2
-"""Between two bytes of a dripping answer: one of 300 bytes takes a minute."""
+"""Interval between two bytes of a dripping response, in seconds: 300 bytes take a minute."""
 
 
 class Fault(Enum):
-    """What happens to a PUT."""
+    """A fault that applies to each PUT."""
 
     NONE = "none"
     NEARBY = "latency 20 ms"
@@ -37,12 +37,12 @@ class Fault(Enum):
     SLOW_DRIP = "slow drip"
     HTML = "HTML with status 200"
     HTML_ERROR = "HTML with status 502"
-    EMPTY_OK = "empty answer with status 200"
-    UNTRUSTED_CERTIFICATE = "certificate nobody trusts"
-    NO_TLS = "no TLS where TLS is spoken"
+    EMPTY_OK = "empty response with status 200"
+    UNTRUSTED_CERTIFICATE = "untrusted certificate"
+    NO_TLS = "no TLS on a TLS endpoint"
 
 
-_XML = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>as told</Message></Error>'
+_XML = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>injected fault</Message></Error>'
 
 
 _PORTAL = "<!DOCTYPE html><html><head><title>Sign in</title></head><body><p>Welcome to the network.</p></body></html>"
@@ -50,11 +50,11 @@ _PORTAL = "<!DOCTYPE html><html><head><title>Sign in</title></head><body><p>Welc
 
 def _response(status: int, content_type: str, text: str) -> bytes:
     body = text.encode()
-    head = f"HTTP/1.1 {status} As Told\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"HTTP/1.1 {status} Injected\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
-ANSWERS = {
+RESPONSES = {
     Fault.INTERNAL_ERROR: _response(500, "application/xml", _XML.format(code="InternalError")),
     Fault.SLOW_DOWN: _response(503, "application/xml", _XML.format(code="SlowDown")),
     Fault.ACCESS_DENIED: _response(403, "application/xml", _XML.format(code="AccessDenied")),
@@ -64,4 +64,4 @@ ANSWERS = {
     Fault.HTML_ERROR: _response(502, "text/html", _PORTAL),
     Fault.EMPTY_OK: _response(200, "text/plain", ""),
 }
-"""The whole answer, where the fault is one."""
+"""The complete response of each fault that consists of one."""

@@ -1,4 +1,4 @@
-"""A file system of a test's own: one that is soon full, or that nobody can write to, not even root."""
+"""A separate file system for a test: one that is small, or one that is read-only even for root."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def mounted(place: Path, options: str) -> Iterator[Path]:
-    """Mount one at a new directory, with the options of tmpfs(5); the test is skipped where none may be mounted."""
+    """Mount a tmpfs at a new directory with options of tmpfs(5); skip the test where mounting is not permitted."""
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", options, "logferry-test", str(place)]
     done = subprocess.run(mount, capture_output=True, text=True, check=False)
@@ -28,7 +28,7 @@ def mounted(place: Path, options: str) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Take all the space there is, as a function may do with /tmp; the file that took it."""
+    """Fill all free space, as a function may fill /tmp; return the file that occupies it."""
     ballast = disk / "ballast"
     with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
         while True:

@@ -1,4 +1,4 @@
-"""The main job through the life of an environment: cold start, one shot, freeze, timeout, kills, shutdown."""
+"""All records of an execution environment are stored: cold start, one invocation, freeze, timeout, kills, shutdown."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from logferry.emulator.timeline import Entry
 
 S3_IDLE_SECONDS = 6.0
-"""Longer than S3 keeps an idle connection (about 5 s)."""
+"""Wait, in seconds, after which S3 has closed an idle connection (about 5 s)."""
 
 
-async def test_a_cold_start_registers_before_anything_else_and_ships_the_init_records(
+async def test_cold_start_registers_first_and_stores_the_init_records(
     tmp_path: Path, s3: S3Server, bucket: str
 ) -> None:
-    """Cold start: registered and waiting for events before the runtime is; `platform.initStart` is not lost."""
+    """The extension requests its first event before the runtime does, and `platform.initStart` is stored."""
     async with environment(tmp_path, to_s3(s3, bucket)) as service:
         await service.invoke({"marker": "cold"})
         await service.shutdown()
@@ -55,10 +55,8 @@ async def test_a_cold_start_registers_before_anything_else_and_ships_the_init_re
     assert_exactly_once(service, objects)
 
 
-async def test_a_one_shot_function_is_seen_at_its_end_and_ends_complete(
-    tmp_path: Path, s3: S3Server, bucket: str
-) -> None:
-    """One shot: the invocation is in S3 before the environment idles, its report after SHUTDOWN, final marked."""
+async def test_single_invocation_is_stored_at_its_end(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+    """The invocation is in S3 before the environment is idle, and its report after SHUTDOWN, marked as final."""
     async with environment(tmp_path, to_s3(s3, bucket)) as service:
         await service.invoke({"lines": 2, "marker": "only"})
         await service.wait_idle()
@@ -71,8 +69,8 @@ async def test_a_one_shot_function_is_seen_at_its_end_and_ends_complete(
     assert_exactly_once(service, objects)
 
 
-async def test_two_hundred_invocations_back_to_back_arrive_once_each(tmp_path: Path, s3: S3Server, bucket: str) -> None:
-    """Under the default policy a burst shares few objects and its invocations are not held."""
+async def test_two_hundred_consecutive_invocations_are_stored_once(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+    """Under the default policy a burst shares few objects, and its invocations are not extended."""
     async with environment(tmp_path, to_s3(s3, bucket)) as service:
         results = [await service.invoke({"lines": 2, "marker": f"m{n}"}) for n in range(200)]
         await service.shutdown()
@@ -85,10 +83,8 @@ async def test_two_hundred_invocations_back_to_back_arrive_once_each(tmp_path: P
 
 
 @pytest.mark.slow
-async def test_a_freeze_longer_than_s3_keeps_a_connection_costs_no_record(
-    tmp_path: Path, s3: S3Server, bucket: str
-) -> None:
-    """The pooled connection is dead after the thaw; the upload goes over a new one and the breaker stays closed."""
+async def test_freeze_longer_than_a_connection_lives_loses_nothing(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+    """After the thaw the pooled connection is closed: the upload uses a new one, and no message is written."""
     settings = to_s3(s3, bucket, LOGFERRY_FLUSH="invocation")
     async with environment(tmp_path, settings) as service:
         for number in range(2):
@@ -100,10 +96,8 @@ async def test_a_freeze_longer_than_s3_keeps_a_connection_costs_no_record(
     assert own_messages(service) == []
 
 
-async def test_a_function_timeout_resets_the_environment_and_nothing_is_lost(
-    tmp_path: Path, s3: S3Server, bucket: str
-) -> None:
-    """Timeout: SHUTDOWN ships what there is; the next life, in the same /tmp, is another environment to a reader."""
+async def test_function_timeout_loses_nothing(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+    """After a timeout SHUTDOWN stores the records; the next run in the same /tmp is another environment."""
     settings = to_s3(s3, bucket, LOGFERRY_FLUSH="time")
     async with environment(tmp_path, settings, timeout_seconds=1.5) as service:
         await service.invoke({"marker": "before"})
@@ -118,10 +112,8 @@ async def test_a_function_timeout_resets_the_environment_and_nothing_is_lost(
     assert_exactly_once(service, objects)
 
 
-async def test_a_shutdown_in_the_middle_of_a_flood_keeps_what_was_accepted(
-    tmp_path: Path, s3: S3Server, bucket: str
-) -> None:
-    """SHUTDOWN under load: all that was answered 200 is in S3 inside the 2,000 ms, and the process ends by itself."""
+async def test_shutdown_under_load_stores_all_accepted_records(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+    """At SHUTDOWN under load, accepted records are in S3 within 2,000 ms, and the process exits."""
     async with environment(tmp_path, to_s3(s3, bucket, LOGFERRY_FLUSH="size")) as service:
         for number in range(3):
             await service.invoke({"lines": 4000, "marker": f"flood{number}", "bytes": 120})
@@ -132,10 +124,8 @@ async def test_a_shutdown_in_the_middle_of_a_flood_keeps_what_was_accepted(
     assert_exactly_once(service, objects)
 
 
-async def test_twenty_thousand_lines_in_one_invocation_arrive_in_order(
-    tmp_path: Path, s3: S3Server, bucket: str
-) -> None:
-    """One noisy invocation: every line once, in the order of its printing."""
+async def test_twenty_thousand_lines_are_stored_in_order(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+    """Every line of a large invocation is stored once, in the order of printing."""
     async with environment(tmp_path, to_s3(s3, bucket), timeout_seconds=30) as service:
         result = await service.invoke({"lines": 20_000, "marker": "noise"})
         await service.shutdown()
@@ -146,10 +136,8 @@ async def test_twenty_thousand_lines_in_one_invocation_arrive_in_order(
     assert_exactly_once(service, objects)
 
 
-async def test_json_records_arrive_as_the_objects_they_are_with_their_own_request_id(
-    tmp_path: Path, s3: S3Server, bucket: str
-) -> None:
-    """JSON log format: a record is an object and names its request itself (`requestIdSource: record`)."""
+async def test_json_records_keep_their_own_request_id(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+    """In the JSON log format a record is an object and contains its request ID (`requestIdSource: record`)."""
     async with environment(tmp_path, to_s3(s3, bucket), log_format="JSON") as service:
         result = await service.invoke({"marker": "text", "log": "structured"})
         await service.shutdown()
@@ -175,8 +163,8 @@ async def test_json_records_arrive_as_the_objects_they_are_with_their_own_reques
         ),
     ],
 )
-async def test_it_works_beside_any_runtime(tmp_path: Path, function: tuple[str, ...], handler: str) -> None:
-    """A real Python, bash and Node function: the line of each invocation arrives with its request."""
+async def test_records_of_any_runtime_are_stored(tmp_path: Path, function: tuple[str, ...], handler: str) -> None:
+    """With a real Python, bash and Node function, the line of each invocation is stored with its request."""
     async with environment(tmp_path, {}, function=function, handler=handler) as service:
         results = [await service.invoke({"marker": f"any{n}"}) for n in range(3)]
         await service.shutdown()
@@ -187,8 +175,10 @@ async def test_it_works_beside_any_runtime(tmp_path: Path, function: tuple[str, 
     assert_exactly_once(service, objects)
 
 
-async def test_a_killed_shipper_costs_no_record_and_no_invocation(tmp_path: Path, s3: S3Server, bucket: str) -> None:
-    """SIGKILL of the shipper between and inside invocations: replaced, numbers go on, nothing lost, nothing twice."""
+async def test_killed_shipper_loses_no_record_and_fails_no_invocation(
+    tmp_path: Path, s3: S3Server, bucket: str
+) -> None:
+    """After SIGKILL between and during invocations the shipper is replaced, and each record is stored once."""
     settings = to_s3(s3, bucket, LOGFERRY_FLUSH="invocation", LOGFERRY_FLUSH_INVOCATIONS="2")
     async with environment(tmp_path, settings, timeout_seconds=10) as service:
         statuses = []
@@ -210,7 +200,7 @@ async def test_a_killed_shipper_costs_no_record_and_no_invocation(tmp_path: Path
 
 
 def _invocation(number: int) -> Callable[[Entry], bool]:
-    """A condition for the timeline: that many invocations have begun before this one, and now it has."""
+    """Return a condition for the timeline: the invocation with this number, counted from 0, has begun."""
     seen = set()
 
     def reached(entry: Entry) -> bool:
@@ -221,10 +211,10 @@ def _invocation(number: int) -> Callable[[Entry], bool]:
     return reached
 
 
-async def test_on_managed_instances_concurrent_invocations_are_shipped_and_never_guessed(
+async def test_managed_instances_store_concurrent_invocations_without_attribution(
     tmp_path: Path, s3: S3Server, bucket: str
 ) -> None:
-    """Managed Instances: SHUTDOWN only, no runtimeDone, several at once; a line without an id is given none."""
+    """Managed Instances have SHUTDOWN only and no runtimeDone; a line without a request ID is not attributed."""
     settings = to_s3(s3, bucket, LOGFERRY_FLUSH_SECONDS="0.5")
     config: dict[str, Any] = {
         "initialization_type": "lambda-managed-instances",

@@ -1,8 +1,9 @@
-"""The rival: the shipper that most people would write first. It works; it is what everything is compared with.
+"""The naive shipper, the usual first implementation. It works, and logferry is compared with it.
 
-aiohttp and aioboto3 are imported first, records wait in a list in memory, and each invocation ends with one object:
-wait for `platform.runtimeDone`, write NDJSON, gzip it, `put_object`, ask for the next event. One client is kept for the
-life of the process, which is already better than the usual sample.
+aiohttp and aioboto3 are imported first, and records are held in a list in memory. Each invocation
+ends with one object: wait for `platform.runtimeDone`, write NDJSON, gzip it, `put_object`, request
+the next event. The client is kept for the lifetime of the process, which is already better than the
+usual example.
 """
 
 from __future__ import annotations
@@ -30,26 +31,26 @@ class Shipper:
         self.s3 = s3
         self.records: list[dict[str, Any]] = []
         self.done: set[str] = set()
-        self.news = asyncio.Event()
+        self.changed = asyncio.Event()
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Take a delivery."""
+        """Accept a batch."""
         for event in await request.json():
             self.records.append(event)
             if event["type"] == "platform.runtimeDone":
                 self.done.add(event["record"]["requestId"])
-        self.news.set()
+        self.changed.set()
         return web.Response()
 
-    async def until_done(self, request_id: str) -> None:
+    async def wait_until_done(self, request_id: str) -> None:
         """Wait for the end of an invocation."""
         while request_id not in self.done:
-            self.news.clear()
-            await self.news.wait()
+            self.changed.clear()
+            await self.changed.wait()
         self.done.discard(request_id)
 
     async def flush(self) -> None:
-        """Store what waits as one object."""
+        """Store the pending records as one object."""
         if not self.records:
             return
         lines = "".join(json.dumps(record) + "\n" for record in self.records)
@@ -63,7 +64,7 @@ class Shipper:
 
 
 async def register(http: aiohttp.ClientSession, port: int) -> dict[str, str]:
-    """Register and subscribe; returns the header that identifies this extension."""
+    """Register and subscribe; return the header that identifies this extension."""
     name = {"Lambda-Extension-Name": "naive"}
     events = {"events": ["INVOKE", "SHUTDOWN"]}
     async with http.post(f"{API}/2020-01-01/extension/register", json=events, headers=name) as answer:
@@ -80,7 +81,7 @@ async def register(http: aiohttp.ClientSession, port: int) -> dict[str, str]:
 
 
 async def main() -> None:
-    """Live until SHUTDOWN."""
+    """Run until SHUTDOWN."""
     timeout = aiohttp.ClientTimeout(total=None)
     async with aioboto3.Session().client("s3") as s3, aiohttp.ClientSession(timeout=timeout) as http:
         shipper = Shipper(s3)
@@ -95,7 +96,7 @@ async def main() -> None:
             async with http.get(f"{API}/2020-01-01/extension/event/next", headers=identity) as answer:
                 event = await answer.json()
             if event["eventType"] == "INVOKE":
-                await shipper.until_done(event["requestId"])
+                await shipper.wait_until_done(event["requestId"])
             await shipper.flush()
             if event["eventType"] == "SHUTDOWN":
                 break

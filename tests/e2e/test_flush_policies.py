@@ -1,4 +1,4 @@
-"""Each flush policy against the real S3 server, with the objects read back."""
+"""Each flush policy against the real S3 server, verified by reading the objects."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ if TYPE_CHECKING:
     from logferry.emulator.s3_server import S3Server
 
 
-async def test_by_invocation_each_invocation_is_one_object_at_its_end(
-    tmp_path: Path, s3: S3Server, bucket: str
-) -> None:
-    """`invocation`: one object for every invocation, stored before the environment is idle; the rest at SHUTDOWN."""
+async def test_invocation_policy_stores_one_object_per_invocation(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+    """Each object is stored before the environment is idle, and the rest at SHUTDOWN."""
     async with environment(tmp_path, to_s3(s3, bucket, LOGFERRY_FLUSH="invocation")) as service:
         for number in range(4):
             await service.invoke({"lines": 3, "marker": f"i{number}"})
@@ -30,8 +28,10 @@ async def test_by_invocation_each_invocation_is_one_object_at_its_end(
     assert_exactly_once(service, objects)
 
 
-async def test_by_three_invocations_an_object_holds_three(tmp_path: Path, s3: S3Server, bucket: str) -> None:
-    """`LOGFERRY_FLUSH_INVOCATIONS=3`: seven invocations are two objects and a rest that SHUTDOWN ships."""
+async def test_invocation_policy_with_a_count_of_three_stores_three_per_object(
+    tmp_path: Path, s3: S3Server, bucket: str
+) -> None:
+    """`LOGFERRY_FLUSH_INVOCATIONS=3`: seven invocations give two objects, and SHUTDOWN stores the rest."""
     settings = to_s3(s3, bucket, LOGFERRY_FLUSH="invocation", LOGFERRY_FLUSH_INVOCATIONS="3")
     async with environment(tmp_path, settings) as service:
         for number in range(7):
@@ -47,16 +47,16 @@ async def test_by_three_invocations_an_object_holds_three(tmp_path: Path, s3: S3
     assert_exactly_once(service, objects)
 
 
-async def test_by_time_what_is_old_is_shipped_with_the_next_invocation(
+async def test_time_policy_stores_old_records_with_the_next_invocation(
     tmp_path: Path, s3: S3Server, bucket: str
 ) -> None:
-    """`time`: age is judged when INVOKE arrives, so after a pause the object holds that invocation too."""
+    """The age is checked at INVOKE, so that after a pause the object contains that invocation too."""
     settings = to_s3(s3, bucket, LOGFERRY_FLUSH="time", LOGFERRY_FLUSH_SECONDS="3")
     async with environment(tmp_path, settings) as service:
         await service.invoke({"marker": "first"})
         await service.wait_idle()
         assert await arrived_in_s3(s3, bucket) == []
-        await service.idle_for(3.3)  # above what loading may take on a busy machine
+        await service.idle_for(3.3)  # longer than loading takes on a busy machine
         await service.invoke({"marker": "second"})
         await service.wait_idle()
         assert lines_of(await arrived_in_s3(s3, bucket)) == ["first-0", "second-0"]
@@ -64,11 +64,11 @@ async def test_by_time_what_is_old_is_shipped_with_the_next_invocation(
         assert_exactly_once(service, await arrived_in_s3(s3, bucket))
 
 
-async def test_by_time_a_long_invocation_ships_while_it_runs(tmp_path: Path, s3: S3Server, bucket: str) -> None:
-    """`time`: a timer makes a flush due inside a long invocation, beside the function."""
+async def test_time_policy_stores_during_a_long_invocation(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+    """A timer makes a flush due during a long invocation, while the function runs."""
     settings = to_s3(s3, bucket, LOGFERRY_FLUSH="time", LOGFERRY_FLUSH_SECONDS="0.5")
     async with environment(tmp_path, settings, timeout_seconds=10) as service:
-        await service.invoke({"marker": "first"})  # libraries may load beside it, and would pause
+        await service.invoke({"marker": "first"})  # loading, which pauses during an invocation, is complete after it
         await service.invoke({"lines": 2, "marker": "long", "sleep_ms": 2500})
         objects_when_answered = await arrived_in_s3(s3, bucket)
         await service.shutdown()
@@ -77,8 +77,8 @@ async def test_by_time_a_long_invocation_ships_while_it_runs(tmp_path: Path, s3:
     assert_exactly_once(service, objects)
 
 
-async def test_by_size_what_is_large_enough_is_shipped(tmp_path: Path, s3: S3Server, bucket: str) -> None:
-    """`size`: nothing is shipped before B bytes wait, however many invocations that takes."""
+async def test_size_policy_stores_at_the_threshold(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+    """No object is stored before the threshold is reached, independent of the number of invocations."""
     settings = to_s3(s3, bucket, LOGFERRY_FLUSH="size", LOGFERRY_FLUSH_BYTES="20KiB")
     async with environment(tmp_path, settings) as service:
         for number in range(3):
@@ -95,10 +95,10 @@ async def test_by_size_what_is_large_enough_is_shipped(tmp_path: Path, s3: S3Ser
     assert_exactly_once(service, objects)
 
 
-async def test_adaptive_ships_the_first_invocation_at_once_and_batches_a_burst(
+async def test_adaptive_policy_stores_the_first_invocation_and_batches_a_burst(
     tmp_path: Path, s3: S3Server, bucket: str
 ) -> None:
-    """`adaptive`: a one-shot function is seen at its end; invocations that follow closely share an object."""
+    """The first invocation is stored at its end; invocations in close succession share an object."""
     async with environment(tmp_path, to_s3(s3, bucket)) as service:
         await service.invoke({"marker": "one-shot"})
         await service.wait_idle()
@@ -111,10 +111,8 @@ async def test_adaptive_ships_the_first_invocation_at_once_and_batches_a_burst(
     assert_exactly_once(service, objects)
 
 
-async def test_adaptive_ships_each_invocation_while_they_are_far_apart(
-    tmp_path: Path, s3: S3Server, bucket: str
-) -> None:
-    """`adaptive`: where fewer than four would share an object, each is shipped at its own end."""
+async def test_adaptive_policy_stores_each_distant_invocation(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+    """If fewer than four invocations would share an object, each one is stored at its end."""
     settings = to_s3(s3, bucket, LOGFERRY_FLUSH_SECONDS="0.8")
     async with environment(tmp_path, settings) as service:
         for number in range(3):
@@ -125,7 +123,7 @@ async def test_adaptive_ships_each_invocation_while_they_are_far_apart(
         assert_exactly_once(service, await arrived_in_s3(s3, bucket))
 
 
-async def test_beside_nothing_is_waited_for(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+async def test_next_invocation_timing_extends_no_invocation(tmp_path: Path, s3: S3Server, bucket: str) -> None:
     """With `next-invocation`, records are uploaded while the next invocation runs, and no invocation is extended."""
     settings = to_s3(s3, bucket, LOGFERRY_FLUSH="invocation", LOGFERRY_FLUSH_TIMING="next-invocation")
     async with environment(tmp_path, settings) as service:
@@ -141,8 +139,8 @@ async def test_beside_nothing_is_waited_for(tmp_path: Path, s3: S3Server, bucket
         assert_exactly_once(service, await arrived_in_s3(s3, bucket))
 
 
-async def test_a_users_threshold_caps_another_policy(tmp_path: Path, s3: S3Server, bucket: str) -> None:
-    """A threshold that is set is looked at under every policy: here invocations cap `time`."""
+async def test_explicit_threshold_limits_another_policy(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+    """An explicit threshold applies under every policy: here the number of invocations limits `time`."""
     settings = to_s3(s3, bucket, LOGFERRY_FLUSH="time", LOGFERRY_FLUSH_INVOCATIONS="2")
     async with environment(tmp_path, settings) as service:
         for number in range(4):

@@ -1,9 +1,10 @@
-"""The function: a process that does a fixed amount of computing when it is told, and says how long that took.
+"""The function: a process that computes for a fixed number of loop iterations and reports the duration.
 
-A fixed number of turns of a loop, not a fixed CPU time: a core that is shared makes the same work last longer, and that
-is what a function would feel. The number of turns per millisecond is found once, when the process starts.
+The work is a number of iterations and not a CPU time. On a shared core the same work takes longer,
+which is what a function experiences. The number of iterations per millisecond is determined once,
+when the process starts.
 
-Run as a script it is the process; imported it is the handle on it.
+Executed as a script, this file is the process. Imported, it is the handle of the process.
 """
 
 from __future__ import annotations
@@ -14,39 +15,39 @@ import time
 from typing import Protocol
 
 CALIBRATION_ROUNDS = 15
-CALIBRATION_TURNS = 20_000
+CALIBRATION_ITERATIONS = 20_000
 END_SECONDS = 5.0
 
 
 class Work(Protocol):
-    """What a function does during an invocation."""
+    """The work of a function during an invocation."""
 
     def begin(self) -> None:
         """Start the work without waiting for it."""
 
     def finish(self) -> float:
-        """Wait for its end; returns the seconds since `begin`."""
+        """Wait for the end of the work; return the seconds since `begin`."""
 
 
 class Idle:
-    """A function that waits for something else and uses no CPU."""
+    """A function that waits and uses no CPU time."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._began = 0.0
 
     def begin(self) -> None:
-        """Remember the moment."""
+        """Record the start."""
         self._began = time.perf_counter()
 
     def finish(self) -> float:
-        """Sleep for what is left."""
+        """Sleep for the remaining time."""
         time.sleep(max(0.0, self._began + self._seconds - time.perf_counter()))
         return time.perf_counter() - self._began
 
 
-class Burner:
-    """The computing process, kept for the whole run so that all rounds do the very same work."""
+class CpuWorker:
+    """The computing process; it serves the whole run, so that all rounds do the same work."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -56,12 +57,12 @@ class Burner:
 
     @property
     def pid(self) -> int:
-        """The process, to be pinned to a core or put under a quota."""
+        """Return the process ID, for CPU affinity and quotas."""
         return self._process.pid
 
     def work(self, milliseconds: float) -> Work:
-        """So much computing, as long as that takes on a core of its own."""
-        return _Burning(self, milliseconds)
+        """Return an amount of work that takes the given time on an undisturbed core."""
+        return _CpuWork(self, milliseconds)
 
     def close(self) -> None:
         """End the process."""
@@ -81,13 +82,13 @@ class Burner:
         return float(self._process.stdout.readline())
 
     def ended_at(self) -> float:
-        """Wait for the end of the computing; returns when it was (`time.perf_counter`)."""
+        """Wait for the end of the work; return its time (`time.perf_counter`)."""
         return self._read()
 
 
-class _Burning:
-    def __init__(self, burner: Burner, milliseconds: float) -> None:
-        self._burner = burner
+class _CpuWork:
+    def __init__(self, worker: CpuWorker, milliseconds: float) -> None:
+        self._burner = worker
         self._milliseconds = milliseconds
         self._began = 0.0
 
@@ -99,28 +100,28 @@ class _Burning:
         return self._burner.ended_at() - self._began
 
 
-def _turn(turns: int) -> int:
+def _iterate(iterations: int) -> int:
     total = 0
-    for number in range(turns):
+    for number in range(iterations):
         total += number * number
     return total
 
 
 def _calibrated() -> float:
-    """Turns in a millisecond on an undisturbed core: the fastest of some tries."""
+    """Return the iterations per millisecond on an undisturbed core: the fastest of several attempts."""
     best = float("inf")
     for _ in range(CALIBRATION_ROUNDS):
         began = time.perf_counter()
-        _turn(CALIBRATION_TURNS)
+        _iterate(CALIBRATION_ITERATIONS)
         best = min(best, time.perf_counter() - began)
-    return CALIBRATION_TURNS / best / 1000
+    return CALIBRATION_ITERATIONS / best / 1000
 
 
 def _main() -> None:
     per_millisecond = _calibrated()
     print(f"{time.perf_counter():.9f}", flush=True)
     for line in sys.stdin:
-        _turn(int(float(line) * per_millisecond))
+        _iterate(int(float(line) * per_millisecond))
         print(f"{time.perf_counter():.9f}", flush=True)
 
 

@@ -1,8 +1,9 @@
 /*
- * The physical limit: an extension that registers, subscribes and asks for the next event, and does nothing else.
+ * The minimal extension: it registers, subscribes and requests events, and does nothing else. It is the
+ * physical limit for the start of an extension.
  *
- * It binds a socket so that the subscription is a real one, and never serves it. It ends at SHUTDOWN, or when the
- * connection breaks. Each request leaves in one write.
+ * It binds a socket so that the subscription is valid, and never serves it. It ends at SHUTDOWN, or when
+ * the connection breaks. Each request is sent in one write.
  */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -11,23 +12,23 @@
 #include <string.h>
 #include <unistd.h>
 
-static char answer[65536];
+static char response[65536];
 
 static void fail(const char *what) {
     perror(what);
     exit(1);
 }
 
-/* Send a request, read one answer whole (head, then Content-Length bytes), return where its body starts. */
+/* Send a request, read one complete response (head and Content-Length bytes), return the start of its body. */
 static const char *call(int api, const char *request) {
     size_t have = 0;
     if (write(api, request, strlen(request)) < 0) fail("write");
     for (;;) {
-        ssize_t got = read(api, answer + have, sizeof answer - 1 - have);
+        ssize_t got = read(api, response + have, sizeof response - 1 - have);
         if (got <= 0) fail("read");
-        answer[have += (size_t)got] = 0;
-        const char *end = strstr(answer, "\r\n\r\n"), *length = strstr(answer, "Content-Length: ");
-        if (end && length && have >= (size_t)(end + 4 - answer) + strtoul(length + 16, 0, 10)) return end + 4;
+        response[have += (size_t)got] = 0;
+        const char *end = strstr(response, "\r\n\r\n"), *length = strstr(response, "Content-Length: ");
+        if (end && length && have >= (size_t)(end + 4 - response) + strtoul(length + 16, 0, 10)) return end + 4;
     }
 }
 
@@ -49,10 +50,10 @@ int main(void) {
 
     snprintf(body, sizeof body, "{\"events\":[\"INVOKE\",\"SHUTDOWN\"]}");
     snprintf(request, sizeof request,
-             "POST /2020-01-01/extension/register HTTP/1.1\r\nHost: %s\r\nLambda-Extension-Name: rival\r\n"
+             "POST /2020-01-01/extension/register HTTP/1.1\r\nHost: %s\r\nLambda-Extension-Name: minimal\r\n"
              "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s", where, strlen(body), body);
     call(api, request);
-    const char *header = strstr(answer, "Lambda-Extension-Identifier: ");
+    const char *header = strstr(response, "Lambda-Extension-Identifier: ");
     if (header) sscanf(header + 29, "%63[0-9a-f-]", identifier);
 
     snprintf(body, sizeof body,

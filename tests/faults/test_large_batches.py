@@ -1,4 +1,4 @@
-"""Deliveries at their limits: large, cut in two, repeated. Each record arrives whole and once."""
+"""Batches at their limits: large, split into two, delivered again. Each record is stored completely and once."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from support.platform_events import batch, function, invoke_event, report_of, ru
 from support.reconciliation import assert_balanced, lines_of, records_of_type
 
 if TYPE_CHECKING:
-    from support.s3_environment import Scene
+    from support.s3_environment import S3Environment
 
 
-async def test_bodies_of_four_mebibytes_are_taken(scene: Scene) -> None:
-    """Twice maxBytes and more: accepted, and every line arrives."""
-    async with BareLambda(scene.settings()) as platform:
+async def test_batch_of_four_mebibytes_is_accepted(s3_env: S3Environment) -> None:
+    """A batch of more than twice maxBytes is accepted, and every line is stored."""
+    async with BareLambda(s3_env.settings()) as platform:
         await platform.start()
         for number in range(2):
             body = batch(*(function(f"{number}-{n} {LINE}") for n in range(4 * ONE_MIB_OF_LINES)))
             assert len(body) > 4_000_000
             await platform.deliver(body)
         await platform.shutdown()
-        assert_balanced(platform, await scene.arrived(), scene.spool)
+        assert_balanced(platform, await s3_env.arrived(), s3_env.spool)
 
 
 @pytest.mark.parametrize("letters", ["ascii", "two bytes each"])
-async def test_a_record_cut_across_two_posts_is_one_record_again(scene: Scene, letters: str) -> None:
-    """A record above maxBytes comes in two POSTs, its envelope repeated; it arrives whole, and so does what follows.
+async def test_record_split_across_two_requests_is_joined(s3_env: S3Environment, letters: str) -> None:
+    """A record above maxBytes arrives in two requests with a repeated envelope and is stored completely.
 
-    The cut is one of bytes: it may fall into the middle of a character.
+    The split is at a byte and may be inside a character.
     """
-    settings = scene.settings(LOGFERRY_FLUSH="invocation")
+    settings = s3_env.settings(LOGFERRY_FLUSH="invocation")
     async with BareLambda(settings) as platform:
         await platform.start()
         long = "".join(f"{n:07d} " for n in range(200_000)) if letters == "ascii" else "é" * 700_000
@@ -49,20 +49,20 @@ async def test_a_record_cut_across_two_posts_is_one_record_again(scene: Scene, l
         took = await held
         await platform.deliver(batch(report_of("cut")))
         await platform.shutdown()
-        objects = await scene.arrived()
-    assert took < 3, "the end of the invocation, delivered behind the cut record, was not seen"
+        objects = await s3_env.arrived()
+    assert took < 3, "runtimeDone behind the split record was not recognized"
     assert lines_of(objects) == ["first", long]
     assert len(records_of_type(objects, "platform.runtimeDone")) == 1
 
 
-async def test_a_delivery_repeated_by_the_platform_arrives_once(scene: Scene) -> None:
-    """The answer was lost and the very same bytes come again: they are answered 200 and stored once."""
-    async with BareLambda(scene.settings(LOGFERRY_FLUSH="invocation")) as platform:
+async def test_batch_delivered_again_is_stored_once(s3_env: S3Environment) -> None:
+    """The response was lost and the same bytes arrive again: the response is 200, and they are stored once."""
+    async with BareLambda(s3_env.settings(LOGFERRY_FLUSH="invocation")) as platform:
         await platform.start()
         body = batch(function("again"), function("and again"))
         await platform.deliver(body)
         assert await platform.post(body) == 200
         await platform.invoke(["other"])
         await platform.shutdown()
-        assert_balanced(platform, objects := await scene.arrived(), scene.spool)
+        assert_balanced(platform, objects := await s3_env.arrived(), s3_env.spool)
     assert sorted(lines_of(objects)) == ["again", "and again", "other"]

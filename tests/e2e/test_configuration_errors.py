@@ -1,4 +1,4 @@
-"""What a person did wrong, or the platform does not offer: said once with the remedy, and the function is unharmed."""
+"""Configuration errors and missing platform features: one message with the remedy, and no effect on the function."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def _three_invocations(service: Lambda) -> None:
-    """The function answers, and nobody adds time to it."""
+    """Run three invocations; the function succeeds, and no process is killed."""
     for number in range(3):
         result = await service.invoke({"marker": f"t{number}"})
         assert result.status == "success"
@@ -29,8 +29,8 @@ async def _three_invocations(service: Lambda) -> None:
     assert service.timeline.of("crash") == []
 
 
-async def test_wrong_settings_are_named_all_at_once_and_the_function_lives(tmp_path: Path) -> None:
-    """Every mistake with its remedy in one message; then idle."""
+async def test_invalid_settings_are_reported_in_one_message(tmp_path: Path) -> None:
+    """One message contains every invalid setting with its remedy; then logferry idles."""
     settings = {
         "LOGFERRY_DESTINATION": "bucket",
         "LOGFERRY_FLUSH": "sometimes",
@@ -45,16 +45,16 @@ async def test_wrong_settings_are_named_all_at_once_and_the_function_lives(tmp_p
         assert part in messages[0]
 
 
-async def test_without_a_destination_it_says_so_and_idles(tmp_path: Path) -> None:
-    """The one setting that has no default."""
+async def test_missing_destination_is_reported_once(tmp_path: Path) -> None:
+    """The destination is the only setting without a default."""
     async with environment(tmp_path, {"LOGFERRY_DESTINATION": ""}) as service:
         await _three_invocations(service)
     assert len(own_messages(service)) == 1
     assert "LOGFERRY_DESTINATION is not set" in own_messages(service)[0]
 
 
-async def test_strict_lets_wrong_settings_fail_the_init(tmp_path: Path) -> None:
-    """LOGFERRY_STRICT: for those who want a deployment to fail, through init/error."""
+async def test_strict_fails_the_init_for_invalid_settings(tmp_path: Path) -> None:
+    """LOGFERRY_STRICT reports invalid settings through init/error, so that the deployment fails."""
     async with environment(tmp_path, {"LOGFERRY_STRICT": "true", "LOGFERRY_DESTINATION": "nowhere"}) as service:
         result = await service.invoke({})
     assert result.status != "success"
@@ -62,15 +62,15 @@ async def test_strict_lets_wrong_settings_fail_the_init(tmp_path: Path) -> None:
     assert "LOGFERRY_DESTINATION" in own_messages(service)[0]
 
 
-async def test_strict_with_sound_settings_works(tmp_path: Path) -> None:
-    """LOGFERRY_STRICT changes nothing where all is well."""
+async def test_strict_changes_nothing_for_valid_settings(tmp_path: Path) -> None:
+    """With valid settings LOGFERRY_STRICT has no effect."""
     async with environment(tmp_path, {"LOGFERRY_STRICT": "true"}) as service:
         await _three_invocations(service)
     assert lines_of(arrived_in(tmp_path / "out")) == ["t0-0", "t1-0", "t2-0"]
 
 
-async def test_switched_off_it_costs_no_process_and_no_subscription(tmp_path: Path) -> None:
-    """LOGFERRY_ENABLED=false: registered, because Lambda waits for that, and nothing else."""
+async def test_disabled_extension_has_no_child_process_and_no_subscription(tmp_path: Path) -> None:
+    """LOGFERRY_ENABLED=false: the extension only registers, because Lambda waits for that."""
     async with environment(tmp_path, {"LOGFERRY_ENABLED": "false", "LOGFERRY_DESTINATION": "wrong"}) as service:
         await service.start()
         assert len(service.extension_pids("logferry")) == 1
@@ -79,10 +79,8 @@ async def test_switched_off_it_costs_no_process_and_no_subscription(tmp_path: Pa
     assert own_messages(service) == []
 
 
-async def test_a_missing_bucket_is_said_once_with_the_remedy_and_the_segments_stay(
-    tmp_path: Path, s3: S3Server
-) -> None:
-    """404: not retried in vain, not said again, kept on disk."""
+async def test_missing_bucket_is_reported_once_and_segments_stay(tmp_path: Path, s3: S3Server) -> None:
+    """After a 404 the segments stay on disk, retries are rare, and one message has the remedy."""
     settings = to_s3(s3, "no-such-bucket", LOGFERRY_FLUSH="invocation") | s3.environment(s3.admin)
     async with environment(tmp_path, settings) as service:
         await _three_invocations(service)
@@ -93,10 +91,10 @@ async def test_a_missing_bucket_is_said_once_with_the_remedy_and_the_segments_st
     assert list((tmp_path / "tmp" / "logferry").glob("*.sealed"))
 
 
-async def test_a_refusing_bucket_is_said_once_and_the_next_life_ships_what_stayed(
+async def test_rejecting_bucket_is_reported_once_and_segments_are_stored_later(
     tmp_path: Path, s3: S3Server, bucket: str
 ) -> None:
-    """403: the segments stay; the next environment of the same /tmp ships them under their old name."""
+    """After a 403 the segments stay, and the next environment in the same /tmp stores them under their old names."""
     wrong = to_s3(s3, bucket, LOGFERRY_FLUSH="invocation") | {"AWS_SECRET_ACCESS_KEY": "wrong"}
     async with environment(tmp_path, wrong) as service:
         await _three_invocations(service)
@@ -121,10 +119,8 @@ async def test_a_refusing_bucket_is_said_once_and_the_next_life_ships_what_staye
     ],
     ids=["newest", "2022-12-13", "2022-07-01", "logs-api-after-404", "logs-api-after-500"],
 )
-async def test_the_newest_schema_that_is_accepted_is_used(
-    tmp_path: Path, behaviour: TelemetryBehaviour, schema: str
-) -> None:
-    """The ladder: Telemetry schemas from the newest, then the Logs API; records arrive on every rung."""
+async def test_newest_accepted_schema_is_used(tmp_path: Path, behaviour: TelemetryBehaviour, schema: str) -> None:
+    """The subscription tries the Telemetry schemas from the newest on, then the Logs API; each delivers records."""
     async with environment(tmp_path, {}, telemetry=behaviour) as service:
         await _three_invocations(service)
     accepted = [e for e in service.timeline.of("subscribe") if e.detail["status"] == 200]
@@ -135,8 +131,8 @@ async def test_the_newest_schema_that_is_accepted_is_used(
 
 
 @pytest.mark.parametrize("answer", [202, 404, 500])
-async def test_where_there_is_no_telemetry_it_says_so_once_and_idles(tmp_path: Path, answer: int) -> None:
-    """202 of a local emulator, or an API that is closed: one message, no process kept, the function answers."""
+async def test_missing_telemetry_is_reported_once(tmp_path: Path, answer: int) -> None:
+    """After 202 of a local emulator, or an error: one message, no child process, and the function works."""
     behaviour = TelemetryBehaviour(telemetry_answer=answer, logs_answer=answer)  # type: ignore[arg-type]
     async with environment(tmp_path, {}, telemetry=behaviour) as service:
         await _three_invocations(service)
@@ -144,8 +140,8 @@ async def test_where_there_is_no_telemetry_it_says_so_once_and_idles(tmp_path: P
     assert arrived_in(tmp_path / "out") == []
 
 
-async def test_a_taken_port_is_replaced_by_a_free_one(tmp_path: Path) -> None:
-    """Another extension holds the port: ours moves, and records arrive."""
+async def test_occupied_port_is_replaced_by_a_free_one(tmp_path: Path) -> None:
+    """If another extension uses the port, logferry uses a free one, and records are stored."""
     with socket.create_server(("0.0.0.0", 0)) as other:
         port = other.getsockname()[1]
         async with environment(tmp_path, {"LOGFERRY_PORT": str(port)}) as service:
@@ -153,8 +149,8 @@ async def test_a_taken_port_is_replaced_by_a_free_one(tmp_path: Path) -> None:
     assert lines_of(arrived_in(tmp_path / "out")) == ["t0-0", "t1-0", "t2-0"]
 
 
-async def test_own_messages_follow_the_functions_log_format(tmp_path: Path) -> None:
-    """AWS_LAMBDA_LOG_FORMAT=JSON: our message is an object like the function's lines."""
+async def test_own_messages_follow_the_log_format_of_the_function(tmp_path: Path) -> None:
+    """With AWS_LAMBDA_LOG_FORMAT=JSON a message of logferry is an object, like the lines of the function."""
     settings = {"LOGFERRY_FLUSH": "sometimes"}
     async with environment(tmp_path, settings, log_format="JSON", working_directory=SAMPLES) as service:
         await service.invoke({})

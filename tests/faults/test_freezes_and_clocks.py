@@ -1,4 +1,4 @@
-"""Time: freezes, jumps of the wall clock, long waits and deadlines that have passed already."""
+"""Freezes, jumps of the wall clock, long waits, and deadlines in the past."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.fault_proxy import ARRIVED, STORED, Seen
+from support.fault_proxy import ARRIVED, STORED, StageReached
 from support.lambda_stub import BareLambda
 from support.patched_boot import boot_with
 from support.platform_events import batch, function, invoke_event, report_of, runtime_done, start
@@ -18,56 +18,56 @@ from support.reconciliation import assert_balanced, gaps, lines_of
 from support.s3_faults import Fault
 
 if TYPE_CHECKING:
-    from support.s3_environment import Scene
+    from support.s3_environment import S3Environment
 
 FROZEN_SECONDS = 4.0
-"""Long enough for every timer here to be late, and for the proxy to have cut what a real S3 would have cut."""
+"""Duration of a freeze, in seconds: longer than every timer, and than S3 keeps an idle connection."""
 
 
 @pytest.mark.parametrize("stage", [ARRIVED, STORED])
-async def test_a_freeze_in_the_middle_of_an_upload_costs_no_record_and_opens_no_breaker(
-    scene: Scene, stage: str
+async def test_freeze_during_an_upload_loses_nothing_and_keeps_the_circuit_breaker_closed(
+    s3_env: S3Environment, stage: str
 ) -> None:
-    """Frozen with a request under way, its connection cut meanwhile: repeated after the thaw, stored once, not said."""
-    async with BareLambda(scene.settings(LOGFERRY_FLUSH="invocation", LOGFERRY_UPLOAD_TIMEOUT="1")) as platform:
-        life = await platform.start()
+    """A request is in flight at the freeze and its connection is reset: it is repeated after the thaw."""
+    async with BareLambda(s3_env.settings(LOGFERRY_FLUSH="invocation", LOGFERRY_UPLOAD_TIMEOUT="1")) as platform:
+        extension = await platform.start()
         await platform.invoke(["before"])
-        frozen: list[Seen] = []
+        frozen: list[StageReached] = []
 
-        def strike(seen: Seen) -> None:
+        def freeze(seen: StageReached) -> None:
             if seen.stage == stage and not frozen:
                 frozen.append(seen)
-                os.killpg(life.pid, signal.SIGSTOP)
-                scene.proxy.cut_connections()
+                os.killpg(extension.pid, signal.SIGSTOP)
+                s3_env.proxy.reset_connections()
 
-        scene.proxy.at_stage = strike
+        s3_env.proxy.at_stage = freeze
         running = asyncio.create_task(platform.invoke(["during"], seconds=60))
-        await scene.proxy.until(stage, 2)
+        await s3_env.proxy.wait_until(stage, 2)
         await asyncio.sleep(FROZEN_SECONDS)
-        os.killpg(life.pid, signal.SIGCONT)
+        os.killpg(extension.pid, signal.SIGCONT)
         await running
         await platform.invoke(["after"])
         await platform.shutdown()
-        assert_balanced(platform, objects := await scene.arrived(), scene.spool)
+        assert_balanced(platform, objects := await s3_env.arrived(), s3_env.spool)
     assert lines_of(objects) == ["before", "during", "after"]
     assert gaps(objects) == {}
-    assert life.output == []
+    assert extension.output == []
 
 
-async def test_connections_that_died_in_a_freeze_are_replaced_without_a_word(scene: Scene) -> None:
-    """Idle for long and frozen: the pooled connection is gone, and the next upload is over a new one at once."""
-    async with BareLambda(scene.settings(LOGFERRY_FLUSH="invocation")) as platform:
-        life = await platform.start()
+async def test_connection_reset_during_a_freeze_is_replaced_without_a_message(s3_env: S3Environment) -> None:
+    """A pooled connection that was reset during a freeze is replaced by a new one for the next upload."""
+    async with BareLambda(s3_env.settings(LOGFERRY_FLUSH="invocation")) as platform:
+        extension = await platform.start()
         for number in range(3):
             await platform.invoke([f"line {number}"])
-            os.killpg(life.pid, signal.SIGSTOP)
-            scene.proxy.cut_connections()
+            os.killpg(extension.pid, signal.SIGSTOP)
+            s3_env.proxy.reset_connections()
             await asyncio.sleep(0.2)
-            os.killpg(life.pid, signal.SIGCONT)
+            os.killpg(extension.pid, signal.SIGCONT)
         await platform.shutdown()
-        assert_balanced(platform, objects := await scene.arrived(), scene.spool)
+        assert_balanced(platform, objects := await s3_env.arrived(), s3_env.spool)
     assert lines_of(objects) == ["line 0", "line 1", "line 2"]
-    assert life.output == []
+    assert extension.output == []
 
 
 CLOCK = """
@@ -85,12 +85,14 @@ time.time_ns = lambda: real_ns() + int(offset() * 1e9)
 
 
 @pytest.mark.parametrize("flush", ["invocation", "time", "adaptive"])
-async def test_a_wall_clock_that_jumps_neither_holds_an_invocation_nor_loses_a_record(scene: Scene, flush: str) -> None:
-    """An hour on, a day back, ten years on, amid invocations: dates are compared once, waits are monotonic."""
-    clock = scene.spool.with_name("clock")
+async def test_jump_of_the_wall_clock_extends_no_invocation_and_loses_nothing(
+    s3_env: S3Environment, flush: str
+) -> None:
+    """The clock jumps by an hour, a day back and ten years: dates are compared once, waits use the monotonic clock."""
+    clock = s3_env.spool.with_name("clock")
     command = boot_with(CLOCK.format(place=str(clock)))
-    async with BareLambda(scene.settings(LOGFERRY_FLUSH=flush), command=command) as platform:
-        life = await platform.start()
+    async with BareLambda(s3_env.settings(LOGFERRY_FLUSH=flush), command=command) as platform:
+        extension = await platform.start()
         await platform.invoke(["first"])
         for number, offset in enumerate((3600, -86_400, 315_360_000, -1)):
             request = f"jump{number}"
@@ -103,17 +105,17 @@ async def test_a_wall_clock_that_jumps_neither_holds_an_invocation_nor_loses_a_r
             await platform.deliver(batch(report_of(request)))
             assert await platform.invoke([f"after jump {number}"], seconds=5) < 4
         assert await platform.shutdown() < 2
-        stock = assert_balanced(platform, objects := await scene.arrived(), scene.spool)
-    assert life.process.returncode == 0
-    assert stock.waiting.total() == 0
+        account = assert_balanced(platform, objects := await s3_env.arrived(), s3_env.spool)
+    assert extension.process.returncode == 0
+    assert account.waiting.total() == 0
     assert gaps(objects) == {}
     assert len(lines_of(objects)) == 9
 
 
-async def test_a_deadline_already_past_is_answered_at_once(scene: Scene) -> None:
-    """INVOKE that comes too late: the next event is asked for, nobody dies, and its records are shipped later."""
-    async with BareLambda(scene.settings(LOGFERRY_FLUSH="invocation")) as platform:
-        life = await platform.start()
+async def test_invoke_with_a_deadline_in_the_past_completes_at_once(s3_env: S3Environment) -> None:
+    """After a late INVOKE the next event is requested, no process exits, and the records are stored later."""
+    async with BareLambda(s3_env.settings(LOGFERRY_FLUSH="invocation")) as platform:
+        extension = await platform.start()
         await platform.invoke(["before"])
         for number in range(3):
             held = await platform.hand_out(invoke_event(f"late{number}", seconds=-5))
@@ -123,29 +125,31 @@ async def test_a_deadline_already_past_is_answered_at_once(scene: Scene) -> None
             )
         await platform.invoke(["after"])
         await platform.shutdown()
-        assert_balanced(platform, objects := await scene.arrived(), scene.spool)
-    assert life.output == [line for line in life.output if "died" not in line]
+        assert_balanced(platform, objects := await s3_env.arrived(), s3_env.spool)
+    assert extension.output == [line for line in extension.output if "died" not in line]
     assert sorted(lines_of(objects)) == ["after", "before", "late 0", "late 1", "late 2"]
 
 
-async def test_a_shutdown_whose_deadline_is_past_ends_at_once_and_leaves_all_to_the_next_life(scene: Scene) -> None:
-    """Nothing to wait with: the process ends, what was accepted is on disk."""
-    await scene.proxy.set_fault(Fault.HANG)
-    async with BareLambda(scene.settings(LOGFERRY_FLUSH="time")) as platform:
+async def test_shutdown_with_a_deadline_in_the_past_leaves_records_to_the_next_run(
+    s3_env: S3Environment,
+) -> None:
+    """Without time for an upload the process exits, and the accepted records are on disk."""
+    await s3_env.proxy.set_fault(Fault.HANG)
+    async with BareLambda(s3_env.settings(LOGFERRY_FLUSH="time")) as platform:
         await platform.start()
         await platform.invoke(["kept"])
         assert await platform.shutdown(seconds=-1) < 2
-        objects = await scene.next_life(platform)
-    assert lines_of(objects) == ["kept", "next life"]
+        objects = await s3_env.ship_leftovers(platform)
+    assert lines_of(objects) == ["kept", "next run"]
 
 
-async def test_the_next_event_is_waited_for_without_a_limit(scene: Scene) -> None:
-    """An invocation of 15 minutes, a freeze of a day: the wait for `/event/next` has no timeout in the kernel."""
-    async with BareLambda(scene.settings()) as platform:
-        life = await platform.start()
+async def test_wait_for_the_next_event_has_no_timeout(s3_env: S3Environment) -> None:
+    """An invocation of 15 minutes or a freeze of a day: the wait for `/event/next` has no timeout in the kernel."""
+    async with BareLambda(s3_env.settings()) as platform:
+        extension = await platform.start()
         await platform.invoke(["warm"])
         for _ in range(200):
-            call = _system_call(life.pid)
+            call = _system_call(extension.pid)
             if call[0] != "running":
                 break
             await asyncio.sleep(0.01)
@@ -160,9 +164,9 @@ async def test_the_next_event_is_waited_for_without_a_limit(scene: Scene) -> Non
         await platform.shutdown()
 
 
-async def test_an_invocation_whose_runtime_done_is_lost_ends_before_its_deadline(scene: Scene) -> None:
-    """The delivery that tells of the end never comes: held at most until the deadline, and never past it."""
-    async with BareLambda(scene.settings(LOGFERRY_FLUSH="invocation")) as platform:
+async def test_lost_runtime_done_extends_an_invocation_at_most_to_its_deadline(s3_env: S3Environment) -> None:
+    """If `platform.runtimeDone` is never delivered, the invocation is extended at most until its deadline."""
+    async with BareLambda(s3_env.settings(LOGFERRY_FLUSH="invocation")) as platform:
         await platform.start()
         await platform.invoke(["before"])
         held = asyncio.create_task(platform.hand_out(invoke_event("lost", seconds=2)))
@@ -170,10 +174,10 @@ async def test_an_invocation_whose_runtime_done_is_lost_ends_before_its_deadline
         assert await held < 2
         await platform.invoke(["after"])
         await platform.shutdown()
-        assert_balanced(platform, objects := await scene.arrived(), scene.spool)
+        assert_balanced(platform, objects := await s3_env.arrived(), s3_env.spool)
     assert lines_of(objects) == ["before", "end unknown", "after"]
 
 
 def _system_call(pid: int) -> list[str]:
-    """What a process waits in: the call's number and its arguments (proc_pid_syscall(5))."""
+    """Return the system call that a process waits in, and its arguments (proc_pid_syscall(5))."""
     return Path(f"/proc/{pid}/syscall").read_text().split()

@@ -1,4 +1,4 @@
-"""AWS's own emulator as the judge: the binary of `aws-sam-cli`, in both of its modes, in a root of its own."""
+"""The extension under AWS's own emulator (the binary of `aws-sam-cli`), in both modes, in a separate root."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 LAUNCHER = "#!/bin/sh\nexec " + shlex.join(argv()) + "\n"
 
 
-async def test_classic_mode_has_no_telemetry_so_it_says_so_once_and_idles(
+async def test_classic_mode_without_telemetry_is_reported_once(
     aws_emulator: type[AwsEmulator], s3: S3Server, bucket: str
 ) -> None:
-    """Classic: telemetry is answered 202; the function answers normally, and logferry ends at SHUTDOWN."""
+    """In classic mode the status of the subscription is 202: the function works, and logferry ends at SHUTDOWN."""
     async with aws_emulator(
         mode="classic", bootstrap=LINE_PER_INVOCATION, extensions={"logferry": LAUNCHER}, environment=to_s3(s3, bucket)
     ) as aws:
         for number in range(3):
             assert await aws.invoke(f"classic {number}") == (200, f'"classic {number}"'.encode())
         assert await aws.shutdown() == 0
-        said = [line for line in aws.output if "no telemetry here" in line]
-        assert len(said) == 1
-        assert "Telemetry.NotSupported" in said[0]
+        messages = [line for line in aws.output if "no telemetry here" in line]
+        assert len(messages) == 1
+        assert "Telemetry.NotSupported" in messages[0]
         assert not [line for line in aws.output if "Extension.Crash" in line or "SIGKILL" in line]
     assert await arrived_in_s3(s3, bucket) == []
 
 
-async def test_on_managed_instances_fifty_concurrent_invocations_all_arrive(
+async def test_managed_instances_mode_stores_fifty_concurrent_invocations(
     aws_emulator: type[AwsEmulator], s3: S3Server, bucket: str, tmp_path: Path
 ) -> None:
-    """Managed Instances, as uid 993: every function line of fifty invocations, four at a time, once."""
+    """As uid 993, every line of fifty invocations, four at a time, is stored once."""
     spool = tmp_path / "spool"
     spool.mkdir()
     settings = to_s3(s3, bucket, LOGFERRY_SPOOL_DIR="/spool/logferry", LOGFERRY_FLUSH_SECONDS="1")

@@ -1,4 +1,4 @@
-"""Modes: Managed Instances, SnapStart, provisioned concurrency, suppressed init, and platforms without telemetry."""
+"""Initialization types (Managed Instances, SnapStart, provisioned concurrency), and platforms without telemetry."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiohttp import web
 
 from support.end_to_end import arrived_in, assert_exactly_once, environment, own_messages
 from support.end_to_end import lines_of as lines_delivered_to
-from support.fault_proxy import ANSWERED
+from support.fault_proxy import RESPONDED
 from support.lambda_stub import BareLambda
 from support.patched_boot import boot_with
 from support.platform_events import batch, event, function, identity, invoke_event, report_of, runtime_done, start
@@ -20,25 +20,22 @@ from support.reconciliation import assert_balanced, gaps, kind_of, lines_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.s3_environment import Scene
+    from support.s3_environment import S3Environment
 
 
 MANAGED = "lambda-managed-instances"
-
-
-AT_ONCE = 16
-"""Invocations at a time: what Managed Instances gives one vCPU of Python."""
-
-
-EMPTY_SECONDS = 1.0
-
-
+CONCURRENCY = 16
+"""Number of concurrent invocations: the value of Managed Instances for one vCPU of Python."""
+IDLE_SECONDS = 1.0
+"""Time without an event, in seconds: longer than loading takes."""
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
-async def test_sixteen_invocations_at_once_are_shipped_by_the_timer_and_no_line_is_attributed(scene: Scene) -> None:
-    """Managed Instances: SHUTDOWN only, no runtimeDone, no freeze; what belongs to whom is never guessed."""
-    settings = scene.settings(LOGFERRY_FLUSH="time", LOGFERRY_FLUSH_SECONDS="0.3")
+async def test_managed_instances_store_by_timer_without_attribution(
+    s3_env: S3Environment,
+) -> None:
+    """Managed Instances have no INVOKE, no runtimeDone and no freeze; concurrent lines have no request."""
+    settings = s3_env.settings(LOGFERRY_FLUSH="time", LOGFERRY_FLUSH_SECONDS="0.3")
     async with BareLambda(settings, initialization_type=MANAGED) as platform:
         await platform.start()
 
@@ -49,14 +46,14 @@ async def test_sixteen_invocations_at_once_are_shipped_by_the_timer_and_no_line_
                 await asyncio.sleep(0)
             await platform.deliver(batch(report_of(f"r{number}")))
 
-        await asyncio.gather(*map(one, range(AT_ONCE)))
-        await scene.proxy.until(ANSWERED, 1)
-        assert platform.asked == 1
+        await asyncio.gather(*map(one, range(CONCURRENCY)))
+        await s3_env.proxy.wait_until(RESPONDED, 1)
+        assert platform.next_requests == 1
         await platform.shutdown()
-        assert_balanced(platform, objects := await scene.arrived(), scene.spool)
+        assert_balanced(platform, objects := await s3_env.arrived(), s3_env.spool)
     assert platform.registered == [["SHUTDOWN"]]
-    assert [wish["schemaVersion"] for wish in platform.subscriptions] == ["2025-01-29"]
-    assert len(lines_of(objects)) == AT_ONCE * 5
+    assert [one["schemaVersion"] for one in platform.subscriptions] == ["2025-01-29"]
+    assert len(lines_of(objects)) == CONCURRENCY * 5
     assert not [r for one in objects for r in one.records if kind_of(r) == "function" and "requestIdSource" in r]
 
 
@@ -71,16 +68,16 @@ def urandom(size):
     return original(size)
 posix.urandom = urandom
 """
-"""Before the restore every clone draws the same numbers, for they were drawn before the snapshot."""
+"""Patch: before the restore every clone draws the same random numbers, because they were drawn before the snapshot."""
 
 
-async def test_clones_of_one_snapshot_write_different_objects(scene: Scene, tmp_path: Path) -> None:
-    """SnapStart: two environments with the same state up to their restore; none overwrites what the other stored."""
+async def test_snapstart_clones_write_different_objects(s3_env: S3Environment, tmp_path: Path) -> None:
+    """Two environments with the same state up to their restore do not overwrite each other's objects."""
     restored = tmp_path / "restored"
     command = boot_with(UNTIL_RESTORED.format(place=str(restored)))
     clones = [
         BareLambda(
-            scene.settings(LOGFERRY_FLUSH="invocation", LOGFERRY_SPOOL_DIR=str(tmp_path / f"clone{n}")),
+            s3_env.settings(LOGFERRY_FLUSH="invocation", LOGFERRY_SPOOL_DIR=str(tmp_path / f"clone{n}")),
             command=command,
             initialization_type="snap-start",
         )
@@ -98,7 +95,7 @@ async def test_clones_of_one_snapshot_write_different_objects(scene: Scene, tmp_
                 await clone.invoke([f"{name}{number}"])
         for clone in clones:
             await clone.shutdown()
-        objects = await scene.arrived()
+        objects = await s3_env.arrived()
         accepted = clones[0].accepted_records() + clones[1].accepted_records()
     arrived = [identity(r) for one in objects for r in one.records]
     assert sorted(lines_of(objects)) == ["a0", "a1", "a2", "b0", "b1", "b2"]
@@ -107,9 +104,9 @@ async def test_clones_of_one_snapshot_write_different_objects(scene: Scene, tmp_
     assert len({one.metadata["environment"] for one in objects}) == 2
 
 
-async def test_snapstart_credentials_come_from_the_endpoint_and_only_after_the_restore(scene: Scene) -> None:
-    """SnapStart: no keys in the environment; those fetched before the snapshot would be the snapshot's."""
-    settings = scene.settings(LOGFERRY_FLUSH="invocation")
+async def test_snapstart_credentials_are_fetched_after_the_restore(s3_env: S3Environment) -> None:
+    """SnapStart has no keys in the environment; keys that were fetched before the snapshot would expire."""
+    settings = s3_env.settings(LOGFERRY_FLUSH="invocation")
     asked: list[str] = []
 
     async def credentials(request: web.Request) -> web.Response:
@@ -130,27 +127,27 @@ async def test_snapstart_credentials_come_from_the_endpoint_and_only_after_the_r
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     given = {name: value for name, value in settings.items() if name not in KEYS} | {
         "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{runner.addresses[0][1]}/2021-04-23/credentials",
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN": "as told",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN": "a-token",
     }
     try:
         async with BareLambda(given, initialization_type="snap-start") as platform:
-            life = await platform.start()
+            extension = await platform.start()
             await platform.deliver(batch(event("platform.initStart", {"phase": "init"})))
-            await asyncio.sleep(EMPTY_SECONDS)  # it has loaded its libraries long before, and could have asked
+            await asyncio.sleep(IDLE_SECONDS)  # the libraries are loaded by then, so a request would have been possible
             before_restore = list(asked)
             await platform.invoke(["line"])
             await platform.shutdown()
-            assert_balanced(platform, objects := await scene.arrived(), scene.spool)
+            assert_balanced(platform, objects := await s3_env.arrived(), s3_env.spool)
     finally:
         await runner.cleanup()
     assert before_restore == []
-    assert set(asked) == {"as told"}
+    assert set(asked) == {"a-token"}
     assert lines_of(objects) == ["line"]
-    assert life.output == []
+    assert extension.output == []
 
 
-async def test_a_suppressed_init_inside_an_invocation_is_shipped_too(tmp_path: Path) -> None:
-    """The first init fails; the second runs inside the invocation, and both lives are accounted for."""
+async def test_records_of_a_suppressed_init_are_stored(tmp_path: Path) -> None:
+    """The first init fails and the second one runs inside the invocation; the records of both runs are stored."""
     flag = tmp_path / "failed-once"
     runtime = f"{sys.executable} -m awslambdaric app.handler"
     function_ = ["bash", "-c", f"if [ ! -e {flag} ]; then touch {flag}; echo first; exit 1; fi; exec {runtime}"]
@@ -167,10 +164,10 @@ async def test_a_suppressed_init_inside_an_invocation_is_shipped_too(tmp_path: P
     assert phases == ["init", "invoke"]
 
 
-async def test_provisioned_concurrency_waits_frozen_for_its_first_invocation(tmp_path: Path) -> None:
-    """Initialized long before anybody calls: the first invocation finds a shipper that works and init records kept."""
+async def test_provisioned_concurrency_stores_init_records_and_first_invocation(tmp_path: Path) -> None:
+    """An environment that was initialized long before its first invocation still stores the records of its init."""
     async with environment(tmp_path, {}, initialization_type="provisioned-concurrency") as service:
-        await service.idle_for(2 * EMPTY_SECONDS)
+        await service.idle_for(2 * IDLE_SECONDS)
         result = await service.invoke({"marker": "at last"})
         await service.shutdown()
     objects = arrived_in(tmp_path / "out")
@@ -181,22 +178,24 @@ async def test_provisioned_concurrency_waits_frozen_for_its_first_invocation(tmp
 
 
 @pytest.mark.parametrize("status", [202, 400, 403, 404, 500])
-async def test_a_refused_subscription_is_said_once_and_nothing_is_held(scene: Scene, status: int) -> None:
-    """Whatever both APIs answer but 200: one message, idle, no process kept, a clean end."""
-    async with BareLambda(scene.settings(), answers={"telemetry": status, "logs": status}) as platform:
-        life = await platform.start()
+async def test_refused_subscription_is_reported_once_and_extends_no_invocation(
+    s3_env: S3Environment, status: int
+) -> None:
+    """For any status other than 200 from both APIs: one message, no child process, exit status 0."""
+    async with BareLambda(s3_env.settings(), answers={"telemetry": status, "logs": status}) as platform:
+        extension = await platform.start()
         held = [await platform.hand_out(invoke_event(f"r{n}")) for n in range(5)]
         assert await platform.shutdown() < 2
-    assert life.process.returncode == 0
-    assert sum("no telemetry here" in line for line in life.output) == 1
-    assert len(life.output) == 1, life.output
+    assert extension.process.returncode == 0
+    assert sum("no telemetry here" in line for line in extension.output) == 1
+    assert len(extension.output) == 1, extension.output
     assert max(held) < 1
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 500])
-async def test_where_only_the_logs_api_answers_its_records_are_shipped(scene: Scene, status: int) -> None:
-    """An older platform: `platform.end` and `platform.fault` are its words, and they arrive like all others."""
-    async with BareLambda(scene.settings(LOGFERRY_FLUSH="invocation"), answers={"telemetry": status}) as platform:
+async def test_logs_api_records_are_stored_without_telemetry_api(s3_env: S3Environment, status: int) -> None:
+    """Older platforms send `platform.end` and `platform.fault`, which are stored like all other records."""
+    async with BareLambda(s3_env.settings(LOGFERRY_FLUSH="invocation"), answers={"telemetry": status}) as platform:
         await platform.start()
         held = asyncio.create_task(platform.hand_out(invoke_event("r0")))
         await platform.deliver(batch(start("r0"), function("line")))
@@ -207,6 +206,6 @@ async def test_where_only_the_logs_api_answers_its_records_are_shipped(scene: Sc
         )
         await platform.deliver(batch(report_of("r0")))
         await platform.shutdown()
-        assert_balanced(platform, objects := await scene.arrived(), scene.spool)
-    assert [wish["schemaVersion"] for wish in platform.subscriptions] == ["2021-03-18"]
+        assert_balanced(platform, objects := await s3_env.arrived(), s3_env.spool)
+    assert [one["schemaVersion"] for one in platform.subscriptions] == ["2021-03-18"]
     assert lines_of(objects) == ["line"]

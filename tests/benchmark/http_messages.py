@@ -1,7 +1,8 @@
-"""HTTP/1.1 by hand, for the stand-ins: heads, bodies by length or by chunks, and a client that times its answers.
+"""HTTP/1.1 for the stand-ins: heads, bodies by length or in chunks, and a client that measures response times.
 
-Why by hand: a framework's own time would be measured with the extension's, and it must understand every client that is
-compared (hand-made, aiohttp, aiobotocore with its `aws-chunked` bodies), nothing else.
+Design: a framework's own time would be part of the measurement. The parser must understand all
+clients that are compared (logferry's, aiohttp, aiobotocore with `aws-chunked` bodies) and nothing
+else.
 """
 
 from __future__ import annotations
@@ -11,27 +12,27 @@ import time
 from dataclasses import dataclass
 
 READ_BYTES = 256 * 1024
-ANSWER_SECONDS = 60.0
-"""The longest that a delivery may wait for its answer: on 7 % of a core a blocked listener takes 5 s."""
+RESPONSE_SECONDS = 60.0
+"""Maximum time to the response to a batch, in seconds: on 7 % of a core a blocked listener takes 5 s."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """The first line and the headers of a message; header names in lower case."""
+    """The first line and the headers of a message; header names are in lower case."""
 
     first: bytes
     headers: dict[bytes, bytes]
 
 
 class Stream:
-    """Reads messages from a connected socket, one after the other."""
+    """Reader of consecutive messages from a connected socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._buffer = b""
 
     def head(self) -> Head | None:
-        """The next message's head; None at the end of the connection. Raises OSError."""
+        """Return the head of the next message, or None at the end of the connection. Raises OSError."""
         while b"\r\n\r\n" not in self._buffer:
             if not (data := self._sock.recv(READ_BYTES)):
                 return None
@@ -42,7 +43,7 @@ class Stream:
         return Head(first, {name.strip().lower(): value.strip() for name, _, value in pairs})
 
     def body(self, head: Head) -> bytes:
-        """The body that belongs to a head. Raises ConnectionError when the connection ends inside it."""
+        """Return the body of a message. Raises ConnectionError if the connection ends inside it."""
         if head.headers.get(b"transfer-encoding", b"").lower() == b"chunked":
             return self._chunks()
         return self._exactly(int(head.headers.get(b"content-length", b"0")))
@@ -55,9 +56,9 @@ class Stream:
                 raise ConnectionError("the connection ended inside a body")
             parts.append(data)
             have += len(data)
-        whole = b"".join(parts)
-        self._buffer = whole[size:]
-        return whole[:size]
+        data = b"".join(parts)
+        self._buffer = data[size:]
+        return data[:size]
 
     def _line(self) -> bytes:
         while b"\r\n" not in self._buffer:
@@ -68,7 +69,7 @@ class Stream:
         return line
 
     def _chunks(self) -> bytes:
-        """A chunked body joined (RFC 9112, 7.1); trailers are skipped."""
+        """Return a chunked body without its framing (RFC 9112, 7.1); trailers are skipped."""
         parts: list[bytes] = []
         while size := int(self._line().split(b";")[0], 16):
             parts.append(self._exactly(size))
@@ -79,7 +80,7 @@ class Stream:
 
 
 def unchunked(body: bytes) -> bytes:
-    """The content of an `aws-chunked` body, which is framed as HTTP chunks are (S3, "Trailing checksums")."""
+    """Return the content of an `aws-chunked` body, which is framed as HTTP chunks are (S3, "Trailing checksums")."""
     parts: list[bytes] = []
     while True:
         line, _, body = body.partition(b"\r\n")
@@ -90,21 +91,24 @@ def unchunked(body: bytes) -> bytes:
         body = body[size + 2 :]
 
 
-def answer(status: str, body: bytes = b"", *headers: bytes) -> bytes:
-    """One answer, to be sent in one write: two would meet Nagle's algorithm and a delayed acknowledgement, 40 ms."""
+def response(status: str, body: bytes = b"", *headers: bytes) -> bytes:
+    """Return one response for a single write; two writes would meet Nagle's algorithm and a delayed ACK (40 ms)."""
     lines = [b"HTTP/1.1 " + status.encode(), b"Content-Length: %d" % len(body), *headers]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
 class Deliveries:
-    """Posts telemetry as the platform does: one at a time, on a connection that is kept while the listener keeps it."""
+    """Client that posts batches as the platform does: one at a time, on a persistent connection."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._sock: socket.socket | None = None
 
     def post(self, body: bytes) -> float:
-        """Deliver a body and return the seconds to its answer. Raises ConnectionError when it is not 200."""
+        """Deliver a batch and return the seconds until the response.
+
+        Raises ConnectionError unless the status is 200.
+        """
         began = time.perf_counter()
         message = b"POST / HTTP/1.1\r\nHost: sandbox.localdomain\r\nContent-Type: application/json\r\n"
         message += b"Content-Length: %d\r\n\r\n" % len(body)
@@ -119,24 +123,24 @@ class Deliveries:
                 continue
             break
         if b" 200 " not in head.first + b" ":
-            raise ConnectionError(f"a delivery was refused: {head.first!r}")
+            raise ConnectionError(f"a batch was refused: {head.first!r}")
         if head.headers.get(b"connection", b"").lower() == b"close":
             self.close()
         return time.perf_counter() - began
 
     def _exchange(self, message: bytes, body: bytes) -> Head:
         if self._sock is None:
-            self._sock = socket.create_connection(("127.0.0.1", self._port), timeout=ANSWER_SECONDS)
+            self._sock = socket.create_connection(("127.0.0.1", self._port), timeout=RESPONSE_SECONDS)
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock.sendall(message + body)
         stream = Stream(self._sock)
         if (head := stream.head()) is None:
-            raise ConnectionError("a delivery was not answered")
+            raise ConnectionError("a batch got no response")
         stream.body(head)
         return head
 
     def close(self) -> None:
-        """Forget the connection."""
+        """Close the connection."""
         if self._sock:
             self._sock.close()
         self._sock = None
