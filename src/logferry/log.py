@@ -28,11 +28,13 @@ _LEVELS = {"debug": _DEBUG, "info": _INFO, "warning": _WARNING, "error": _ERROR}
 class Logger:
     """Messages of one threshold and one form; `get_logger` returns the logger of the process."""
 
-    __slots__ = ("_as_json", "_threshold")
+    __slots__ = ("_as_json", "_threshold", "may_import")
 
     def __init__(self) -> None:
         self._threshold = _UNCONFIGURED
         self._as_json = False
+        self.may_import = True
+        """Whether a message may import structlog. It must not while a module that structlog needs is half loaded."""
 
     def set_form(self, *, level: str, as_json: bool) -> None:
         """Store the level and the form of the messages that follow."""
@@ -61,8 +63,10 @@ class Logger:
 
     def _log(self, level: str, message: str, details: dict[str, object]) -> None:
         try:
+            if not self.may_import:
+                raise ImportError("a module is half loaded")  # noqa: TRY301 - the line is written below
             import structlog  # noqa: PLC0415 - most environments never need it
-        except Exception:  # noqa: BLE001 - a half-loaded module may raise any error, and no error is worth a lost line
+        except Exception:  # noqa: BLE001 - no error of an import is worth a lost line
             render = _as_json if self._as_json else _as_text
             sys.stdout.write(render(None, level, {"message": message, "level": level, **details}) + "\n")
             sys.stdout.flush()

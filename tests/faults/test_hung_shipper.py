@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from logferry.shipper.pause import PAUSE_SECONDS
+from logferry.shipper.event_queue import SUSPEND_SECONDS
 from logferry.supervisor.shipper_process import HUNG_SECONDS, PING_AFTER_SECONDS
 from support.lambda_stub import BareLambda
 from support.patched_boot import boot_with, without_libraries
@@ -144,7 +144,7 @@ async def test_shipper_that_exits_at_each_start_is_given_up(s3_env: S3Environmen
         assert extension.process.returncode is None
         assert await platform.shutdown() < 2
         assert extension.process.returncode == 0
-    assert max(held) < PAUSE_SECONDS + 2, "without runtimeDone the first invocation suspends loading"
+    assert max(held) < SUSPEND_SECONDS + 2, "without runtimeDone the first invocation suspends loading"
     assert statistics.median(held) < 0.05
     messages = [line for line in extension.output if line.startswith("logferry")]
     assert sum("given up" in line for line in messages) == 1, messages

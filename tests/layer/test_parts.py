@@ -270,7 +270,7 @@ def test_unpack_names_the_remedy_without_apt(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.slow
 def test_unpack_ends_if_the_index_is_incomplete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By default apt-get reports success for an index that it cannot download, and the next step fails instead."""
-    source = f"Types: deb\nURIs: http://127.0.0.1:1/\nSuites: trixie\nComponents: main\n"
+    source = "Types: deb\nURIs: http://127.0.0.1:1/\nSuites: trixie\nComponents: main\n"
     monkeypatch.setattr(debian, "_sources", lambda _: source)
     with pytest.raises(LayerError, match="reading the index of Debian trixie: apt-get ended with status 100"):
         debian.unpack(["bash"], suite="trixie", debian_arch="amd64", into=tmp_path / "root", cache=tmp_path)

@@ -19,6 +19,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from logferry.log import get_logger
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -53,11 +55,13 @@ class SteppedImport:
         self._serving = False
 
     def __enter__(self) -> None:
+        get_logger().may_import = False
         sys.meta_path.insert(0, self)
         self._start_step()
 
     def __exit__(self, *_exception: object) -> None:
         sys.meta_path.remove(self)
+        get_logger().may_import = True
 
     def find_spec(self, _name: str, _path: object = None, _target: object = None) -> None:
         """Serve before a module is imported, and leave the search to the other finders."""
