@@ -21,6 +21,7 @@ from logferry import app, listener, messages, shipper, supervisor, uploader  # n
 from logferry.encode import StoredObject  # noqa: E402
 from logferry.errors import SinkRejected  # noqa: E402
 from logferry.sinks.s3 import open_sink  # noqa: E402
+from logferry.sinks.s3.sdk import S3SdkSink  # noqa: E402
 
 CARGO = StoredObject(
     key="object",
@@ -35,7 +36,12 @@ os.environ["AWS_REGION"] = "eu-central-1"
 async def store(bucket: str, *, client: str = "sdk", endpoint: str = ENDPOINT) -> None:
     """Store the cargo in a bucket, by the AWS SDK or by logferry's own client."""
     os.environ["AWS_ENDPOINT_URL_S3"] = endpoint
-    await open_sink(bucket, "", os.environ, 5.0, client).put(CARGO)
+    sink = open_sink(bucket, "", os.environ, 5.0, client)
+    try:
+        await sink.put(CARGO)
+    finally:
+        if isinstance(sink, S3SdkSink):
+            await sink.close()
 
 
 async def main() -> None:

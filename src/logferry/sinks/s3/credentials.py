@@ -105,7 +105,7 @@ class CredentialSource:
         return _parsed(response.body, f"{host}:{port}")
 
     def _authorization(self) -> dict[str, str]:
-        """Return the header with the token; its file is read each time, because the token changes."""
+        """Return the header with the token; its file is read each time, as the token changes."""
         path = self._environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
         token = self._environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")
         if path:

@@ -109,14 +109,14 @@ def region_of(headers: Mapping[str, str], body: bytes) -> str:
 
 
 def bounded(sentence: str) -> str:
-    """Return a sentence of S3 on one line, without XML entities and at most MESSAGE_CHARACTERS long."""
+    """Return a sentence of S3 on one line, without XML entities and bounded in length."""
     sentence = re.sub(_ENTITY, lambda match: _ENTITIES[match[1]], sentence)
     sentence = " ".join("".join(c if c.isprintable() else " " for c in sentence).split()).rstrip(".")
     return sentence if len(sentence) <= MESSAGE_CHARACTERS else sentence[: MESSAGE_CHARACTERS - 1] + "…"
 
 
 def classify(where: str, status: int, code: str, sentence: str = "") -> SinkError:
-    """Return the error for an unsuccessful response: SinkUnavailable (wait) or SinkRejected (change)."""
+    """Return SinkUnavailable (wait) or SinkRejected (change something) for a failed request."""
     event = f"{where}: {status} {code}".rstrip() + (f": {sentence}" if sentence else "")
     if code in _TRANSIENT_CODES or status in _TRANSIENT_STATUS or status >= _SERVER_ERROR:
         return SinkUnavailable(f"{event}; {_CLOCK}" if code == "RequestTimeTooSkewed" else event)

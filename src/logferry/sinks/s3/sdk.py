@@ -111,7 +111,7 @@ class S3SdkSink:
         self._client = None
 
     async def _put_corrected(self, key: str, stored: StoredObject) -> str:
-        """Put one object, and once more after each correction; botocore follows redirects itself."""
+        """Put one object, once more after each correction; botocore follows redirects itself."""
         corrected: set[str] = set()
         while True:
             try:

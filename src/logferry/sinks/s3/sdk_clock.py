@@ -15,7 +15,7 @@ import botocore.auth
 
 from logferry.sinks.s3.timestamps import parse_http_date
 
-_botocore_now = getattr(botocore.auth, "get_current_datetime", None)
+_botocore_now: Any = getattr(botocore.auth, "get_current_datetime", None)
 _offset = dt.timedelta(0)
 
 

@@ -54,7 +54,7 @@ class Credentials:
 
 
 def quote(text: str, *, keep_slash: bool = False) -> str:
-    """Percent-encode UTF-8 text except for unreserved characters and, if wanted, slashes (RFC 3986)."""
+    """Percent-encode UTF-8 text except for unreserved characters and, if wanted, slashes."""
     return (_RESERVED_IN_PATH if keep_slash else _RESERVED).sub(_escape, text)
 
 
