@@ -22,7 +22,7 @@ from logferry.layer.tools import LayerError, run
 JOB = Path(__file__).with_name("rehearsal_job.py")
 """Not imported, as it runs at once, and elsewhere."""
 
-EXPECTED = ("plain", "plain", "moved", "session--euc1-az1--x-s3", "proxied")
+EXPECTED = ("plain", "moved", "session--euc1-az1--x-s3", "proxied")
 """The buckets where objects must arrive, in this order. The last one's host exists for the proxy alone."""
 
 _OTHER_REGION = "eu-west-1"

@@ -43,7 +43,7 @@ RELATIVE_URI_HOST = "http://169.254.170.2"
 _OK = 200
 _REQUEST_ERRORS = range(400, 500)
 _URL = r"http://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::(\d{1,5}))?(/[!-~]*)?"
-_LOCAL_HOST = r"localhost|127(?:\.\d{1,3}){3}|169\.254\.170\.(?:2|23)|::1|fd00:ec2::23"
+_LOCAL_HOST = r"localhost|127(?:\.\d{1,3}){3}|169\.254(?:\.\d{1,3}){2}|::1|fd00:ec2::23"
 _NEVER = float("inf")
 
 

@@ -8,7 +8,6 @@ offset belongs to the process, as its clock does.
 from __future__ import annotations
 
 import datetime as dt
-import time
 from typing import Any
 
 import botocore.auth
@@ -25,7 +24,7 @@ def correct(date: str) -> bool:
     s3_time = parse_http_date(date)
     if s3_time is None or _botocore_now is None:
         return False
-    _offset = dt.timedelta(seconds=s3_time - time.time())
+    _offset = dt.timedelta(seconds=s3_time - dt.datetime.now(dt.UTC).timestamp())
     return True
 
 
