@@ -1,6 +1,7 @@
 """The contract of every sink: `put` stores exactly or raises, and a repeated `put` overwrites the same object.
 
-A real S3 server judges the S3 clients. Where a server must misbehave, a socket does what the test's name says.
+A real S3 server judges the S3 clients. Where a server must misbehave, a socket does what the test's
+name says.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pytest
 
 from logferry.errors import SinkError, SinkRejected, SinkUnavailable
 from logferry.sinks.directory import DirectorySink
-from logferry.sinks.s3 import http_client
+from logferry.sinks.s3 import http_client, sdk_session
 from support.s3_stub import OBJECT, OK, TIMEOUT, answering, close, s3_at, s3_error, s3_sink, server_that, status
 
 if TYPE_CHECKING:
@@ -302,6 +303,27 @@ async def test_put_succeeds_for_every_form_of_a_confirmation(
         await sink.put(OBJECT)
         await close(sink)
     assert len(requests) == 2
+
+
+async def test_put_fails_for_an_endless_response_with_bounded_memory(
+    monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    """The clients stop reading at their limit; the own client still sees the status."""
+    monkeypatch.setattr(sdk_session, "MAX_RESPONSE_BYTES", 1 << 20)
+    sent = 0
+
+    def endless(connection: socket.socket, _number: int) -> bool:
+        nonlocal sent
+        connection.sendall(b"HTTP/1.1 503 Slow Down\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            sent += connection.send(b"1000\r\n" + bytes(4096) + b"\r\n")
+
+    with server_that(endless) as (environment, _):
+        sink = s3_sink(environment, "bucket", monkeypatch, client=client)
+        with pytest.raises(SinkUnavailable):
+            await sink.put(OBJECT)
+        await close(sink)
+    assert sent < 50_000_000
 
 
 async def test_one_attempt_is_one_request(monkeypatch: pytest.MonkeyPatch, client: str) -> None:

@@ -15,4 +15,4 @@ class Sink(Protocol):
         """Prepare for the next `put`. The call is bounded and does not raise."""
 
     async def put(self, stored: StoredObject) -> None:
-        """Return when the object is stored; raise SinkUnavailable or SinkRejected if it may not be."""
+        """Return when the object is stored; raise SinkUnavailable or SinkRejected otherwise."""

@@ -33,7 +33,10 @@ class DirectorySink:
         """Do nothing: a directory needs no connection."""
 
     async def put(self, stored: StoredObject) -> None:
-        """Store one object. Raises SinkUnavailable if writing fails, SinkRejected for a key outside the directory."""
+        """Store one object.
+
+        Raises SinkUnavailable if writing fails, SinkRejected for a key outside the directory.
+        """
         path = (self._root / stored.key).resolve()
         if not path.is_relative_to(self._root.resolve()):
             raise SinkRejected(f"the key {stored.key} leads out of {self._root}; correct LOGFERRY_KEY")

@@ -218,9 +218,10 @@ async def test_silent_endpoint_is_unavailable_within_its_limit(monkeypatch: pyte
         ({"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/c?id=1"}, ("169.254.170.2", 80, "/v2/c?id=1")),
         ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://localhost:9001"}, ("localhost", 9001, "/")),
         ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.23/v1/c"}, ("169.254.170.23", 80, "/v1/c")),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.100.1:9001/c"}, ("169.254.100.1", 9001, "/c")),
         ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://[fd00:ec2::23]/v1/c"}, ("fd00:ec2::23", 80, "/v1/c")),
     ],
 )
 def test_container_endpoint_follows_the_variables(environ: Mapping[str, str], expected: tuple[str, int, str]) -> None:
-    """A relative URI belongs to the link-local host of ECS; the full URI may name any local host."""
+    """A relative URI belongs to the host of ECS; a full URI may name any local or link-local host."""
     assert container_endpoint(environ) == expected

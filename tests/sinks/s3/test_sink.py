@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from logferry.errors import SinkRejected, SinkUnavailable
+from logferry.sinks.s3 import sdk_clock
 from logferry.sinks.s3.sink import S3Sink
 from logferry.sinks.s3.timestamps import amz_date
 from support.container_endpoint import container_endpoint
@@ -35,10 +37,14 @@ def is_near(amz: str, moment: float) -> bool:
     return any(amz == amz_date(moment + seconds) for seconds in range(-10, 10))
 
 
-async def test_clock_skew_is_corrected_from_the_date_of_the_response(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("client", ["auto", "sdk"])
+async def test_clock_skew_is_corrected_from_the_date_of_the_response(
+    monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
     """The request is signed again once, and later requests use the same offset."""
+    monkeypatch.setattr(sdk_clock, "_offset", dt.timedelta(0))
     with server_that(answering(skewed(2 * HOUR), OK)) as (environment, requests):
-        sink = s3_sink(environment, "bucket", monkeypatch)
+        sink = s3_sink(environment, "bucket", monkeypatch, client=client)
         await sink.put(OBJECT)
         await sink.put(OBJECT)
         await close(sink)
@@ -70,14 +76,15 @@ async def test_clock_skew_that_cannot_be_corrected_is_unavailable(
         assert len(requests) <= 2
 
 
-async def test_expired_container_credentials_are_renewed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("client", ["auto", "sdk"])
+async def test_expired_container_credentials_are_renewed_once(monkeypatch: pytest.MonkeyPatch, client: str) -> None:
     """S3 rejects them although their expiration is far away."""
     async with container_endpoint() as endpoint:
         with server_that(answering(EXPIRED, OK)) as (variables, requests):
             environment = {k: v for k, v in variables.items() if "KEY" not in k} | endpoint.environ
             for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
                 monkeypatch.delenv(name, raising=False)
-            sink = s3_sink(environment, "bucket", monkeypatch)
+            sink = s3_sink(environment, "bucket", monkeypatch, client=client)
             await sink.put(OBJECT)
             await sink.put(OBJECT)
             await close(sink)

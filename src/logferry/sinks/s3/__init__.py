@@ -1,8 +1,10 @@
-"""Amazon S3 and compatible stores: logferry's own client for the common case, the AWS SDK for every other one.
+"""Amazon S3 and compatible stores, through logferry's own client or the AWS SDK.
 
 Guarantees:
-- The client is chosen once, from the bucket, the region and the environment, before anything is sent.
-- The AWS SDK is imported only if the configuration needs it or the setting requests it. The reason is logged once.
+- The client is chosen once, from the bucket, the region and the environment, before anything is
+  sent.
+- The AWS SDK is imported only if the configuration needs it or the setting requests it. The reason
+  is logged once.
 """
 
 from __future__ import annotations
@@ -36,16 +38,16 @@ def _open_sdk_sink(bucket: str, prefix: str, region: str | None, timeout_seconds
 
     try:
         from logferry.sinks.s3.sdk import S3SdkSink  # noqa: PLC0415 - costs 130 ms of CPU time and 16 MB
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         return _MissingSdkSink(
-            f"{reason}, so the AWS SDK is needed, but {error.name} is not installed; use the full layer"
+            f"{reason}, so the AWS SDK is needed, but it cannot be imported ({error}); use the full layer"
         )
     structlog.get_logger().info("the AWS SDK is the S3 client", reason=reason)
     return S3SdkSink(bucket=bucket, prefix=prefix, region=region, timeout_seconds=timeout_seconds)
 
 
 class _MissingSdkSink:
-    """A sink for a configuration that needs the AWS SDK in a layer without it: each object is rejected."""
+    """A sink that rejects each object, for a layer without the AWS SDK that it needs."""
 
     def __init__(self, message: str) -> None:
         self._message = message

@@ -1,16 +1,19 @@
 """Credentials of the execution environment: environment variables or the container endpoint.
 
 Guarantees:
-- Credentials are read for each request. Nothing is read before the first request, so a snapshot contains none.
-- Credentials of the container endpoint are kept and renewed `RENEW_SECONDS` before they expire, one renewal at a time.
+- Credentials are read for each request. Nothing is read before the first request, so a snapshot
+  contains none.
+- Credentials of the container endpoint are kept and renewed `RENEW_SECONDS` before they expire, one
+  renewal at a time.
 - A renewal that fails uses the present credentials until they expire.
 - No message contains a secret.
 
-Design: Lambda passes static credentials as variables. Under SnapStart and on Managed Instances it serves temporary
-credentials at a local HTTP endpoint. Every other source needs the AWS SDK (`endpoint.needs_sdk`).
+Design: Lambda passes static credentials as variables. Under SnapStart and on Managed Instances it
+serves temporary credentials at a local HTTP endpoint. Every other source needs the AWS SDK
+(`endpoint.needs_sdk`).
 
-References: AWS SDKs and Tools Reference Guide, "Container credential provider"; Lambda Developer Guide, "Handling
-uniqueness with Lambda SnapStart" and "Lambda Managed Instances".
+References: AWS SDKs and Tools Reference Guide, "Container credential provider"; Lambda Developer
+Guide, "Handling uniqueness with Lambda SnapStart" and "Lambda Managed Instances".
 """
 
 from __future__ import annotations
@@ -39,8 +42,8 @@ RELATIVE_URI_HOST = "http://169.254.170.2"
 
 _OK = 200
 _REQUEST_ERRORS = range(400, 500)
-_URL = re.compile(r"http://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::(\d{1,5}))?(/[!-~]*)?", re.ASCII)
-_LOCAL_HOST = re.compile(r"localhost|127(?:\.\d{1,3}){3}|169\.254\.170\.(?:2|23)|::1|fd00:ec2::23", re.ASCII)
+_URL = r"http://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::(\d{1,5}))?(/[!-~]*)?"
+_LOCAL_HOST = r"localhost|127(?:\.\d{1,3}){3}|169\.254(?:\.\d{1,3}){2}|::1|fd00:ec2::23"
 _NEVER = float("inf")
 
 
@@ -68,7 +71,7 @@ class CredentialSource:
             return self._fetched
 
     def expire(self) -> None:
-        """Renew the credentials at the next request, because the service has rejected them as expired."""
+        """Renew the credentials at the next request: the service has rejected them as expired."""
         self._renew_at = 0.0
 
     async def _renew(self) -> None:
@@ -102,7 +105,7 @@ class CredentialSource:
         return _parsed(response.body, f"{host}:{port}")
 
     def _authorization(self) -> dict[str, str]:
-        """Return the header with the token, which is read from its file each time because it is replaced there."""
+        """Return the header with the token; its file is read each time, as the token changes."""
         path = self._environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
         token = self._environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")
         if path:
@@ -117,7 +120,10 @@ class CredentialSource:
 
 
 def container_endpoint(environ: Mapping[str, str]) -> tuple[str, int, str]:
-    """Return host, port and path of the container endpoint. Raises SinkRejected for a URL that is not local."""
+    """Return host, port and path of the container endpoint.
+
+    Raises SinkRejected for a URL that is not local.
+    """
     relative = environ.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
     url = RELATIVE_URI_HOST + relative if relative else environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", "")
     if not url:
@@ -125,9 +131,9 @@ def container_endpoint(environ: Mapping[str, str]) -> tuple[str, int, str]:
             "the environment has no AWS credentials: neither AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
             "nor a container credentials URI is set"
         )
-    match = _URL.fullmatch(url)
+    match = re.fullmatch(_URL, url, re.ASCII)
     host = match[1].strip("[]") if match else ""
-    if not (match and _LOCAL_HOST.fullmatch(host)):
+    if not (match and re.fullmatch(_LOCAL_HOST, host, re.ASCII)):
         raise SinkRejected("AWS_CONTAINER_CREDENTIALS_FULL_URI is not an http URL of a local host")
     return host, int(match[2] or 80), match[3] or "/"
 

@@ -2,14 +2,16 @@
 
 Guarantees:
 - The functions are pure.
-- Responses that later requests may not get (throttling, 5xx, clock) are SinkUnavailable; all others are SinkRejected.
+- Responses that later requests may not get (throttling, 5xx, clock) are SinkUnavailable; all others
+  are SinkRejected.
 - A message contains S3's code and sentence, bounded and on one line, and then the remedy.
 
-Design: a regular expression finds `<Code>` and `<Message>`, because importing an XML library costs CPU time and S3's
-error documents are flat. S3 reports every missing permission as AccessDenied. Its sentence names the policy that is
-responsible, so the remedy is chosen by the sentence.
+Design: a regular expression finds `<Code>` and `<Message>`, because importing an XML library costs
+CPU time and S3's error documents are flat. S3 reports every missing permission as AccessDenied. Its
+sentence names the policy that is responsible, so the remedy is chosen by the sentence.
 
-References: S3 API Reference, "Error responses"; IAM User Guide, "Troubleshoot access denied error messages".
+References: S3 API Reference, "Error responses"; IAM User Guide, "Troubleshoot access denied error
+messages".
 """
 
 from __future__ import annotations
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
 MESSAGE_CHARACTERS = 400
 """Limit of S3's sentence in a message, in characters. The longest known sentence has 350."""
 
-_CODE = re.compile(rb"<Code>\s*([A-Za-z0-9._-]{1,80})\s*</Code>")
-_MESSAGE = re.compile(rb"<Message>(.*?)</Message>", re.DOTALL)
-_REGION = re.compile(rb"<Region>\s*([a-z0-9-]{1,63})\s*</Region>")
+_CODE = rb"<Code>\s*([A-Za-z0-9._-]{1,80})\s*</Code>"
+_MESSAGE = rb"(?s)<Message>(.*?)</Message>"
+_REGION = rb"<Region>\s*([a-z0-9-]{1,63})\s*</Region>"
 _ENTITIES = {"lt": "<", "gt": ">", "quot": '"', "#34": '"', "apos": "'", "#39": "'", "amp": "&"}
-_ENTITY = re.compile("&(" + "|".join(_ENTITIES) + ");")
+_ENTITY = "&(" + "|".join(_ENTITIES) + ");"
 
+EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
+"""Codes for credentials that were valid; reading them again may help."""
 _TRANSIENT_CODES = frozenset(
     {
         "InternalError",
@@ -50,14 +54,14 @@ _SERVER_ERROR = 500
 _FORBIDDEN = 403
 _OTHER_REGION = "use a bucket in this region, or set AWS_ENDPOINT_URL_S3 to the bucket's regional endpoint"
 _SENTENCES = (
-    (re.compile(r"\bkms:\w+"), "allow {0} on the bucket's KMS key, in the function's role and in the key policy"),
-    (re.compile(r"VPC endpoint policy"), "allow s3:PutObject on the bucket in the policy of the VPC endpoint"),
-    (re.compile(r"service control policy"), "the service control policy of the AWS organization must allow it"),
-    (re.compile(r"resource control policy"), "the resource control policy of the AWS organization must allow it"),
-    (re.compile(r"permissions boundary"), "allow s3:PutObject in the permissions boundary of the function's role"),
-    (re.compile(r"session policy"), "allow s3:PutObject in the session policy"),
+    (r"\bkms:\w+", "allow {0} on the bucket's KMS key, in the function's role and in the key policy"),
+    (r"VPC endpoint policy", "allow s3:PutObject on the bucket in the policy of the VPC endpoint"),
+    (r"service control policy", "the service control policy of the AWS organization must allow it"),
+    (r"resource control policy", "the resource control policy of the AWS organization must allow it"),
+    (r"permissions boundary", "allow s3:PutObject in the permissions boundary of the function's role"),
+    (r"session policy", "allow s3:PutObject in the session policy"),
     (
-        re.compile(r"explicit deny in a resource-based policy"),
+        r"explicit deny in a resource-based policy",
         "the bucket policy denies it: change the statement, or meet its condition (encryption, VPC, TLS, account)",
     ),
 )
@@ -90,7 +94,7 @@ _NOT_S3 = "not a response of S3: check AWS_ENDPOINT_URL_S3 and proxies"
 
 def parse_error(body: bytes) -> tuple[str, str]:
     """Return code and sentence of an error document, both empty if the body is none."""
-    code, message = _CODE.search(body), _MESSAGE.search(body)
+    code, message = re.search(_CODE, body), re.search(_MESSAGE, body)
     if not code:
         return "", ""
     return code[1].decode(), bounded(message[1].decode(errors="replace")) if message else ""
@@ -100,19 +104,19 @@ def region_of(headers: Mapping[str, str], body: bytes) -> str:
     """Return the region in which the bucket is, if the response names it, else an empty string."""
     if region := headers.get("x-amz-bucket-region"):
         return region
-    match = _REGION.search(body)
+    match = re.search(_REGION, body)
     return match[1].decode() if match else ""
 
 
 def bounded(sentence: str) -> str:
-    """Return a sentence of S3 on one line, without XML entities, and not longer than MESSAGE_CHARACTERS."""
-    sentence = _ENTITY.sub(lambda match: _ENTITIES[match[1]], sentence)
+    """Return a sentence of S3 on one line, without XML entities and bounded in length."""
+    sentence = re.sub(_ENTITY, lambda match: _ENTITIES[match[1]], sentence)
     sentence = " ".join("".join(c if c.isprintable() else " " for c in sentence).split()).rstrip(".")
     return sentence if len(sentence) <= MESSAGE_CHARACTERS else sentence[: MESSAGE_CHARACTERS - 1] + "…"
 
 
 def classify(where: str, status: int, code: str, sentence: str = "") -> SinkError:
-    """Return the error for an unsuccessful response: wait (SinkUnavailable) or change something (SinkRejected)."""
+    """Return SinkUnavailable (wait) or SinkRejected (change something) for a failed request."""
     event = f"{where}: {status} {code}".rstrip() + (f": {sentence}" if sentence else "")
     if code in _TRANSIENT_CODES or status in _TRANSIENT_STATUS or status >= _SERVER_ERROR:
         return SinkUnavailable(f"{event}; {_CLOCK}" if code == "RequestTimeTooSkewed" else event)
@@ -127,6 +131,6 @@ def not_stored(where: str) -> SinkUnavailable:
 def _remedy(status: int, code: str, sentence: str) -> str:
     if code in {"AccessDenied", ""} and status == _FORBIDDEN:
         for pattern, remedy in _SENTENCES:
-            if match := pattern.search(sentence):
+            if match := re.search(pattern, sentence):
                 return remedy.format(match[0])
     return _REMEDIES.get(code) or _DEFAULT_REMEDIES.get(status) or "see S3's error codes"

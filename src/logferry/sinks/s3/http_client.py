@@ -1,17 +1,18 @@
 """HTTP/1.1 client for one host that keeps one connection.
 
 Guarantees:
-- A connection is used again only if it is open, has been idle for less than `KEEP_ALIVE_SECONDS` and has not been
-  through a freeze of the execution environment.
-- A reused connection that ends without a byte of a response costs one more request on a new connection. A new
-  connection that fails is an error: nothing is repeated twice.
-- A reused connection without a response or a TCP acknowledgement for `SILENT_SECONDS` is doubted. The request is sent
-  again on a new connection, which gets the full timeout. The first response counts.
+- A connection is used again only if it is open, has been idle for less than `KEEP_ALIVE_SECONDS`
+  and has not been through a freeze of the execution environment.
+- A reused connection that ends without a byte of a response costs one more request on a new
+  connection. A request is sent at most twice.
+- A reused connection without a response or a TCP acknowledgement for `SILENT_SECONDS` is doubted.
+  The request is sent again on a new connection, which gets the full timeout. The first response
+  counts.
 - Opening a connection takes at most `CONNECT_SECONDS`.
 
-Design: a middlebox may drop a connection during a freeze without a reset, and then only silence shows it. The doubted
-connection stays open, so a server that is slow but healthy is not interrupted. PUT is idempotent, so the second
-request is harmless.
+Design: a middlebox may drop a connection during a freeze without a reset, and then only silence
+shows it. The doubted connection stays open, so a server that is slow but healthy is not
+interrupted. PUT is idempotent, so the second request is harmless.
 
 References: RFC 9112, section 9.3.1 (retrying requests).
 """
@@ -33,13 +34,13 @@ if TYPE_CHECKING:
     from logferry.sinks.s3.tls import TlsContexts
 
 CONNECT_SECONDS = 2.0
-"""Limit for name resolution, TCP and TLS, in seconds: without a route to S3 it is the duration of an attempt."""
+"""Limit for name resolution, TCP and TLS, in seconds: without a route to S3 it is reached."""
 KEEP_ALIVE_SECONDS = 4.0
 """Maximum idle time of a connection, in seconds. S3 closes idle connections after about 5 s."""
 SILENT_SECONDS = 1.0
 """Time without a response or an acknowledgement after which a reused connection is doubted."""
 FREEZE_SECONDS = 0.5
-"""Difference between wall clock and monotonic clock that shows a freeze; steps of a synchronized clock are smaller."""
+"""Difference of wall clock and monotonic clock that shows a freeze, in seconds."""
 
 
 class HttpClient:
@@ -63,7 +64,10 @@ class HttpClient:
         self._lock = asyncio.Lock()
 
     async def connect(self) -> None:
-        """Have a connection open for the next request. Raises HttpError, OSError or SinkRejected."""
+        """Have a connection open for the next request.
+
+        Raises HttpError, OSError or SinkRejected.
+        """
         if not self._lock.locked():
             async with self._lock:
                 self._connection = await self._take_usable() or await self._open()
@@ -85,7 +89,7 @@ class HttpClient:
             kept.abort()
 
     async def _take_usable(self) -> HttpConnection | None:
-        """Return the kept connection if it may be used again, and close it if not; no connection is kept then."""
+        """Return the kept connection if it may be used again, else close it; none is kept then."""
         kept, self._connection = self._connection, None
         if kept is None:
             return None
@@ -159,7 +163,7 @@ class HttpClient:
 
 
 async def _is_silent(request: asyncio.Future[Response], connection: HttpConnection) -> bool:
-    """Wait for the first byte of the response; return whether neither it nor an acknowledgement has come in time."""
+    """Wait for the response to begin; return whether the server has been silent for too long."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     while not (request.done() or connection.has_received):
@@ -171,6 +175,6 @@ async def _is_silent(request: asyncio.Future[Response], connection: HttpConnecti
 
 
 def _discard(task: asyncio.Future[Response]) -> None:
-    """Cancel a request that is not needed any more, which closes its connection; its error is of no interest."""
+    """Cancel a superfluous request, which closes its connection, and ignore its error."""
     task.cancel()
     task.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -1,12 +1,14 @@
 """One HTTP/1.1 connection as an asyncio protocol: one request at a time.
 
 Guarantees:
-- The response is read while the request is written. A server that responds before it has read the body, and then stops
-  reading, cannot block the client.
-- A request waits at most `timeout_seconds` for the next progress: bytes accepted by the kernel, or the response.
+- The response is read while the request is written. A server that responds before it has read the
+  body, and then stops reading, cannot block the client.
+- A request waits at most `timeout_seconds` for the next progress: bytes accepted by the kernel, or
+  the response.
 - After an error, a timeout or a cancellation the connection is closed.
 
-Design: a large body is written in parts, so that the transport holds one part and not a copy of the body.
+Design: a large body is written in parts, so that the transport holds one part and not a copy of the
+body.
 
 References: RFC 9112, section 9.3 (persistence) and 9.5 (failures and timeouts).
 """
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 WRITE_BYTES = 64 * 1024
 """Bytes that are handed to the transport at a time."""
 _LAST_ACK = slice(56, 60)
-"""`tcpi_last_ack_recv` in Linux's `struct tcp_info`: milliseconds since the last acknowledgement."""
+"""`tcpi_last_ack_recv` of Linux's `struct tcp_info`: age of the last acknowledgement in ms."""
 _BYTES_ACKED = slice(120, 128)
 """`tcpi_bytes_acked` in the same structure: acknowledged bytes of the connection."""
 
@@ -68,16 +70,19 @@ class HttpConnection(asyncio.Protocol):
         return self._loop.time() - self._used_at, self._wall_clock() - self._used_at_wall
 
     async def is_open(self) -> bool:
-        """Return whether the other side has left the connection open. Unread bytes are processed first."""
+        """Return whether the other side has left the connection open.
+
+        Unread bytes are processed first.
+        """
         if not self._closed and self._has_unread():
-            # The first pause lets the loop see the socket, the second one lets it read. TLS session tickets are read
-            # here too, and are no reason to close.
+            # The first pause lets the loop see the socket, the second one lets it read. TLS session
+            # tickets are read here too, and are no reason to close.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         return not (self._closed or self._transport.is_closing())
 
     def seconds_since_ack(self) -> float:
-        """Return the time since the server's TCP acknowledged something; infinity if it is unknown."""
+        """Return the time since the server's TCP acknowledged bytes; infinity if it is unknown."""
         return int.from_bytes(self._tcp_info()[_LAST_ACK] or b"\xff" * 8, sys.byteorder) / 1000
 
     def _acked_bytes(self) -> bytes:
@@ -133,7 +138,10 @@ class HttpConnection(asyncio.Protocol):
                 return
 
     async def _receive(self, timeout_seconds: float) -> None:
-        """Wait for the response. Written bytes may still be on their way: an acknowledgement of them is progress."""
+        """Wait for the response.
+
+        Written bytes may still be on their way: an acknowledgement of them is progress.
+        """
         acked, remaining = self._acked_bytes(), timeout_seconds
         while self._reader.response is None:
             try:
@@ -182,7 +190,7 @@ class HttpConnection(asyncio.Protocol):
             self._wake()
 
     def eof_received(self) -> None:
-        """Complete a response that lasts until the end of the connection; the transport then closes itself."""
+        """Complete a response that lasts until the end; the transport then closes itself."""
         self._end(None)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -206,7 +214,7 @@ class HttpConnection(asyncio.Protocol):
         self._wake()
 
     def _cause(self, error: Exception | None) -> HttpError | None:
-        """Return the error for a connection that has ended; None if its end completes the response."""
+        """Return the error for an ended connection; None if the end completes the response."""
         if error is not None:
             when = "in the middle of the response" if self.has_received else "without a response"
             return HttpError(f"the connection was lost {when}: {error}")

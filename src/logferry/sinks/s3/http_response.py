@@ -3,7 +3,8 @@
 Guarantees:
 - Interim responses (1xx) are skipped, whether the request asked for them or not.
 - Chunked bodies, bodies of a known length and bodies up to the end of the connection are read.
-- The received bytes of one response are limited. A longer body is cut, and the connection is not used again.
+- The received bytes of one response are limited. A longer body is cut, and the connection is not
+  used again.
 
 Design: llhttp (through httptools) parses; the listener uses it too, so it is imported already.
 

@@ -3,8 +3,9 @@
 Guarantees:
 - `proxy_variable` is pure and gives the same answer as `urllib.request`, which botocore uses.
 
-Design: `urllib.request` would answer the question, but importing it costs 20 ms of CPU time. Lower-case variables take
-precedence, and an empty lower-case variable removes the proxy. `all_proxy` has no meaning for botocore.
+Design: `urllib.request` would answer the question, but importing it costs 20 ms of CPU time.
+Lower-case variables take precedence, and an empty lower-case variable removes the proxy.
+`all_proxy` has no meaning for botocore.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def proxy_variable(scheme: str, host: str, port: str | None, environ: Mapping[st
 
 
 def _variable(prefix: str, environ: Mapping[str, str]) -> str | None:
-    """Return the name of the variable `<prefix>_proxy`; HTTP_PROXY is a request header in a CGI program."""
+    """Return the name of the variable `<prefix>_proxy`; HTTP_PROXY is ignored in a CGI program."""
     found = None
     for name, value in environ.items():
         if value and name.lower() == f"{prefix}_proxy" and not (prefix == "http" and "REQUEST_METHOD" in environ):

@@ -1,13 +1,16 @@
-"""A sink that is an S3 bucket, through the AWS SDK (aioboto3): for every configuration that the own client leaves out.
+"""A sink that is an S3 bucket, through the AWS SDK (aioboto3), for every other configuration.
 
 Guarantees:
-- The contract is that of `sink.S3Sink`: `put` returns after S3 has responded 200 with an ETag, and raises otherwise.
-- One `put` is one attempt. The uploader has a deadline and a circuit breaker, which hidden retries would not respect.
+- The contract is that of `sink.S3Sink`: `put` returns after S3 has responded 200 with an ETag, and
+  raises otherwise.
+- One `put` is one attempt. The uploader has a deadline and a circuit breaker, which hidden retries
+  would not respect.
 - Certificates and host names are verified as by the own client, also behind a proxy.
 - A setting of the function that botocore reads and could not use is overridden or removed.
 
-Design: one client lives as long as the process, because making one costs 30 ms of CPU time. It is made on first use,
-so a snapshot contains no credentials. botocore follows redirects to the bucket's region itself.
+Design: one client lives as long as the process, because making one costs 30 ms of CPU time. It is
+made on first use, so a snapshot contains no credentials. botocore follows redirects to the bucket's
+region itself.
 
 References: boto3, "Configuration"; S3 User Guide, "Directory buckets".
 """
@@ -34,7 +37,7 @@ with no_system_certificates():
 from typing import TYPE_CHECKING
 
 from logferry.errors import SinkError, SinkRejected, SinkUnavailable
-from logferry.sinks.s3 import endpoint, errors, http_client
+from logferry.sinks.s3 import endpoint, errors, http_client, sdk_clock
 from logferry.sinks.s3.tls import AMAZON_ROOTS, TlsContexts, is_bundle_given
 
 if TYPE_CHECKING:
@@ -50,7 +53,7 @@ MISLEADING = (
     "AWS_STS_REGIONAL_ENDPOINTS",
     "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT",
 )
-"""Variables that authors set for the function; botocore would look for files that do not exist, or reject a value."""
+"""Variables that are meant for the function; botocore would reject a value or look for a file."""
 _NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)
 
 
@@ -63,6 +66,7 @@ class S3SdkSink:
         self._bucket = bucket
         self._prefix = prefix
         self._timeout = timeout_seconds
+        self._region = region
         self._session = aioboto3.Session(region_name=region)
         self._stack = AsyncExitStack()
         self._client: Any = None
@@ -78,11 +82,14 @@ class S3SdkSink:
             await self._made()
 
     async def put(self, stored: StoredObject) -> None:
-        """Store one object. Raises SinkUnavailable or SinkRejected, and then S3 may or may not hold it."""
+        """Store one object.
+
+        Raises SinkUnavailable or SinkRejected, and then S3 may or may not hold it.
+        """
         key = f"{self._prefix}/{stored.key}" if self._prefix else stored.key
         where = f"put s3://{self._bucket}/{key}"
         try:
-            etag = await self._put(key, stored)
+            etag = await self._put_corrected(key, stored)
         except SinkRejected as error:
             raise SinkRejected(f"{where}: {error}") from error
         except boto.ClientError as error:
@@ -102,6 +109,29 @@ class S3SdkSink:
         """Close the client's connections."""
         await self._stack.aclose()
         self._client = None
+
+    async def _put_corrected(self, key: str, stored: StoredObject) -> str:
+        """Put one object, once more after each correction; botocore follows redirects itself."""
+        corrected: set[str] = set()
+        while True:
+            try:
+                return await self._put(key, stored)
+            except boto.ClientError as error:
+                code = _code(error)
+                if code in corrected or not self._correct(code, error):
+                    raise
+                corrected.add(code)
+
+    def _correct(self, code: str, error: boto.ClientError) -> bool:
+        """Correct what the response shows to be wrong; return False if there is nothing."""
+        if code == "RequestTimeTooSkewed":
+            headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+            return sdk_clock.correct(headers.get("date", ""))
+        if code in errors.EXPIRED_CODES:
+            # A new session reads the credentials again.
+            self._session, self._client = aioboto3.Session(region_name=self._region), None
+            return True
+        return False
 
     async def _put(self, key: str, stored: StoredObject) -> str:
         request = {
@@ -123,8 +153,8 @@ class S3SdkSink:
             raise
         except BaseException:
             if self._bucket.endswith(DIRECTORY_BUCKET):
-                # aiobotocore keeps the task that requests a session, and its failure, indefinitely. Each later put of
-                # the same client would fail in the same way.
+                # aiobotocore keeps the task that requests a session, and its failure, indefinitely.
+                # Each later put of the same client would fail in the same way.
                 self._client = None
             raise
         return str(response.get("ETag", ""))
@@ -163,7 +193,7 @@ class S3SdkSink:
 
 
 def _is_host_of_amazon(region: str | None) -> bool:
-    """Return whether the client's host has a certificate of Amazon, and no other bundle is configured."""
+    """Return whether the host has a certificate of Amazon and no bundle is configured."""
     if is_bundle_given(os.environ) or endpoint.endpoint_url(os.environ):
         return False
     return endpoint.service_host(region or "").endswith(".amazonaws.com")
@@ -171,7 +201,10 @@ def _is_host_of_amazon(region: str | None) -> bool:
 
 def _classified(where: str, error: boto.ClientError) -> SinkError:
     response = error.response
-    code = str(response.get("Error", {}).get("Code", ""))
     sentence = errors.bounded(str(response.get("Error", {}).get("Message", "")))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    return errors.classify(where, status, code, sentence)
+    return errors.classify(where, status, _code(error), sentence)
+
+
+def _code(error: boto.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))

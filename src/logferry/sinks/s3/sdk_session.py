@@ -1,19 +1,22 @@
 """aiobotocore's HTTP session with verified host names, and the import of the AWS SDK.
 
 Guarantees:
-- Host names are verified, also behind a proxy. aiobotocore accepts a certificate for any name, and behind a proxy any
-  certificate at all.
-- Importing this module fails if aiobotocore no longer has the private methods that the guarantee depends on.
+- Host names are verified, also behind a proxy. aiobotocore accepts a certificate for any name, and
+  behind a proxy any certificate at all.
+- A response is read into memory up to a limit.
+- Importing this module fails if aiobotocore no longer has the private methods that the guarantee
+  depends on.
 
-Design: aiohttp reads the certificate store of the system when it is imported (40 ms). SSL_CERT_FILE is set to an empty
-file meanwhile, because logferry uses the SDK's certificates or those of AWS_CA_BUNDLE.
+Design: aiohttp reads the certificate store of the system when it is imported (40 ms). SSL_CERT_FILE
+is set to an empty file meanwhile, because logferry uses the SDK's certificates or those of
+AWS_CA_BUNDLE.
 """
 
 from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import ssl
@@ -39,10 +42,11 @@ def no_system_certificates() -> Iterator[None]:
 
 with no_system_certificates():
     from aiobotocore.httpsession import AIOHTTPSession
+    from botocore.exceptions import HTTPClientError
 
 
 def check_overridden_names(session: type) -> None:
-    """Raise ImportError if a method that is overridden for security no longer exists in the base class."""
+    """Raise ImportError if the base class has no method that is overridden for security."""
     if missing := [name for name in _OVERRIDDEN if not callable(getattr(session, name, None))]:
         raise ImportError(
             f"aiobotocore's {session.__name__} has no {', '.join(missing)}: host names would not be verified; "
@@ -53,11 +57,23 @@ def check_overridden_names(session: type) -> None:
 check_overridden_names(AIOHTTPSession)
 
 
+MAX_RESPONSE_BYTES = 16 * 1024 * 1024
+"""Limit of a response that is read into memory. A list of 1,000 keys has at most 2 MB."""
+
+
 class VerifyingSession(AIOHTTPSession):  # type: ignore[misc]  # it ships no type information
     """An HTTP session that verifies host names; used as `http_session_cls`."""
 
+    async def send(self, request: Any) -> Any:
+        """Send a request and return its response; HTTPClientError if the response is endless."""
+        is_streamed, request.stream_output = request.stream_output, True
+        response = await super().send(request)
+        if not is_streamed:
+            response._content = await _read_bounded(response.raw)  # noqa: SLF001 - or it is read unbounded
+        return response
+
     def _get_ssl_context(self) -> ssl.SSLContext:
-        """Return botocore's context; botocore leaves the comparison of names to urllib3, which is not used here."""
+        """Return a context that verifies host names, which botocore leaves to urllib3."""
         context: ssl.SSLContext = super()._get_ssl_context()
         context.check_hostname = True
         return context
@@ -65,3 +81,14 @@ class VerifyingSession(AIOHTTPSession):  # type: ignore[misc]  # it ships no typ
     def _setup_proxy_ssl_context(self, proxy_url: str) -> ssl.SSLContext:
         """Return a context for connections through a proxy, which aiobotocore would not verify."""
         return super()._setup_proxy_ssl_context(proxy_url) or self._get_ssl_context()
+
+
+async def _read_bounded(response: Any) -> bytes:
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > MAX_RESPONSE_BYTES:
+            response.close()
+            raise HTTPClientError(error=f"the response exceeds {MAX_RESPONSE_BYTES} bytes")
+    return b"".join(parts)

@@ -2,15 +2,17 @@
 
 Guarantees:
 - `sign` is pure: the same arguments always give the same headers.
-- Every header that the caller passes is signed. The caller adds unsigned headers (User-Agent) afterwards.
+- Every header that the caller passes is signed. The caller adds unsigned headers (User-Agent)
+  afterwards.
 - Header values are signed trimmed and with single spaces, and are sent unchanged.
 
-Design: the service name is a parameter. S3 differs from all other services in two rules, and both are explicit. The
-path is signed as it is sent (`encode_path_twice=False`), and the caller passes `x-amz-content-sha256` as a header.
-The signing key depends on the date, region and service only and is kept, because deriving it costs four HMACs.
+Design: the service name is a parameter. S3 differs from all other services in two rules, and both
+are explicit. The path is signed as it is sent (`encode_path_twice=False`), and the caller passes
+`x-amz-content-sha256` as a header. The signing key depends on the date, region and service only and
+is kept, because deriving it costs four HMACs.
 
-References: IAM User Guide, "Create a signed AWS API request"; S3 API Reference, "Signature Calculations for the
-Authorization Header".
+References: IAM User Guide, "Create a signed AWS API request"; S3 API Reference, "Signature
+Calculations for the Authorization Header".
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ class Credentials:
 
 
 def quote(text: str, *, keep_slash: bool = False) -> str:
-    """Percent-encode UTF-8 text except for the unreserved characters of RFC 3986 and, if wanted, the slash."""
+    """Percent-encode UTF-8 text except for unreserved characters and, if wanted, slashes."""
     return (_RESERVED_IN_PATH if keep_slash else _RESERVED).sub(_escape, text)
 
 
@@ -73,9 +75,10 @@ def sign(
     amz_date: str,
     encode_path_twice: bool,
 ) -> dict[str, str]:
-    """Return the headers that authenticate a request: X-Amz-Date, X-Amz-Security-Token and Authorization.
+    """Return X-Amz-Date, X-Amz-Security-Token and Authorization for a request.
 
-    `path` is the encoded path as it is sent. `query` is the canonical query string. `headers` contains `host`.
+    `path` is the encoded path as it is sent. `query` is the canonical query string. `headers`
+    contains `host`.
     """
     added = {"x-amz-date": amz_date}
     if credentials.token:

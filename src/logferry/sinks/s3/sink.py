@@ -1,15 +1,20 @@
 """A sink that is an S3 bucket: one signed PutObject request per object.
 
 Guarantees:
-- `put` returns only after S3 has responded 200 with an ETag, and raises otherwise. A 200 of a proxy has no ETag.
-- A response that shows how the request must be corrected leads to a corrected request within the same `put`. There are
-  three corrections (region of the bucket, clock, expired credentials), and each is made once.
-- Each request is signed at the moment it is sent. A signature from before a freeze would be out of date.
+- `put` returns only after S3 has responded 200 with an ETag, and raises otherwise. A 200 of a proxy
+  has no ETag.
+- A response that shows how the request must be corrected leads to a corrected request within the
+  same `put`. There are three corrections (region of the bucket, clock, expired credentials), and
+  each is made once.
+- Each request is signed at the moment it is sent. A signature from before a freeze would be out of
+  date.
 
-Design: the CRC32 header replaces botocore's default checksum, which would make the body `aws-chunked`. Buckets with
-Object Lock reject requests without a checksum. `Expect: 100-continue` is not sent, because it costs a round trip.
+Design: the CRC32 header replaces botocore's default checksum, which would make the body
+`aws-chunked`. Buckets with Object Lock reject requests without a checksum. `Expect: 100-continue`
+is not sent, because it costs a round trip.
 
-References: S3 API Reference, "PutObject"; S3 User Guide, "Checking object integrity" and "Request redirection".
+References: S3 API Reference, "PutObject"; S3 User Guide, "Checking object integrity" and "Request
+redirection".
 """
 
 from __future__ import annotations
@@ -40,11 +45,13 @@ if TYPE_CHECKING:
 
 USER_AGENT = "logferry"
 INLINE_BYTES = 1024 * 1024
-"""Largest body whose checksums are computed in the event loop, in bytes. Larger ones are computed in a thread."""
+"""Largest body whose checksums are computed in the event loop, in bytes.
+
+Larger ones are computed in a thread.
+"""
 
 _OK = 200
 _OTHER_REGION_STATUS = frozenset({301, 302, 307, 400})
-_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 
 
 class S3Sink:
@@ -73,13 +80,16 @@ class S3Sink:
         return f"<S3Sink s3://{self._bucket}/{self._prefix}>"
 
     async def connect(self) -> None:
-        """Have credentials and a connection ready for the next `put`, which meets and reports any failure."""
+        """Prepare credentials and a connection; the next `put` reports a failure."""
         with contextlib.suppress(SinkError, HttpError, OSError):
             await self._credentials.get()
             await self._client.connect()
 
     async def put(self, stored: StoredObject) -> None:
-        """Store one object. Raises SinkUnavailable or SinkRejected, and then S3 may or may not hold it."""
+        """Store one object.
+
+        Raises SinkUnavailable or SinkRejected, and then S3 may or may not hold it.
+        """
         key = f"{self._prefix}/{stored.key}" if self._prefix else stored.key
         where = f"put s3://{self._bucket}/{key}"
         try:
@@ -133,7 +143,7 @@ class S3Sink:
         return await self._client.request("PUT", path, signed | unsigned, body)
 
     async def _correction(self, response: Response, credentials: sigv4.Credentials) -> str:
-        """Correct what the response shows to be wrong; return its name, or an empty string if there is nothing."""
+        """Correct what the response shows to be wrong; return its name, or an empty string."""
         if response.status == _OK:
             return ""
         code, _ = errors.parse_error(response.body)
@@ -151,7 +161,7 @@ class S3Sink:
                 self._clock_offset = s3_time - self._wall_clock()
                 return "clock"
         # 3. The credentials have expired.
-        if code in _EXPIRED:
+        if code in errors.EXPIRED_CODES:
             self._credentials.expire()
             if await self._credentials.get() != credentials:
                 return "credentials"
@@ -165,7 +175,10 @@ class S3Sink:
 
 
 def _headers(stored: StoredObject, *, crc32: str, sha256: str) -> dict[str, str]:
-    """Return the headers that describe the object. Raises SinkRejected for a value that HTTP cannot carry."""
+    """Return the headers that describe the object.
+
+    Raises SinkRejected for a value that HTTP cannot carry.
+    """
     headers = {
         "content-type": stored.content_type,
         "x-amz-checksum-crc32": crc32,
@@ -181,6 +194,6 @@ def _headers(stored: StoredObject, *, crc32: str, sha256: str) -> dict[str, str]
 
 
 def _checksums(body: bytes) -> tuple[str, str]:
-    """Return the body's CRC32 as S3 expects it (base64 of big-endian bytes), and its SHA-256 in hexadecimal."""
+    """Return the body's CRC32 (base64 of big-endian bytes) and its SHA-256 (hexadecimal)."""
     crc32 = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
     return crc32, hashlib.sha256(body).hexdigest()

@@ -3,12 +3,14 @@
 Guarantees:
 - Certificates and host names are always verified.
 - AWS_CA_BUNDLE (or REQUESTS_CA_BUNDLE) replaces every other set of authorities.
-- Hosts of AWS are verified against the five roots of Amazon Trust Services. After one failure all authorities of the
-  certifi or botocore bundle are trusted, so that a new root of AWS does not end uploads.
+- Hosts of AWS are verified against the five roots of Amazon Trust Services. After one failure all
+  authorities of the certifi or botocore bundle are trusted, so that a new root of AWS does not end
+  uploads.
 - A bundle that cannot be read is an error that names the variable.
 
-Design: reading Amazon's roots takes a tenth of the CPU time of the complete bundle, in each execution environment.
-The complete bundle is found by its path, because importing botocore costs more than reading it.
+Design: reading Amazon's roots takes a tenth of the CPU time of the complete bundle, in each
+execution environment. The complete bundle is found by its path, because importing botocore costs
+more than reading it.
 
 References: Amazon Trust Services, "Certification authorities"; botocore, `get_cert_path`.
 """
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
 
 AMAZON_ROOTS = os.path.join(os.path.dirname(__file__), "amazon_roots.pem")  # noqa: PTH118, PTH120 - pathlib costs 3 ms
 AMAZON_HOSTS = ".amazonaws.com"
-"""Suffix of the hosts that Amazon's roots are for. Hosts in China have certificates of other authorities."""
+"""Suffix of the hosts that Amazon's roots are for.
+
+Hosts in China have certificates of other authorities.
+"""
 BUNDLE_VARIABLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 BUNDLES = ("certifi/cacert.pem", "botocore/cacert.pem")
 """Files of the complete bundle below a directory of `sys.path`, in botocore's order."""
@@ -45,7 +50,10 @@ class TlsContexts:
         self._context: ssl.SSLContext | None = None
 
     def current(self) -> ssl.SSLContext:
-        """Return the context. Raises SinkRejected if its file of certificate authorities cannot be read."""
+        """Return the context.
+
+        Raises SinkRejected if its file of certificate authorities cannot be read.
+        """
         if self._context is None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             path = self._given or (AMAZON_ROOTS if self._amazon_only else complete_bundle())
@@ -57,7 +65,7 @@ class TlsContexts:
         return self._context
 
     def widen(self, error: ssl.SSLCertVerificationError) -> bool:
-        """Trust the complete bundle from now on; return False if that cannot help against this error."""
+        """Trust the complete bundle from now on; return False if that would not help."""
         if not self._amazon_only or error.verify_code in NAME_MISMATCH or not complete_bundle():
             return False
         self._amazon_only, self._context = False, None
