@@ -114,10 +114,10 @@ async def test_a_refusing_bucket_is_said_once_and_the_next_life_ships_what_staye
     ("behaviour", "schema"),
     [
         (TelemetryBehaviour(), "2025-01-29"),
-        (TelemetryBehaviour(refused_schemas=frozenset({"2025-01-29"})), "2022-12-13"),
-        (TelemetryBehaviour(refused_schemas=frozenset({"2025-01-29", "2022-12-13"})), "2022-07-01"),
-        (TelemetryBehaviour(telemetry_answer=404), "2021-03-18"),
-        (TelemetryBehaviour(telemetry_answer=500), "2021-03-18"),
+        (TelemetryBehaviour(rejected_schemas=frozenset({"2025-01-29"})), "2022-12-13"),
+        (TelemetryBehaviour(rejected_schemas=frozenset({"2025-01-29", "2022-12-13"})), "2022-07-01"),
+        (TelemetryBehaviour(telemetry_status=404), "2021-03-18"),
+        (TelemetryBehaviour(telemetry_status=500), "2021-03-18"),
     ],
     ids=["newest", "2022-12-13", "2022-07-01", "logs-api-after-404", "logs-api-after-500"],
 )
@@ -137,7 +137,7 @@ async def test_the_newest_schema_that_is_accepted_is_used(
 @pytest.mark.parametrize("answer", [202, 404, 500])
 async def test_where_there_is_no_telemetry_it_says_so_once_and_idles(tmp_path: Path, answer: int) -> None:
     """202 of a local emulator, or an API that is closed: one message, no process kept, the function answers."""
-    behaviour = TelemetryBehaviour(telemetry_answer=answer, logs_answer=answer)  # type: ignore[arg-type]
+    behaviour = TelemetryBehaviour(telemetry_status=answer, logs_status=answer)  # type: ignore[arg-type]
     async with environment(tmp_path, {}, telemetry=behaviour) as service:
         await _three_invocations(service)
     assert sum("no telemetry here" in m for m in own_messages(service)) == 1
