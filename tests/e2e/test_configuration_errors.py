@@ -112,10 +112,10 @@ async def test_rejecting_bucket_is_reported_once_and_segments_are_stored_later(
     ("behaviour", "schema"),
     [
         (TelemetryBehaviour(), "2025-01-29"),
-        (TelemetryBehaviour(refused_schemas=frozenset({"2025-01-29"})), "2022-12-13"),
-        (TelemetryBehaviour(refused_schemas=frozenset({"2025-01-29", "2022-12-13"})), "2022-07-01"),
-        (TelemetryBehaviour(telemetry_answer=404), "2021-03-18"),
-        (TelemetryBehaviour(telemetry_answer=500), "2021-03-18"),
+        (TelemetryBehaviour(rejected_schemas=frozenset({"2025-01-29"})), "2022-12-13"),
+        (TelemetryBehaviour(rejected_schemas=frozenset({"2025-01-29", "2022-12-13"})), "2022-07-01"),
+        (TelemetryBehaviour(telemetry_status=404), "2021-03-18"),
+        (TelemetryBehaviour(telemetry_status=500), "2021-03-18"),
     ],
     ids=["newest", "2022-12-13", "2022-07-01", "logs-api-after-404", "logs-api-after-500"],
 )
@@ -133,7 +133,7 @@ async def test_newest_accepted_schema_is_used(tmp_path: Path, behaviour: Telemet
 @pytest.mark.parametrize("answer", [202, 404, 500])
 async def test_missing_telemetry_is_reported_once(tmp_path: Path, answer: int) -> None:
     """After 202 of a local emulator, or an error: one message, no child process, and the function works."""
-    behaviour = TelemetryBehaviour(telemetry_answer=answer, logs_answer=answer)  # type: ignore[arg-type]
+    behaviour = TelemetryBehaviour(telemetry_status=answer, logs_status=answer)  # type: ignore[arg-type]
     async with environment(tmp_path, {}, telemetry=behaviour) as service:
         await _three_invocations(service)
     assert sum("no telemetry here" in m for m in own_messages(service)) == 1

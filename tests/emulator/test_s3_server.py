@@ -1,4 +1,4 @@
-"""The S3 server that judges the rest must itself be a real one, alone, and gone when it is no longer needed."""
+"""The S3 server of the other tests: real S3 behaviour, isolation, and removal at its end."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 PUT_BY_ENVIRONMENT = """
 import boto3
-boto3.client("s3").put_object(Bucket="logs", Key="by/environment", Body=b"told by its environment alone")
+boto3.client("s3").put_object(Bucket="logs", Key="by/environment", Body=b"configured by its environment")
 """
 
 TCP_LISTEN = "0A"  # the state column of /proc/net/tcp
 
 
 def listening_addresses(pid: int) -> set[str]:
-    """Return the addresses on which a process listens, as the kernel knows them; IPv6 ones in hexadecimal."""
+    """Return the listening addresses of a process from the kernel; IPv6 ones in hexadecimal."""
     rows = [row.split() for v in ("", "6") for row in Path(f"/proc/net/tcp{v}").read_text().splitlines()[1:]]
     listeners = {f"socket:[{row[9]}]": row[1].split(":")[0] for row in rows if row[3] == TCP_LISTEN}
     links = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
@@ -37,8 +37,8 @@ def listening_addresses(pid: int) -> set[str]:
     return {socket.inet_ntoa(bytes.fromhex(each)[::-1]) if len(each) == 8 else each for each in found}
 
 
-async def test_what_the_shipper_put_is_read_back_whole(s3: S3Server, bucket: str) -> None:
-    """An object keeps its bytes, its metadata, its type and its encoding."""
+async def test_get_returns_the_object_that_the_shipper_stored(s3: S3Server, bucket: str) -> None:
+    """An object keeps its bytes, metadata, type and encoding."""
     async with s3.client(s3.shipper) as shipper:
         await shipper.put_object(
             Bucket=bucket,
@@ -59,66 +59,66 @@ async def test_what_the_shipper_put_is_read_back_whole(s3: S3Server, bucket: str
     )
 
 
-async def test_the_shipper_may_write_to_its_bucket_and_nothing_else(s3: S3Server, bucket: str) -> None:
-    """The role a function is given in production cannot read, list or reach another bucket; neither can this one."""
+async def test_the_shipper_has_write_access_to_its_bucket_only(s3: S3Server, bucket: str) -> None:
+    """Like the role of a function, it cannot read, list or reach another bucket."""
     await s3.create_bucket(f"other-{bucket}")
     async with s3.client(s3.shipper) as shipper:
         await shipper.put_object(Bucket=bucket, Key="k", Body=b"x")
-        for refused in (
+        for rejected in (
             shipper.get_object(Bucket=bucket, Key="k"),
             shipper.list_objects_v2(Bucket=bucket),
             shipper.put_object(Bucket=f"other-{bucket}", Key="k", Body=b"x"),
         ):
             with pytest.raises(ClientError, match="AccessDenied"):
-                await refused
+                await rejected
     await s3.delete_bucket(f"other-{bucket}")
 
 
-async def test_a_wrong_secret_is_refused(s3: S3Server, bucket: str) -> None:
-    """Signatures are verified, so a shipper that signs wrongly is found out."""
+async def test_a_wrong_secret_is_rejected(s3: S3Server, bucket: str) -> None:
+    """Signatures are verified."""
     forged = seaweedfs.Identity("forged", s3.shipper.access_key, "not the secret")
     async with s3.client(forged) as client:
         with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
             await client.put_object(Bucket=bucket, Key="k", Body=b"x")
 
 
-async def test_a_missing_bucket_is_not_created_on_the_way(s3: S3Server) -> None:
-    """A misspelt bucket fails here as it fails on AWS."""
+async def test_a_missing_bucket_is_not_created(s3: S3Server) -> None:
+    """A misspelt bucket fails as it fails on AWS."""
     async with s3.client() as admin:
         with pytest.raises(ClientError, match="NoSuchBucket"):
             await admin.put_object(Bucket="test-never-made", Key="k", Body=b"x")
 
 
-async def test_it_listens_on_loopback_only(s3: S3Server) -> None:
-    """Nobody else on the network can reach what a test stores."""
+async def test_the_server_listens_on_loopback_only(s3: S3Server) -> None:
+    """Other hosts of the network cannot reach the objects of a test."""
     assert listening_addresses(s3.pid) == {"127.0.0.1"}
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
-async def test_a_process_is_told_all_by_its_environment_and_the_server_leaves_nothing(*, tls: bool) -> None:
-    """`environment` suffices for an SDK, over https too; afterwards process, folder and sockets are gone at once."""
+async def test_environment_suffices_for_an_sdk_and_no_file_remains(*, tls: bool) -> None:
+    """Process, folder and sockets are removed at once, over https too."""
     async with S3Server(tls=tls) as server:
         child = await asyncio.create_subprocess_exec(sys.executable, "-c", PUT_BY_ENVIRONMENT, env=server.environment())
         assert await asyncio.wait_for(child.wait(), 30) == 0
-        assert (await server.get("logs", "by/environment")).body == b"told by its environment alone"
-        pid, folder, traces = server.pid, server.folder, seaweedfs.traces(server._ports)
-        assert all(trace.exists() for trace in traces)
-        began = time.monotonic()
-    assert time.monotonic() - began < 1
+        assert (await server.get("logs", "by/environment")).body == b"configured by its environment"
+        pid, folder, sockets = server.pid, server.folder, seaweedfs.leftover_sockets(server._ports)
+        assert all(path.exists() for path in sockets)
+        started = time.monotonic()
+    assert time.monotonic() - started < 1
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert not folder.exists()
-    assert not any(trace.exists() for trace in traces)
+    assert not any(path.exists() for path in sockets)
 
 
-async def test_a_port_taken_in_between_leads_to_other_ports() -> None:
-    """The ports are free when chosen, not yet when used: the start is repeated, and the caller sees nothing of it."""
-    asked = 0
+async def test_the_start_is_repeated_when_a_port_was_taken() -> None:
+    """The caller does not notice a port that was taken between choice and use."""
+    calls = 0
 
     def choose_ports() -> Mapping[str, int]:
-        nonlocal asked
-        asked += 1
-        return seaweedfs.choose_ports() | ({"filer": taken} if asked == 1 else {})
+        nonlocal calls
+        calls += 1
+        return seaweedfs.choose_ports() | ({"filer": taken} if calls == 1 else {})
 
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -126,15 +126,15 @@ async def test_a_port_taken_in_between_leads_to_other_ports() -> None:
         taken = other.getsockname()[1]
         async with S3Server(choose_ports=choose_ports) as server:
             assert await server.list_keys("logs") == []
-    assert asked == 2
+    assert calls == 2
 
 
-async def test_a_server_that_cannot_start_shows_its_log(tmp_path: Path) -> None:
-    """The reason is in the error, not in a file that was removed."""
+async def test_a_failed_start_includes_the_log_in_its_error(tmp_path: Path) -> None:
+    """The folder of the log has been removed by then."""
     broken = tmp_path / "weed"
-    broken.write_text("#!/bin/sh\necho the disk is on fire >&2\nexit 3\n")
+    broken.write_text("#!/bin/sh\necho no space left on device >&2\nexit 3\n")
     broken.chmod(0o755)
     server = S3Server(executable=broken)
-    with pytest.raises(S3ServerError, match=re.compile(r"ended with status 3.*the disk is on fire", re.DOTALL)):
+    with pytest.raises(S3ServerError, match=re.compile(r"ended with status 3.*no space left on device", re.DOTALL)):
         await server.__aenter__()
     assert repr(server) == "<S3Server not running, buckets logs>"

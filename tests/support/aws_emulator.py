@@ -1,17 +1,19 @@
-"""AWS's own Lambda emulator (aws-lambda-rie) as a judge: it, not our emulator, says what Lambda accepts.
+"""AWS's Lambda emulator (aws-lambda-rie) as an independent judge of the extension.
 
-It is AWS's supervisor with the cloud taken away, and two programs in one:
+It is AWS's supervisor without the cloud, with two modes:
 
-  ``classic``            on-demand Lambda. The Extensions API is whole; the Telemetry API answers 202, never delivers.
-                         Init runs at the first invoke; an answer is held back until every extension is ready again.
-  ``managed-instances``  Lambda Managed Instances. The Telemetry API delivers, in schema 2025-01-29. Init runs at once.
-                         One runtime process is started, whatever the concurrency: it must keep that many calls to
-                         ``invocation/next`` open itself. Runtime and extensions run as uid 993, gid 990.
+- ``classic`` is on-demand Lambda. The Extensions API is complete; the Telemetry API answers 202 and
+  delivers no record. Init runs at the first invocation. A response waits until every extension is ready.
+- ``managed-instances`` is Lambda Managed Instances. Init runs at once, and the Telemetry API delivers in
+  schema 2025-01-29. One runtime process is started for any concurrency. It has to keep that many calls to
+  ``invocation/next`` open. Runtime and extensions run as uid 993, gid 990.
 
-What it does not show: freezing, repeated deliveries, the init limit, the cloud's shutdown reasons, real latencies.
+It does not emulate freezes, repeated deliveries, the init limit, the cloud's shutdown reasons and
+latencies.
 
-It runs in a private root (``private_root``), where the extensions, the runtime and ``mounts`` of one test are all there
-is under /opt and /var. Ending the context ends every process. ``aws_emulator_wheel`` fetches it.
+Design: the emulator runs in a private root (``private_root``). Under /opt and /var this root contains only
+the extensions, the runtime and the ``mounts`` of one test. The end of the context ends every process.
+``aws_emulator_wheel`` fetches the binary.
 """
 
 from __future__ import annotations
@@ -35,26 +37,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 START_SECONDS = 20.0
-"""Bound from exec to a listening emulator; it takes 50 ms on an idle machine."""
+"""Time limit from exec to a listening emulator, in seconds. It takes 50 ms on an idle machine."""
 
 INVOKE_SECONDS = 60.0
-"""Bound on one invocation, in which classic mode also starts runtime and extensions."""
+"""Time limit of one invocation, in seconds. In classic mode it includes the start of all processes."""
 
 SHUTDOWN_SECONDS = 10.0
-"""Bound on ending after SIGTERM: Lambda gives extensions 2 s, the rest is for a busy machine."""
+"""Time limit of the end after SIGTERM, in seconds: 2 s for extensions, the rest for a busy machine."""
 
 KILL_SECONDS = 2.0
-"""Bound on a namespace's end after SIGKILL to its first process; it takes milliseconds."""
+"""Time limit of a namespace's end after SIGKILL to its first process, in seconds."""
 
 OUTPUT_SECONDS = 10.0
-"""Default bound on waiting for a line of output."""
+"""Default time limit for a line of output, in seconds."""
 
-STARTS = 3
-"""How often other ports are tried when one was taken between choosing and listening."""
+MAX_STARTS = 3
+"""Maximum number of starts with other ports, if one was taken between choice and use."""
 
 _PROBE_SECONDS = 0.02
 _LINE_BYTES = 16 * 2**20
-_NOBODY_READY = b'{"errorType":"Runtime.Unavailable"}'
+_NO_RUNTIME_READY = b'{"errorType":"Runtime.Unavailable"}'
 _INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 
 LINE_PER_INVOCATION = f"""#!{sys.executable}
@@ -69,9 +71,9 @@ def serve():
 for _ in range(int(os.environ.get("AWS_LAMBDA_MAX_CONCURRENCY", "1"))):
     threading.Thread(target=serve).start()
 """
-"""A bootstrap that prints "line of" each event and gives it back, as many at a time as Managed Instances ask for."""
+"""A bootstrap that prints "line of" each event and returns it, with the concurrency of Managed Instances."""
 
-# What AWS's base images set, and the little that their emulator asks of its surroundings.
+# Variables of AWS's base images, and those that the emulator requires.
 _ENVIRONMENT = {
     "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin:/bin:/opt/bin",
     "LANG": "C.UTF-8",
@@ -89,22 +91,22 @@ _ENVIRONMENT = {
 
 
 class AwsEmulatorError(RuntimeError):
-    """The emulator could not be started, or did not end; the message carries its output."""
+    """The emulator could not be started, or did not end. The message contains its output."""
 
 
 def why_unavailable() -> str | None:
-    """Return why AWS's emulator cannot run on this machine, or None. A network that fails is no such reason."""
+    """Return the reason why AWS's emulator cannot run here, or None. A network failure is an error instead."""
     return aws_emulator_wheel.why_impossible() or private_root.why_impossible()
 
 
 class AwsEmulator:
     """One execution environment under AWS's supervisor: ``async with AwsEmulator(mode="classic", ...) as aws``.
 
-    ``bootstrap`` is the runtime and ``extensions`` are the files of /opt/extensions by name: text that begins with
-    ``#!``, or the path of an executable. The interpreter that runs the tests is there, at its own path
-    (``sys.executable``), with what is installed for it. ``mounts`` shows files and directories at other paths,
-    read-only; ``writable`` does so for directories that the environment writes to, and opens them to its uid.
-    No variable of the test's own environment gets in.
+    ``bootstrap`` is the runtime, and ``extensions`` are the files of /opt/extensions by name. Each is text
+    that begins with ``#!``, or the path of an executable. The interpreter of the tests (``sys.executable``)
+    and its packages are present at the same path. ``mounts`` maps paths to files and directories, read-only.
+    ``writable`` maps paths to directories that the uid of the environment may write to. No variable of the
+    test's environment is inherited.
     """
 
     def __init__(
@@ -131,7 +133,7 @@ class AwsEmulator:
         self._stage: Path | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
-        self._heard = asyncio.Condition()
+        self._output_changed = asyncio.Condition()
         self._port = 0
 
     def __repr__(self) -> str:
@@ -140,55 +142,55 @@ class AwsEmulator:
 
     @property
     def pid(self) -> int:
-        """The emulator's process, the first of its namespace, as the machine numbers it."""
+        """The process id of the emulator, the first process of its namespace, as the machine numbers it."""
         return int((self._running()[1] / "pid").read_text())
 
     async def invoke(self, payload: object) -> tuple[int, bytes]:
-        """Invoke the function with a JSON payload; return the status and the body of the answer.
+        """Invoke the function with a JSON payload; return the status and the body of the response.
 
-        Managed Instances refuse an invocation for which no call to ``next`` is open, and tell the extensions nothing
-        of it. Lambda would route it elsewhere; here it is repeated until a call is open again.
+        Managed Instances reject an invocation if no call to ``next`` is open, without an event to the
+        extensions. Lambda would route it to another environment; here it is repeated until a call is open.
         """
         timeout = aiohttp.ClientTimeout(total=INVOKE_SECONDS)
         url = f"http://127.0.0.1:{self._port}{_INVOKE_PATH}"
         async with asyncio.timeout(INVOKE_SECONDS), aiohttp.ClientSession(timeout=timeout) as session:
             while True:
-                async with session.post(url, json=payload) as answer:
-                    status, body = answer.status, await answer.read()
-                if body != _NOBODY_READY:
+                async with session.post(url, json=payload) as response:
+                    status, body = response.status, await response.read()
+                if body != _NO_RUNTIME_READY:
                     return status, body
                 await asyncio.sleep(_PROBE_SECONDS)
 
     async def wait_for_output(self, text: str, *, seconds: float = OUTPUT_SECONDS) -> str:
-        """Return the first line of output that contains ``text``, be it there or still to come."""
+        """Return the first line of output, past or future, that contains ``text``."""
         try:
-            async with asyncio.timeout(seconds), self._heard:
+            async with asyncio.timeout(seconds), self._output_changed:
                 while not (found := [line for line in self.output if text in line]):
-                    await self._heard.wait()
+                    await self._output_changed.wait()
         except TimeoutError:
-            raise AwsEmulatorError(self._complaint(f"no line with {text!r} within {seconds:g} s")) from None
+            raise AwsEmulatorError(self._error_message(f"no line with {text!r} within {seconds:g} s")) from None
         return found[0]
 
     async def shutdown(self) -> int:
-        """End the environment: on SIGTERM the runtime is stopped, then extensions get SHUTDOWN. Return the status."""
+        """End the environment with SIGTERM and return the status: the runtime stops, then extensions get SHUTDOWN."""
         process, _ = self._running()
         os.kill(self.pid, signal.SIGTERM)
         try:
             async with asyncio.timeout(SHUTDOWN_SECONDS):
                 status = await process.wait()
         except TimeoutError:
-            raise AwsEmulatorError(self._complaint(f"still running {SHUTDOWN_SECONDS:g} s after SIGTERM")) from None
+            raise AwsEmulatorError(self._error_message(f"still running {SHUTDOWN_SECONDS:g} s after SIGTERM")) from None
         await self._end()
         return status
 
     async def __aenter__(self) -> Self:
         binary = await asyncio.to_thread(aws_emulator_wheel.fetch)
-        for start in range(1, STARTS + 1):
+        for start in range(1, MAX_STARTS + 1):
             try:
                 await self._start(binary)
             except BaseException as error:
                 await self._end()
-                if "address already in use" not in str(error) or start == STARTS:
+                if "address already in use" not in str(error) or start == MAX_STARTS:
                     raise
             else:
                 break
@@ -200,7 +202,7 @@ class AwsEmulator:
     async def _start(self, binary: Path) -> None:
         self._port, api_port = free_ports(2)
         self._stage = Path(tempfile.mkdtemp(prefix="logferry-aws-"))
-        self._lay_out(self._stage)
+        self._write_files(self._stage)
         script = private_root.script(
             stage=self._stage,
             read_only={**private_root.python_mounts(), "/aws-lambda-rie": binary, **self._mounts},
@@ -227,10 +229,10 @@ class AwsEmulator:
         )
         assert self._process.stdout is not None
         self._reader = asyncio.create_task(self._read(self._process.stdout))
-        await self._until_it_listens(self._process)
+        await self._wait_until_listening(self._process)
 
-    def _lay_out(self, stage: Path) -> None:
-        """Put the files of the root under ``stage``, and open what the environment writes to."""
+    def _write_files(self, stage: Path) -> None:
+        """Write the files of the root under ``stage``, and open the writable directories to any uid."""
         (stage / "root").mkdir()
         for name, source in self._files.items():
             path = stage / "tree" / name
@@ -242,12 +244,12 @@ class AwsEmulator:
 
     async def _read(self, stream: asyncio.StreamReader) -> None:
         async for line in stream:
-            async with self._heard:
+            async with self._output_changed:
                 self.output.append(line.decode(errors="replace").rstrip("\n"))
-                self._heard.notify_all()
+                self._output_changed.notify_all()
 
-    async def _until_it_listens(self, process: asyncio.subprocess.Process) -> None:
-        """Ask until the port answers: a foreign program sends no event when it listens."""
+    async def _wait_until_listening(self, process: asyncio.subprocess.Process) -> None:
+        """Connect until the port accepts, because the emulator sends no event when it listens."""
         try:
             async with asyncio.timeout(START_SECONDS):
                 while process.returncode is None:
@@ -258,14 +260,14 @@ class AwsEmulator:
                         return
                     await asyncio.sleep(_PROBE_SECONDS)
         except TimeoutError:
-            raise AwsEmulatorError(self._complaint(f"not listening within {START_SECONDS:g} s")) from None
-        raise AwsEmulatorError(self._complaint(f"it ended with status {process.returncode}"))
+            raise AwsEmulatorError(self._error_message(f"not listening within {START_SECONDS:g} s")) from None
+        raise AwsEmulatorError(self._error_message(f"it ended with status {process.returncode}"))
 
     async def _end(self) -> None:
-        """Kill what still runs and read its output to the end. Safe to call twice, and after a start that failed."""
+        """Kill the running processes and read the output to its end. A second call is safe."""
         if self._process is not None:
-            # The first process of the namespace takes all others with it, and `unshare`, its parent, is there to reap
-            # it. While there is none yet, `unshare` itself is killed.
+            # The death of the namespace's first process ends all others, and `unshare`, its parent, reaps it.
+            # If there is no such process yet, `unshare` itself is killed.
             with contextlib.suppress(ProcessLookupError, FileNotFoundError, ValueError):
                 os.kill(self.pid, signal.SIGKILL)
             await self._wait_or_kill(self._process)
@@ -289,5 +291,5 @@ class AwsEmulator:
             raise AwsEmulatorError("AWS's emulator is not running: use it inside `async with`")
         return self._process, self._stage
 
-    def _complaint(self, what: str) -> str:
-        return "\n".join([f"AWS's emulator ({self.mode}): {what}. Its output:", *self.output])
+    def _error_message(self, reason: str) -> str:
+        return "\n".join([f"AWS's emulator ({self.mode}): {reason}. Its output:", *self.output])

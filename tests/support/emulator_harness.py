@@ -1,4 +1,4 @@
-"""What the emulator's tests share: configurations with fake processes, and what those processes saw."""
+"""Shared parts of the emulator's tests: configurations with fake processes, and the notes of these processes."""
 
 from __future__ import annotations
 
@@ -17,52 +17,52 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 PYTHON = [sys.executable, "-S", "-E"]
-"""Without site: a fake process needs the standard library only, and starts in a third of the time."""
+"""Interpreter without site. A fake process needs the standard library only, and starts in a third of the time."""
 
-SETTLING_STEPS, SETTLING_SECONDS = 100, 0.02
-"""SIGSTOP takes effect when its target is next scheduled: two seconds are beyond any doubt."""
+STATE_CHECKS, STATE_CHECK_SECONDS = 100, 0.02
+"""Number and pause of the checks for stopped processes. SIGSTOP takes effect when its target is next scheduled."""
 
 
-class Scene:
-    """Fake extensions and runtimes around one temporary directory."""
+class EmulatorHarness:
+    """Configurations with fake extensions and runtimes in one temporary directory."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def extension(self, name: str = "ext", **wish: Any) -> list[str]:
-        """The command of a fake extension; see fake_extension.py for what it can be asked."""
-        wish = {"name": name, "notes": str(self._notes(name)), **wish}
-        return [*PYTHON, str(HERE / "fake_extension.py"), json.dumps(wish)]
+    def extension(self, name: str = "ext", **behaviour: Any) -> list[str]:
+        """Return the command of a fake extension; `fake_extension` documents its behaviour."""
+        behaviour = {"name": name, "notes": str(self._notes(name)), **behaviour}
+        return [*PYTHON, str(HERE / "fake_extension.py"), json.dumps(behaviour)]
 
     def config(self, *runtime_arguments: str, extensions: dict[str, list[str]] | None = None, **fields: Any) -> Any:
-        """A configuration with the fake runtime; one well-behaved subscriber unless told otherwise."""
+        """Return a configuration with the fake runtime and, by default, one extension that subscribes."""
         if extensions is None:
             extensions = {"ext": self.extension(api="telemetry")}
         fields.setdefault("function", [*PYTHON, str(HERE / "fake_runtime.py"), *runtime_arguments])
         return EnvironmentConfig(extensions=extensions, **fields)
 
     def notes(self, kind: str, name: str = "ext") -> list[dict[str, Any]]:
-        """What an extension noted, in order."""
+        """Return the notes of an extension, in order."""
         with suppress(FileNotFoundError):
             lines = self._notes(name).read_text().splitlines()
             return [note for note in map(json.loads, lines) if note["kind"] == kind]
         return []
 
-    def answers(self, path: str, name: str = "ext") -> list[dict[str, Any]]:
-        """The answers an extension got to its requests to a path that ends so."""
-        return [note for note in self.notes("answer", name) if note["path"].endswith(path)]
+    def responses(self, path: str, name: str = "ext") -> list[dict[str, Any]]:
+        """Return the responses that an extension received for a path with this end."""
+        return [note for note in self.notes("response", name) if note["path"].endswith(path)]
 
     def events(self, name: str = "ext") -> list[dict[str, Any]]:
-        """The events an extension was given."""
-        return [json.loads(answer["body"]) for answer in self.answers("/event/next", name) if answer["status"] == 200]
+        """Return the events that an extension received."""
+        return [json.loads(note["body"]) for note in self.responses("/event/next", name) if note["status"] == 200]
 
     def records(self, name: str = "ext") -> list[dict[str, Any]]:
-        """The records an extension accepted, in order."""
-        bodies = [note["body"] for note in self.notes("delivery", name) if not note["refused"]]
+        """Return the records that an extension accepted, in order."""
+        bodies = [note["body"] for note in self.notes("batch", name) if not note["rejected"]]
         return [record for body in bodies for record in json.loads(body)]
 
     def types(self, name: str = "ext") -> list[str]:
-        """The types of those records."""
+        """Return the types of these records."""
         return [record["type"] for record in self.records(name)]
 
     def _notes(self, name: str) -> Path:
@@ -70,31 +70,31 @@ class Scene:
 
 
 async def delivered(lam: Lambda, type_: str, count: int = 1) -> Entry:
-    """Wait, bounded, until so many records of a type have been accepted."""
+    """Wait until `count` records of a type have been accepted."""
     return await lam.timeline.wait_for(
         lambda e: e.kind == "delivery" and sum(r["type"] == type_ for r in lam.records_delivered) >= count
     )
 
 
 def process_state(pid: int) -> str:
-    """The letter of /proc/PID/stat: T is stopped, X is gone."""
+    """Return the state in /proc/PID/stat: T is stopped, X is ended."""
     try:
         return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return "X"
 
 
-async def stopped(pids: tuple[int, ...]) -> bool:
-    """Whether all are stopped, allowing for the moment it takes where other processes keep the processors busy."""
-    for _ in range(SETTLING_STEPS):
+async def all_stopped(pids: tuple[int, ...]) -> bool:
+    """Return whether all processes are stopped, after up to two seconds on a busy machine."""
+    for _ in range(STATE_CHECKS):
         if {process_state(pid) for pid in pids} == {"T"}:
             return True
-        await asyncio.sleep(SETTLING_SECONDS)
+        await asyncio.sleep(STATE_CHECK_SECONDS)
     return False
 
 
-def is_gone(pid: int) -> bool:
-    """Whether no process of this id runs any more."""
+def has_ended(pid: int) -> bool:
+    """Return whether no running process has this id."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,11 +1,20 @@
-"""A small runtime for the emulator's tests: it does what each event says, in this order. Standard library only.
+"""A small runtime for the emulator's tests, controlled by its arguments and by the keys of each event.
 
-    print        text to write to stdout as it is        sleep        seconds
-    variables    answer with the process's environment   exit         end the process with this code
-    error        report an error of this type            next_first   ask for the next before answering
-    wrong_id     answer another request first            linger       seconds between the answer and the next /next
+The keys of an event, in the order of processing:
 
-Its arguments: "init-error" reports one instead of starting, "deaf" ignores SIGTERM, "never" does not ask for anything.
+| key | effect |
+|---|---|
+| print | text for stdout, unchanged |
+| sleep | pause in seconds |
+| exit | exit code of the process |
+| variables | include the environment of the process in the response |
+| next_first | request the next invocation before the response |
+| wrong_id | respond to an unknown request first |
+| error | type of the error to report |
+| linger | seconds between the response and `/next` |
+
+The arguments: "init-error" reports an error instead of starting, "ignore-sigterm" ignores SIGTERM,
+"never-ready" requests no invocation.
 """
 
 from __future__ import annotations
@@ -18,12 +27,12 @@ import sys
 import time
 from typing import Any
 
-FOREVER = 3600.0
+LONG_SECONDS = 3600.0
 connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
 
 
 def call(method: str, path: str, body: str | None = None, **headers: str) -> tuple[http.client.HTTPResponse, str]:
-    """One request, one answer."""
+    """Send one request and return its response."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request(method, "/2018-06-01/runtime" + path, body=body, headers=named)
     response = connection.getresponse()
@@ -31,42 +40,42 @@ def call(method: str, path: str, body: str | None = None, **headers: str) -> tup
 
 
 def serve() -> None:
-    """One invocation."""
+    """Process one invocation."""
     invocation, text = call("GET", "/invocation/next")
     request_id = invocation.headers["Lambda-Runtime-Aws-Request-Id"]
     event: dict[str, Any] = json.loads(text)
     sys.stdout.write(event.get("print", ""))
     sys.stdout.flush()
     time.sleep(event.get("sleep", 0))
-    answer: dict[str, Any] = {"headers": dict(invocation.headers)}
+    response_body: dict[str, Any] = {"headers": dict(invocation.headers)}
     if "exit" in event:
         os._exit(event["exit"])
     if event.get("variables"):
-        answer["variables"] = dict(os.environ)
+        response_body["variables"] = dict(os.environ)
     if event.get("next_first"):
         response, body = call("GET", "/invocation/next")
-        answer["refusal"] = [response.status, json.loads(body)]
+        response_body["rejection"] = [response.status, json.loads(body)]
     if event.get("wrong_id"):
         response, body = call("POST", "/invocation/not-this-one/response", "{}")
-        answer["refusal"] = [response.status, json.loads(body)]
+        response_body["rejection"] = [response.status, json.loads(body)]
     if "error" in event:
         headers = {"Lambda_Runtime_Function_Error_Type": event["error"]}
-        call("POST", f"/invocation/{request_id}/error", json.dumps({"errorMessage": "as asked"}), **headers)
+        call("POST", f"/invocation/{request_id}/error", json.dumps({"errorMessage": "on request"}), **headers)
     else:
-        call("POST", f"/invocation/{request_id}/response", json.dumps(answer))
+        call("POST", f"/invocation/{request_id}/response", json.dumps(response_body))
     time.sleep(event.get("linger", 0))
 
 
 def main() -> None:
-    """Start as asked, then serve until killed."""
+    """Start as the arguments require, then process invocations until killed."""
     if "init-error" in sys.argv:
         body = json.dumps({"errorType": "Runtime.ImportModuleError", "errorMessage": "no module named app"})
         call("POST", "/init/error", body)
         sys.exit(1)
-    if "deaf" in sys.argv:
+    if "ignore-sigterm" in sys.argv:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if "never" in sys.argv:
-        time.sleep(FOREVER)
+    if "never-ready" in sys.argv:
+        time.sleep(LONG_SECONDS)
     while True:
         serve()
 

@@ -1,5 +1,21 @@
-"""A local Lambda: the platform's side of the wire, for judging an external extension without an account.
+"""A local Lambda that judges an external extension without an AWS account.
 
-It is an island. It imports nothing from the rest of the package, so a mistake made there cannot be made here in
-agreement with it. `lambda_service` is the door.
+Guarantees:
+- Nothing is imported from the rest of logferry, so the emulator cannot share a fault with its client.
+- No process, socket or directory remains after `async with Lambda(...)`.
+
+Design: `lambda_service.Lambda` is the entry point. Behaviour follows AWS's documentation and the
+source of aws-lambda-runtime-interface-emulator. Each module names its source.
+
+A new fault of the platform belongs here:
+
+| fault | module |
+|---|---|
+| delivery of records (order, delay, retry, loss) | `environment_config.TelemetryBehaviour`, `telemetry/` |
+| subscription | `environment_config.TelemetryBehaviour`, `apis/telemetry_api` |
+| a phase (Init, Restore, Invoke, Shutdown) or a time limit | `environment_config.Limits`, `phases/` |
+| variables, start and output of a process | `environment_config.EnvironmentConfig`, `processes/` |
+| time of day of the platform | `clock` |
+
+A fault of S3 or of the network to S3 belongs to `tests/support/fault_proxy.py`.
 """

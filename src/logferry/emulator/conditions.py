@@ -1,9 +1,13 @@
-"""Waiting for the state of an environment to be such and such: one mechanism, with two ways out besides success.
+"""Waits for a condition on the state of an execution environment.
 
-A wait ends when its condition holds, when the environment breaks, or when its deadline passes. Whoever changes the
-state says `changed()`; nobody polls. The first failure is kept and later ones are ignored, so that an extension's
-`exit/error` is not overwritten by the exit that follows it (`StoreFirstFatalError` in
-aws-lambda-runtime-interface-emulator).
+Guarantees:
+- A wait ends when its condition holds, when the environment fails, or at its deadline.
+- The first failure is kept and later ones are ignored. The `exit/error` of an extension is
+  therefore not overwritten by the exit that follows it.
+
+Design: code that changes the state calls `recheck()`, so nothing polls.
+
+References: `StoreFirstFatalError` in aws-lambda-runtime-interface-emulator.
 """
 
 from __future__ import annotations
@@ -18,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What broke the environment: AWS's error type, such as `Extension.Crash`, and a sentence.
+    """The cause of a failed environment: AWS's error type, such as `Extension.Crash`, and a message.
 
-    `payload` is what the caller gets in place of that sentence, when the runtime itself has said what went wrong.
+    `payload` replaces the message in the response to the caller, if the runtime reported the error.
     """
 
     error_type: str
@@ -29,44 +33,44 @@ class Failure:
 
 
 class EnvironmentBrokenError(Exception):
-    """The environment cannot go on and has to be reset."""
+    """The environment cannot continue and has to be reset."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"{failure.error_type}: {failure.message}")
         self.failure = failure
 
 
-class Gates:
-    """The waits of one life of an environment."""
+class Conditions:
+    """The pending waits of one sandbox."""
 
     def __init__(self) -> None:
         self._waiting: dict[asyncio.Future[None], Callable[[], bool]] = {}
         self.failure: Failure | None = None
 
-    def changed(self) -> None:
-        """Look at every wait again: some state it may depend on has changed."""
+    def recheck(self) -> None:
+        """Evaluate every pending condition again after a change of state."""
         for future, condition in list(self._waiting.items()):
             if not future.done() and condition():
                 future.set_result(None)
 
     def fail(self, failure: Failure) -> None:
-        """End every wait that heeds failures, now and in future. Only the first failure counts."""
+        """Record the first failure, and end every `wait_for` that is pending or still to come."""
         if self.failure is None:
             self.failure = failure
-        self.changed()
+        self.recheck()
 
-    async def until(self, condition: Callable[[], bool], *, deadline: float) -> None:
-        """Wait for `condition`, at most until `deadline` on the loop's clock.
+    async def wait_for(self, condition: Callable[[], bool], *, deadline: float) -> None:
+        """Wait for `condition`, at most until `deadline` on the clock of the event loop.
 
-        Raises EnvironmentBrokenError as soon as the environment is broken, even if the condition holds too, and
-        TimeoutError when the deadline passes first.
+        Raise EnvironmentBrokenError as soon as the environment has failed, even if the condition holds.
+        Raise TimeoutError if the deadline passes first.
         """
-        await self.until_even_if_broken(lambda: self.failure is not None or condition(), deadline=deadline)
+        await self.wait_despite_failure(lambda: self.failure is not None or condition(), deadline=deadline)
         if self.failure is not None:
             raise EnvironmentBrokenError(self.failure)
 
-    async def until_even_if_broken(self, condition: Callable[[], bool], *, deadline: float) -> None:
-        """Wait for `condition` whatever else happens; TimeoutError when the deadline passes first."""
+    async def wait_despite_failure(self, condition: Callable[[], bool], *, deadline: float) -> None:
+        """Wait for `condition` even in a failed environment; raise TimeoutError at the deadline."""
         if condition():
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

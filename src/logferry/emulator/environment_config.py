@@ -1,7 +1,7 @@
-"""What one emulated execution environment is made of, and how the platform in it behaves.
+"""Configuration of one emulated execution environment and of the platform around it.
 
-Frozen values only: everything a user can choose is chosen before the environment starts, as on Lambda.
-The defaults are the platform's own figures; where AWS documents none, the line says so.
+Design: all values are frozen, because every choice is made before the environment starts, as on
+Lambda. The defaults are the platform's own values. A docstring states where AWS documents none.
 """
 
 from __future__ import annotations
@@ -24,60 +24,71 @@ MEBIBYTE = 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """The time limits of a life. Seams for tests: shorten them where a test has to see one pass.
+    """Time limits of the phases. Tests shorten them to observe an overrun.
 
-    Sources: "Lambda execution environment" (init, shutdown), "Using the Lambda Extensions API" (the runtime's share).
+    References: "Lambda execution environment" (Init, Shutdown); "Using the Lambda Extensions API"
+    (share of the runtime).
     """
 
     on_demand_init_seconds: float = 10.0
     other_init_seconds: float = 130.0
-    """Provisioned concurrency and Managed Instances: this or the function timeout, whichever is longer."""
+    """Init limit of all other initialization types. A longer function timeout replaces it."""
 
     shutdown_seconds: float = 2.0
-    """With an external extension. It is the total, the runtime's share included."""
+    """Total limit of the Shutdown phase with an external extension, including the runtime's share."""
 
     shutdown_internal_seconds: float = 0.5
-    """With internal extensions only. With none at all, nobody is waited for."""
+    """Limit of the Shutdown phase with internal extensions only. Without extensions it is zero."""
 
     runtime_share_seconds: float = 0.3
+    """Time from SIGTERM to SIGKILL of the runtime."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TelemetryBehaviour:
-    """How the Telemetry API and the Logs API treat their subscribers.
+    """Behaviour of the Telemetry API and of the Logs API towards their subscribers.
 
-    `telemetry_answer` and `logs_answer` are the status of every subscription: 200 works; 202 accepts and never
-    delivers (what AWS's emulator does outside Managed Instances); 404 and 500 refuse.
+    `telemetry_status` and `logs_status` are the HTTP status of every subscription:
+
+    * 200 works;
+    * 202 accepts and never delivers, as AWS's emulator does outside Managed Instances;
+    * 404 and 500 reject.
     """
 
-    telemetry_answer: Literal[200, 202, 404, 500] = 200
-    logs_answer: Literal[200, 202, 404, 500] = 200
-    refused_schemas: frozenset[str] = frozenset()
+    telemetry_status: Literal[200, 202, 404, 500] = 200
+    logs_status: Literal[200, 202, 404, 500] = 200
+    rejected_schemas: frozenset[str] = frozenset()
 
     drop_on_busy: bool = False
-    """Like AWS's Managed Instances emulator: what is due while a POST is unanswered is dropped, nothing is retried."""
+    """Drop each batch that is due during an unfinished request, and never retry.
+
+    AWS's Managed Instances emulator does this.
+    """
 
     split_oversized: bool = False
-    """Cut a record larger than `maxBytes` into consecutive POSTs, as reported in datadog-lambda-extension#1357."""
+    """Split a record larger than `maxBytes` into consecutive requests (datadog-lambda-extension#1357)."""
 
     buffer_limit_bytes: int = 8 * MEBIBYTE
-    """What may wait for one subscriber. AWS documents no figure; records past it are dropped and announced."""
+    """Maximum size of the pending records of one subscriber. Further records are dropped and reported.
+
+    AWS documents no value.
+    """
 
     post_timeout_seconds: float = 5.0
-    """How long a POST may go unanswered, frozen time not counted. AWS documents no figure."""
+    """Response timeout of a request, without frozen time. AWS documents no value."""
 
     retry_first_seconds: float = 0.1
     retry_longest_seconds: float = 1.0
-    """The pause after a failed POST doubles from the first to the longest. AWS says "backoff" and no figures."""
+    """Limit of the pause after a failed request, which doubles. AWS documents "backoff" and no values."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnvironmentConfig:
-    """A function, its extensions and the environment they share.
+    """A function, its extensions and their execution environment.
 
-    `function` and the values of `extensions` are argument vectors. An extension's key is its file name in
-    `/opt/extensions`, the name it has to register under. `environment` is what the user configured: it goes to the
-    runtime and to every extension, and is the place for credentials too.
+    `function` and the values of `extensions` are argument vectors. The key of an extension is its file
+    name in `/opt/extensions`, under which it has to register. The runtime and every extension receive
+    the variables in `environment`, which may contain credentials.
     """
 
     function: Sequence[str]
@@ -94,44 +105,48 @@ class EnvironmentConfig:
     initialization_type: InitializationType = ON_DEMAND
 
     max_concurrency: int = 1
-    """Managed Instances: how many invocations run at once."""
+    """Maximum number of concurrent invocations on Managed Instances."""
 
     runtime_processes: int = 1
-    """Managed Instances: how many copies of `function` to start. One copy is told `AWS_LAMBDA_MAX_CONCURRENCY` and
-    makes its own workers; several are told nothing and hold one invocation each."""
+    """Number of `function` processes on Managed Instances.
+
+    A single process receives `AWS_LAMBDA_MAX_CONCURRENCY` and starts its own workers. Several processes
+    do not receive it and serve one invocation each.
+    """
 
     freeze: bool = True
     working_directory: Path = field(default_factory=Path.cwd)
     tmp_directory: Path | None = None
-    """`/tmp` of the environment, given as TMPDIR; kept across resets. None makes one and removes it at the end."""
+    """`/tmp` of the environment, passed as TMPDIR and kept across resets.
+
+    None creates a directory and removes it at the end.
+    """
 
     telemetry: TelemetryBehaviour = field(default_factory=TelemetryBehaviour)
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        """Refuse what could not be started, or told apart. Raises ValueError."""
+        """Raise ValueError for a configuration that cannot start or whose names are ambiguous."""
         if not self.function:
             raise ValueError(
                 "function: an argument vector is needed, such as ['python', '-m', 'awslambdaric', 'app.handler']"
             )
         if any(name.startswith("runtime") for name in self.extensions):
-            raise ValueError(
-                "extensions: a name cannot begin with 'runtime', which is what the function's process is called"
-            )
+            raise ValueError("extensions: a name cannot begin with 'runtime', the name of the function's process")
 
     @property
     def managed_instances(self) -> bool:
-        """Whether this is Lambda Managed Instances: many invocations at once, no freeze, SHUTDOWN events only."""
+        """Whether this is Lambda Managed Instances: concurrent invocations, no freeze, SHUTDOWN events only."""
         return self.initialization_type == MANAGED_INSTANCES
 
     @property
     def function_arn(self) -> str:
-        """The ARN that invocations are addressed to."""
+        """The ARN of the invoked function."""
         return f"arn:aws:lambda:{self.region}:{self.account_id}:function:{self.function_name}"
 
     @property
     def init_limit_seconds(self) -> float:
-        """How long the first init may take."""
+        """The time limit of the Init phase."""
         if self.initialization_type == ON_DEMAND:
             return self.limits.on_demand_init_seconds
         return max(self.limits.other_init_seconds, self.timeout_seconds)

@@ -1,13 +1,17 @@
-"""An execution environment: a place that outlives its processes, and the lives that follow one another in it.
+"""An execution environment: a directory and an API address with one sandbox after another.
 
-Which life an invocation gets, in AWS's order ("Lambda execution environment"):
+An invocation runs in one of three sandboxes:
 
-1. the life that is there;
-2. in an environment that has never run, a life begun by the init phase, with a time limit of its own;
-3. otherwise, after a failed init or a reset, a life begun inside the invocation and on its time: the suppressed init,
-   which telemetry calls `phase: "invoke"`.
+1. the running sandbox;
+2. in an environment that has never run, a new sandbox after an Init phase with a separate limit;
+3. otherwise (failed Init, reset), a new sandbox that starts within the function timeout. This is the
+   suppressed init, which telemetry reports as `phase: "invoke"`.
 
-A life that fails, or whose invocation overruns, is ended at once and with a reason; the place, `/tmp` included, stays.
+Guarantees:
+- A sandbox that fails, or whose invocation exceeds its timeout, is reset once.
+- `/tmp` outlives every sandbox.
+
+References: "Lambda execution environment".
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from logferry.emulator.conditions import EnvironmentBrokenError
 from logferry.emulator.phases import invoke_phase, shutdown_phase
 from logferry.emulator.phases.init_phase import initialize
 from logferry.emulator.results import ShutdownResult
-from logferry.emulator.sandbox import Life
+from logferry.emulator.sandbox import Sandbox
 from logferry.emulator.telemetry.telemetry_relay import TelemetryRelay
 
 if TYPE_CHECKING:
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class ExecutionEnvironment:
-    """The lives of one environment; `runtime_api` is set once the server listens."""
+    """The sandboxes of one environment. `runtime_api` is set after the server has started to listen."""
 
     def __init__(
         self,
@@ -47,7 +51,7 @@ class ExecutionEnvironment:
         timeline: Timeline,
         console: deque[tuple[str, str]],
     ) -> None:
-        self.life: Life | None = None
+        self.sandbox: Sandbox | None = None
         self.relays: list[TelemetryRelay] = []
         self.runtime_api = ""
         self._config = config
@@ -56,113 +60,113 @@ class ExecutionEnvironment:
         self._timeline = timeline
         self._console = console
         self._log_stream = f"[$LATEST]{uuid.uuid4().hex}"
-        self._last: Life | None = None
-        self._bring_up = asyncio.Lock()
+        self._previous: Sandbox | None = None
+        self._starting = asyncio.Lock()
 
     def __repr__(self) -> str:
-        return f"<ExecutionEnvironment in life {len(self.relays)}: {self.life!r}>"
+        return f"<ExecutionEnvironment, {len(self.relays)} sandboxes so far: {self.sandbox!r}>"
 
-    def addressed(self) -> Life:
-        """Whom a request is for: the life that is, or the one that is just ending."""
-        life = self.life or self._last
-        if life is None:
-            raise RuntimeError("a request came to the runtime API before any process was started")
-        return life
+    def current_sandbox(self) -> Sandbox:
+        """Return the sandbox that a request belongs to: the running one, or the one that is ending."""
+        sandbox = self.sandbox or self._previous
+        if sandbox is None:
+            raise RuntimeError("the runtime API received a request before any process was started")
+        return sandbox
 
     async def init(self) -> None:
-        """Run the init phase if none was ever run. If it fails, the next invocation runs it again."""
-        async with self._bring_up:
+        """Run the Init phase unless one has run. If it fails, the next invocation runs it again."""
+        async with self._starting:
             if not self.relays:
-                await self._first_life()
+                await self._start_first()
 
     async def serve(self, invocation: Invocation) -> None:
-        """Carry an invocation to its end, whatever that is. In a life that broke while idle it fails at once."""
-        invocation.taken_at = asyncio.get_running_loop().time()
-        life = await self._living(invocation)
-        if life is None:
+        """Run an invocation to its end. In a sandbox that failed while idle it fails at once."""
+        invocation.accepted_at = asyncio.get_running_loop().time()
+        sandbox = await self._sandbox_for(invocation)
+        if sandbox is None:
             return
-        life.thaw()
+        sandbox.thaw()
         try:
             if self._config.managed_instances:
-                await invoke_phase.run_beside_others(life, invocation)
+                await invoke_phase.run_concurrently(sandbox, invocation)
             else:
-                await invoke_phase.run(life, invocation)
+                await invoke_phase.run(sandbox, invocation)
         except EnvironmentBrokenError as error:
-            invoke_phase.fail(life, invocation, error.failure)
-            await self._reset(life, "failure")
+            invoke_phase.fail(sandbox, invocation, error.failure)
+            await self._reset(sandbox, "failure")
         except TimeoutError:
-            invoke_phase.time_out(life, invocation)
+            invoke_phase.time_out(sandbox, invocation)
             if not self._config.managed_instances:
-                await self._reset(life, "timeout")
+                await self._reset(sandbox, "timeout")
 
     def freeze(self) -> None:
-        """Freeze the life that is, unless it is broken already."""
-        if self.life is not None and self.life.gates.failure is None:
-            self.life.freeze()
+        """Freeze the running sandbox unless it has failed."""
+        if self.sandbox is not None and self.sandbox.conditions.failure is None:
+            self.sandbox.freeze()
 
     async def shutdown(self, reason: shutdown_phase.Reason) -> ShutdownResult:
-        """End the life that is, for good."""
-        life, self.life = self.life, None
-        if life is None:
+        """Run the Shutdown phase of the running sandbox."""
+        sandbox, self.sandbox = self.sandbox, None
+        if sandbox is None:
             return ShutdownResult(0.0, (), {})
-        self._last = life
-        return await shutdown_phase.end(life, reason=reason)
+        self._previous = sandbox
+        return await shutdown_phase.end(sandbox, reason=reason)
 
     async def destroy(self) -> None:
-        """Kill everything without a word."""
-        for life in (self.life, self._last):
-            if life is not None:
-                await shutdown_phase.destroy(life)
+        """Kill all processes without a Shutdown phase."""
+        for sandbox in (self.sandbox, self._previous):
+            if sandbox is not None:
+                await shutdown_phase.destroy(sandbox)
 
-    async def _living(self, invocation: Invocation) -> Life | None:
-        """A life to be invoked; None when there is none to be had, and the invocation has been answered so."""
-        async with self._bring_up:
+    async def _sandbox_for(self, invocation: Invocation) -> Sandbox | None:
+        """Return a sandbox that can be invoked, or None after a failed init has ended the invocation."""
+        async with self._starting:
             if not self.relays:
-                invocation.init_ms = await self._first_life()
-            if self.life is not None:
-                invoke_phase.begin(self.life, invocation)
-                return self.life
+                invocation.init_ms = await self._start_first()
+            if self.sandbox is not None:
+                invoke_phase.begin(self.sandbox, invocation)
+                return self.sandbox
             return await self._suppressed_init(invocation)
 
-    async def _first_life(self) -> float | None:
-        """The init phase; the milliseconds it took, None when it failed and its life has been ended again."""
-        life = self._new_life()
+    async def _start_first(self) -> float | None:
+        """Run the Init phase; return its duration in ms, or None if it failed and was reset."""
+        sandbox = self._new_sandbox()
         deadline = asyncio.get_running_loop().time() + self._config.init_limit_seconds
         phase: Phase = "init"
         try:
-            return await initialize(life, phase=phase, deadline=deadline)
+            return await initialize(sandbox, phase=phase, deadline=deadline)
         except (EnvironmentBrokenError, TimeoutError):
-            await self._reset(life, "failure")
+            await self._reset(sandbox, "failure")
             return None
 
-    async def _suppressed_init(self, invocation: Invocation) -> Life | None:
+    async def _suppressed_init(self, invocation: Invocation) -> Sandbox | None:
         invocation.begin()
-        life = self._new_life()
+        sandbox = self._new_sandbox()
         try:
-            invocation.init_ms = await initialize(life, phase="invoke", deadline=invocation.deadline)
+            invocation.init_ms = await initialize(sandbox, phase="invoke", deadline=invocation.deadline)
         except EnvironmentBrokenError as error:
-            invoke_phase.announce(life, invocation)
-            invoke_phase.fail(life, invocation, error.failure)
-            await self._reset(life, "failure")
+            invoke_phase.emit_start(sandbox, invocation)
+            invoke_phase.fail(sandbox, invocation, error.failure)
+            await self._reset(sandbox, "failure")
             return None
         except TimeoutError:
-            invoke_phase.announce(life, invocation)
-            invoke_phase.time_out(life, invocation)
-            await self._reset(life, "timeout")
+            invoke_phase.emit_start(sandbox, invocation)
+            invoke_phase.time_out(sandbox, invocation)
+            await self._reset(sandbox, "timeout")
             return None
-        invoke_phase.announce(life, invocation)
-        return life
+        invoke_phase.emit_start(sandbox, invocation)
+        return sandbox
 
-    async def _reset(self, life: Life, reason: shutdown_phase.Reason) -> None:
-        """End a broken life, once: several invocations may have been broken by the same failure."""
-        if self.life is life:
-            self.life, self._last = None, life
-            await shutdown_phase.end(life, reason=reason)
+    async def _reset(self, sandbox: Sandbox, reason: shutdown_phase.Reason) -> None:
+        """End a failed sandbox once, because one failure can end several invocations."""
+        if self.sandbox is sandbox:
+            self.sandbox, self._previous = None, sandbox
+            await shutdown_phase.end(sandbox, reason=reason)
 
-    def _new_life(self) -> Life:
+    def _new_sandbox(self) -> Sandbox:
         relay = TelemetryRelay(self._config, session=self._session, timeline=self._timeline)
         self.relays.append(relay)
-        self.life = Life(
+        self.sandbox = Sandbox(
             self._config,
             runtime_api=self.runtime_api,
             tmp=self._tmp,
@@ -171,4 +175,4 @@ class ExecutionEnvironment:
             timeline=self._timeline,
             console=self._console,
         )
-        return self.life
+        return self.sandbox

@@ -1,6 +1,7 @@
-"""One invocation: what the runtime is given, what the caller gets back, and the moments in between.
+"""One invocation: the input of the runtime, the response to the caller, and the times of each step.
 
-All moments are seconds on the event loop's clock; `deadline_ms` alone is a wall-clock time: it goes over the wire.
+Times are seconds on the clock of the event loop. Only `deadline_ms` is a wall-clock time, because it
+is sent to the processes.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ def _trace_id() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes to the caller."""
+class FunctionResponse:
+    """The response to the caller."""
 
     status: Status
     payload: bytes
@@ -36,17 +37,20 @@ class Answer:
 
 @dataclass(slots=True)
 class Invocation:
-    """A request on its way through the environment.
+    """A request to the function.
 
-    `answer` is settled once, by the runtime's response or by the environment when the runtime will give none.
+    `pending_response` is resolved once: by the response of the runtime, or by the environment if the
+    runtime cannot respond.
     """
 
     payload: bytes
     timeout_seconds: float
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     trace_id: str = field(default_factory=_trace_id)
-    answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    taken_at: float = 0.0
+    pending_response: asyncio.Future[FunctionResponse] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    accepted_at: float = 0.0
     started_at: float = 0.0
     responded_at: float | None = None
     runtime_done_at: float | None = None
@@ -56,30 +60,30 @@ class Invocation:
     init_ms: float | None = None
 
     def begin(self) -> None:
-        """Start the function's clock."""
+        """Start the clock of the function timeout."""
         self.started_at = asyncio.get_running_loop().time()
         self.deadline = self.started_at + self.timeout_seconds
         self.deadline_ms = int((time.time() + self.timeout_seconds) * MILLISECONDS)
 
-    def settle(self, answer: Answer) -> bool:
-        """Give the caller an answer; False when one was given before, which then stands."""
-        if self.answer.done():
+    def respond(self, response: FunctionResponse) -> bool:
+        """Set the response to the caller; return False if an earlier response exists, which is kept."""
+        if self.pending_response.done():
             return False
         self.responded_at = asyncio.get_running_loop().time()
-        self.answer.set_result(answer)
+        self.pending_response.set_result(response)
         return True
 
     @property
-    def settled(self) -> Answer | None:
-        """The answer, once there is one."""
-        return self.answer.result() if self.answer.done() else None
+    def response(self) -> FunctionResponse | None:
+        """The response, or None if there is none yet."""
+        return self.pending_response.result() if self.pending_response.done() else None
 
 
 def encode_payload(payload: Mapping[str, Any] | bytes) -> bytes:
-    """The bytes the runtime is given."""
+    """Return the bytes for the runtime."""
     return payload if isinstance(payload, bytes) else json.dumps(payload).encode()
 
 
 def error_payload(*, request_id: str, error_type: str, message: str) -> bytes:
-    """What a caller gets when the environment, and not the function, has failed."""
+    """Return the response body for a failure of the environment."""
     return json.dumps({"errorType": error_type, "errorMessage": f"RequestId: {request_id} Error: {message}"}).encode()

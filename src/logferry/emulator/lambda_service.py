@@ -1,4 +1,4 @@
-"""Lambda as its caller sees it: start an environment, invoke the function in it, let it idle, shut it down.
+"""Lambda as its caller uses it: start an environment, invoke, let it idle, shut it down.
 
     function = ["python", "-m", "awslambdaric", "app.handler"]
     config = EnvironmentConfig(function=function, extensions={"name": ["/path/to/launcher"]})
@@ -7,9 +7,12 @@
         await lam.wait_idle()
         await lam.shutdown()
 
-`invoke` returns when the runtime has answered; what follows goes on behind it, and the next invocation waits for its
-end (on Managed Instances as many run at once as configured). When nothing is left to do the environment is frozen.
-Leaving the `async with` without `shutdown` is the machine disappearing: everything is killed, nobody is told.
+Guarantees:
+- `invoke` returns as soon as the runtime has responded. The next invocation waits until the
+  extensions are done. On Managed Instances `max_concurrency` invocations run concurrently.
+- An idle environment is frozen.
+- Leaving the `async with` without `shutdown` kills all processes without a Shutdown phase, as if the
+  machine disappeared.
 """
 
 from __future__ import annotations
@@ -52,30 +55,30 @@ __all__ = [
 ]
 
 CONSOLE_LINES = 100_000
-"""How many lines are kept of what the processes printed."""
+"""Maximum number of output lines kept for `Lambda.console`."""
 
 IDLE_MARGIN_SECONDS = 10.0
-"""What `wait_idle` allows on top of every limit that may pass one after the other."""
+"""Margin of `wait_idle` in addition to the sum of all limits, in seconds, for a busy machine."""
 
 
 class Lambda:
-    """An emulated execution environment. Use it as an async context manager."""
+    """An emulated execution environment, used as an async context manager."""
 
     timeline: Timeline
-    """What happened, in order."""
+    """All events in order."""
 
     console: deque[tuple[str, str]]
-    """Every line the processes printed, as (process, line): the stand-in for CloudWatch."""
+    """The last lines that the processes printed, as (process, line); the stand-in for CloudWatch."""
 
     runtime_api: str
     """`host:port`, the value of AWS_LAMBDA_RUNTIME_API."""
 
     def __init__(self, config: EnvironmentConfig) -> None:
         self._config = config
-        self._turn = asyncio.Semaphore(config.max_concurrency if config.managed_instances else 1)
+        self._slots = asyncio.Semaphore(config.max_concurrency if config.managed_instances else 1)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._over = False
-        self._mistake: BaseException | None = None
+        self._ended = False
+        self._late_error: BaseException | None = None
 
     async def __aenter__(self) -> Self:
         self.timeline = Timeline()
@@ -89,11 +92,11 @@ class Lambda:
             self._environment = ExecutionEnvironment(
                 self._config, tmp=tmp, session=session, timeline=self.timeline, console=self.console
             )
-            server = Server(self._environment.addressed)
+            server = Server(self._environment.current_sandbox)
             stack.push_async_callback(server.stop)
             self.runtime_api = self._environment.runtime_api = await server.start()
             stack.push_async_callback(self._environment.destroy)
-            stack.push_async_callback(self._abandon_invocations)
+            stack.push_async_callback(self._cancel_invocations)
             if self._config.initialization_type != ON_DEMAND:
                 await self.start()
             self._cleanup = stack.pop_all()
@@ -105,103 +108,103 @@ class Lambda:
         await self._cleanup.aclose()
 
     def __repr__(self) -> str:
-        return f"<Lambda {self._config.function_name}, {len(self._tasks)} invocations under way, {self._environment!r}>"
+        return f"<Lambda {self._config.function_name}, {len(self._tasks)} invocations running, {self._environment!r}>"
 
     async def start(self) -> None:
-        """Run the init phase now, without an invocation. If it fails, the next invocation runs it again."""
-        async with self._turn:
+        """Run the Init phase now, without an invocation. If it fails, the next invocation runs it again."""
+        async with self._slots:
             await self._environment.init()
-            self._freeze_if_idle(own=0)
+            self._freeze_if_idle(running=0)
 
     async def invoke(self, payload: Mapping[str, Any] | bytes) -> InvokeResult:
-        """Invoke the function; returns when the caller would have its answer. RuntimeError after `shutdown`."""
-        if self._over:
-            raise RuntimeError("this environment has been shut down: begin another Lambda to invoke again")
+        """Invoke the function and return its response; raise RuntimeError after `shutdown`."""
+        if self._ended:
+            raise RuntimeError("this environment has been shut down: create another Lambda to invoke again")
         invocation = Invocation(encode_payload(payload), self._config.timeout_seconds)
         task = asyncio.create_task(self._serve(invocation), name=f"invocation {invocation.request_id}")
         self._tasks.add(task)
-        task.add_done_callback(lambda done: self._served(done, invocation))
-        await asyncio.shield(invocation.answer)
+        task.add_done_callback(lambda done: self._on_served(done, invocation))
+        await asyncio.shield(invocation.pending_response)
         return result_of(invocation)
 
     async def wait_idle(self) -> None:
-        """Return when every invocation has ended and, where it freezes, the environment is frozen.
+        """Return when every invocation has ended and the environment is frozen, if it freezes.
 
-        Raises TimeoutError when limits that bound each step have all passed, and whatever went wrong behind an answer
-        that had been given: mistakes of the emulator, both.
+        Raise TimeoutError when the sum of all limits has passed. Raise any error that occurred after the
+        response to an invocation. Both are faults of the emulator.
         """
         limits = self._config.limits
         step = self._config.init_limit_seconds + self._config.timeout_seconds + 2 * limits.shutdown_seconds
         async with asyncio.timeout(step * max(len(self._tasks), 1) + IDLE_MARGIN_SECONDS):
             while self._tasks:
                 await asyncio.wait(self._tasks)
-                await asyncio.sleep(0)  # done callbacks take the tasks out
-        if self._mistake is not None:
-            raise self._mistake
+                await asyncio.sleep(0)  # the done callbacks remove the tasks
+        if self._late_error is not None:
+            raise self._late_error
 
     async def idle_for(self, seconds: float) -> None:
-        """Let time pass between invocations."""
+        """Wait until the environment is idle, then for `seconds`."""
         await self.wait_idle()
         await asyncio.sleep(seconds)
 
     async def shutdown(self, reason: shutdown_phase.Reason = shutdown_phase.SPINDOWN) -> ShutdownResult:
-        """End the environment the way Lambda does, once no invocation is under way."""
+        """Run the Shutdown phase after the last invocation has ended."""
         await self.wait_idle()
-        self._over = True
+        self._ended = True
         return await self._environment.shutdown(reason)
 
     @property
     def records_sent(self) -> list[dict[str, Any]]:
-        """Every record the platform produced for a subscriber, in order of production."""
+        """Every record that the platform produced for a subscriber, in order of production."""
         return list(chain.from_iterable(subscriber.sent for subscriber in self._subscribers()))
 
     @property
     def records_delivered(self) -> list[dict[str, Any]]:
-        """Those of them that a subscriber has accepted, in order of acceptance."""
+        """The sent records that a subscriber has accepted, in order of acceptance."""
         return list(chain.from_iterable(subscriber.delivered for subscriber in self._subscribers()))
 
     @property
     def records_dropped(self) -> list[dict[str, Any]]:
-        """Those of them that will never be delivered, because a buffer was full or an answer late."""
+        """The sent records that were dropped because a buffer was full or a request failed."""
         return list(chain.from_iterable(subscriber.dropped for subscriber in self._subscribers()))
 
     def extension_pids(self, name: str) -> tuple[int, ...]:
-        """Ids of the living processes of an extension, its descendants included; empty when it does not run."""
-        life = self._environment.life
-        process = life.processes.get(name) if life else None
+        """Return the ids of an extension's processes and descendants; empty if it does not run."""
+        sandbox = self._environment.sandbox
+        process = sandbox.processes.get(name) if sandbox else None
         return process.members() if process else ()
 
     def runtime_pids(self) -> tuple[int, ...]:
-        """Ids of the living processes of the function."""
-        life = self._environment.life
-        return tuple(pid for process in life.runtime_processes for pid in process.members()) if life else ()
+        """Return the ids of the function's processes and descendants."""
+        sandbox = self._environment.sandbox
+        return tuple(pid for process in sandbox.runtime_processes for pid in process.members()) if sandbox else ()
 
     def _subscribers(self) -> list[Subscriber]:
         return [subscriber for relay in self._environment.relays for subscriber in relay.subscribers]
 
-    async def _abandon_invocations(self) -> None:
-        self._over = True
+    async def _cancel_invocations(self) -> None:
+        self._ended = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, invocation: Invocation) -> None:
-        async with self._turn:
+        async with self._slots:
             await self._environment.serve(invocation)
-            self._freeze_if_idle(own=1)
+            self._freeze_if_idle(running=1)
 
-    def _served(self, task: asyncio.Task[None], invocation: Invocation) -> None:
+    def _on_served(self, task: asyncio.Task[None], invocation: Invocation) -> None:
         self._tasks.discard(task)
         if task.cancelled():
-            invocation.answer.cancel()
+            invocation.pending_response.cancel()
             return
         error = task.exception()
-        if invocation.answer.done():
-            self._mistake = self._mistake or error
+        if invocation.pending_response.done():
+            self._late_error = self._late_error or error
         else:
-            invocation.answer.set_exception(error or RuntimeError("an invocation ended without an answer"))
+            invocation.pending_response.set_exception(error or RuntimeError("an invocation ended without a response"))
 
-    def _freeze_if_idle(self, *, own: int) -> None:
-        """Freeze unless invocations besides our `own` wait for a turn, or the mode knows no freezing."""
-        if self._config.freeze and not self._config.managed_instances and len(self._tasks) <= own:
+    def _freeze_if_idle(self, *, running: int) -> None:
+        """Freeze unless more invocations than the `running` ones exist or the mode never freezes."""
+        if self._config.freeze and not self._config.managed_instances and len(self._tasks) <= running:
             self._environment.freeze()

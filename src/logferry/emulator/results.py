@@ -1,4 +1,4 @@
-"""What a caller of the emulator gets back."""
+"""Return values of the emulator's public methods."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class InvokeResult:
-    """The answer to one invocation, as its caller sees it.
+    """The response to one invocation.
 
-    `latency_ms` counts from the moment the environment took the invocation (any earlier one had ended) to the answer,
-    init included; `init_ms` is that init, None when there was none. `post_runtime_ms` is known once the invocation has
-    ended, which is after its answer: None until then (see `Lambda.wait_idle`).
+    `latency_ms` is the time from acceptance by the environment to the response, including Init.
+    `init_ms` is the duration of that Init phase, or None without one.
     """
 
     request_id: str
@@ -31,20 +30,23 @@ class InvokeResult:
 
     @property
     def post_runtime_ms(self) -> float | None:
-        """From the runtime's `/next` to the last extension's, or to the end of an invocation broken off."""
+        """Time from the runtime's `/next` to the last extension's, or to the abort of the invocation.
+
+        None until the invocation has ended, which is after its response (see `Lambda.wait_idle`).
+        """
         return invoke_phase.post_runtime_ms(self._invocation)
 
 
 def result_of(invocation: Invocation) -> InvokeResult:
-    """Wrap up an invocation that has its answer."""
-    answer = invocation.answer.result()
-    responded_at = invocation.responded_at or invocation.taken_at
+    """Return the result of an invocation that has its response."""
+    response = invocation.pending_response.result()
+    responded_at = invocation.responded_at or invocation.accepted_at
     return InvokeResult(
         request_id=invocation.request_id,
-        status=answer.status,
-        payload=answer.payload,
-        error_type=answer.error_type,
-        latency_ms=round((responded_at - invocation.taken_at) * MILLISECONDS, 3),
+        status=response.status,
+        payload=response.payload,
+        error_type=response.error_type,
+        latency_ms=round((responded_at - invocation.accepted_at) * MILLISECONDS, 3),
         init_ms=invocation.init_ms,
         _invocation=invocation,
     )
@@ -52,7 +54,10 @@ def result_of(invocation: Invocation) -> InvokeResult:
 
 @dataclass(frozen=True, slots=True)
 class ShutdownResult:
-    """How a life ended: `killed` names those that were told and were late; exit codes are negative for signals."""
+    """The end of a sandbox.
+
+    `killed` names the processes that exceeded their time limit. Negative exit codes are signals.
+    """
 
     duration_ms: float
     killed: tuple[str, ...]

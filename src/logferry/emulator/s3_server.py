@@ -1,17 +1,18 @@
-"""A real S3 server beside the local Lambda: SeaweedFS on loopback, in a folder that vanishes with it.
+"""A real S3 server for the local Lambda: SeaweedFS on loopback, in a temporary folder.
 
-Promises
-  * What answers is a real S3 implementation: signatures are verified, rights are enforced per identity, checksums are
-    compared, a missing bucket is a 404. Nothing here imitates S3.
-  * Two identities. ``admin`` may do everything. ``shipper`` holds what a function's role should hold and no more: it
-    may write to the named buckets, and neither read, list nor reach another one.
-  * Nothing listens outside 127.0.0.1, nothing is reported to anybody, and every port is chosen free. When another
-    process takes one of them in between, the start is repeated with other ports.
-  * ``async with`` returns when the buckets exist and an object has been stored, not when a port is open. On the way out
-    the server is killed, for its data is thrown away with it, and its folder and sockets are removed.
-  * The server's environment holds nothing of the caller's: ``AWS_*`` variables would change its identities.
+Guarantees:
+- The server is a real S3 implementation. It verifies signatures, enforces rights per identity and
+  compares checksums; a missing bucket is a 404.
+- ``admin`` has all rights. ``shipper`` has the rights of a function's role: it may write to the named
+  buckets, and neither read, list nor reach another one.
+- The server listens on 127.0.0.1 only, on free ports, and sends no statistics. If another process takes
+  a port in between, the start is repeated with other ports.
+- ``async with`` returns after the buckets exist and an object has been stored. At its end the server is
+  killed, and its folder and sockets are removed.
+- The server receives no variable of the caller. ``AWS_*`` variables would change its identities.
 
-The helpers keep no connection between calls, so one server can be used from several event loops, as tests do.
+Design: the helper methods keep no connection between calls. Several event loops can therefore use one
+server, as tests do.
 """
 
 from __future__ import annotations
@@ -42,23 +43,23 @@ __all__ = ["Identity", "S3Server", "S3ServerError", "StoredObject"]
 REGION = "us-east-1"
 
 START_SECONDS = 30.0
-"""Bound on one start. It takes about one second; a machine that starts ten things at once may need ten."""
+"""Time limit of one start, in seconds. A busy machine needs about ten."""
 
 PROBE_SECONDS = 0.05
-"""Pause between two probes of a starting server. A foreign process sends no event when it is ready, so it is asked."""
+"""Pause between two probes of a starting server, in seconds. SeaweedFS sends no event when it is ready."""
 
 CALL_SECONDS = 10.0
-"""Bound on connecting to, and on every read from, a server on the same machine."""
+"""Time limit of each connect and read on the same machine, in seconds."""
 
-STARTS = 3
-"""How often other ports are tried: a clash is rare, and three in a row are no accident."""
+MAX_STARTS = 3
+"""Maximum number of starts with other ports. Port clashes are rare."""
 
 _LOG_LINES_SHOWN = 15
 
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object as it was stored: the body is not decompressed."""
+    """A stored object; the body is not decompressed."""
 
     key: str
     body: bytes
@@ -68,12 +69,12 @@ class StoredObject:
 
 
 class S3Server:
-    """A running S3 server: ``async with S3Server(buckets=("logs",)) as s3``. Raises ``S3ServerError`` on entry.
+    """A running S3 server: ``async with S3Server(buckets=("logs",)) as s3``.
 
-    ``writable`` names what the shipper may write to, a trailing ``*`` allowed; by default exactly ``buckets``.
-    ``tls=True`` serves https with a certificate made for the occasion (needs the ``openssl`` command);
-    ``environment`` then names it in ``AWS_CA_BUNDLE``.
-    ``executable`` and ``choose_ports`` are only for tests of the start itself.
+    Entering raises ``S3ServerError`` if the start fails. ``writable`` lists the buckets that the shipper
+    may write to, with an optional trailing ``*``; the default is ``buckets``. ``tls=True`` serves https with
+    a new certificate, which needs the ``openssl`` command. ``environment`` then sets ``AWS_CA_BUNDLE``.
+    ``executable`` and ``choose_ports`` exist for tests of the start.
     """
 
     def __init__(
@@ -103,25 +104,25 @@ class S3Server:
 
     @property
     def endpoint_url(self) -> str:
-        """Where the server answers."""
+        """The address of the server."""
         return f"https://127.0.0.1:{self._ports['s3.https']}" if self._tls else f"http://127.0.0.1:{self._ports['s3']}"
 
     @property
     def pid(self) -> int:
-        """The server's process."""
+        """The process id of the server."""
         if self._process is None:
             raise S3ServerError("the S3 server is not running: use it inside `async with`")
         return self._process.pid
 
     @property
     def folder(self) -> Path:
-        """Where the server keeps its data, its log (``weed.log``) and, with tls, ``certificate.pem``."""
+        """The folder of the data, of the log (``weed.log``) and, with tls, of ``certificate.pem``."""
         if self._folder is None:
             raise S3ServerError("the S3 server has no folder yet: use it inside `async with`")
         return self._folder
 
     def environment(self, identity: Identity | None = None) -> dict[str, str]:
-        """Return the variables that make any AWS SDK speak to this server as ``identity`` (default: the shipper)."""
+        """Return the variables with which any AWS SDK uses this server as ``identity`` (default: the shipper)."""
         identity = identity or self.shipper
         variables = {
             "AWS_ENDPOINT_URL_S3": self.endpoint_url,
@@ -132,7 +133,7 @@ class S3Server:
         return variables | ({"AWS_CA_BUNDLE": str(self.folder / "certificate.pem")} if self._tls else {})
 
     def client(self, identity: Identity | None = None) -> AbstractAsyncContextManager[Any]:
-        """Return an aioboto3 S3 client (default: as admin) that tries once, and heeds no proxy of the environment."""
+        """Return an aioboto3 S3 client (default: as admin) without retries and without a proxy."""
         identity = identity or self.admin
         client: AbstractAsyncContextManager[Any] = self._session.client(
             "s3",
@@ -156,38 +157,38 @@ class S3Server:
             await s3.create_bucket(Bucket=bucket)
 
     async def delete_bucket(self, bucket: str) -> None:
-        """Delete a bucket and all that is in it (SeaweedFS deletes recursively, unlike S3)."""
+        """Delete a bucket with its objects (SeaweedFS deletes recursively, unlike S3)."""
         async with self.client() as s3:
             await s3.delete_bucket(Bucket=bucket)
 
     async def list_keys(self, bucket: str, prefix: str = "") -> list[str]:
-        """Return every key under the prefix, in S3's order."""
+        """Return the keys under the prefix, in S3's order."""
         async with self.client() as s3:
             pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
             return [entry["Key"] async for page in pages for entry in page.get("Contents", [])]
 
     async def get(self, bucket: str, key: str) -> StoredObject:
-        """Return one object. Raises botocore's ``ClientError`` when there is none."""
+        """Return one object; raise botocore's ``ClientError`` if it does not exist."""
         async with self.client() as s3:
-            answer = await s3.get_object(Bucket=bucket, Key=key)
-            async with answer["Body"] as stream:
+            response = await s3.get_object(Bucket=bucket, Key=key)
+            async with response["Body"] as stream:
                 body = await stream.read()
         return StoredObject(
             key=key,
             body=body,
-            metadata=answer["Metadata"],
-            content_type=answer.get("ContentType", ""),
-            content_encoding=answer.get("ContentEncoding", ""),
+            metadata=response["Metadata"],
+            content_type=response.get("ContentType", ""),
+            content_encoding=response.get("ContentEncoding", ""),
         )
 
     async def __aenter__(self) -> Self:
-        for start in range(1, STARTS + 1):
+        for start in range(1, MAX_STARTS + 1):
             try:
                 await self._start()
             except BaseException as error:
-                clash = isinstance(error, S3ServerError) and seaweedfs.is_port_clash(str(error))
+                port_clash = isinstance(error, S3ServerError) and seaweedfs.is_port_clash(str(error))
                 await self._stop()
-                if not clash or start == STARTS:
+                if not port_clash or start == MAX_STARTS:
                     raise
             else:
                 break
@@ -201,11 +202,11 @@ class S3Server:
         self._ports = self._choose_ports()
         executable = self._executable or seaweedfs.executable()
         self._folder = Path(tempfile.mkdtemp(prefix="logferry-s3-"))
-        rights = seaweedfs.identities(admin=self.admin, shipper=self.shipper, writable=self._writable)
-        (self._folder / "identities.json").write_text(rights)  # the folder is its owner's alone
+        identities = seaweedfs.identities(admin=self.admin, shipper=self.shipper, writable=self._writable)
+        (self._folder / "identities.json").write_text(identities)  # mkdtemp created the folder with mode 700
         with (self._folder / "weed.log").open("wb") as log:
             if self._tls:
-                await self._make_certificate(log)
+                await self._create_certificate(log)
             self._process = await asyncio.create_subprocess_exec(
                 executable,
                 *seaweedfs.arguments(folder=self._folder, ports=self._ports, tls=self._tls),
@@ -214,30 +215,30 @@ class S3Server:
                 stderr=log,
                 cwd=self._folder,
                 env={"PATH": os.defpath, "HOME": str(self._folder)},
-                # Ctrl-C at a terminal stops a demo that still has logs to store: this server must end after it.
+                # Ctrl-C in a terminal stops a demo that still has logs to upload. This server has to end later.
                 start_new_session=True,
             )
-        await self._until_it_stores(self._process)
+        await self._wait_until_ready(self._process)
 
-    async def _make_certificate(self, log: IO[bytes]) -> None:
+    async def _create_certificate(self, log: IO[bytes]) -> None:
         command = seaweedfs.certificate_command()
-        made = await asyncio.create_subprocess_exec(*command, cwd=self.folder, stdout=log, stderr=log)
-        if status := await made.wait():
-            raise S3ServerError(self._complaint(f"no certificate: `{command[0]}` ended with status {status}"))
+        process = await asyncio.create_subprocess_exec(*command, cwd=self.folder, stdout=log, stderr=log)
+        if status := await process.wait():
+            raise S3ServerError(self._start_error(f"no certificate: `{command[0]}` ended with status {status}"))
 
-    async def _until_it_stores(self, process: asyncio.subprocess.Process) -> None:
-        wrong = "it was never asked"
+    async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> None:
+        problem = "it was never probed"
         try:
             async with asyncio.timeout(START_SECONDS):
-                while wrong := await self._what_is_wrong():
+                while problem := await self._probe():
                     if process.returncode is not None:
-                        raise S3ServerError(self._complaint(f"it ended with status {process.returncode}"))
+                        raise S3ServerError(self._start_error(f"it ended with status {process.returncode}"))
                     await asyncio.sleep(PROBE_SECONDS)
         except TimeoutError:
-            raise S3ServerError(self._complaint(f"not ready within {START_SECONDS:g} s: {wrong}")) from None
+            raise S3ServerError(self._start_error(f"not ready within {START_SECONDS:g} s: {problem}")) from None
 
-    async def _what_is_wrong(self) -> str:
-        """Create the buckets and store an object in a passing one; return what stood in the way, or nothing."""
+    async def _probe(self) -> str:
+        """Create the buckets and store an object in a temporary one; return the error, or an empty string."""
         try:
             async with self.client() as s3:
                 present = {bucket["Name"] for bucket in (await s3.list_buckets())["Buckets"]}
@@ -249,12 +250,12 @@ class S3Server:
             return str(error) or type(error).__name__
         return ""
 
-    def _complaint(self, what: str) -> str:
+    def _start_error(self, reason: str) -> str:
         lines = (self.folder / "weed.log").read_text(errors="replace").splitlines()
-        return "\n".join([f"the S3 server did not start: {what}. Its log ends:", *lines[-_LOG_LINES_SHOWN:]])
+        return "\n".join([f"the S3 server did not start: {reason}. End of its log:", *lines[-_LOG_LINES_SHOWN:]])
 
     async def _stop(self) -> None:
-        """Kill the server and remove what it leaves. Safe to call twice, and after a start that failed anywhere."""
+        """Kill the server and remove its files. A second call, or one after a failed start, is safe."""
         process, self._process = self._process, None
         if process is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -263,5 +264,5 @@ class S3Server:
         folder, self._folder = self._folder, None
         if folder is not None:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        for trace in seaweedfs.traces(self._ports):
-            trace.unlink(missing_ok=True)
+        for path in seaweedfs.leftover_sockets(self._ports):
+            path.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""One life of an execution environment: the processes from their start to their end, and all state that ends with them.
+"""One generation of an execution environment: its processes, and all state that ends with them.
 
-A reset ends one life; the next invocation begins another, in the same directory, at the same API address. Nothing is
-carried over but what the processes themselves left in `/tmp`, so whatever must not survive a reset lives here.
-What a life does is in `initialization`, `invocation_flow` and `ending`; here is what they share.
+A reset ends a sandbox. The next invocation creates another one in the same directory and at the same
+API address. State that must not survive a reset belongs here; only `/tmp` outlives it.
+The modules in `phases` contain the behaviour, this module contains the state that they share.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from logferry.emulator.conditions import Failure, Gates
+from logferry.emulator.conditions import Conditions, Failure
 from logferry.emulator.processes import process_environment
 from logferry.emulator.processes.extensions import ExtensionRegistry, State
 from logferry.emulator.processes.log_socket import LogSocket
@@ -35,7 +35,7 @@ RUNTIME_EXIT = "Runtime.ExitError"
 INVALID_ENTRYPOINT = "Runtime.InvalidEntrypoint"
 
 
-class Life:
+class Sandbox:
     """State shared by the APIs, the phases and the processes of one generation."""
 
     def __init__(
@@ -53,24 +53,25 @@ class Life:
         self.log_stream = log_stream
         self.relay = relay
         self.timeline = timeline
-        self.gates = Gates()
+        self.conditions = Conditions()
         self.registry = ExtensionRegistry(config.extensions, managed_instances=config.managed_instances)
-        self.runtime = Runtime(many_at_once=config.managed_instances)
+        self.runtime = Runtime(concurrent=config.managed_instances)
         self.processes: dict[str, ChildProcess] = {}
-        self.ending = False
-        self.frozen = False
+        self.is_ending = False
+        self.is_frozen = False
         self.log_socket: LogSocket | None = None
         self._runtime_api = runtime_api
         self._tmp = tmp
         self._console = console
-        self._most_resident_mb = 0
+        self._max_resident_mb = 0
 
     def __repr__(self) -> str:
-        state = "ending" if self.ending else "broken" if self.gates.failure else "frozen" if self.frozen else "alive"
-        return f"<Life {state}, {self.registry!r}, {self.runtime!r}>"
+        failed = self.conditions.failure
+        state = "ending" if self.is_ending else "failed" if failed else "frozen" if self.is_frozen else "running"
+        return f"<Sandbox {state}, {self.registry!r}, {self.runtime!r}>"
 
     def start_extension(self, name: str) -> None:
-        """Execute a file of `/opt/extensions`; one that cannot be executed breaks the environment."""
+        """Execute a file of `/opt/extensions`; fail the environment if it cannot be executed."""
         variables = process_environment.for_extension(self.config, runtime_api=self._runtime_api, tmp=str(self._tmp))
         try:
             self._start(name, self.config.extensions[name], variables, platform_events.EXTENSION_LINE)
@@ -116,12 +117,12 @@ class Life:
         return [process for name, process in self.processes.items() if name not in self.config.extensions]
 
     def fail(self, error_type: str, message: str, *, payload: bytes | None = None) -> None:
-        """Something fatal happened. Everything that waits for this life is told; the first reason stays."""
+        """Record a fatal failure and end every wait of this sandbox; the first failure is kept."""
         self.timeline.add("crash", ENVIRONMENT, error_type=error_type, message=message)
-        self.gates.fail(Failure(error_type, message, payload))
+        self.conditions.fail(Failure(error_type, message, payload))
 
     def drain(self, name: str) -> None:
-        """Read the lines a process wrote before it said what it is saying now."""
+        """Read the lines that a process wrote before its current request."""
         if name == RUNTIME:
             for process in self.runtime_processes:
                 process.output.drain()
@@ -131,35 +132,35 @@ class Life:
             self.processes[name].output.drain()
 
     def freeze(self) -> None:
-        """Stop every process and every delivery where they stand."""
-        if self.frozen:
+        """Stop every process and every delivery."""
+        if self.is_frozen:
             return
-        self.frozen = True
+        self.is_frozen = True
         self.relay.freeze()
         for process in self.processes.values():
             process.freeze()
         self.timeline.add("freeze", ENVIRONMENT)
 
     def thaw(self) -> None:
-        """Let processes and deliveries go on."""
-        if not self.frozen:
+        """Resume every process and every delivery."""
+        if not self.is_frozen:
             return
-        self.frozen = False
+        self.is_frozen = False
         for process in self.processes.values():
             process.thaw()
         self.relay.thaw()
         self.timeline.add("thaw", ENVIRONMENT)
 
     def kill(self, process: ChildProcess, why: str) -> None:
-        """SIGKILL, and a note of it."""
+        """Send SIGKILL to a process group and record the reason."""
         self.timeline.add("kill", process.name, why=why)
         process.kill()
 
-    def most_resident_mb(self) -> int:
-        """The most memory all processes were seen to hold together, in whole MB."""
+    def max_resident_mb(self) -> int:
+        """Return the highest memory use of all processes together that was measured, in MB."""
         now = resident_bytes(self.processes.values()) // platform_events.BYTES_PER_MB
-        self._most_resident_mb = max(self._most_resident_mb, now)
-        return self._most_resident_mb
+        self._max_resident_mb = max(self._max_resident_mb, now)
+        return self._max_resident_mb
 
     def _on_line(self, source: str, category: str, line: bytes) -> None:
         text = line.decode(errors="replace")
@@ -169,13 +170,13 @@ class Life:
     def _on_exit(self, process: ChildProcess) -> None:
         how = process.how_it_ended
         self.timeline.add("exit", process.name, exit_code=process.exit_code, how=how)
-        if not self.ending:
-            self._crashed(process, how)
+        if not self.is_ending:
+            self._on_crash(process, how)
         if process.name in self.config.extensions:
             self.registry[process.name].end(State.EXITED)
-        self.gates.changed()
+        self.conditions.recheck()
 
-    def _crashed(self, process: ChildProcess, how: str) -> None:
+    def _on_crash(self, process: ChildProcess, how: str) -> None:
         if process.name in self.config.extensions:
             self.fail(CRASH, how)
         elif process.exit_code == 0:

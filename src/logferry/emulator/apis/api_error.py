@@ -1,12 +1,12 @@
-"""A request answered with an error, in the form AWS gives it: a status and `{"errorMessage", "errorType"}`."""
+"""The error response of AWS's local APIs: a status and `{"errorMessage", "errorType"}`."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
 
 
-class RefusalError(Exception):
-    """Raised by the state machines, turned into an HTTP answer by the server."""
+class ApiError(Exception):
+    """A rejected request. The state machines raise it and the server converts it to a response."""
 
     def __init__(self, error_type: str, message: str, *, status: int = HTTPStatus.FORBIDDEN) -> None:
         super().__init__(message)

@@ -1,7 +1,10 @@
-"""The Extensions API, `2020-01-01`, over HTTP; the state machine behind it is `extensions`.
+"""The Extensions API `2020-01-01` over HTTP. The state machine is in `processes.extensions`.
 
-Every mistake of a client is a 403 with an error type, as in aws-lambda-runtime-interface-emulator. `/event/next`
-waits without limit: the process may be frozen for any length of time inside the call.
+Guarantees:
+- Every client error is a 403 with an error type.
+- `/event/next` has no time limit, because the process may be frozen inside the call.
+
+References: `rapi/handler` and `rapi/rendering` in aws-lambda-runtime-interface-emulator.
 """
 
 from __future__ import annotations
@@ -14,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from logferry.emulator.apis.api_error import RefusalError
+from logferry.emulator.apis.api_error import ApiError
 from logferry.emulator.processes.extensions import SHUTDOWN, Extension
 from logferry.emulator.telemetry.platform_events import FUNCTION_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from logferry.emulator.sandbox import Life
+    from logferry.emulator.sandbox import Sandbox
 
 PREFIX = "/2020-01-01/extension"
 NAME_HEADER = "Lambda-Extension-Name"
@@ -34,13 +37,13 @@ MANAGED_INSTANCES_ERROR_TYPE = re.compile(r"Extension\.[A-Z][a-zA-Z]+")
 
 
 class ExtensionsApi:
-    """The handlers; `life` gives the life that is current when a request comes."""
+    """The request handlers; `sandbox` returns the current sandbox at the time of a request."""
 
-    def __init__(self, life: Callable[[], Life]) -> None:
-        self._life = life
+    def __init__(self, sandbox: Callable[[], Sandbox]) -> None:
+        self._sandbox = sandbox
 
     def routes(self) -> list[web.RouteDef]:
-        """What the server has to know."""
+        """Return the routes for the server."""
         return [
             web.post(f"{PREFIX}/register", self.register),
             web.get(f"{PREFIX}/event/next", self.next),
@@ -49,76 +52,74 @@ class ExtensionsApi:
         ]
 
     async def register(self, request: web.Request) -> web.Response:
-        """Make a process known, and say which function it is beside."""
+        """Register an extension and return the properties of the function."""
         body = await request.read()
-        life = self._life()
+        sandbox = self._sandbox()
         name = request.headers.get(NAME_HEADER, "")
         if not name:
-            raise RefusalError("Extension.InvalidExtensionName", "Empty extension name")
-        extension = life.registry.register(name, _wanted_events(body))
-        life.timeline.add("register", name, events=sorted(extension.events), external=extension.external)
-        life.gates.changed()
-        answer = {
-            "functionName": life.config.function_name,
+            raise ApiError("Extension.InvalidExtensionName", "Empty extension name")
+        extension = sandbox.registry.register(name, _requested_events(body))
+        sandbox.timeline.add("register", name, events=sorted(extension.events), external=extension.external)
+        sandbox.conditions.recheck()
+        response = {
+            "functionName": sandbox.config.function_name,
             "functionVersion": FUNCTION_VERSION,
-            "handler": life.config.handler,
+            "handler": sandbox.config.handler,
         }
         features = [feature.strip() for feature in request.headers.get(FEATURE_HEADER, "").split(",")]
         if ACCOUNT_ID_FEATURE in features:
-            answer["accountId"] = life.config.account_id
-        return web.json_response(answer, headers={IDENTIFIER_HEADER: extension.identifier})
+            response["accountId"] = sandbox.config.account_id
+        return web.json_response(response, headers={IDENTIFIER_HEADER: extension.identifier})
 
     async def next(self, request: web.Request) -> web.Response:
-        """Wait for an event; what was printed before counts as printed before."""
-        life, extension = self._speaker(request)
+        """Wait for an event. Lines that the extension printed before the request precede it."""
+        sandbox, extension = self._identify(request)
         future = extension.next()
-        life.timeline.add("next", extension.name)
-        life.gates.changed()
+        sandbox.timeline.add("next", extension.name)
+        sandbox.conditions.recheck()
         event = await future
         body = json.dumps(event).encode()
-        if event["eventType"] == SHUTDOWN:  # neither content type nor identifier in AWS's `ShutdownRenderer`
+        if event["eventType"] == SHUTDOWN:  # AWS's `ShutdownRenderer` sets neither content type nor identifier
             return web.Response(body=body)
         return web.Response(
             body=body, content_type="application/json", headers={EVENT_IDENTIFIER_HEADER: str(uuid.uuid4())}
         )
 
     async def init_error(self, request: web.Request) -> web.Response:
-        """An extension cannot start: fatal to the environment."""
+        """Accept the report that an extension cannot start, which is fatal to the environment."""
         return await self._error(request, "Extension.InitError", Extension.report_init_error)
 
     async def exit_error(self, request: web.Request) -> web.Response:
-        """An extension cannot go on: fatal likewise."""
+        """Accept the report that an extension cannot continue, which is fatal to the environment."""
         return await self._error(request, "Extension.ExitError", Extension.report_exit_error)
 
     async def _error(self, request: web.Request, fatal: str, report: Callable[[Extension, str], None]) -> web.Response:
         await request.read()
-        life, extension = self._speaker(request)
+        sandbox, extension = self._identify(request)
         error_type = request.headers.get(ERROR_TYPE_HEADER, "")
         if not error_type:
-            raise RefusalError("Extension.MissingHeader", f"{ERROR_TYPE_HEADER} not found")
-        if life.config.managed_instances and not MANAGED_INSTANCES_ERROR_TYPE.fullmatch(error_type):
+            raise ApiError("Extension.MissingHeader", f"{ERROR_TYPE_HEADER} not found")
+        if sandbox.config.managed_instances and not MANAGED_INSTANCES_ERROR_TYPE.fullmatch(error_type):
             error_type = "Extension.Unknown"
         report(extension, error_type)
-        life.fail(fatal, f"{extension.name} reported {error_type}")
+        sandbox.fail(fatal, f"{extension.name} reported {error_type}")
         return web.json_response({"status": "OK"}, status=HTTPStatus.ACCEPTED)
 
-    def _speaker(self, request: web.Request) -> tuple[Life, Extension]:
-        life = self._life()
-        extension = life.registry.identify(request.headers.get(IDENTIFIER_HEADER))
-        life.drain(extension.name)
-        return life, extension
+    def _identify(self, request: web.Request) -> tuple[Sandbox, Extension]:
+        sandbox = self._sandbox()
+        extension = sandbox.registry.identify(request.headers.get(IDENTIFIER_HEADER))
+        sandbox.drain(extension.name)
+        return sandbox, extension
 
 
-def _wanted_events(body: bytes) -> list[str]:
-    """The `events` of a registration, none when absent."""
+def _requested_events(body: bytes) -> list[str]:
+    """Return the `events` of a registration; they are optional."""
     try:
-        wish: Any = json.loads(body)
+        document: Any = json.loads(body)
     except ValueError as error:
-        raise RefusalError("InvalidRequestFormat", str(error)) from None
-    if not isinstance(wish, dict) or not isinstance(wish.get("events") or [], list):
-        raise RefusalError("InvalidRequestFormat", "the body should be an object with a list of events")
-    if wish.get("configurationKeys"):
-        raise RefusalError(
-            "InvalidRequestFormat", "configurationKeys are deprecated; use environment variables instead"
-        )
-    return [str(event) for event in wish.get("events") or []]
+        raise ApiError("InvalidRequestFormat", str(error)) from None
+    if not isinstance(document, dict) or not isinstance(document.get("events") or [], list):
+        raise ApiError("InvalidRequestFormat", "the body should be an object with a list of events")
+    if document.get("configurationKeys"):
+        raise ApiError("InvalidRequestFormat", "configurationKeys are deprecated; use environment variables instead")
+    return [str(event) for event in document.get("events") or []]

@@ -1,7 +1,7 @@
-"""The Runtime API, `2018-06-01`: how the function's process gets its invocations and gives its answers.
+"""The Runtime API `2018-06-01`: invocations for the function's process, and its responses.
 
-Paths, headers and statuses: "Using the Lambda runtime API for custom runtimes". A refusal has the form and the words
-of aws-lambda-runtime-interface-emulator (`rapi/handler`).
+References: "Using the Lambda runtime API for custom runtimes" (paths, headers, statuses); `rapi/handler`
+in aws-lambda-runtime-interface-emulator (error responses).
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from logferry.emulator.invocation import Answer
+from logferry.emulator.invocation import FunctionResponse
 from logferry.emulator.sandbox import RUNTIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from logferry.emulator.sandbox import Life
+    from logferry.emulator.sandbox import Sandbox
 
 PREFIX = "/2018-06-01/runtime"
 ERROR_TYPE_HEADER = "Lambda-Runtime-Function-Error-Type"
@@ -27,13 +27,13 @@ UNKNOWN_ERROR = "Runtime.Unknown"
 
 
 class RuntimeApi:
-    """The handlers; `life` gives the life that is current when a request comes."""
+    """The request handlers; `sandbox` returns the current sandbox at the time of a request."""
 
-    def __init__(self, life: Callable[[], Life]) -> None:
-        self._life = life
+    def __init__(self, sandbox: Callable[[], Sandbox]) -> None:
+        self._sandbox = sandbox
 
     def routes(self) -> list[web.RouteDef]:
-        """What the server has to know."""
+        """Return the routes for the server."""
         return [
             web.get(f"{PREFIX}/invocation/next", self.next),
             web.post(PREFIX + "/invocation/{request_id}/response", self.response),
@@ -42,12 +42,12 @@ class RuntimeApi:
         ]
 
     async def next(self, _: web.Request) -> web.Response:
-        """Wait for an invocation, however long; whatever was printed before counts as printed before."""
-        life = self._life()
-        life.drain(RUNTIME)
-        future = life.runtime.next()
-        life.timeline.add("next", RUNTIME)
-        life.gates.changed()
+        """Wait for an invocation. Lines that the runtime printed before the request precede it."""
+        sandbox = self._sandbox()
+        sandbox.drain(RUNTIME)
+        future = sandbox.runtime.next()
+        sandbox.timeline.add("next", RUNTIME)
+        sandbox.conditions.recheck()
         invocation = await future
         return web.Response(
             body=invocation.payload,
@@ -55,37 +55,37 @@ class RuntimeApi:
             headers={
                 "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
                 "Lambda-Runtime-Deadline-Ms": str(invocation.deadline_ms),
-                "Lambda-Runtime-Invoked-Function-Arn": life.config.function_arn,
+                "Lambda-Runtime-Invoked-Function-Arn": sandbox.config.function_arn,
                 "Lambda-Runtime-Trace-Id": invocation.trace_id,
             },
         )
 
     async def response(self, request: web.Request) -> web.Response:
-        """The function has returned."""
-        return self._answer(request, Answer("success", await request.read()))
+        """Accept the return value of the function."""
+        return self._respond(request, FunctionResponse("success", await request.read()))
 
     async def error(self, request: web.Request) -> web.Response:
-        """The function has failed; the environment has not."""
+        """Accept an error of the function, which leaves the environment intact."""
         body = await request.read()
-        return self._answer(request, Answer("error", body, _error_type(request, body)))
+        return self._respond(request, FunctionResponse("error", body, _error_type(request, body)))
 
-    def _answer(self, request: web.Request, answer: Answer) -> web.Response:
-        life = self._life()
-        life.drain(RUNTIME)
+    def _respond(self, request: web.Request, response: FunctionResponse) -> web.Response:
+        sandbox = self._sandbox()
+        sandbox.drain(RUNTIME)
         request_id = request.match_info["request_id"]
         try:
-            life.runtime.answer(request_id, answer)
+            sandbox.runtime.respond(request_id, response)
         finally:
-            life.gates.changed()
-        life.timeline.add("response", request_id, status=answer.status, bytes=len(answer.payload))
+            sandbox.conditions.recheck()
+        sandbox.timeline.add("response", request_id, status=response.status, bytes=len(response.payload))
         return web.json_response(ACCEPTED, status=HTTPStatus.ACCEPTED)
 
     async def init_error(self, request: web.Request) -> web.Response:
-        """The function cannot be loaded: fatal."""
+        """Accept the report that the function cannot be loaded, which is fatal to the environment."""
         body = await request.read()
-        life = self._life()
-        life.drain(RUNTIME)
-        life.fail(_error_type(request, body), "the runtime reported an init error", payload=body or None)
+        sandbox = self._sandbox()
+        sandbox.drain(RUNTIME)
+        sandbox.fail(_error_type(request, body), "the runtime reported an init error", payload=body or None)
         return web.json_response(ACCEPTED, status=HTTPStatus.ACCEPTED)
 
 

@@ -1,4 +1,4 @@
-"""The one HTTP server at AWS_LAMBDA_RUNTIME_API. It serves every life of an environment at the same address."""
+"""The HTTP server at AWS_LAMBDA_RUNTIME_API. All sandboxes of an environment share its address."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from logferry.emulator.apis.api_error import RefusalError
+from logferry.emulator.apis.api_error import ApiError
 from logferry.emulator.apis.extensions_api import ExtensionsApi
 from logferry.emulator.apis.runtime_api import RuntimeApi
 from logferry.emulator.apis.telemetry_api import TelemetryApi
-from logferry.emulator.processes.runtime import LARGEST_RESPONSE
+from logferry.emulator.processes.runtime import MAX_RESPONSE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from logferry.emulator.sandbox import Life
+    from logferry.emulator.sandbox import Sandbox
 
-LARGEST_REQUEST = 2 * LARGEST_RESPONSE
-"""Bytes. Past the documented limit, so that it is the API and not the server that refuses what is too large."""
+MAX_REQUEST_BYTES = 2 * MAX_RESPONSE_BYTES
+"""Request size limit of the server, in bytes. It exceeds the documented limit, so that the API rejects first."""
 
 KEEP_ALIVE_SECONDS = 24 * 60 * 60.0
-"""A frozen process finds its idle connection as it left it: AWS's server does not close those."""
+"""Idle time of a connection, in seconds. AWS's server keeps the connections of a frozen process open."""
 
 STOP_SECONDS = 1.0
-"""For requests of processes that are dead by then."""
+"""Time limit for requests of dead processes while the server stops, in seconds."""
 
 
 class Server:
-    """Listens on a free port of the loopback address."""
+    """An HTTP server on a free port of the loopback address."""
 
-    def __init__(self, life: Callable[[], Life]) -> None:
-        application = web.Application(middlewares=[_refusals(life)], client_max_size=LARGEST_REQUEST)
-        for api in (RuntimeApi(life), ExtensionsApi(life), TelemetryApi(life)):
+    def __init__(self, sandbox: Callable[[], Sandbox]) -> None:
+        application = web.Application(middlewares=[_error_middleware(sandbox)], client_max_size=MAX_REQUEST_BYTES)
+        for api in (RuntimeApi(sandbox), ExtensionsApi(sandbox), TelemetryApi(sandbox)):
             application.add_routes(api.routes())
         self._runner = web.AppRunner(
             application, access_log=None, keepalive_timeout=KEEP_ALIVE_SECONDS, shutdown_timeout=STOP_SECONDS
         )
 
     async def start(self) -> str:
-        """Bind, listen; returns `host:port`."""
+        """Bind, listen, and return `host:port`."""
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
@@ -51,8 +51,8 @@ class Server:
         await self._runner.cleanup()
 
 
-def _refusals(life: Callable[[], Life]) -> Callable[..., Awaitable[web.StreamResponse]]:
-    """Turn a RefusalError into the answer AWS would give, and write it down."""
+def _error_middleware(sandbox: Callable[[], Sandbox]) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """Return a middleware that converts an ApiError to AWS's error response and records it."""
 
     @web.middleware
     async def middleware(
@@ -60,15 +60,11 @@ def _refusals(life: Callable[[], Life]) -> Callable[..., Awaitable[web.StreamRes
     ) -> web.StreamResponse:
         try:
             return await handler(request)
-        except RefusalError as refusal:
-            life().timeline.add(
-                "refuse",
-                request.path,
-                status=refusal.status,
-                error_type=refusal.error_type,
-                message=refusal.message,
+        except ApiError as error:
+            sandbox().timeline.add(
+                "error", request.path, status=error.status, error_type=error.error_type, message=error.message
             )
-            body = {"errorMessage": refusal.message, "errorType": refusal.error_type}
-            return web.json_response(body, status=refusal.status)
+            body = {"errorMessage": error.message, "errorType": error.error_type}
+            return web.json_response(body, status=error.status)
 
     return middleware

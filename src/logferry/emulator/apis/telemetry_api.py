@@ -1,8 +1,12 @@
-"""The Telemetry API, `2022-07-01`, and the Logs API, `2020-08-15`: subscription over HTTP.
+"""Subscriptions: the Telemetry API `2022-07-01` and the Logs API `2020-08-15`.
 
-Both may be told to misbehave (TelemetryBehaviour), which is how a client's retreat from one to the other, and from
-both, is tested. An extension uses one of them, once: a second subscription by Telemetry API is a 500, as in AWS's
-Managed Instances emulator; the Logs API documents that it may be repeated.
+Guarantees:
+- An extension uses one of the two APIs, as AWS documents.
+- A second subscription through the Telemetry API is a 500, as in AWS's Managed Instances emulator.
+  The Logs API documents that a subscription may be repeated.
+
+Design: TelemetryBehaviour sets the status of both APIs. Tests use it for a client's fallback from one
+API to the other and from both.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from logferry.emulator.apis.api_error import RefusalError
+from logferry.emulator.apis.api_error import ApiError
 from logferry.emulator.apis.extensions_api import IDENTIFIER_HEADER
 from logferry.emulator.telemetry.subscription import LOGS_API, TELEMETRY_API, parse_subscription
 
@@ -21,61 +25,65 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from logferry.emulator.processes.extensions import Extension
-    from logferry.emulator.sandbox import Life
+    from logferry.emulator.sandbox import Sandbox
 
 TELEMETRY_PATH = "/2022-07-01/telemetry"
 LOGS_PATH = "/2020-08-15/logs"
-LARGEST_BODY = 1024 * 1024
-"""Bytes; the limit of AWS's Managed Instances emulator."""
+MAX_BODY_BYTES = 1024 * 1024
+"""Size limit of a subscription, in bytes, as in AWS's Managed Instances emulator."""
 
 
 class TelemetryApi:
-    """The handlers; `life` gives the life that is current when a request comes."""
+    """The request handlers; `sandbox` returns the current sandbox at the time of a request."""
 
-    def __init__(self, life: Callable[[], Life]) -> None:
-        self._life = life
+    def __init__(self, sandbox: Callable[[], Sandbox]) -> None:
+        self._sandbox = sandbox
 
     def routes(self) -> list[web.RouteDef]:
-        """What the server has to know."""
+        """Return the routes for the server."""
         return [web.put(TELEMETRY_PATH, self.telemetry), web.put(LOGS_PATH, self.logs)]
 
     async def telemetry(self, request: web.Request) -> web.Response:
-        """Subscribe by Telemetry API."""
-        return await self._subscribe(request, TELEMETRY_API, self._life().config.telemetry.telemetry_answer)
+        """Subscribe through the Telemetry API."""
+        return await self._subscribe(request, TELEMETRY_API, self._sandbox().config.telemetry.telemetry_status)
 
     async def logs(self, request: web.Request) -> web.Response:
-        """Subscribe by Logs API, which does not exist on Managed Instances."""
-        config = self._life().config
-        answer = HTTPStatus.NOT_FOUND if config.managed_instances else config.telemetry.logs_answer
-        return await self._subscribe(request, LOGS_API, answer)
+        """Subscribe through the Logs API, which does not exist on Managed Instances."""
+        config = self._sandbox().config
+        status = HTTPStatus.NOT_FOUND if config.managed_instances else config.telemetry.logs_status
+        return await self._subscribe(request, LOGS_API, status)
 
-    async def _subscribe(self, request: web.Request, api: str, answer: int) -> web.Response:
+    async def _subscribe(self, request: web.Request, api: str, status: int) -> web.Response:
         body = await request.read()
-        life = self._life()
+        sandbox = self._sandbox()
         try:
-            if answer != HTTPStatus.OK:
-                return _unwilling(api, answer)
-            extension = life.registry.identify(request.headers.get(IDENTIFIER_HEADER))
-            schema = self._accept(life, extension, api, body)
-        except RefusalError as refusal:
-            life.timeline.add("subscribe", api, status=refusal.status, error_type=refusal.error_type)
+            if status != HTTPStatus.OK:
+                return _configured_failure(api, status)
+            extension = sandbox.registry.identify(request.headers.get(IDENTIFIER_HEADER))
+            schema = self._accept(sandbox, extension, api, body)
+        except ApiError as error:
+            sandbox.timeline.add("subscribe", api, status=error.status, error_type=error.error_type)
             raise
-        life.timeline.add("subscribe", extension.name, api=api, schema=schema, status=int(HTTPStatus.OK))
+        sandbox.timeline.add("subscribe", extension.name, api=api, schema=schema, status=int(HTTPStatus.OK))
         return web.json_response("OK")
 
-    def _accept(self, life: Life, extension: Extension, api: str, body: bytes) -> str:
-        life.relay.refuse_if_closed(api)
-        if len(body) > LARGEST_BODY:
-            raise RefusalError("ValidationError", "Failed to read request body", status=HTTPStatus.BAD_REQUEST)
+    def _accept(self, sandbox: Sandbox, extension: Extension, api: str, body: bytes) -> str:
+        sandbox.relay.raise_if_closed(api)
+        if len(body) > MAX_BODY_BYTES:
+            raise ApiError("ValidationError", "Failed to read request body", status=HTTPStatus.BAD_REQUEST)
         subscription = parse_subscription(
             body,
             name=extension.name,
             api=api,
-            managed_instances=life.config.managed_instances,
-            refused_schemas=life.config.telemetry.refused_schemas,
+            managed_instances=sandbox.config.managed_instances,
+            rejected_schemas=sandbox.config.telemetry.rejected_schemas,
         )
+        # An extension that has subscribed before:
+        # 1. through the other API: a validation error;
+        # 2. through the Logs API again: accepted without a second subscription;
+        # 3. through the Telemetry API again: a server error.
         if extension.subscribed_to is not None and extension.subscribed_to != api:
-            raise RefusalError(
+            raise ApiError(
                 "ValidationError",
                 f"{extension.name} has subscribed by {extension.subscribed_to} API; only one may be used",
                 status=HTTPStatus.BAD_REQUEST,
@@ -83,19 +91,17 @@ class TelemetryApi:
         if extension.subscribed_to == LOGS_API:
             return subscription.schema
         if extension.subscribed_to == TELEMETRY_API:
-            raise RefusalError(
-                "InternalServerError", "subscriber already exists", status=HTTPStatus.INTERNAL_SERVER_ERROR
-            )
-        life.relay.subscribe(subscription)
+            raise ApiError("InternalServerError", "subscriber already exists", status=HTTPStatus.INTERNAL_SERVER_ERROR)
+        sandbox.relay.subscribe(subscription)
         extension.subscribed_to = api
         return subscription.schema
 
 
-def _unwilling(api: str, answer: int) -> web.Response:
-    """The platform as it is where telemetry does not work."""
-    if answer == HTTPStatus.ACCEPTED:
+def _configured_failure(api: str, status: int) -> web.Response:
+    """Return the response of a platform without telemetry; raise ApiError for a server error."""
+    if status == HTTPStatus.ACCEPTED:
         body = {"errorMessage": f"{api} API is not supported", "errorType": f"{api}.NotSupported"}
-        return web.Response(text=json.dumps(body), status=answer, content_type="application/json")
-    if answer == HTTPStatus.NOT_FOUND:
-        return web.Response(text="404 page not found\n", status=answer)
-    raise RefusalError("InternalServerError", "Internal Server Error", status=answer)
+        return web.Response(text=json.dumps(body), status=status, content_type="application/json")
+    if status == HTTPStatus.NOT_FOUND:
+        return web.Response(text="404 page not found\n", status=status)
+    raise ApiError("InternalServerError", "Internal Server Error", status=status)

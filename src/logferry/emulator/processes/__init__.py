@@ -1,1 +1,1 @@
-"""The processes of an execution environment: runtime, extensions, and the lines that they print."""
+"""The processes of an execution environment, their variables, and the lines that they print."""

@@ -1,8 +1,9 @@
-"""A pipe or socket turned into lines, without a thread and without losing their place among other events.
+"""Lines from a pipe or socket, without a thread and in order with other events.
 
-What a process wrote before it sent a request is read before that request is acted upon: `drain()` takes exactly what
-is in the pipe at that moment. So the lines of an invocation come before its `platform.runtimeDone`, every time.
-A line may be of any length up to LONGEST_LINE; a longer one is cut there, as there must be a bound.
+Guarantees:
+- `drain()` reads exactly the bytes that are in the pipe at that moment. The emulator drains before it
+  acts on a request, so the lines of an invocation always precede its `platform.runtimeDone`.
+- A line may have any length up to `MAX_LINE_BYTES`. A longer line is split there, to bound memory.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LONGEST_LINE = 16 * 1024 * 1024
-"""Bytes. Generous: a log line on Lambda is some hundred bytes, a dumped payload at most six mebibytes."""
+MAX_LINE_BYTES = 16 * 1024 * 1024
+"""Length limit of a line, in bytes. A dumped payload has at most 6 MiB."""
 
 READ_SIZE = 64 * 1024
-"""Bytes at a time: the capacity of a Linux pipe."""
+"""Size of one read, in bytes: the capacity of a Linux pipe."""
 
 
 class LineStream:
-    """Calls `on_line` with each line, newline included; what is left at the end counts as a line."""
+    """Calls `on_line` for each line including its newline; the rest at the end counts as a line."""
 
     def __init__(self, descriptor: int, on_line: Callable[[bytes], None]) -> None:
         self._descriptor = descriptor
@@ -40,7 +41,7 @@ class LineStream:
         return f"<LineStream {'ended' if self.ended else 'open'}, {len(self._partial)} bytes of an unfinished line>"
 
     def drain(self) -> None:
-        """Read what is there now, and no more, so that a process that never stops writing cannot hold us."""
+        """Read the bytes that are available now, so that a process that never stops writing cannot block."""
         if self.ended:
             return
         available = array.array("i", [0])
@@ -51,7 +52,7 @@ class LineStream:
             left -= taken or left
 
     def close(self) -> None:
-        """Stop reading; hand on the unfinished line, if any. Safe to call again."""
+        """Stop reading and pass on the unfinished line, if any. A second call is safe."""
         if self.ended:
             return
         self.ended = True
@@ -66,7 +67,7 @@ class LineStream:
             data = os.read(self._descriptor, size)
         except BlockingIOError:
             return 0
-        except OSError:  # the other end of a socket was reset: the end of the stream, as good as any
+        except OSError:  # a reset of a socket by its peer ends the stream as well
             data = b""
         if not data:
             self.close()
@@ -82,7 +83,7 @@ class LineStream:
             start = end + 1
         del self._partial[:start]
         self._searched = len(self._partial)
-        if len(self._partial) >= LONGEST_LINE:
+        if len(self._partial) >= MAX_LINE_BYTES:
             self._on_line(bytes(self._partial))
             self._partial.clear()
             self._searched = 0

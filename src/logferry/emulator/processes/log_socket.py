@@ -1,8 +1,10 @@
-"""Where the workers of a Managed Instances runtime send their lines.
+"""The Unix socket for the output of Managed Instances workers.
 
-On Managed Instances a runtime forks its workers, and each connects its stdout and its stderr to a Unix socket named by
-`_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET`, so that lines of two workers never mix (awslambdaric,
-`lambda_multi_concurrent_utils.py`). Each connection is a stream of lines of its own.
+Design: a Managed Instances runtime forks its workers. Each worker connects its stdout and its stderr
+to the socket named by `_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET`. Each connection is a separate stream
+of lines, so the lines of two workers never mix.
+
+References: `lambda_multi_concurrent_utils.py` in awslambdaric.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class LogSocket:
-    """A listening Unix socket; `on_line` gets the lines of every connection."""
+    """A listening Unix socket that calls `on_line` for the lines of every connection."""
 
     def __init__(self, on_line: Callable[[bytes], None]) -> None:
         self._on_line = on_line
@@ -39,12 +41,12 @@ class LogSocket:
         return f"<LogSocket {self.path}, {len(self._streams)} connections>"
 
     def drain(self) -> None:
-        """Read what has been written so far."""
+        """Read the bytes that every connection has written so far."""
         for stream in self._streams:
             stream.drain()
 
     def close(self) -> None:
-        """Stop listening and hand on unfinished lines."""
+        """Stop listening and pass on unfinished lines."""
         asyncio.get_running_loop().remove_reader(self._listener)
         self._listener.close()
         for stream in self._streams:

@@ -1,9 +1,12 @@
-"""Which variables a process of the environment sees.
+"""Environment variables of the processes. Pure.
 
-Pure. Nothing of the emulator's own environment reaches a process except PATH, so that a developer's python and node
-are found; a variable that would not exist on Lambda must not make an extension work here.
-Sources: "Using Lambda environment variables", and for what an extension is not given "Using the Lambda Extensions API"
-and `AgentExecEnv` in aws-lambda-runtime-interface-emulator (nothing that starts with an underscore).
+Guarantees:
+- No variable of the emulator's own environment reaches a process except PATH, which a developer needs
+  for python and node. A variable that does not exist on Lambda cannot make an extension work here.
+
+References: "Using Lambda environment variables"; "Using the Lambda Extensions API" and `AgentExecEnv`
+in aws-lambda-runtime-interface-emulator for the variables that extensions do not receive. These
+include all names that start with an underscore.
 """
 
 from __future__ import annotations
@@ -51,10 +54,10 @@ def _shared(config: EnvironmentConfig, *, runtime_api: str, tmp: str, path: str)
 
 
 def for_extension(
-    config: EnvironmentConfig, *, runtime_api: str, tmp: str, own: Mapping[str, str] = os.environ
+    config: EnvironmentConfig, *, runtime_api: str, tmp: str, inherited: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """Variables of an extension. `own` is a seam for tests: the environment PATH is taken from."""
-    variables = _shared(config, runtime_api=runtime_api, tmp=tmp, path=own.get("PATH", os.defpath))
+    """Return the variables of an extension; `inherited` supplies PATH."""
+    variables = _shared(config, runtime_api=runtime_api, tmp=tmp, path=inherited.get("PATH", os.defpath))
     return {key: value for key, value in variables.items() if key not in NOT_FOR_EXTENSIONS and not key.startswith("_")}
 
 
@@ -65,13 +68,13 @@ def for_runtime(
     tmp: str,
     log_stream: str,
     log_socket: str | None,
-    own: Mapping[str, str] = os.environ,
+    inherited: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
-    """Variables of the function's process. `own` is a seam for tests, as above.
+    """Return the variables of the function's process; `inherited` supplies PATH.
 
-    `log_socket` is where the workers of a Managed Instances runtime connect their output; None elsewhere.
+    `log_socket` is the path for the output of Managed Instances workers, or None.
     """
-    variables = _shared(config, runtime_api=runtime_api, tmp=tmp, path=own.get("PATH", os.defpath))
+    variables = _shared(config, runtime_api=runtime_api, tmp=tmp, path=inherited.get("PATH", os.defpath))
     variables |= {
         "_HANDLER": config.handler,
         "LAMBDA_TASK_ROOT": str(config.working_directory),

@@ -1,9 +1,13 @@
-"""One real process of the environment, with all its descendants, from exec to the last of them gone.
+"""One process of the environment with all its descendants, from exec to the end of the last of them.
 
-Each is the leader of its own session and process group, as on Lambda, so that freezing and killing reach a shell
-wrapper and its child alike. The leader is not reaped before `destroy()`: until then its number cannot be given to
-another process, and a signal to the group cannot hit a stranger.
-Linux only: pidfd tells of the exit, /proc of the members.
+Guarantees:
+- Each process leads a separate session and process group, as on Lambda. Freeze and kill therefore
+  reach a shell wrapper and its child alike.
+- `destroy()` returns after the last descendant has ended.
+
+Design: the leader is not reaped before `destroy()`. Until then the kernel cannot reuse its id, and a
+signal to the group cannot reach a foreign process. Linux only: pidfd reports the exit, /proc lists
+the members.
 """
 
 from __future__ import annotations
@@ -23,20 +27,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 STAT_STATE, STAT_SESSION = 0, 3
-"""Fields of /proc/PID/stat counted from behind the command's closing parenthesis (proc_pid_stat(5))."""
+"""Fields of /proc/PID/stat, counted after the closing parenthesis of the command (proc_pid_stat(5))."""
 
-KILLED_WITHIN_SECONDS = 10.0
-"""A killed process ends when the kernel next schedules it. Generous: longer than this, and it never will."""
+KILL_SECONDS = 10.0
+"""Time limit for the end of a killed process, in seconds. It ends when the kernel next schedules it."""
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
-_alive: set[ChildProcess] = set()
+_running: set[ChildProcess] = set()
 
 
 class ChildProcess:
-    """A started process. Raises OSError from the constructor when it cannot be executed.
+    """A started process. The constructor raises OSError if it cannot be executed.
 
-    `on_line` is called with each line of its stdout and stderr, `on_exit` once when the leader ends.
+    `on_line` is called with each line of stdout and stderr, `on_exit` once when the leader ends.
     """
 
     def __init__(
@@ -72,7 +76,7 @@ class ChildProcess:
         self.output = LineStream(read_end, on_line)
         self._pidfd: int | None = os.pidfd_open(self.pid)
         asyncio.get_running_loop().add_reader(self._pidfd, self._leader_ended)
-        _alive.add(self)
+        _running.add(self)
 
     def __repr__(self) -> str:
         state = "running" if self.exit_code is None else self.how_it_ended
@@ -80,12 +84,12 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """The leader's process id, which is the id of the group and of the session too."""
+        """The process id of the leader, which is the id of the group and of the session."""
         return self._popen.pid
 
     @property
     def how_it_ended(self) -> str:
-        """In AWS's words: `exit code 0`, `exit status N` or `signal: NAME`."""
+        """The end in AWS's format: `exit code 0`, `exit status N` or `signal: NAME`."""
         if self.exit_code is None:
             return "running"
         if self.exit_code < 0:
@@ -93,19 +97,19 @@ class ChildProcess:
         return "exit code 0" if self.exit_code == 0 else f"exit status {self.exit_code}"
 
     def freeze(self) -> None:
-        """SIGSTOP to the whole group."""
+        """Send SIGSTOP to the group."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """SIGCONT to the whole group."""
+        """Send SIGCONT to the group."""
         self._signal(signal.SIGCONT)
 
     def terminate(self) -> None:
-        """SIGTERM to the whole group."""
+        """Send SIGTERM to the group."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL to the whole group, and to members of the session that made groups of their own."""
+        """Send SIGKILL to the group, and to members of the session that created other groups."""
         self._signal(signal.SIGKILL)
         for pid in self.members():
             with contextlib.suppress(ProcessLookupError):
@@ -117,7 +121,7 @@ class ChildProcess:
                 os.killpg(self.pid, number)
 
     def members(self) -> tuple[int, ...]:
-        """Ids of every living process of the session, the leader among them."""
+        """Return the ids of all running processes of the session, including the leader."""
         if self._pidfd is None:
             return ()
         return tuple(sorted(members_of([self.pid])[self.pid]))
@@ -127,36 +131,37 @@ class ChildProcess:
             return
         asyncio.get_running_loop().remove_reader(self._pidfd)
         result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOWAIT)
-        if result is None:  # cannot be: the descriptor becomes readable when there is something to wait for
-            raise RuntimeError(f"{self.name} (pid {self.pid}) was reported ended and is not")
+        if result is None:  # impossible: the descriptor is readable only after the exit
+            raise RuntimeError(f"{self.name} (pid {self.pid}) was reported as ended and is running")
         self.exit_code = result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
         self.output.drain()
         self._ended.set()
         self._on_exit(self)
 
     async def destroy(self) -> None:
-        """Kill whatever is left of the session, see it gone, reap the leader, hand on the last lines.
+        """Kill the rest of the session, wait for its end, reap the leader, pass on the last lines.
 
-        Safe to call again. Raises TimeoutError when a killed process does not go: it hangs in the kernel.
+        A second call is safe. Raise TimeoutError if a killed process does not end, because it hangs in the
+        kernel.
         """
         if self._pidfd is None:
             return
-        async with asyncio.timeout(KILLED_WITHIN_SECONDS):
+        async with asyncio.timeout(KILL_SECONDS):
             while members := self.members():
                 self.kill()
                 for pid in members:
-                    await _gone(pid)
+                    await _wait_for_end(pid)
             await self._ended.wait()
-        self._popen.wait()  # it has ended: this reaps it and returns at once
+        self._popen.wait()  # the leader has ended: this reaps it without blocking
         self.output.drain()
         self.output.close()
         os.close(self._pidfd)
         self._pidfd = None
-        _alive.discard(self)
+        _running.discard(self)
 
 
-async def _gone(pid: int) -> None:
-    """Wait for the end of a process that need not be a child of ours."""
+async def _wait_for_end(pid: int) -> None:
+    """Wait for the end of a process that need not be a child of this one."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -172,7 +177,7 @@ async def _gone(pid: int) -> None:
 
 
 def members_of(sessions: Collection[int]) -> dict[int, list[int]]:
-    """Ids of the living processes of each session, in one pass over /proc."""
+    """Return the ids of the running processes of each session, in one pass over /proc."""
     found: dict[int, list[int]] = {session: [] for session in sessions}
     with os.scandir("/proc") as entries:
         for entry in entries:
@@ -186,14 +191,14 @@ def members_of(sessions: Collection[int]) -> dict[int, list[int]]:
 def _state_and_session(pid: str) -> tuple[str, int]:
     try:
         stat = Path("/proc", pid, "stat").read_text()
-    except OSError:  # it ended meanwhile
+    except OSError:  # the process has ended in the meantime
         return "X", 0
     fields = stat.rpartition(")")[2].split()
     return fields[STAT_STATE], int(fields[STAT_SESSION])
 
 
 def resident_bytes(processes: Iterable[ChildProcess]) -> int:
-    """Memory held by processes and their descendants now."""
+    """Return the memory use of processes and their descendants, in bytes."""
     members = members_of([process.pid for process in processes])
     return sum(_resident_bytes(pid) for pids in members.values() for pid in pids)
 
@@ -201,12 +206,12 @@ def resident_bytes(processes: Iterable[ChildProcess]) -> int:
 def _resident_bytes(pid: int) -> int:
     try:
         return int(Path("/proc", str(pid), "statm").read_text().split()[1]) * PAGE_BYTES
-    except (OSError, IndexError):  # it ended meanwhile
+    except (OSError, IndexError):  # the process has ended in the meantime
         return 0
 
 
 @atexit.register
-def _leave_nothing_behind() -> None:
-    """An emulator that dies of an exception must not leave stopped processes on the machine."""
-    for process in list(_alive):
+def _kill_remaining() -> None:
+    """Kill all processes if the emulator ends with an exception, because stopped ones would remain."""
+    for process in list(_running):
         process.kill()

@@ -1,7 +1,9 @@
-"""The function's side of the Runtime API: who waits for an invocation, and who owes an answer to one.
+"""State of the runtime in the Runtime API: pending `/next` requests and invocations in progress.
 
-Outside Managed Instances there is one invocation at a time, and a runtime that asks for the next before it has
-answered is refused; on Managed Instances any number of `/next` calls may be outstanding, from one process or many.
+Guarantees:
+- Outside Managed Instances one invocation is in progress at a time. A runtime that requests the next
+  invocation before it has responded is rejected.
+- On Managed Instances any number of `/next` requests may be pending, from one process or many.
 """
 
 from __future__ import annotations
@@ -11,92 +13,93 @@ from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from logferry.emulator.apis.api_error import RefusalError
-from logferry.emulator.invocation import Answer
+from logferry.emulator.apis.api_error import ApiError
+from logferry.emulator.invocation import FunctionResponse
 
 if TYPE_CHECKING:
     from logferry.emulator.invocation import Invocation
 
-LARGEST_RESPONSE = 6 * 1024 * 1024 + 100
-"""Bytes; the limit of a payload as aws-lambda-runtime-interface-emulator applies it (`interop.MaxPayloadSize`)."""
+MAX_RESPONSE_BYTES = 6 * 1024 * 1024 + 100
+"""Payload limit, in bytes: `interop.MaxPayloadSize` of aws-lambda-runtime-interface-emulator."""
 
 
 class Runtime:
-    """The runtime of one life of the environment, however many processes it is."""
+    """The runtime of one sandbox, which consists of one or more processes."""
 
-    def __init__(self, *, many_at_once: bool) -> None:
-        self._many_at_once = many_at_once
-        self._asking: deque[asyncio.Future[Invocation]] = deque()
-        self._unanswered: dict[str, Invocation] = {}
-        self.asked_once = False
-        self._ended = False
+    def __init__(self, *, concurrent: bool) -> None:
+        self._concurrent = concurrent
+        self._pending_next: deque[asyncio.Future[Invocation]] = deque()
+        self._in_progress: dict[str, Invocation] = {}
+        self.is_initialized = False
+        self._closed = False
 
     def __repr__(self) -> str:
-        return f"<Runtime {len(self._asking)} waiting, {len(self._unanswered)} at work>"
+        return f"<Runtime {len(self._pending_next)} ready, {len(self._in_progress)} in progress>"
 
     @property
-    def waits(self) -> bool:
-        """Whether an invocation could be handed out now."""
-        return bool(self._asking)
+    def is_ready(self) -> bool:
+        """Whether an invocation can be dispatched now."""
+        return bool(self._pending_next)
 
     def next(self) -> asyncio.Future[Invocation]:
-        """Ask for an invocation. The first time ends the runtime's init."""
-        if self._ended:  # sent before it was killed, and read after
-            raise _transition("Exited", "Ready")
-        if not self._many_at_once and (self._unanswered or self._asking):
-            state = "InvocationResponse" if self._unanswered else "Ready"
-            raise _transition(state, "Ready")
+        """Return a future of the next invocation. The first call ends the runtime's part of the Init phase."""
+        if self._closed:  # sent before the process was killed and read afterwards
+            raise _invalid_transition("Exited", "Ready")
+        if not self._concurrent and (self._in_progress or self._pending_next):
+            state = "InvocationResponse" if self._in_progress else "Ready"
+            raise _invalid_transition(state, "Ready")
         future: asyncio.Future[Invocation] = asyncio.get_running_loop().create_future()
-        self._asking.append(future)
-        self.asked_once = True
+        self._pending_next.append(future)
+        self.is_initialized = True
         return future
 
-    def hand_out(self, invocation: Invocation) -> None:
-        """Give an invocation to whoever has waited longest; there has to be someone."""
-        self._unanswered[invocation.request_id] = invocation
-        self._asking.popleft().set_result(invocation)
+    def dispatch(self, invocation: Invocation) -> None:
+        """Answer the oldest pending `/next` with an invocation; there has to be one."""
+        self._in_progress[invocation.request_id] = invocation
+        self._pending_next.popleft().set_result(invocation)
 
-    def answer(self, request_id: str, answer: Answer) -> Invocation:
-        """Take the function's response or error. Raises RefusalError for a request it does not owe an answer to."""
-        invocation = self._unanswered.get(request_id)
+    def respond(self, request_id: str, response: FunctionResponse) -> Invocation:
+        """Accept the function's response or error; raise ApiError if the request is not in progress."""
+        invocation = self._in_progress.get(request_id)
         if invocation is None:
-            if not self._unanswered and not self._many_at_once:
-                raise _transition("Ready", "InvocationResponse")
-            raise RefusalError("InvalidRequestID", "Invalid request ID", status=HTTPStatus.BAD_REQUEST)
-        del self._unanswered[request_id]
-        if len(answer.payload) > LARGEST_RESPONSE:
-            answer = _too_large(len(answer.payload))
-            invocation.settle(answer)
-            raise RefusalError(
+            if not self._in_progress and not self._concurrent:
+                raise _invalid_transition("Ready", "InvocationResponse")
+            raise ApiError("InvalidRequestID", "Invalid request ID", status=HTTPStatus.BAD_REQUEST)
+        del self._in_progress[request_id]
+        if len(response.payload) > MAX_RESPONSE_BYTES:
+            invocation.respond(_too_large(len(response.payload)))
+            raise ApiError(
                 "RequestEntityTooLarge",
-                f"Exceeded maximum allowed payload size ({LARGEST_RESPONSE} bytes).",
+                f"Exceeded maximum allowed payload size ({MAX_RESPONSE_BYTES} bytes).",
                 status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             )
-        invocation.settle(answer)
+        invocation.respond(response)
         return invocation
 
-    def give_up(self, invocation: Invocation) -> None:
-        """Stop expecting an answer to an invocation that ran out of time."""
-        self._unanswered.pop(invocation.request_id, None)
+    def abandon(self, invocation: Invocation) -> None:
+        """Reject a later response to an invocation that has timed out."""
+        self._in_progress.pop(invocation.request_id, None)
 
-    def end(self) -> None:
-        """The processes are gone: what they asked for will not come."""
-        self._ended = True
-        while self._asking:
-            asking = self._asking.popleft()
-            if not asking.done():
-                asking.set_exception(_transition("Ready", "Exited"))
+    def close(self) -> None:
+        """Fail every pending `/next` after the processes have ended."""
+        self._closed = True
+        while self._pending_next:
+            pending = self._pending_next.popleft()
+            if not pending.done():
+                pending.set_exception(_invalid_transition("Ready", "Exited"))
 
 
-def _transition(before: str, after: str) -> RefusalError:
-    return RefusalError(
+def _invalid_transition(before: str, after: str) -> ApiError:
+    return ApiError(
         "InvalidStateTransition",
         f"State transition from {before} to {after} failed for runtime. Error: State transition is not allowed",
     )
 
 
-def _too_large(size: int) -> Answer:
-    message = f"Response payload size ({size} bytes) exceeded maximum allowed payload size ({LARGEST_RESPONSE} bytes)."
+def _too_large(size: int) -> FunctionResponse:
+    message = (
+        f"Response payload size ({size} bytes) exceeded maximum allowed payload size ({MAX_RESPONSE_BYTES} bytes)."
+    )
     error_type = "Function.ResponseSizeTooLarge"
     body = f'{{"errorMessage":"{message}","errorType":"{error_type}"}}'
-    return Answer("error", body.encode(), error_type)
+    return FunctionResponse("error", body.encode(), error_type)

@@ -1,1 +1,1 @@
-"""Functions to run in the emulator, one for each kind of runtime; each reads from its event what to do."""
+"""Sample functions for the emulator, one for each kind of runtime. Each follows the keys of its event."""

@@ -1,8 +1,18 @@
-"""A function that does as its event says, for `python -m awslambdaric logferry.emulator.samples.app.handler`.
+"""A sample function, for `python -m awslambdaric logferry.emulator.samples.app.handler`.
 
-Keys of the event, all optional, done in this order: `lines` how many lines to print, `marker` what they begin with
-(then `-0`, `-1` …), `bytes` how long each is at least, `log` a message for the logging module, `sleep_ms`, `exit` a
-code to end the process with, `raise` the message of an exception. The answer repeats the event.
+The keys of the event are optional and processed in this order:
+
+| key | effect |
+|---|---|
+| `lines` | number of lines to print |
+| `marker` | prefix of each line, followed by `-0`, `-1` … |
+| `bytes` | minimum length of each line |
+| `log` | message for the logging module |
+| `sleep_ms` | pause in milliseconds |
+| `exit` | exit code of the process |
+| `raise` | message of an exception |
+
+The response repeats the event.
 """
 
 from __future__ import annotations
@@ -17,7 +27,7 @@ MILLISECONDS = 1000.0
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Print, log, sleep, exit, raise or return, as asked."""
+    """Process the keys of the event and return it."""
     marker = event.get("marker", "line")
     for number in range(event.get("lines", 1)):
         sys.stdout.write(f"{marker}-{number}".ljust(event.get("bytes", 0), ".") + "\n")

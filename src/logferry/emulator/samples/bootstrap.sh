@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A custom runtime in bash: the Runtime API spoken with curl. It prints the event's "marker" and answers with the event.
+# A custom runtime in bash, with curl for the Runtime API. It prints the event's "marker" and returns the event.
 set -euo pipefail
 
 api="http://${AWS_LAMBDA_RUNTIME_API}/2018-06-01/runtime/invocation"

@@ -1,4 +1,4 @@
-// A handler for runtime.mjs: prints the event's "marker" as many times as "lines" says, and answers with the event.
+// A handler for runtime.mjs: prints "lines" lines with the event's "marker" and returns the event.
 export const handler = async (event) => {
   for (let number = 0; number < (event.lines ?? 1); number += 1) {
     console.log(`${event.marker ?? "line"}-${number}`);

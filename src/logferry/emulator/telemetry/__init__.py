@@ -1,1 +1,1 @@
-"""Platform events and function lines, from their source to the subscribers."""
+"""Records of the platform, the function and the extensions, from their source to the subscribers."""

@@ -1,9 +1,12 @@
-"""A batch of records on its way into one POST. Pure.
+"""A batch of encoded records for one request. Pure.
 
-A batch is full when it reaches or passes a limit, so that one record more than fits is in it ("Lambda Telemetry API":
-expect `2 * maxBytes + metadata`). A record larger than the limit may be cut: then the first POST ends inside the value,
-closed with `}]` all the same, and the next repeats the record's envelope and resumes the bytes; neither is valid JSON
-(DataDog/datadog-lambda-extension#1357).
+Guarantees:
+- A batch is full when it reaches or exceeds a limit, so its last record may exceed `maxBytes` ("Lambda
+  Telemetry API": expect `2 * maxBytes + metadata`).
+- A split record ends inside its value in one batch, followed by `}]`. The next batch repeats the
+  envelope of the record and continues its bytes. Neither batch is valid JSON.
+
+References: DataDog/datadog-lambda-extension#1357 (split records).
 """
 
 from __future__ import annotations
@@ -16,8 +19,11 @@ _RECORD_KEY = b'"record":'
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """An encoded record or a part of one; `completes` is the record delivered with it, None but for the last part."""
+class Fragment:
+    """An encoded record or a part of one.
+
+    `completes` is the record that is delivered with this fragment, and None for all but the last part.
+    """
 
     encoded: bytes
     completes: dict[str, Any] | None
@@ -25,59 +31,59 @@ class Piece:
 
 @dataclass(slots=True)
 class Batch:
-    """Pieces in order; `due_at` is the loop time at which they have waited long enough."""
+    """Fragments in order; `due_at` is the loop time at which `timeoutMs` has passed."""
 
     max_items: int
     max_bytes: int
     due_at: float | None = None
-    pieces: list[Piece] = field(default_factory=list)
+    fragments: list[Fragment] = field(default_factory=list)
     size: int = 0
-    cut: bool = False
-    """Closed because a record was cut: nothing may follow the cut in the same POST."""
+    ends_in_split: bool = False
+    """Whether the last record is split. No record may follow it in the same request."""
 
-    def add(self, piece: Piece) -> None:
-        """Append a piece; the limits are looked at afterwards."""
-        self.pieces.append(piece)
-        self.size += len(piece.encoded)
-        self.cut = piece.completes is None
+    def add(self, fragment: Fragment) -> None:
+        """Append a fragment; the caller checks the limits afterwards."""
+        self.fragments.append(fragment)
+        self.size += len(fragment.encoded)
+        self.ends_in_split = fragment.completes is None
 
     @property
     def full(self) -> bool:
-        """Whether nothing more goes in."""
-        return self.cut or self.size >= self.max_bytes or len(self.pieces) >= self.max_items
+        """Whether the batch accepts no further fragment."""
+        return self.ends_in_split or self.size >= self.max_bytes or len(self.fragments) >= self.max_items
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """The records that are delivered once this batch is."""
-        return [piece.completes for piece in self.pieces if piece.completes is not None]
+        """The records that the delivery of this batch completes."""
+        return [fragment.completes for fragment in self.fragments if fragment.completes is not None]
 
     def body(self) -> bytes:
-        """The POST's body."""
-        return b"[" + b",".join(piece.encoded for piece in self.pieces) + b"]"
+        """Return the body of the request."""
+        return b"[" + b",".join(fragment.encoded for fragment in self.fragments) + b"]"
 
 
 def encode(record: dict[str, Any]) -> bytes:
-    """The bytes of one record; UTF-8, escaped only where UTF-8 cannot say it (lone surrogates)."""
+    """Return the bytes of one record in UTF-8; escape all non-ASCII if it has lone surrogates."""
     try:
         return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:
         return json.dumps(record, separators=(",", ":")).encode()
 
 
-def cut(encoded: bytes, record: dict[str, Any], *, room: int, max_bytes: int) -> list[Piece]:
-    """Cut an encoded record into pieces: the first fills `room`, each further one a POST of its own.
+def split(encoded: bytes, record: dict[str, Any], *, space: int, max_bytes: int) -> list[Fragment]:
+    """Split an encoded record: the first fragment fills `space`, each further one a separate request.
 
-    A record no larger than `max_bytes` stays whole.
+    A record of up to `max_bytes` is not split.
     """
     if len(encoded) <= max_bytes:
-        return [Piece(encoded, record)]
+        return [Fragment(encoded, record)]
     start = encoded.index(_RECORD_KEY) + len(_RECORD_KEY)
     envelope, value = encoded[:start], encoded[start:-1]
-    pieces = []
-    size = max(room - len(envelope), 1)
+    fragments = []
+    size = max(space - len(envelope), 1)
     while len(value) > size:
-        pieces.append(Piece(envelope + value[:size] + b"}", None))
+        fragments.append(Fragment(envelope + value[:size] + b"}", None))
         value = value[size:]
         size = max_bytes - len(envelope)
-    pieces.append(Piece(envelope + value + b"}", record))
-    return pieces
+    fragments.append(Fragment(envelope + value + b"}", record))
+    return fragments

@@ -1,6 +1,6 @@
-"""One POST to a subscriber, with a patience that stands still while the subscriber is frozen.
+"""Requests to one subscriber, with a timeout that pauses while the subscriber is frozen.
 
-A process that is stopped cannot answer; that it does not must not count against it.
+Design: a stopped process cannot respond, so frozen time does not count.
 """
 
 from __future__ import annotations
@@ -15,44 +15,44 @@ if TYPE_CHECKING:
     from logferry.emulator.telemetry.subscription import Subscription
 
 
-class Poster:
-    """Posts bodies to one address, one at a time; `patience_seconds` is how long an answer may take."""
+class HttpPoster:
+    """Posts bodies to one address, one at a time, with a response timeout."""
 
-    def __init__(self, subscription: Subscription, *, session: aiohttp.ClientSession, patience_seconds: float) -> None:
-        self._url = subscription.url
+    def __init__(self, subscription: Subscription, *, session: aiohttp.ClientSession, timeout_seconds: float) -> None:
+        self.url = subscription.url
         self._headers = {
             "Content-Type": "application/json",
             "Host": f"sandbox.localdomain:{subscription.port}",
         }
         self._session = session
-        self._patience_seconds = patience_seconds
-        self._patience: asyncio.Timeout | None = None
+        self._timeout_seconds = timeout_seconds
+        self._timeout: asyncio.Timeout | None = None
 
     def freeze(self) -> None:
-        """Stop the clock of a POST under way."""
-        if self._patience is not None:
-            self._patience.reschedule(None)
+        """Stop the timeout of a request in progress."""
+        if self._timeout is not None:
+            self._timeout.reschedule(None)
 
     def thaw(self) -> None:
-        """Start it again, from the beginning."""
-        if self._patience is not None:
-            self._patience.reschedule(asyncio.get_running_loop().time() + self._patience_seconds)
+        """Restart the timeout from the beginning."""
+        if self._timeout is not None:
+            self._timeout.reschedule(asyncio.get_running_loop().time() + self._timeout_seconds)
 
     async def post(self, body: bytes) -> int | str:
-        """One attempt: the status it was answered with, or in words why there was none."""
+        """Send one request; return the status of the response, or the reason for its absence."""
         try:
-            async with asyncio.timeout(self._patience_seconds) as self._patience:
-                return await self._exchange(body)
+            async with asyncio.timeout(self._timeout_seconds) as self._timeout:
+                return await self._request(body)
         except TimeoutError:
-            return f"no answer in {self._patience_seconds:g} s"
+            return f"no response in {self._timeout_seconds:g} s"
         except (aiohttp.ClientError, OSError) as error:
             return f"{type(error).__name__}: {error}"
         finally:
-            self._patience = None
+            self._timeout = None
 
-    async def _exchange(self, body: bytes) -> int:
-        # A stream and not the bytes themselves: those aiohttp would write in one go, and warn of when they are many.
+    async def _request(self, body: bytes) -> int:
+        # A stream instead of bytes: aiohttp writes bytes in one call, and warns if they are large.
         stream = io.BytesIO(body)
-        async with self._session.post(self._url, data=stream, headers=self._headers, allow_redirects=False) as response:
+        async with self._session.post(self.url, data=stream, headers=self._headers, allow_redirects=False) as response:
             await response.read()
             return response.status

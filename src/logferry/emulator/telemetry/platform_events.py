@@ -1,7 +1,10 @@
-"""The records of `platform.*` events, field by field as "Lambda Telemetry API Event schema reference" gives them.
+"""The records of `platform.*` events. Pure: values in, dictionaries out.
 
-Pure: values in, dictionaries out. Optional fields are left out when there is nothing to say, never sent as null.
-Managed Instances have a reduced `platform.report` and no `platform.runtimeDone` at all.
+Guarantees:
+- An optional field without a value is absent, never null.
+- Managed Instances have a reduced `platform.report` and no `platform.runtimeDone`.
+
+References: "Lambda Telemetry API Event schema reference".
 """
 
 from __future__ import annotations
@@ -43,7 +46,7 @@ BYTES_PER_MB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something to tell the subscribers: `time` is seconds since the epoch, the moment the platform made the event."""
+    """An event for the subscribers; `time` is its time of production in seconds since the epoch."""
 
     time: float
     type: str
@@ -51,13 +54,13 @@ class Event:
 
     @property
     def category(self) -> str:
-        """What a subscription calls it: platform, function or extension."""
+        """The type in a subscription: platform, function or extension."""
         return self.type.partition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an invocation went: what `platform.runtimeDone` and `platform.report` both say."""
+    """The outcome of an invocation, in `platform.runtimeDone` and in `platform.report`."""
 
     request_id: str
     trace_id: str
@@ -65,7 +68,7 @@ class Outcome:
     error_type: str | None
 
     def as_record(self, **fields: Any) -> Record:
-        """As it stands in a record, with the fields that one has of its own."""
+        """Return the record with the additional fields of its type."""
         return _present(
             requestId=self.request_id,
             status=self.status,
@@ -77,19 +80,19 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of an invocation: `start` in seconds since the epoch."""
+    """A period of an invocation; `start` is in seconds since the epoch."""
 
     name: str
     start: float
     duration_ms: float
 
     def as_record(self) -> Record:
-        """As it stands in `spans`."""
+        """Return the element of `spans`."""
         return {"name": self.name, "start": iso_time(self.start), "durationMs": self.duration_ms}
 
 
 def iso_time(seconds: float) -> str:
-    """Seconds since the epoch as `2006-01-02T15:04:05.000Z`, the one format of telemetry."""
+    """Return seconds since the epoch as `2006-01-02T15:04:05.000Z`, the time format of telemetry."""
     moment = datetime.fromtimestamp(seconds, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
@@ -99,7 +102,7 @@ def _present(**fields: Any) -> Record:
 
 
 def init_start(config: EnvironmentConfig, *, phase: str, instance_id: str) -> Record:
-    """Record of `platform.initStart`."""
+    """Return the record of `platform.initStart`."""
     return {
         "initializationType": config.initialization_type,
         "phase": phase,
@@ -111,14 +114,14 @@ def init_start(config: EnvironmentConfig, *, phase: str, instance_id: str) -> Re
 
 
 def init_runtime_done(config: EnvironmentConfig, *, phase: str, error_type: str | None) -> Record:
-    """Record of `platform.initRuntimeDone`."""
+    """Return the record of `platform.initRuntimeDone`."""
     return _present(
         initializationType=config.initialization_type, phase=phase, status=_status(error_type), errorType=error_type
     )
 
 
 def init_report(config: EnvironmentConfig, *, phase: str, duration_ms: float, error_type: str | None) -> Record:
-    """Record of `platform.initReport`."""
+    """Return the record of `platform.initReport`."""
     return _present(
         initializationType=config.initialization_type,
         phase=phase,
@@ -133,7 +136,7 @@ def _status(error_type: str | None) -> str:
 
 
 def start(config: EnvironmentConfig, *, request_id: str, trace_id: str) -> Record:
-    """Record of `platform.start`."""
+    """Return the record of `platform.start`."""
     return _present(
         requestId=request_id,
         version=FUNCTION_VERSION,
@@ -147,7 +150,7 @@ def _tracing(trace_id: str) -> Record:
 
 
 def runtime_done(outcome: Outcome, *, duration_ms: float, produced_bytes: int | None, spans: Sequence[Span]) -> Record:
-    """Record of `platform.runtimeDone`."""
+    """Return the record of `platform.runtimeDone`."""
     return outcome.as_record(
         metrics=_present(durationMs=duration_ms, producedBytes=produced_bytes), spans=_as_records(spans)
     )
@@ -162,7 +165,10 @@ def report(
     init_duration_ms: float | None,
     spans: Sequence[Span],
 ) -> Record:
-    """Record of `platform.report` outside Managed Instances. `duration_ms` holds the extensions' overhead too."""
+    """Return the record of `platform.report` outside Managed Instances.
+
+    `duration_ms` includes the overhead of the extensions.
+    """
     metrics = _present(
         durationMs=duration_ms,
         billedDurationMs=ceil(duration_ms + (init_duration_ms or 0.0)),
@@ -174,7 +180,7 @@ def report(
 
 
 def reduced_report(outcome: Outcome, *, duration_ms: float, spans: Sequence[Span]) -> Record:
-    """Record of `platform.report` on Managed Instances: the duration, and where it went."""
+    """Return the record of `platform.report` on Managed Instances: the duration and its spans."""
     return outcome.as_record(metrics={"durationMs": duration_ms}, spans=_as_records(spans))
 
 
@@ -183,15 +189,15 @@ def _as_records(spans: Sequence[Span]) -> list[Record] | None:
 
 
 def extension(*, name: str, state: str, events: Iterable[str], error_type: str | None) -> Record:
-    """Record of `platform.extension`."""
+    """Return the record of `platform.extension`."""
     return _present(name=name, state=state, events=sorted(events), errorType=error_type)
 
 
 def telemetry_subscription(*, name: str, types: Sequence[str]) -> Record:
-    """Record of `platform.telemetrySubscription`; `platform.logsSubscription` has the same fields."""
+    """Return the record of `platform.telemetrySubscription` and of `platform.logsSubscription`."""
     return {"name": name, "state": "Subscribed", "types": list(types)}
 
 
 def logs_dropped(*, records: int, size_bytes: int, reason: str) -> Record:
-    """Record of `platform.logsDropped`."""
+    """Return the record of `platform.logsDropped`."""
     return {"droppedRecords": records, "droppedBytes": size_bytes, "reason": reason}

@@ -1,8 +1,11 @@
-"""From whatever happens on the platform to those who asked to be told.
+"""Distribution of platform events to the subscribers of one sandbox.
 
-Events of the init phase are kept until subscriptions close, and told to a late subscriber from the start
-(`initEventsBuffer` of aws-lambda-runtime-interface-emulator). Lines also go to the console, subscription or not, as
-they go to CloudWatch.
+Guarantees:
+- Events of the Init phase are kept until subscriptions close. A later subscriber receives them from the
+  start.
+- All subscribers receive all events that their subscription selects, in order.
+
+References: `initEventsBuffer` in aws-lambda-runtime-interface-emulator.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from logferry.emulator.apis.api_error import RefusalError
+from logferry.emulator.apis.api_error import ApiError
 from logferry.emulator.telemetry import platform_events
 from logferry.emulator.telemetry.platform_events import Event
 from logferry.emulator.telemetry.subscriber import Subscriber
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class TelemetryRelay:
-    """The subscribers of one life of the environment. `now` is a seam for tests: seconds since the epoch."""
+    """The subscribers of one sandbox; `now` returns seconds since the epoch."""
 
     def __init__(
         self,
@@ -43,7 +46,7 @@ class TelemetryRelay:
         self._timeline = timeline
         self._now = now
         self._init_events: list[Event] = []
-        self._hurried = False
+        self._immediate = False
         self.subscribers: list[Subscriber] = []
         self.closed = False
 
@@ -51,16 +54,16 @@ class TelemetryRelay:
         return f"<TelemetryRelay {'closed' if self.closed else 'open'}, {self.subscribers}>"
 
     def emit(self, type_: str, record: Any) -> None:
-        """Something happened, now."""
+        """Produce an event with the current time."""
         event = Event(self._now(), type_, record)
         if not self.closed:
             self._init_events.append(event)
         for subscriber in self.subscribers:
-            subscriber.offer(event)
+            subscriber.enqueue(event)
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Add a subscriber and tell it what it has missed. Raises RefusalError after init."""
-        self.refuse_if_closed(subscription.api)
+        """Add a subscriber and replay the events of the Init phase; raise ApiError after that phase."""
+        self.raise_if_closed(subscription.api)
         subscriber = Subscriber(
             subscription,
             session=self._session,
@@ -70,10 +73,10 @@ class TelemetryRelay:
             now=self._now,
         )
         for event in self._init_events:
-            subscriber.offer(event)
+            subscriber.enqueue(event)
         self.subscribers.append(subscriber)
-        if self._hurried:
-            subscriber.shorten_deadline()
+        if self._immediate:
+            subscriber.deliver_immediately()
         kind = (
             platform_events.LOGS_SUBSCRIPTION
             if subscription.api == LOGS_API
@@ -81,32 +84,32 @@ class TelemetryRelay:
         )
         self.emit(kind, platform_events.telemetry_subscription(name=subscription.name, types=subscription.types))
 
-    def refuse_if_closed(self, api: str) -> None:
-        """Raise RefusalError when init is over."""
+    def raise_if_closed(self, api: str) -> None:
+        """Raise ApiError after the Init phase."""
         if self.closed:
-            raise RefusalError(f"{api}.SubscriptionClosed", f"{api} API subscription is closed")
+            raise ApiError(f"{api}.SubscriptionClosed", f"{api} API subscription is closed")
 
     def close_subscriptions(self) -> None:
-        """Init is over: nobody joins any more."""
+        """Reject further subscriptions, at the end of the Init phase."""
         self.closed = True
         self._init_events.clear()
 
     def freeze(self) -> None:
-        """Hold every delivery."""
+        """Suspend all deliveries."""
         for subscriber in self.subscribers:
             subscriber.freeze()
 
     def thaw(self) -> None:
-        """Deliver again."""
+        """Resume all deliveries."""
         for subscriber in self.subscribers:
             subscriber.thaw()
 
-    def shorten_deadline(self) -> None:
-        """Deliver everything as soon as it happens: the environment is ending."""
-        self._hurried = True
+    def deliver_immediately(self) -> None:
+        """Deliver all pending and further records without buffering, because the environment ends."""
+        self._immediate = True
         for subscriber in self.subscribers:
-            subscriber.shorten_deadline()
+            subscriber.deliver_immediately()
 
     async def close(self) -> None:
-        """Stop delivering."""
+        """Stop all deliveries."""
         await asyncio.gather(*(subscriber.close() for subscriber in self.subscribers))

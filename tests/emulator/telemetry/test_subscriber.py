@@ -1,4 +1,4 @@
-"""Delivery to one subscriber: an account of records that always balances."""
+"""Delivery to one subscriber: buffering, retries, freezes, and the balance of records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from logferry.emulator.lambda_service import TelemetryBehaviour, Timeline
-from logferry.emulator.telemetry.batch import Batch, Piece, cut, encode
+from logferry.emulator.telemetry.batch import encode
 from logferry.emulator.telemetry.platform_events import Event
 from logferry.emulator.telemetry.subscriber import Subscriber
 from logferry.emulator.telemetry.subscription import TELEMETRY_API, Subscription
@@ -20,40 +20,44 @@ from logferry.emulator.telemetry.subscription import TELEMETRY_API, Subscription
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-PATIENCE_SECONDS = 5.0
+ARRIVAL_SECONDS = 5.0
+"""Time limit for the arrival of a body, in seconds."""
+
+BUFFER_MS = 30_000
+"""Buffering time in milliseconds, far beyond the duration of a test."""
 
 
 class Listener:
-    """A subscriber's listener: what it got, and how it answers."""
+    """The listener of a subscriber: received bodies and configured responses."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
         self.statuses: list[int] = []
-        self.may_answer = asyncio.Event()
-        self.may_answer.set()
-        self.at_once = 0
-        self.most_at_once = 0
+        self.may_respond = asyncio.Event()
+        self.may_respond.set()
+        self.in_progress = 0
+        self.max_in_progress = 0
         self._arrived = asyncio.Condition()
 
-    async def take(self, request: web.Request) -> web.Response:
-        """Keep a body; answer when allowed, with the next of the statuses or 200."""
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
+    async def receive(self, request: web.Request) -> web.Response:
+        """Keep a body; respond when allowed, with the next status or 200."""
+        self.in_progress += 1
+        self.max_in_progress = max(self.max_in_progress, self.in_progress)
         body = await request.read()
         async with self._arrived:
             self.bodies.append(body)
             self._arrived.notify_all()
-        await self.may_answer.wait()
-        self.at_once -= 1
+        await self.may_respond.wait()
+        self.in_progress -= 1
         return web.Response(status=self.statuses.pop(0) if self.statuses else 200)
 
     async def wait_for(self, count: int) -> None:
-        """Wait, bounded, until so many bodies have arrived."""
-        async with asyncio.timeout(PATIENCE_SECONDS), self._arrived:
+        """Wait until `count` bodies have arrived."""
+        async with asyncio.timeout(ARRIVAL_SECONDS), self._arrived:
             await self._arrived.wait_for(lambda: len(self.bodies) >= count)
 
     def lines(self) -> list[Any]:
-        """The records' values, in order."""
+        """Return the values of the records, in order."""
         return [record["record"] for body in self.bodies for record in json.loads(body)]
 
 
@@ -61,14 +65,14 @@ class Listener:
 async def subscribed(
     *, max_items: int = 1000, max_bytes: int = 262_144, timeout_ms: int = 25, **behaviour: Any
 ) -> AsyncIterator[tuple[Subscriber, Listener, Timeline]]:
-    """A subscriber and the listener it delivers to."""
+    """Give a subscriber and its listener."""
     listener = Listener()
     application = web.Application(client_max_size=16 * 1024 * 1024)
-    application.router.add_post("/{path:.*}", listener.take)
+    application.router.add_post("/{path:.*}", listener.receive)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    wish = Subscription(
+    subscription = Subscription(
         "ext", TELEMETRY_API, "2025-01-29", ("function", "platform"), max_items, max_bytes, timeout_ms,
         port=runner.addresses[0][1], path="/",
     )  # fmt: skip
@@ -76,7 +80,7 @@ async def subscribed(
     timeline = Timeline()
     async with aiohttp.ClientSession() as session:
         subscriber = Subscriber(
-            wish,
+            subscription,
             session=session,
             behaviour=TelemetryBehaviour(**behaviour),
             log_format="Text",
@@ -84,73 +88,73 @@ async def subscribed(
             now=lambda: 0.0,
         )
         yield subscriber, listener, timeline
-        listener.may_answer.set()
+        listener.may_respond.set()
         await subscriber.close()
     await runner.cleanup()
 
 
 def line(text: str) -> Event:
-    """A function's line."""
+    """Return a line of the function."""
     return Event(0.0, "function", text)
 
 
 async def accepted(timeline: Timeline, subscriber: Subscriber, count: int) -> None:
-    """Wait, bounded, until so many records have been accepted."""
+    """Wait until `count` records have been accepted."""
     await timeline.wait_for(lambda e: e.kind == "delivery" and len(subscriber.delivered) >= count)
 
 
-async def test_a_batch_goes_when_its_first_record_has_waited_long_enough() -> None:
-    """That is `timeoutMs` after the first, not after the last."""
+async def test_a_batch_is_sent_timeout_ms_after_its_first_record() -> None:
+    """A later record does not extend the time."""
     async with subscribed(timeout_ms=100) as (subscriber, listener, timeline):
-        subscriber.offer(line("a"))
+        subscriber.enqueue(line("a"))
         await asyncio.sleep(0.03)
-        subscriber.offer(line("b"))
+        subscriber.enqueue(line("b"))
         assert not listener.bodies
         await accepted(timeline, subscriber, 2)
     assert listener.lines() == ["a", "b"]
     assert 95 < timeline.of("delivery")[0].at_ms < 400
 
 
-async def test_a_batch_goes_when_it_holds_max_items() -> None:
-    """Without waiting for the timeout."""
-    async with subscribed(max_items=3, timeout_ms=30_000) as (subscriber, listener, timeline):
+async def test_a_batch_is_sent_when_it_has_max_items() -> None:
+    """A full batch does not wait for `timeoutMs`."""
+    async with subscribed(max_items=3, timeout_ms=BUFFER_MS) as (subscriber, listener, timeline):
         for number in range(7):
-            subscriber.offer(line(str(number)))
+            subscriber.enqueue(line(str(number)))
         await accepted(timeline, subscriber, 6)
     assert [len(json.loads(body)) for body in listener.bodies] == [3, 3]
 
 
-async def test_a_batch_goes_when_it_reaches_or_passes_max_bytes() -> None:
-    """The record that overflows it is in it."""
-    async with subscribed(max_bytes=1000, timeout_ms=30_000) as (subscriber, listener, timeline):
+async def test_a_batch_is_sent_when_it_exceeds_max_bytes() -> None:
+    """The batch includes the record that exceeds the limit."""
+    async with subscribed(max_bytes=1000, timeout_ms=BUFFER_MS) as (subscriber, listener, timeline):
         for number in range(3):
-            subscriber.offer(line(str(number) * 600))
+            subscriber.enqueue(line(str(number) * 600))
         await accepted(timeline, subscriber, 2)
     assert [len(json.loads(body)) for body in listener.bodies] == [2]
     assert len(listener.bodies[0]) > 1000
 
 
-async def test_one_post_is_under_way_at_a_time() -> None:
-    """Records gather meanwhile, and go together."""
+async def test_one_request_is_in_progress_at_a_time() -> None:
+    """Records collect during a request and are sent together."""
     async with subscribed() as (subscriber, listener, timeline):
-        listener.may_answer.clear()
-        subscriber.offer(line("first"))
+        listener.may_respond.clear()
+        subscriber.enqueue(line("first"))
         await listener.wait_for(1)
         for number in range(5):
-            subscriber.offer(line(str(number)))
+            subscriber.enqueue(line(str(number)))
             await asyncio.sleep(0.03)
-        listener.may_answer.set()
+        listener.may_respond.set()
         await accepted(timeline, subscriber, 6)
-    assert listener.most_at_once == 1
+    assert listener.max_in_progress == 1
     assert len(listener.bodies) == 2
 
 
-async def test_what_fails_is_sent_again_before_anything_else() -> None:
-    """In order, after a pause that doubles, until it is accepted."""
+async def test_a_failed_batch_is_retried_before_the_next_one() -> None:
+    """The pause doubles, and the order is kept."""
     async with subscribed(max_items=1, retry_first_seconds=0.05) as (subscriber, listener, timeline):
         listener.statuses = [500, 403]
-        subscriber.offer(line("a"))
-        subscriber.offer(line("b"))
+        subscriber.enqueue(line("a"))
+        subscriber.enqueue(line("b"))
         await accepted(timeline, subscriber, 2)
     assert listener.lines() == ["a", "a", "a", "b"]
     assert [e.detail["status"] for e in timeline.of("delivery")] == [500, 403, 200, 200]
@@ -159,98 +163,98 @@ async def test_what_fails_is_sent_again_before_anything_else() -> None:
     assert third - second >= 99
 
 
-async def test_an_answer_that_does_not_come_is_a_failure() -> None:
-    """And the batch is sent again."""
+async def test_a_request_without_a_response_is_retried() -> None:
+    """A response timeout counts as a failure."""
     async with subscribed(post_timeout_seconds=0.1) as (subscriber, listener, timeline):
-        listener.may_answer.clear()
-        subscriber.offer(line("a"))
+        listener.may_respond.clear()
+        subscriber.enqueue(line("a"))
         await timeline.wait_for(lambda e: e.kind == "delivery")
-        listener.may_answer.set()
+        listener.may_respond.set()
         await accepted(timeline, subscriber, 1)
-    assert timeline.of("delivery")[0].detail["status"] == "no answer in 0.1 s"
+    assert timeline.of("delivery")[0].detail["status"] == "no response in 0.1 s"
 
 
-async def test_nobody_listening_is_a_failure() -> None:
-    """Refused connections are retried too."""
+async def test_a_refused_connection_is_a_failed_delivery() -> None:
+    """A refused connection delivers no record."""
     async with subscribed() as (subscriber, _, timeline):
-        subscriber._poster._url = "http://127.0.0.1:1/"
-        subscriber.offer(line("a"))
+        subscriber._poster.url = "http://127.0.0.1:1/"
+        subscriber.enqueue(line("a"))
         entry = await timeline.wait_for(lambda e: e.kind == "delivery")
     assert "ClientConnectorError" in entry.detail["status"]
     assert not subscriber.delivered
 
 
-async def test_a_full_buffer_drops_and_says_so() -> None:
-    """Nothing leaves the account: sent = delivered + dropped, and the loss is announced."""
+async def test_a_full_buffer_drops_records_and_reports_them() -> None:
+    """Sent records equal delivered plus dropped ones, and `platform.logsDropped` states the loss."""
     async with subscribed(buffer_limit_bytes=2000) as (subscriber, listener, timeline):
-        listener.may_answer.clear()
-        subscriber.offer(line("first"))
+        listener.may_respond.clear()
+        subscriber.enqueue(line("first"))
         await listener.wait_for(1)
         for _ in range(5):
-            subscriber.offer(line("x" * 800))
-        listener.may_answer.set()
+            subscriber.enqueue(line("x" * 800))
+        listener.may_respond.set()
         await accepted(timeline, subscriber, 4)
-    (announcement,) = [r for r in subscriber.delivered if r["type"] == "platform.logsDropped"]
+    (report,) = [r for r in subscriber.delivered if r["type"] == "platform.logsDropped"]
     size = sum(len(encode(record)) for record in subscriber.dropped)
     assert len(subscriber.dropped) == 3
-    assert announcement["record"]["droppedRecords"] == 3
-    assert announcement["record"]["droppedBytes"] == size
-    assert "slower" in announcement["record"]["reason"]
+    assert report["record"]["droppedRecords"] == 3
+    assert report["record"]["droppedBytes"] == size
+    assert "slower" in report["record"]["reason"]
     assert len(subscriber.sent) == len(subscriber.delivered) + len(subscriber.dropped)
 
 
-async def test_drop_on_busy_drops_what_is_due_while_a_post_is_unanswered() -> None:
-    """As AWS's Managed Instances emulator does."""
+async def test_drop_on_busy_drops_a_batch_that_is_due_during_a_request() -> None:
+    """AWS's Managed Instances emulator does this."""
     async with subscribed(drop_on_busy=True) as (subscriber, listener, timeline):
-        listener.may_answer.clear()
-        subscriber.offer(line("first"))
+        listener.may_respond.clear()
+        subscriber.enqueue(line("first"))
         await listener.wait_for(1)
-        subscriber.offer(line("lost"))
+        subscriber.enqueue(line("dropped"))
         await timeline.wait_for(lambda e: e.kind == "drop")
-        listener.may_answer.set()
+        listener.may_respond.set()
         await accepted(timeline, subscriber, 2)
-    assert [r["record"] for r in subscriber.dropped if r["type"] == "function"] == ["lost"]
+    assert [r["record"] for r in subscriber.dropped if r["type"] == "function"] == ["dropped"]
     assert subscriber.delivered[-1]["type"] == "platform.logsDropped"
 
 
-async def test_drop_on_busy_does_not_retry() -> None:
-    """A failed batch is lost and announced."""
+async def test_drop_on_busy_drops_a_failed_batch_and_reports_it() -> None:
+    """A failed batch is not retried."""
     async with subscribed(drop_on_busy=True) as (subscriber, listener, timeline):
         listener.statuses = [500]
-        subscriber.offer(line("lost"))
+        subscriber.enqueue(line("dropped"))
         await accepted(timeline, subscriber, 1)
-    assert [r["record"] for r in subscriber.dropped] == ["lost"]
+    assert [r["record"] for r in subscriber.dropped] == ["dropped"]
     assert "could not send events: 500" in subscriber.delivered[0]["record"]["reason"]
 
 
-async def test_a_frozen_subscriber_is_left_alone() -> None:
-    """What comes due waits, and goes at the thaw."""
+async def test_a_frozen_subscriber_receives_a_due_batch_after_the_thaw() -> None:
+    """No request starts during a freeze."""
     async with subscribed() as (subscriber, listener, timeline):
         subscriber.freeze()
-        subscriber.offer(line("a"))
+        subscriber.enqueue(line("a"))
         await asyncio.sleep(0.1)
         assert not listener.bodies
         subscriber.thaw()
         await accepted(timeline, subscriber, 1)
 
 
-async def test_what_gathers_while_frozen_goes_together() -> None:
-    """The report of one invocation and the start of the next come in one POST, as they do on the platform."""
+async def test_records_of_a_freeze_are_sent_in_one_batch() -> None:
+    """The report of one invocation and the start of the next arrive in one batch."""
     async with subscribed() as (subscriber, listener, timeline):
         subscriber.freeze()
-        subscriber.offer(line("a"))
+        subscriber.enqueue(line("a"))
         await asyncio.sleep(0.05)
-        subscriber.offer(line("b"))
+        subscriber.enqueue(line("b"))
         subscriber.thaw()
         await accepted(timeline, subscriber, 2)
     assert len(listener.bodies) == 1
 
 
-async def test_nothing_is_retried_while_frozen() -> None:
-    """A freeze in the pause before the next attempt holds that attempt."""
+async def test_a_retry_waits_for_the_thaw() -> None:
+    """A freeze during the pause delays the next attempt."""
     async with subscribed() as (subscriber, listener, timeline):
         listener.statuses = [500]
-        subscriber.offer(line("a"))
+        subscriber.enqueue(line("a"))
         await timeline.wait_for(lambda e: e.kind == "delivery")
         subscriber.freeze()
         await asyncio.sleep(0.1)
@@ -259,36 +263,39 @@ async def test_nothing_is_retried_while_frozen() -> None:
         await accepted(timeline, subscriber, 1)
 
 
-async def test_the_time_of_a_frozen_post_stands_still() -> None:
-    """A stopped process cannot answer; that is not held against it."""
+async def test_the_response_timeout_pauses_during_a_freeze() -> None:
+    """A stopped process cannot respond, so frozen time does not count."""
     async with subscribed(post_timeout_seconds=0.1) as (subscriber, listener, timeline):
-        listener.may_answer.clear()
-        subscriber.offer(line("a"))
+        listener.may_respond.clear()
+        subscriber.enqueue(line("a"))
         await listener.wait_for(1)
         subscriber.freeze()
         await asyncio.sleep(0.2)
         subscriber.thaw()
-        listener.may_answer.set()
+        listener.may_respond.set()
         await accepted(timeline, subscriber, 1)
     assert len(listener.bodies) == 1
 
 
-async def test_an_ending_environment_waits_for_nothing() -> None:
-    """Everything is due at once."""
-    async with subscribed(timeout_ms=30_000) as (subscriber, _, timeline):
-        subscriber.offer(line("before"))
-        subscriber.shorten_deadline()
+async def test_deliver_immediately_sends_each_record_without_buffering() -> None:
+    """At the end of an environment pending and further records are due at once."""
+    async with subscribed(timeout_ms=BUFFER_MS) as (subscriber, listener, timeline):
+        subscriber.enqueue(line("before"))
+        subscriber.deliver_immediately()
         await accepted(timeline, subscriber, 1)
-        subscriber.offer(line("after"))
+        subscriber.enqueue(line("after"))
         await accepted(timeline, subscriber, 2)
+    assert listener.lines() == ["before", "after"]
+    assert [e.detail["records"] for e in timeline.of("delivery")] == [1, 1], "neither record waits for another"
+    assert timeline.of("delivery")[-1].at_ms < BUFFER_MS / 10, "neither record waits for timeoutMs"
 
 
-async def test_an_oversized_record_is_cut_in_two_bodies_that_are_no_json() -> None:
-    """The second repeats the envelope and resumes the bytes; what follows the record follows it there."""
+async def test_an_oversized_record_is_split_into_two_bodies_that_are_not_json() -> None:
+    """The second body repeats the envelope, continues the bytes, and includes the records that follow."""
     async with subscribed(max_bytes=1000, timeout_ms=50, split_oversized=True) as (subscriber, listener, timeline):
-        subscriber.offer(line("before"))
-        subscriber.offer(line("x" * 1500))
-        subscriber.offer(line("after"))
+        subscriber.enqueue(line("before"))
+        subscriber.enqueue(line("x" * 1500))
+        subscriber.enqueue(line("after"))
         await accepted(timeline, subscriber, 3)
     head, tail = listener.bodies
     for body in (head, tail):
@@ -300,28 +307,3 @@ async def test_an_oversized_record_is_cut_in_two_bodies_that_are_no_json() -> No
     joined = head.removesuffix(b"}]") + tail.removeprefix(b"[" + envelope)
     assert [record["record"] for record in json.loads(joined)] == ["before", "x" * 1500, "after"]
     assert [record["record"] for record in subscriber.delivered] == ["before", "x" * 1500, "after"]
-
-
-def test_a_record_may_be_cut_more_than_once_and_in_the_middle_of_a_character() -> None:
-    """The bytes are what counts; joined again they are the record."""
-    record = {"time": "t", "type": "function", "record": "é" * 1000}
-    pieces = cut(encode(record), record, room=301, max_bytes=600)
-    envelope = b'{"time":"t","type":"function","record":'
-    assert len(pieces) > 3
-    assert [piece.completes for piece in pieces] == [None] * (len(pieces) - 1) + [record]
-    value = b"".join(piece.encoded.removeprefix(envelope)[:-1] for piece in pieces)
-    assert json.loads(envelope + value + b"}") == record
-    assert cut(encode(record), record, room=1, max_bytes=3000) == [Piece(encode(record), record)]
-
-
-def test_a_batch_takes_nothing_after_a_cut() -> None:
-    """Or the cut record could not be resumed."""
-    batch = Batch(1000, 262_144)
-    batch.add(Piece(b"{", None))
-    assert batch.full
-
-
-def test_what_utf8_cannot_say_is_escaped() -> None:
-    """A lone surrogate in a JSON line must not lose the batch."""
-    record = {"record": {"message": "\ud800"}}
-    assert json.loads(encode(record)) == record
