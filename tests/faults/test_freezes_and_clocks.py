@@ -12,7 +12,7 @@ import pytest
 
 from support.fault_proxy import ARRIVED, STORED, StageReached
 from support.lambda_stub import BareLambda
-from support.patched_boot import boot_with
+from support.patched_boot import boot_with, clock_from
 from support.platform_events import batch, function, invoke_event, report_of, runtime_done, start
 from support.reconciliation import assert_balanced, gaps, lines_of
 from support.s3_faults import Fault
@@ -70,27 +70,13 @@ async def test_connection_reset_during_a_freeze_is_replaced_without_a_message(s3
     assert extension.output == []
 
 
-CLOCK = """
-import time
-from posix import stat
-real, real_ns, place = time.time, time.time_ns, {place!r}
-def offset():
-    try:
-        return float(open(place).read() or 0)
-    except OSError:
-        return 0.0
-time.time = lambda: real() + offset()
-time.time_ns = lambda: real_ns() + int(offset() * 1e9)
-"""
-
-
 @pytest.mark.parametrize("flush", ["invocation", "time", "adaptive"])
 async def test_jump_of_the_wall_clock_extends_no_invocation_and_loses_nothing(
     s3_env: S3Environment, flush: str
 ) -> None:
     """The clock jumps by an hour, a day back and ten years: dates are compared once, waits use the monotonic clock."""
     clock = s3_env.spool.with_name("clock")
-    command = boot_with(CLOCK.format(place=str(clock)))
+    command = boot_with(clock_from(clock))
     async with BareLambda(s3_env.settings(LOGFERRY_FLUSH=flush), command=command) as platform:
         extension = await platform.start()
         await platform.invoke(["first"])

@@ -17,6 +17,8 @@ from support.s3_faults import LATENCY_SECONDS, Fault
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from _pytest.mark import ParameterSet
+
     from logferry.emulator.s3_server import S3Server
     from support.s3_environment import S3Environment
 
@@ -29,10 +31,22 @@ OPEN_SECONDS = 0.005
 
 Healthy invocations calibrate slow machines.
 """
+NEED_S3_CLIENT = {
+    Fault.SILENT_CONNECTIONS: "aiohttp waits for the upload timeout on a connection that drops all packets",
+    Fault.OTHER_REGION: "the SDK's client sends two requests to the wrong region",
+    Fault.CLOCK_SKEW: "botocore does not correct the clock from the Date of the response",
+}
+"""Faults that the S3 client of the SDK does not handle."""
+
+
+def _case(scenario: Scenario) -> ParameterSet:
+    reason = NEED_S3_CLIENT.get(scenario.fault)
+    marks = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
+    return pytest.param(scenario, id=scenario.name, marks=marks)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", list(map(_case, SCENARIOS)))
 async def test_fault_costs_one_attempt_and_no_record(
     scenario: Scenario, s3: S3Server, bucket: str, tmp_path: Path
 ) -> None:
@@ -44,10 +58,12 @@ async def test_fault_costs_one_attempt_and_no_record(
     assert not result.account.waiting
     assert result.gaps == {}
     assert result.shutdown < 2
-    assert result.first < max(scenario.upload_timeout, LATENCY_SECONDS * (not scenario.fails)) + SLACK_SECONDS
+    limit = max(scenario.upload_timeout, LATENCY_SECONDS * (not scenario.fails))
+    assert result.first < (limit if scenario.first_limit is None else scenario.first_limit) + SLACK_SECONDS
     failures = [line for line in result.messages if "an upload failed" in line]
     if not scenario.fails:
         assert not failures
+        assert result.refusals == (scenario.fault in (Fault.OTHER_REGION, Fault.CLOCK_SKEW)), "refused once, then right"
         return
     assert result.attempts_while_open == 0
     assert result.open <= max(OPEN_SECONDS, result.healthy / 3)

@@ -13,28 +13,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
-import struct
-import subprocess
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from logferry.emulator import seaweedfs
-from support.s3_faults import DRIP_SECONDS, LATENCY_SECONDS, NEARBY_SECONDS, RESPONSES, Fault
+from support.fault_connections import as_chunked, make_context, read_message, reset, silence, write, write_endless
+from support.s3_faults import (
+    DRIP_SECONDS,
+    ENDLESS_SECONDS,
+    LATENCY_SECONDS,
+    NEARBY_SECONDS,
+    Fault,
+    response_without_storing,
+)
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
     from pathlib import Path
 
 WAIT_SECONDS = 15.0
 """Maximum time of every wait for a stage, in seconds: far above any client's time for one attempt."""
-_SO_LINGER_RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER with a time of zero: close sends RST instead of FIN (socket(7))."""
+ARRIVED, REFUSED, STORED, RESPONDED = "arrived", "refused", "stored", "responded"
+"""Stages of a request: received completely; refused by the proxy; stored by the server; response sent."""
 
-
-ARRIVED, STORED, RESPONDED = "arrived", "stored", "responded"
-"""Stages of a request: received completely; stored by the server; response sent."""
+CERTIFICATES = {"good": "IP:127.0.0.1", "untrusted": "IP:127.0.0.1", "wrong-name": "DNS:other.example"}
+"""Certificates of the proxy by name, with their subject alternative names."""
+TRUSTED = ("good", "wrong-name")
+PRESENTED = {Fault.UNTRUSTED_CERTIFICATE: "untrusted", Fault.WRONG_NAME: "wrong-name"}
+"""Certificate that each fault presents instead of the good one."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ class StageReached:
 class FaultProxy:
     """Context manager: `async with FaultProxy(s3.endpoint_url) as proxy`; clients use `proxy.endpoint_url`.
 
-    With a `certificates` directory the proxy uses TLS; `trusted` is then the certificate for
+    With a `certificates` directory the proxy uses TLS; `trusted` is then the value of
     AWS_CA_BUNDLE.
     """
 
@@ -74,10 +82,10 @@ class FaultProxy:
 
     @property
     def trusted(self) -> Path:
-        """Return the certificate that clients should trust."""
+        """Return the CA bundle that clients should trust."""
         if self._certificates is None:
             raise ValueError("this proxy does not use TLS: pass a directory for certificates")
-        return self._certificates / "good" / "certificate.pem"
+        return self._certificates / "trusted.pem"
 
     @property
     def fault(self) -> Fault:
@@ -87,13 +95,20 @@ class FaultProxy:
     def reset_connections(self) -> None:
         """Reset all connections, as a server resets those that were idle for long or belong to a frozen client."""
         for writer in self._writers:
-            _reset(writer)
+            reset(writer)
+
+    def silence_connections(self) -> None:
+        """Drop all packets of the existing connections without a reset; new connections work."""
+        for writer in self._writers:
+            silence(writer)
 
     async def set_fault(self, fault: Fault) -> None:
         """Change the fault. Connections are reset if the fault concerns connecting."""
         before, self._fault = self._fault, fault
-        if fault in (Fault.REFUSED, Fault.UNTRUSTED_CERTIFICATE, Fault.NO_TLS):
+        if fault in (Fault.REFUSED, Fault.NO_TLS, *PRESENTED):
             self.reset_connections()
+        if fault is Fault.SILENT_CONNECTIONS:
+            self.silence_connections()
         if fault is Fault.REFUSED:
             await self._stop_listening()
         elif before is Fault.REFUSED:
@@ -123,8 +138,11 @@ class FaultProxy:
 
     async def __aenter__(self) -> Self:
         if self._certificates:
-            for name in ("good", "untrusted"):
-                self._contexts[name] = await asyncio.to_thread(_make_context, self._certificates / name)
+            for name, san in CERTIFICATES.items():
+                make = functools.partial(make_context, self._certificates / name, subject_alternative_name=san)
+                self._contexts[name] = await asyncio.to_thread(make)
+            trusted = [self._certificates / name / "certificate.pem" for name in TRUSTED]
+            self.trusted.write_text("".join(path.read_text() for path in trusted))
         await self._listen()
         return self
 
@@ -160,8 +178,7 @@ class FaultProxy:
             # Only the end of the proxy cancels this task; Python 3.11's streams would report that as an error.
             with contextlib.suppress(OSError, EOFError, asyncio.CancelledError):
                 if self._contexts and self._fault is not Fault.NO_TLS:
-                    name = "untrusted" if self._fault is Fault.UNTRUSTED_CERTIFICATE else "good"
-                    await writer.start_tls(self._contexts[name])
+                    await writer.start_tls(self._contexts[PRESENTED.get(self._fault, "good")])
                 await self._serve(reader, writer)
         finally:
             self._tasks.discard(task)
@@ -171,71 +188,41 @@ class FaultProxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve the requests of one connection until it is closed."""
         while True:
-            request = await _message(reader)
+            request = await read_message(reader)
             key = request.split(b" ", 2)[1].decode().lstrip("/").partition("/")[2]
             self._note(ARRIVED, key)
             fault = self._fault
-            if fault in RESPONSES:
-                writer.write(RESPONSES[fault])
-                await writer.drain()
+            # 1. Faults that do not store the object.
+            if response := response_without_storing(fault, request):
+                self._note(REFUSED, key)
+                await write(writer, response)
                 continue
+            if fault is Fault.ENDLESS:
+                await write_endless(writer, b"HTTP/1.1 503 Injected\r\n", pause=ENDLESS_SECONDS)
             if fault is Fault.HANG:
                 await reader.read()
                 return
             if fault is Fault.RESET_BEFORE_STORING:
-                _reset(writer)
+                reset(writer)
                 return
+            # 2. Faults before storing, which delay it.
+            if fault is Fault.CONTINUE:
+                await write(writer, b"HTTP/1.1 100 Continue\r\n\r\n")
             await asyncio.sleep({Fault.LATENCY: LATENCY_SECONDS, Fault.NEARBY: NEARBY_SECONDS}.get(fault, 0))
             response = await self._forward(request)
             self._note(STORED, key)
+            # 3. Faults after storing.
             if fault is Fault.RESET_AFTER_STORING:
-                _reset(writer)
+                reset(writer)
                 return
-            await _write(writer, response, pause=DRIP_SECONDS if fault is Fault.SLOW_DRIP else 0)
+            response = as_chunked(response) if fault is Fault.CHUNKED else response
+            await write(writer, response, pause=DRIP_SECONDS if fault is Fault.SLOW_DRIP else 0)
             self._note(RESPONDED, key)
 
     async def _forward(self, request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection(*self._upstream)
         try:
-            writer.write(request)
-            await writer.drain()
-            return await _message(reader)
+            await write(writer, request)
+            return await read_message(reader)
         finally:
             writer.close()
-
-
-async def _write(writer: asyncio.StreamWriter, response: bytes, *, pause: float) -> None:
-    if not pause:
-        writer.write(response)
-        await writer.drain()
-        return
-    for byte in response:
-        writer.write(bytes((byte,)))
-        await writer.drain()
-        await asyncio.sleep(pause)
-
-
-async def _message(reader: asyncio.StreamReader) -> bytes:
-    """Return one HTTP message whose body has a length, as PUT and its response have. Raises EOFError at the end."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    lengths = [
-        int(line.partition(b":")[2]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
-    ]
-    return head + await reader.readexactly(lengths[0] if lengths else 0)
-
-
-def _reset(writer: asyncio.StreamWriter) -> None:
-    """Close with RST, so that the client gets `connection reset by peer`."""
-    sock = writer.get_extra_info("socket")
-    if sock is not None and sock.fileno() >= 0:
-        sock.setsockopt(1, 13, _SO_LINGER_RESET)  # SOL_SOCKET, SO_LINGER
-    writer.transport.abort()
-
-
-def _make_context(folder: Path) -> ssl.SSLContext:
-    """Create a certificate for 127.0.0.1 in `folder`."""
-    folder.mkdir(parents=True)
-    subprocess.run(seaweedfs.certificate_command(), cwd=folder, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
-    return context

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from support.end_to_end import arrived_in_s3, to_s3
-from support.fault_proxy import ARRIVED, STORED, FaultProxy
+from support.fault_proxy import ARRIVED, REFUSED, STORED, FaultProxy
 from support.lambda_stub import BareLambda
+from support.patched_boot import boot_with, clock_from
 from support.reconciliation import Ledger, assert_numbered, gaps, ledger
 from support.s3_faults import LATENCY_SECONDS, Fault
 
@@ -52,6 +53,10 @@ class Scenario:
     fails: bool = True
     upload_timeout: float = UPLOAD_TIMEOUT_SECONDS
     tls: bool = False
+    clock_jump: float = 0.0
+    """Jump of the wall clock during the fault, in seconds."""
+    first_limit: float | None = None
+    """Maximum extension of the first invocation, in seconds; None: the upload timeout."""
 
 
 SCENARIOS = (
@@ -66,8 +71,16 @@ SCENARIOS = (
     Scenario("connection refused", Fault.REFUSED),
     Scenario("reset before storing", Fault.RESET_BEFORE_STORING),
     Scenario("reset after storing", Fault.RESET_AFTER_STORING),
+    Scenario("silent connection", Fault.SILENT_CONNECTIONS, fails=False, upload_timeout=5, first_limit=1.0),
     Scenario("slow drip", Fault.SLOW_DRIP),
+    Scenario("unsolicited 100 Continue", Fault.CONTINUE, fails=False, first_limit=0.0),
+    Scenario("chunked response", Fault.CHUNKED, fails=False, first_limit=0.0),
+    Scenario("chunked response with status 503", Fault.CHUNKED_ERROR),
+    Scenario("endless response with status 503", Fault.ENDLESS),
+    Scenario("bucket in another region", Fault.OTHER_REGION, fails=False, first_limit=0.0),
+    Scenario("clock an hour fast", Fault.CLOCK_SKEW, fails=False, clock_jump=3600.0, first_limit=0.0),
     Scenario("untrusted certificate", Fault.UNTRUSTED_CERTIFICATE, tls=True),
+    Scenario("certificate for another name", Fault.WRONG_NAME, tls=True),
     Scenario("no TLS", Fault.NO_TLS, tls=True),
     Scenario("HTML with status 200", Fault.HTML),
     Scenario("HTML with status 502", Fault.HTML_ERROR),
@@ -83,6 +96,8 @@ class Result:
     healthy: float
     first: float
     open: float
+    refusals: int
+    """Requests of the first invocation that the proxy has refused."""
     attempts_while_open: int
     shutdown: float
     left: int
@@ -112,24 +127,33 @@ async def run(scenario: Scenario, *, s3: S3Server, bucket: str, directory: Path)
         }
         if scenario.tls:
             settings["AWS_CA_BUNDLE"] = str(proxy.trusted)
-        async with BareLambda(settings) as platform:
+        clock = directory / "clock"
+        command = boot_with(clock_from(clock)) if scenario.clock_jump else None
+
+        async def set_fault(fault: Fault) -> None:
+            await proxy.set_fault(fault)
+            platform.clock_offset = scenario.clock_jump * (fault is not Fault.NONE)
+            clock.write_text(str(platform.clock_offset))
+
+        async with BareLambda(settings, command=command) as platform:
             await platform.start()
             await _invoke(platform, "warm")
             healthy = [await _invoke(platform, f"healthy {n}") for n in range(HEALTHY)]
-            await proxy.set_fault(scenario.fault)
+            await set_fault(scenario.fault)
             first = await _invoke(platform, "first")
+            refusals = proxy.count(REFUSED)
             before = proxy.count(ARRIVED)
             opened = [await _invoke(platform, f"open {n}") for n in range(OPEN if scenario.fails else 1)]
             attempts = proxy.count(ARRIVED) - before
-            await proxy.set_fault(Fault.NONE)
+            await set_fault(Fault.NONE)
             if not scenario.permanent:
                 await _recover(platform, spool)
-            await proxy.set_fault(scenario.fault)
+            await set_fault(scenario.fault)
             await _invoke(platform, "again")
             took = await platform.shutdown()
             left = _sealed(spool)
             messages = tuple(platform.extension.output)
-            await proxy.set_fault(Fault.NONE)
+            await set_fault(Fault.NONE)
             await platform.start()
             await _invoke(platform, "next run")
             await platform.shutdown()
@@ -141,6 +165,7 @@ async def run(scenario: Scenario, *, s3: S3Server, bucket: str, directory: Path)
         healthy=statistics.median(healthy),
         first=first,
         open=statistics.median(opened),
+        refusals=refusals,
         attempts_while_open=attempts,
         shutdown=took,
         left=left,
