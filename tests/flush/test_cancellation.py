@@ -21,7 +21,7 @@ from logferry.flush.uploader import Uploader
 from logferry.listener import server
 from logferry.listener.server import listening
 from support.http_post import request
-from support.journal_harness import numbered, open_journal
+from support.journal_harness import close, numbered, open_journal
 from support.lifecycle_harness import UPLOAD_TIMEOUT, Life, as_object, life
 from support.sink_doubles import ResetsAfterStoring, Stalls, Takes, Throttles
 from support.virtual_time import START, run
@@ -92,7 +92,7 @@ def test_an_upload_that_is_cut_anywhere_is_finished_by_the_next(
 
         run(scenario())
         assert sorted(sink.lines()) == ["1 ", "2 ", "3 "]
-        journal.close()
+        close(journal)
 
 
 async def some_invocations(it: Life, names: str) -> None:

@@ -1,4 +1,4 @@
-"""The fixture of the journal's tests: a disk that is full soon."""
+"""Fixture of the journal's tests: a disk that is soon full."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Give a file system of 64 KiB; only root can make one."""
+    """Yield a file system of 64 KiB; only root can make one."""
     with mounted(tmp_path / "disk", "size=64k") as disk:
         yield disk

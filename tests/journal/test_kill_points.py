@@ -1,7 +1,7 @@
-"""A kill before each thing the journal does to the disk, one after another: the books balance wherever it dies.
+"""A kill before each disk operation of the journal, one after another: the totals balance at every kill point.
 
-`test_kill` lets the kernel choose the moment; here none is left out. A process is played by a journal that is cut off
-in the middle of its work by an exception nothing catches, after which what it held open is closed, as the kernel would.
+`test_kill` leaves the moment to the kernel; this module covers all of them. A process is a journal that an uncaught
+exception interrupts. Afterwards its open descriptors are closed, as the kernel does.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from logferry.journal.losses import Loss, told_by
-from support.journal_harness import ROOMY, bodies_in, numbered, numbers_in, open_journal
+from logferry.journal.losses import Loss, losses_in
+from support.journal_harness import ROOMY, bodies_in, close, numbered, numbers_in, open_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from logferry.journal.journal import Journal
 
 LIMIT = 2600
-"""Holds two segments of the life below; with a third the oldest goes."""
+"""Limit of the spool, in bytes: two segments of the run below. With a third, the oldest is discarded."""
 
 
 class Killed(BaseException):
-    """SIGKILL: nothing runs after it, so nothing may catch it."""
+    """SIGKILL: no code runs after it, so no code may catch it."""
 
 
 class Disk:
-    """Everything that changes the disk, counted; number `end` kills the process, before it or in its middle."""
+    """Counter of the calls that change the disk. Call `end` kills the process, before the call or during it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
@@ -60,40 +60,40 @@ class Disk:
         self._opened.discard(fd)
         self._close(fd)
 
-    def bury(self) -> None:
-        """Close what the dead process held open."""
+    def close_all(self) -> None:
+        """Close the descriptors of the killed process."""
         for fd in self._opened:
             self._close(fd)
         self._opened.clear()
         self.end = -1
 
 
-class Books:
-    """What is known from outside."""
+class Totals:
+    """State that is known from outside the journal."""
 
     def __init__(self) -> None:
         self.offered = 0
         self.accepted: set[int] = set()
         self.delivered: dict[tuple[str, int], list[int]] = {}
-        self.told: list[Loss] = []
+        self.reported: list[Loss] = []
 
     def append(self, journal: Journal) -> None:
-        """One more delivery; a kill in its middle leaves open whether it is stored."""
+        """Append one more batch; a kill during the call leaves open whether it is stored."""
         self.offered += 1
         journal.append(numbered(self.offered, size=600))
         self.accepted.add(self.offered)
 
     def upload(self, journal: Journal) -> None:
-        """The oldest is stored, which an upload that is repeated may do again, and committed."""
+        """Store the oldest segment, as a repeated upload may do again, and commit."""
         segment = journal.sealed[0]
         bodies = bodies_in(journal, segment)
         journal.remove(segment)
         assert (segment.environment, segment.number) not in self.delivered
         self.delivered[segment.environment, segment.number] = numbers_in(bodies)
-        self.told += [loss for body in bodies for loss in told_by(body)]
+        self.reported += [loss for body in bodies for loss in losses_in(body)]
 
-    def live(self, journal: Journal) -> None:
-        """Fill the spool beyond its bound, ship some, fill it again, and end."""
+    def run(self, journal: Journal) -> None:
+        """Fill the spool beyond its limit, ship some segments, fill it again, and end."""
         for _ in range(5):
             self.append(journal)
             journal.seal()
@@ -104,57 +104,57 @@ class Books:
         journal.lose(journal.sealed[0], reason="unreadable")
         self.append(journal)
         journal.seal(last=True)
-        journal.close()
+        close(journal)
 
 
-def play(directory: Path, disk: Disk, *, end: int = -1, torn: bool = False) -> Books:
-    """One life that is killed at `end`, one after it that is not, a reset, and all is shipped."""
-    books = Books()
+def play(directory: Path, disk: Disk, *, end: int = -1, torn: bool = False) -> Totals:
+    """Run a process that is killed at `end`, one that is not, then a reset, and ship everything."""
+    totals = Totals()
     disk.count, disk.end, disk.torn = 0, end, torn
     try:
         for _ in range(2):
-            books.live(open_journal(directory, limit_bytes=LIMIT))
+            totals.run(open_journal(directory, limit_bytes=LIMIT))
     except Killed:
-        disk.bury()
-        books.live(open_journal(directory, limit_bytes=LIMIT))
+        disk.close_all()
+        totals.run(open_journal(directory, limit_bytes=LIMIT))
     disk.end = -1
     journal = open_journal(directory, environment="e2", limit_bytes=ROOMY)
     for _ in range(2):
         journal.seal()
         while journal.sealed:
-            books.upload(journal)
-    journal.close()
-    return books
+            totals.upload(journal)
+    close(journal)
+    return totals
 
 
-def assert_balanced(books: Books) -> None:
-    """Each accepted record is delivered or told to be lost, and nothing is in two of the books."""
-    delivered = [number for numbers in books.delivered.values() for number in numbers]
-    told = [(loss.environment, n) for loss in books.told for n in range(loss.segment, loss.until + 1)]
+def assert_balanced(totals: Totals) -> None:
+    """Assert that each accepted record is delivered or reported lost, and never both."""
+    delivered = [number for numbers in totals.delivered.values() for number in numbers]
+    reported = [(loss.environment, n) for loss in totals.reported for n in range(loss.segment, loss.until + 1)]
     assert len(delivered) == len(set(delivered)), "delivered twice"
-    assert len(told) == len(set(told)), "told twice"
-    assert not set(told) & set(books.delivered), "delivered, and told to be lost"
-    lost = sum(loss.records for loss in books.told)
+    assert len(reported) == len(set(reported)), "reported twice"
+    assert not set(reported) & set(totals.delivered), "delivered, and reported lost"
+    lost = sum(loss.records for loss in totals.reported)
     stored = len(delivered) + lost
-    assert len(books.accepted) <= stored <= books.offered, (delivered, books.told)
-    numbers = sorted(number for name, number in {*told, *books.delivered} if name == "e1")
+    assert len(totals.accepted) <= stored <= totals.offered, (delivered, totals.reported)
+    numbers = sorted(number for name, number in {*reported, *totals.delivered} if name == "e1")
     assert numbers == list(range(1, len(numbers) + 1)), "a number is missing"
 
 
-@pytest.mark.parametrize("torn", [False, True], ids=["before it", "in its middle"])
-def test_the_books_balance_wherever_the_journal_is_killed(
+@pytest.mark.parametrize("torn", [False, True], ids=["before the call", "during the call"])
+def test_totals_balance_at_every_kill_point_of_the_journal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, torn: bool
 ) -> None:
-    """Delivered, waiting and told to be lost are what was accepted, each in one of the books, at every kill point."""
+    """Delivered, waiting and reported lost together are the accepted records, at every kill point."""
     disk = Disk(monkeypatch)
-    books = play(tmp_path / "whole", disk)
+    totals = play(tmp_path / "whole", disk)
     points = disk.count
-    assert_balanced(books)
-    assert {loss.reason for loss in books.told} > {"unreadable"}
+    assert_balanced(totals)
+    assert {loss.reason for loss in totals.reported} > {"unreadable"}
     for end in range(1, points + 1):
-        books = play(tmp_path / str(end), disk, end=end, torn=torn)
+        totals = play(tmp_path / str(end), disk, end=end, torn=torn)
         try:
-            assert_balanced(books)
+            assert_balanced(totals)
         except AssertionError as error:
             raise AssertionError(f"killed at {end} of {points}: {error}") from error
     print(f"{points} kill points")

@@ -1,6 +1,6 @@
-"""What goes wrong on a disk, one sentence each: damage the file, not the code, then look at what is left.
+"""Faults of disks and directories, one test each: the test damages the file and checks the result.
 
-The law behind all of them: what was accepted is shipped, or its loss is counted where a reader finds it.
+The rule behind all of them: an accepted body is shipped, or its loss is counted where a reader finds it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from logferry.journal.memory_buffer import MEMORY_BYTES
 from logferry.journal.segment import LAST, MAGIC, SEALED
 from support.journal_harness import (
     bodies_in,
+    close,
     flip,
     frames_of,
     numbered,
@@ -49,7 +50,7 @@ sys.stdin.read()
 
 
 def filled(directory: Path, *numbers: int) -> Journal:
-    """Give a journal in whose open segment these numbers wait."""
+    """Return a journal whose open segment holds these numbers."""
     journal = open_journal(directory)
     for n in numbers:
         journal.append(numbered(n))
@@ -57,7 +58,7 @@ def filled(directory: Path, *numbers: int) -> Journal:
 
 
 def losses_in(bodies: list[bytes]) -> list[str]:
-    """Give every report of a loss, of whichever kind."""
+    """Return every report of a loss."""
     return [str(r) for kind in ("logferry.dropped", "logferry.damaged") for r in reports_in(bodies, kind)]
 
 
@@ -65,13 +66,13 @@ def losses_in(bodies: list[bytes]) -> list[str]:
 
 
 @pytest.mark.parametrize("torn", [1, 11, 12, 13])
-def test_a_torn_tail_is_cut_and_appending_goes_on(tmp_path: Path, torn: int) -> None:
-    """A frame that was being written when the process died was never accepted: it goes without a word."""
+def test_torn_tail_is_cut_and_appending_continues(tmp_path: Path, torn: int) -> None:
+    """A frame that was being written at the kill was never accepted, so it is cut without a report."""
     journal = filled(tmp_path, 1, 2)
     path = journal._file.path
-    journal.close()
-    whole = path.read_bytes()
-    overwrite(path, whole + whole[frames_of(whole)[-1].head :][:torn])
+    close(journal)
+    content = path.read_bytes()
+    overwrite(path, content + content[frames_of(content)[-1].head :][:torn])
     journal = open_journal(tmp_path)
     journal.append(numbered(3))
     journal.seal()
@@ -79,11 +80,11 @@ def test_a_torn_tail_is_cut_and_appending_goes_on(tmp_path: Path, torn: int) -> 
     assert losses_in(waiting_in(journal)) == []
 
 
-def test_a_flipped_bit_in_a_body_costs_that_body_and_is_counted(tmp_path: Path) -> None:
-    """The bodies before and behind are shipped, and a record says which segment lost how many bytes."""
+def test_flipped_bit_in_a_body_loses_that_body_and_is_counted(tmp_path: Path) -> None:
+    """The other bodies are shipped, and a record names the segment and the lost bytes."""
     journal = filled(tmp_path, 1, 2, 3)
     path = journal._file.path
-    journal.close()
+    close(journal)
     hit = frames_of(path.read_bytes())[2]
     flip(path, hit.start + 3)
     journal = open_journal(tmp_path)
@@ -94,8 +95,8 @@ def test_a_flipped_bit_in_a_body_costs_that_body_and_is_counted(tmp_path: Path) 
     assert (report["environment"], report["segment"], report["bytes"]) == ("e1", 1, len(hit.body))
 
 
-def test_reading_a_damaged_segment_twice_gives_the_same(tmp_path: Path) -> None:
-    """A repeated upload must overwrite itself, so the report of the damage has no date of its own."""
+def test_damaged_segment_reads_the_same_each_time(tmp_path: Path) -> None:
+    """A repeated upload must overwrite itself, so the report of the damage has the time of the segment."""
     journal = filled(tmp_path, 1, 2)
     sealed = journal.seal()
     assert sealed
@@ -103,31 +104,25 @@ def test_reading_a_damaged_segment_twice_gives_the_same(tmp_path: Path) -> None:
     assert bodies_in(journal, sealed) == bodies_in(journal, sealed)
 
 
-HEAD_REASON = (
-    "a damaged head ends the reading without a word, and everything behind it is lost in silence; "
-    "what stands behind an unsound head that is not a torn tail should be counted as damaged"
-)
-
-
 @pytest.mark.parametrize("state", ["open", "sealed"])
-def test_a_flipped_bit_in_a_head_is_counted(tmp_path: Path, state: str) -> None:
-    """A bit of a frame's length or checksum flips: what can no longer be found is reported, not forgotten."""
+def test_flipped_bit_in_a_head_is_counted(tmp_path: Path, state: str) -> None:
+    """After a flipped bit in a length or checksum, the bodies that cannot be found are reported."""
     journal = filled(tmp_path, 1, 2, 3)
     if state == "sealed":
         journal.seal()
     path = next(tmp_path.glob("*-00000001.*"))
-    journal.close()
+    close(journal)
     flip(path, frames_of(path.read_bytes())[2].head + 3)
     bodies = waiting_in(open_journal(tmp_path))
     assert numbers_in(bodies)[0] == 1
     assert numbers_in(bodies) == [1, 2, 3] or losses_in(bodies)
 
 
-def test_a_zeroed_length_is_counted(tmp_path: Path) -> None:
-    """A length that became zero in the middle hides what stands behind it, and that is said."""
+def test_zeroed_length_is_counted(tmp_path: Path) -> None:
+    """A length of zero in the middle hides the bodies behind it, and a record reports them."""
     journal = filled(tmp_path, 1, 2, 3)
     path = journal._file.path
-    journal.close()
+    close(journal)
     content = bytearray(path.read_bytes())
     head = frames_of(bytes(content))[2].head
     content[head : head + 4] = bytes(4)
@@ -135,8 +130,8 @@ def test_a_zeroed_length_is_counted(tmp_path: Path) -> None:
     assert losses_in(waiting_in(open_journal(tmp_path)))
 
 
-def test_a_sealed_file_that_was_cut_is_counted(tmp_path: Path) -> None:
-    """In a sealed segment every frame was accepted: half of one is a loss."""
+def test_cut_of_a_sealed_file_is_counted(tmp_path: Path) -> None:
+    """Every frame of a sealed segment was accepted, so half a frame is a loss."""
     journal = filled(tmp_path, 1, 2)
     sealed = journal.seal()
     assert sealed
@@ -145,11 +140,11 @@ def test_a_sealed_file_that_was_cut_is_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mine", [True, False])
-def test_a_damaged_header_of_an_open_file_is_counted(tmp_path: Path, *, mine: bool) -> None:
-    """The header decides key and bytes; without it the segment is lost, and a report says so."""
+def test_damaged_header_of_an_open_file_is_counted(tmp_path: Path, *, mine: bool) -> None:
+    """Key and bytes depend on the header; without it the segment is reported lost."""
     journal = filled(tmp_path, 1, 2)
     path = journal._file.path
-    journal.close()
+    close(journal)
     flip(path, frames_of(path.read_bytes())[0].start + 3)
     journal = open_journal(tmp_path, environment="e1" if mine else "e2")
     journal.seal()
@@ -164,8 +159,8 @@ def test_a_damaged_header_of_an_open_file_is_counted(tmp_path: Path, *, mine: bo
     assert unreadable or journal.sealed
 
 
-def test_a_damaged_header_of_a_sealed_file_is_a_lost_segment(tmp_path: Path) -> None:
-    """Reading it says so, and giving it up counts it in the next object."""
+def test_damaged_header_of_a_sealed_file_is_a_lost_segment(tmp_path: Path) -> None:
+    """Reading raises SegmentLost, and the next object reports the loss."""
     journal = filled(tmp_path, 1, 2)
     sealed = journal.seal()
     assert sealed
@@ -180,8 +175,8 @@ def test_a_damaged_header_of_a_sealed_file_is_a_lost_segment(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("state", ["open", "sealed"])
-def test_a_file_of_another_version_is_left_alone(tmp_path: Path, state: str) -> None:
-    """What this version cannot read, the other one may: it is neither deleted nor given up."""
+def test_file_of_another_version_is_left_unchanged(tmp_path: Path, state: str) -> None:
+    """Another version may be able to read the file: it is neither deleted nor discarded."""
     other = tmp_path / f"1795000000000-e0-00000001.{state}"
     other.write_bytes(b"logferry segment 2\n and what it holds")
     journal = open_journal(tmp_path)
@@ -193,8 +188,8 @@ def test_a_file_of_another_version_is_left_alone(tmp_path: Path, state: str) -> 
     "name",
     ["lost+found", "core.1234", "1795000000000-e1-1.open", "x-e1-00000001.open", "1795000000000-e1-00000001.part"],
 )
-def test_a_file_with_another_name_is_left_alone(tmp_path: Path, name: str) -> None:
-    """Others may keep their things beside ours."""
+def test_file_with_another_name_is_left_unchanged(tmp_path: Path, name: str) -> None:
+    """Other programs may keep files in the same directory."""
     (tmp_path / name).write_text("not ours")
     journal = filled(tmp_path, 1)
     journal.seal()
@@ -203,8 +198,8 @@ def test_a_file_with_another_name_is_left_alone(tmp_path: Path, name: str) -> No
 
 
 @pytest.mark.parametrize("kind", ["directory", "link to nothing"])
-def test_something_that_is_no_file_under_a_segments_name_is_left_alone(tmp_path: Path, kind: str) -> None:
-    """Whatever lies there, the journal opens: a shipper that cannot start ships nothing at all."""
+def test_entry_with_the_name_of_a_segment_is_left_unchanged_if_it_is_not_a_file(tmp_path: Path, kind: str) -> None:
+    """The journal opens with any entry in the directory: a shipper that cannot start ships no record."""
     path = tmp_path / "1795000000000-e0-00000001.open"
     if kind == "directory":
         path.mkdir()
@@ -218,7 +213,7 @@ def test_something_that_is_no_file_under_a_segments_name_is_left_alone(tmp_path:
 
 @contextlib.contextmanager
 def files_limited_to(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond `size`: a write then takes a part, and the next fails with EFBIG."""
+    """Limit the files of this process to `size`: a write is then partial, and the next one fails with EFBIG."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -229,8 +224,8 @@ def files_limited_to(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, ignored)
 
 
-def test_a_body_that_is_written_only_in_part_is_cut_away_and_waits_in_memory(tmp_path: Path) -> None:
-    """All of a frame or none of it in the file; the body waits in memory and follows when the disk takes it."""
+def test_partially_written_body_is_cut_and_waits_in_memory(tmp_path: Path) -> None:
+    """The file never holds a part of a frame; the body waits in memory until the disk accepts it."""
     journal = filled(tmp_path, 1)
     size = journal._file.path.stat().st_size
     with files_limited_to(size + 40):
@@ -241,27 +236,27 @@ def test_a_body_that_is_written_only_in_part_is_cut_away_and_waits_in_memory(tmp
     assert numbers_in(waiting_in(journal)) == [1, 2, 3]
 
 
-def test_a_full_disk_is_complained_of_once_and_a_small_memory_takes_over(small_disk: Path) -> None:
-    """A bounded memory, then 503, and the platform keeps the records; when there is space again the disk takes all."""
-    complaints: list[str] = []
-    journal = open_journal(small_disk, complain=complaints.append)
+def test_full_disk_is_warned_about_once_and_the_memory_buffer_is_used(small_disk: Path) -> None:
+    """The bounded buffer is used, then 503 is returned; when there is space again, the disk receives all."""
+    warnings: list[str] = []
+    journal = open_journal(small_disk, warn=warnings.append)
     journal.append(numbered(1))
     ballast = fill(small_disk)
     for n in (2, 3):
         journal.append(numbered(n, size=8000))
-    with pytest.raises(JournalFull, match="neither the disk nor the memory"):
+    with pytest.raises(JournalFull, match="neither the disk nor the memory buffer"):
         journal.append(numbered(4, size=MEMORY_BYTES))
-    assert len(complaints) == 1
+    assert len(warnings) == 1
     ballast.unlink()
     journal.append(numbered(5))
     journal.seal()
     assert numbers_in(waiting_in(journal)) == [1, 2, 3, 5]
     assert not journal._memory.in_use
-    journal.close()
+    close(journal)
 
 
-def test_on_a_full_disk_what_is_in_memory_is_sealed_and_shipped_from_there(small_disk: Path) -> None:
-    """Two segments then: what the file holds, and behind it what it did not take; their numbers have no gap."""
+def test_bodies_in_memory_are_sealed_and_shipped_on_a_full_disk(small_disk: Path) -> None:
+    """Two segments result: one of the file, and one of the bodies that the disk rejected, without a gap."""
     journal = open_journal(small_disk)
     journal.append(numbered(1))
     fill(small_disk)
@@ -272,11 +267,11 @@ def test_on_a_full_disk_what_is_in_memory_is_sealed_and_shipped_from_there(small
     for sealed in journal.sealed:
         journal.remove(sealed)
     assert journal.sealed == ()
-    journal.close()
+    close(journal)
 
 
-def test_where_there_is_no_directory_everything_waits_in_memory(tmp_path: Path) -> None:
-    """Not writable, or a file in the way: records are shipped all the same."""
+def test_bodies_wait_in_memory_if_there_is_no_directory(tmp_path: Path) -> None:
+    """Records are shipped even if the directory cannot be made."""
     (tmp_path / "spool").write_text("in the way")
     journal = open_journal(tmp_path / "spool")
     journal.append(numbered(1))
@@ -286,30 +281,30 @@ def test_where_there_is_no_directory_everything_waits_in_memory(tmp_path: Path) 
     assert numbers_in(waiting_in(journal)) == [1, 2]
 
 
-def test_on_a_full_disk_what_waits_can_still_be_sealed_and_shipped(small_disk: Path) -> None:
-    """Shipping is what frees the disk: it must not need space of its own."""
+def test_waiting_bodies_can_be_sealed_and_shipped_on_a_full_disk(small_disk: Path) -> None:
+    """Shipping frees the disk, so it must not need space."""
     journal = filled(small_disk, 1)
     fill(small_disk)
     try:
         sealed = journal.seal()
     finally:
-        journal.close()
+        close(journal)
     assert sealed
 
 
-def test_on_a_full_disk_the_journal_opens_and_offers_what_waits(small_disk: Path) -> None:
-    """A shipper that is restarted, or the next environment, ships what is there, and that makes room."""
+def test_journal_opens_on_a_full_disk_with_the_waiting_segments(small_disk: Path) -> None:
+    """A restarted shipper, or the next environment, ships the waiting segments, and that makes room."""
     journal = filled(small_disk, 1)
     journal.seal()
-    journal.close()
+    close(journal)
     fill(small_disk)
     journal = open_journal(small_disk)
-    journal.close()
+    close(journal)
     assert numbers_in(waiting_in(journal)) == [1]
 
 
-def test_a_header_written_only_in_part_is_not_appended_to(tmp_path: Path) -> None:
-    """What is accepted behind half a header could never be read again."""
+def test_partially_written_header_is_not_appended_to(tmp_path: Path) -> None:
+    """A body behind half a header could never be read again."""
     journal = filled(tmp_path, 1)
     with files_limited_to(40), contextlib.suppress(OSError, JournalFull):
         journal.seal()
@@ -322,11 +317,11 @@ def test_a_header_written_only_in_part_is_not_appended_to(tmp_path: Path) -> Non
     assert numbers_in(waiting_in(journal)) == accepted
 
 
-# --- the bound of the spool
+# --- the limit of the spool
 
 
-def test_the_oldest_segment_goes_first_and_its_loss_is_in_the_next_object(tmp_path: Path) -> None:
-    """The report names segment, records, bytes and the setting that says how much may wait."""
+def test_oldest_segment_is_discarded_first_and_the_next_object_reports_it(tmp_path: Path) -> None:
+    """The report names segment, records, bytes and the setting of the limit."""
     journal = open_journal(tmp_path, limit_bytes=2000)
     for n in (1, 2):
         journal.append(numbered(n, size=600))
@@ -340,8 +335,8 @@ def test_the_oldest_segment_goes_first_and_its_loss_is_in_the_next_object(tmp_pa
     assert "LOGFERRY_SPOOL_BYTES=2000" in report["reason"]
 
 
-def test_a_body_larger_than_the_spool_is_refused_and_says_which_setting(tmp_path: Path) -> None:
-    """It can never fit, and nothing else is dropped for it in vain that could have stayed."""
+def test_body_larger_than_the_spool_is_refused_with_the_name_of_the_setting(tmp_path: Path) -> None:
+    """The body can never fit, so no segment is discarded for it."""
     journal = open_journal(tmp_path, limit_bytes=1000)
     with pytest.raises(JournalFull, match="LOGFERRY_SPOOL_BYTES=1000"):
         journal.append(numbered(1, size=2000))
@@ -351,8 +346,8 @@ def test_a_body_larger_than_the_spool_is_refused_and_says_which_setting(tmp_path
 
 
 @pytest.mark.timeout(3)
-def test_a_body_that_can_never_fit_costs_nothing_that_waits(tmp_path: Path) -> None:
-    """The platform delivers it again and again: each time the whole spool would go."""
+def test_body_that_can_never_fit_discards_no_segment(tmp_path: Path) -> None:
+    """The platform delivers it again and again: each time the complete spool would be discarded."""
     journal = open_journal(tmp_path, limit_bytes=2000)
     journal.append(numbered(1))
     journal.seal()
@@ -361,8 +356,8 @@ def test_a_body_that_can_never_fit_costs_nothing_that_waits(tmp_path: Path) -> N
     assert [s.number for s in journal.sealed] == [1]
 
 
-def test_a_segment_that_is_being_read_is_not_dropped(tmp_path: Path) -> None:
-    """An upload reads while deliveries come in: the bound takes another one, or refuses."""
+def test_held_segment_is_not_discarded(tmp_path: Path) -> None:
+    """During an upload the journal discards another segment, or it refuses the body."""
     journal = open_journal(tmp_path, limit_bytes=2000)
     journal.append(numbered(1, size=600))
     sealed = journal.seal()
@@ -375,8 +370,8 @@ def test_a_segment_that_is_being_read_is_not_dropped(tmp_path: Path) -> None:
         assert sealed in journal.sealed
 
 
-def test_a_segment_that_is_being_read_is_not_dropped_after_another_one_was(tmp_path: Path) -> None:
-    """The hold of an upload outlives the count of what a loss cost."""
+def test_held_segment_is_not_discarded_after_another_one_was(tmp_path: Path) -> None:
+    """Counting the records of a loss does not end the protection of an upload."""
     journal = open_journal(tmp_path, limit_bytes=2600)
     for n in (1, 2):
         journal.append(numbered(n, size=600))
@@ -389,8 +384,8 @@ def test_a_segment_that_is_being_read_is_not_dropped_after_another_one_was(tmp_p
         assert held in journal.sealed
 
 
-def test_a_segment_dropped_while_it_was_on_its_way_can_still_be_committed(tmp_path: Path) -> None:
-    """A slow upload and a flood: the object is stored, and saying so must not end the process."""
+def test_discarded_segment_can_still_be_committed(tmp_path: Path) -> None:
+    """After a slow upload during a flood, the commit must not end the process."""
     journal = open_journal(tmp_path, limit_bytes=2000)
     journal.append(numbered(1, size=600))
     sealed = journal.seal()
@@ -402,11 +397,11 @@ def test_a_segment_dropped_while_it_was_on_its_way_can_still_be_committed(tmp_pa
     assert sealed not in journal.sealed
 
 
-# --- somebody else in the directory
+# --- other processes in the directory
 
 
-def test_an_emptied_directory_costs_nothing_that_is_in_the_open_segment(tmp_path: Path) -> None:
-    """`rm -rf /tmp/*` in the function: the open file is held, and is written anew when it is sealed."""
+def test_open_segment_survives_an_emptied_directory(tmp_path: Path) -> None:
+    """After `rm -rf /tmp/*` in the function, the open file is written again from its descriptor at the seal."""
     spool = tmp_path / "spool"
     journal = filled(spool, 1, 2)
     for path in spool.iterdir():
@@ -419,8 +414,8 @@ def test_an_emptied_directory_costs_nothing_that_is_in_the_open_segment(tmp_path
     assert numbers_in(waiting_in(journal)) == [1, 2, 3, 4]
 
 
-def test_a_sealed_segment_that_was_deleted_is_lost_and_counted(tmp_path: Path) -> None:
-    """What was on disk alone is gone, and the next object says so."""
+def test_deleted_sealed_segment_is_lost_and_counted(tmp_path: Path) -> None:
+    """The content is lost, and the next object reports it."""
     journal = filled(tmp_path, 1)
     sealed = journal.seal()
     assert sealed
@@ -432,8 +427,8 @@ def test_a_sealed_segment_that_was_deleted_is_lost_and_counted(tmp_path: Path) -
     assert [r["segment"] for r in reports_in(waiting_in(journal), "logferry.dropped")] == [1]
 
 
-def test_a_segment_that_is_lost_at_shutdown_does_not_end_the_process(tmp_path: Path) -> None:
-    """After the last seal there is no open segment to write a report into; the others must be shipped all the same."""
+def test_lost_segment_at_shutdown_does_not_end_the_process(tmp_path: Path) -> None:
+    """After the last seal there is no open segment for a report; the other segments are shipped."""
     journal = filled(tmp_path, 1)
     sealed = journal.seal()
     assert sealed
@@ -444,11 +439,11 @@ def test_a_segment_that_is_lost_at_shutdown_does_not_end_the_process(tmp_path: P
     assert journal.sealed[0].number == 2
 
 
-def test_a_last_segment_in_upload_is_not_renamed_under_the_thread_that_reads_it(tmp_path: Path) -> None:
-    """A body that came just then made it unreadable: it was entered as lost, and delivered all the same."""
+def test_last_segment_is_not_renamed_during_its_upload(tmp_path: Path) -> None:
+    """A rename made it unreadable for the encoder thread: it was both reported lost and delivered."""
     journal = filled(tmp_path, 1)
     journal.seal(last=True)
-    journal.close()
+    close(journal)
     journal = open_journal(tmp_path)
     (last,) = journal.sealed
     assert last.state == LAST
@@ -457,13 +452,13 @@ def test_a_last_segment_in_upload_is_not_renamed_under_the_thread_that_reads_it(
         with journal.reading(last) as (_, bodies):
             assert list(bodies) == [numbered(1)]
     journal.append(numbered(3))
-    assert journal.sealed[0].state == SEALED, "it failed, and is no longer the last"
+    assert journal.sealed[0].state == SEALED, "its upload failed, and it is no longer the last"
     journal.seal(last=True)
     assert [s.state for s in journal.sealed] == [SEALED, LAST]
 
 
-def test_a_directory_in_use_is_refused_until_its_owner_has_died(tmp_path: Path) -> None:
-    """One writer per directory, held by a lock that ends with the process and not with its good manners."""
+def test_directory_in_use_is_refused_until_its_process_has_ended(tmp_path: Path) -> None:
+    """A directory has one writer, held by a lock that ends with the process."""
     tests = __file__.rpartition("/journal/")[0]
     owner = subprocess.Popen(
         [sys.executable, "-c", HOLD_THE_LOCK.format(tests=tests, directory=str(tmp_path))],
@@ -477,25 +472,25 @@ def test_a_directory_in_use_is_refused_until_its_owner_has_died(tmp_path: Path) 
             open_journal(tmp_path)
         owner.kill()
         owner.wait()
-    open_journal(tmp_path).close()
+    close(open_journal(tmp_path))
 
 
 # --- ends
 
 
-def test_an_environment_that_left_nothing_but_an_end_still_says_that_it_ended(tmp_path: Path) -> None:
-    """Its earlier objects are stored; an empty last one is what tells a reader that none is missing."""
+def test_environment_without_waiting_bodies_still_reports_its_end(tmp_path: Path) -> None:
+    """Its earlier objects are stored; an empty last segment shows a reader that none is missing."""
     journal = filled(tmp_path, 1)
     sealed = journal.seal()
     assert sealed
     journal.remove(sealed)
-    journal.close()
+    close(journal)
     (end,) = open_journal(tmp_path, environment="e2").sealed
     assert (end.environment, end.number, end.state) == ("e1", 2, LAST)
 
 
-def test_numbers_go_on_where_nothing_waits(tmp_path: Path) -> None:
-    """All is shipped and the process dies: were the numbers to begin anew, new objects would overwrite old ones."""
+def test_numbers_continue_if_no_segment_waits(tmp_path: Path) -> None:
+    """If numbers began again after a kill, new objects would overwrite old ones."""
     for expected in (1, 2, 3):
         journal = open_journal(tmp_path)
         journal.append(numbered(expected))
@@ -503,16 +498,16 @@ def test_numbers_go_on_where_nothing_waits(tmp_path: Path) -> None:
         assert sealed
         assert (sealed.number, sealed.state) == (expected, SEALED)
         journal.remove(sealed)
-        journal.close()
+        close(journal)
 
 
-def test_an_environment_that_is_closed_twice_ends_once(tmp_path: Path) -> None:
-    """The shipper dies after the last seal; the one after it ships its segment and closes again."""
+def test_environment_that_is_sealed_twice_ends_once(tmp_path: Path) -> None:
+    """The shipper is killed after the last seal; the next one ships its segment and seals again."""
     journal = filled(tmp_path, 1)
     journal.seal()
     journal.append(numbered(2))
     journal.seal(last=True)
-    journal.close()
+    close(journal)
     journal = open_journal(tmp_path)
     journal.append(numbered(3))
     journal.seal(last=True)
@@ -520,17 +515,17 @@ def test_an_environment_that_is_closed_twice_ends_once(tmp_path: Path) -> None:
 
 
 def closed_and_found_again(directory: Path) -> Journal:
-    """Give the journal of a shipper that died after it had sealed its last segment, to the one after it."""
+    """Return the journal of a shipper that follows one which was killed after its last seal."""
     journal = filled(directory, 1)
     journal.seal()
     journal.append(numbered(2))
     journal.seal(last=True)
-    journal.close()
+    close(journal)
     return open_journal(directory)
 
 
-def test_a_loss_that_is_reported_behind_the_end_moves_the_end(tmp_path: Path) -> None:
-    """The report is in a later segment, and that one is the last then."""
+def test_loss_reported_behind_the_end_moves_the_end(tmp_path: Path) -> None:
+    """The report is in a later segment, which is the last one then."""
     journal = closed_and_found_again(tmp_path)
     journal.lose(journal.sealed[0], reason="unreadable")
     journal.seal(last=True)
@@ -538,8 +533,8 @@ def test_a_loss_that_is_reported_behind_the_end_moves_the_end(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("gone", ["deleted", "stored", "dropped"])
-def test_what_comes_after_an_end_that_is_gone_is_taken(tmp_path: Path, gone: str) -> None:
-    """A delivery that is stored must not end the process."""
+def test_body_after_a_removed_end_is_accepted(tmp_path: Path, gone: str) -> None:
+    """An accepted batch must not end the process."""
     journal = closed_and_found_again(tmp_path)
     end = journal.sealed[1]
     if gone == "deleted":
@@ -553,8 +548,8 @@ def test_what_comes_after_an_end_that_is_gone_is_taken(tmp_path: Path, gone: str
     assert numbers_in(bodies_in(journal, journal.sealed[-1])) == [3]
 
 
-def test_a_loss_that_cannot_be_reported_any_more_is_left_to_the_next_life(tmp_path: Path) -> None:
-    """After the last seal, or on a full disk: the file goes only when its report is written."""
+def test_loss_after_the_last_seal_is_reported_by_the_next_process(tmp_path: Path) -> None:
+    """After the last seal, or on a full disk, the file is removed only when its loss is on disk."""
     journal = filled(tmp_path, 1)
     sealed = journal.seal()
     assert sealed
@@ -562,18 +557,18 @@ def test_a_loss_that_cannot_be_reported_any_more_is_left_to_the_next_life(tmp_pa
     journal.append(numbered(2))
     journal.seal(last=True)
     journal.lose(sealed, reason="its header is damaged")
-    journal.close()
+    close(journal)
     journal = open_journal(tmp_path, environment="e2")
     journal.seal()
     assert [r["segment"] for r in reports_in(waiting_in(journal), "logferry.dropped")] == [1]
 
 
-def test_what_ran_in_an_earlier_environment_says_nothing_of_this_one(tmp_path: Path) -> None:
-    """A request that was cut off by a reset is not running here: lines of the new init must not be given to it."""
+def test_request_of_an_earlier_environment_is_not_running(tmp_path: Path) -> None:
+    """A request that a reset ended is not running: lines of the new Init phase do not belong to it."""
     journal = open_journal(tmp_path, environment="old")
     start = {"type": "platform.start", "record": {"requestId": "459921b5-681c-4a96-beb0-81e0aa586026"}}
     journal.append(json.dumps([start]).encode())
-    journal.close()
+    close(journal)
     followed: list[bytes] = []
     journal = open_journal(tmp_path, environment="new", following=lambda _running, bodies: followed.extend(bodies))
     assert followed == []

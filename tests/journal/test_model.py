@@ -1,9 +1,10 @@
-"""The journal against a model, in whatever order things happen to it.
+"""The journal against a model, with events in any order.
 
-The law: delivered, waiting and reported lost together are what was accepted; nothing is there twice; the segments of an
-environment are numbered without a gap and end once; a loss is told once, and with as many records as were in it. The
-model excuses only what no journal could know: bytes that vanished behind its back (a tail that somebody cut off, a file
-that was deleted before it was read). It is played with spools of any size, down to those that hold a segment or two.
+Rules: delivered, waiting and reported lost together are the accepted records, each of them once. The segments of an
+environment are numbered without a gap and end once. A loss is reported once, with the exact number of its records.
+
+The model excuses only bytes that vanish outside the journal: a tail that was cut off, a file that was deleted before it
+was read. The spools have any size, down to those that hold one or two segments.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from logferry.errors import JournalFull, SegmentLost
 from logferry.journal import frame
 from logferry.journal.journal import Journal
-from logferry.journal.losses import told_by
+from logferry.journal.losses import losses_in
 from logferry.records import decoder
 from support.journal_harness import (
     ROOMY,
     bodies_in,
+    close,
     flip,
     follow,
     frames_of,
@@ -44,61 +46,61 @@ if TYPE_CHECKING:
     from logferry.journal.segment import Segment
 
 Name = tuple[str, int]
-"""A segment: its environment and its number."""
+"""Environment and number of a segment."""
 
 LIMITS = (700, 1000, 1500, 2500, 6 * 1024)
 SIZES = (0, 30, 300, 1500, 3000)
 REPORT_BYTES = 260
-"""More than a loss takes in a report."""
+"""Upper bound for the size of a loss in a report, in bytes."""
 HEADERS_BYTES = 800
-"""More than the open segment, one that holds nothing but a report, and the frame of the account take."""
+"""Upper bound for the open segment, a segment with a report only, and the frame of the ledger, in bytes."""
 
 
 def names_in(loss: Loss) -> list[Name]:
-    """Give the segments of a loss."""
+    """Return the segments of a loss."""
     return [(loss.environment, number) for number in range(loss.segment, loss.until + 1)]
 
 
 class WatchedJournal(Journal):
-    """A journal that notes what it gives up, and in which segment that is told."""
+    """Journal that notes which segments it discards, and which segment reports them."""
 
     reports: dict[Name, Name | None]
 
     def __init__(self, directory: Path, **wiring: Any) -> None:
         super().__init__(directory, **wiring)
-        give_up = self._backlog.give_up
+        discard = self._backlog.discard
 
         def noted(gone: Sequence[Segment], lost: Iterable[Loss]) -> None:
             lost = list(lost)
             self.reports |= {name: None for loss in lost for name in names_in(loss)}
-            give_up(gone, lost)
+            discard(gone, lost)
 
-        self._backlog.give_up = noted  # type: ignore[method-assign]
+        self._backlog.discard = noted  # type: ignore[method-assign]
 
     def _write(self, body: bytes) -> bool:
         written = super()._write(body)
         if written:
             here = (self.origin.environment, self._file.header.number)
-            self.reports |= {name: here for loss in told_by(body) for name in names_in(loss)}
+            self.reports |= {name: here for loss in losses_in(body) for name in names_in(loss)}
         return written
 
 
 class JournalModel(RuleBasedStateMachine):
-    """A journal, and what is known about it from outside."""
+    """A journal, and the state that is known from outside."""
 
     def __init__(self) -> None:
         super().__init__()
         self.directory = Path(tempfile.mkdtemp(prefix="journal-model-"))
         self.clock = ticking()
         self.environments = ["e1"]
-        self.complaints: list[str] = []
+        self.warnings: list[str] = []
         self.reports: dict[Name, Name | None] = {}
         self.accepted: dict[int, Name] = {}
         self.delivered: dict[Name, list[int]] = {}
         self.finals: list[Name] = []
-        self.told: list[Loss] = []
+        self.reported: list[Loss] = []
         self.damaged: dict[int, Name] = {}
-        self.told_damaged: list[Name] = []
+        self.reported_damaged: list[Name] = []
         self.headless: set[Name] = set()
         self.maimed: set[Name] = set()
         self.vanished: set[Name] = set()
@@ -106,7 +108,7 @@ class JournalModel(RuleBasedStateMachine):
 
     @initialize(limit=st.sampled_from(LIMITS))
     def begin(self, limit: int) -> None:
-        """A spool of that size."""
+        """Open a spool of that size."""
         self.limit = limit
         self.open(limit)
 
@@ -121,22 +123,22 @@ class JournalModel(RuleBasedStateMachine):
             clock_ms=self.clock,
             count_records=decoder.count_records,
             follow=follow,
-            complain=lambda _message: None,
+            warn=lambda _message: None,
         )
 
     def reopen(self) -> None:
-        """Another process opens the directory; the kernel has closed what the one before held."""
-        self.journal.close()
+        """Open the directory as another process; the kernel has closed the descriptors of the previous one."""
+        close(self.journal)
         if self.ended or not any(self.directory.glob(f"*-{self.environments[-1]}-*")):
-            # Numbers go on from the files that are there; without them an environment goes on under another name.
-            # One that goes on after its end has sentences of its own (test_known_errors).
+            # Numbers continue from the files that are there; without files, the environment gets another name.
+            # `test_known_errors` covers an environment that continues after its end.
             self.environments.append(f"e{len(self.environments) + 1}")
         self.open(self.limit)
 
     def teardown(self) -> None:
-        """Ship all that is left, as the next life would, and hold the books against each other."""
+        """Ship all that is left, as the next process does, and compare the totals."""
         try:
-            self.journal.close()
+            close(self.journal)
             self.environments.append("final")
             self.open(ROOMY)
             while self.journal.sealed:
@@ -146,17 +148,17 @@ class JournalModel(RuleBasedStateMachine):
                 self.take_oldest()
             self.balance()
         finally:
-            self.journal.close()
+            close(self.journal)
             shutil.rmtree(self.directory)
 
-    # --- what a shipper does
+    # --- the shipper
 
     @precondition(lambda self: not self.ended)
     @rule(size=st.sampled_from(SIZES))
     def append(self, size: int) -> None:
-        """A delivery comes in; it is accepted when append returns, and the spool is within its bound.
+        """Append a batch. It is accepted when `append` returns, and the spool is within its limit.
 
-        It is refused only where reports and itself are more than that.
+        It is refused only if the reports and the batch together exceed the limit.
         """
         number = len(self.accepted) + 1
         body = numbered(number, size=size)
@@ -171,8 +173,8 @@ class JournalModel(RuleBasedStateMachine):
     @precondition(lambda self: not self.ended)
     @rule()
     def seal(self) -> None:
-        """A flush is due: a segment when something waits, else none."""
-        waited, losses = self.journal.waiting_bytes, self.journal._losses.account
+        """Seal: a segment results if a body or a loss waits."""
+        waited, losses = self.journal.waiting_bytes, self.journal._ledger.entries
         sealed = self.journal.seal()
         assert sealed or not waited
         assert waited or losses or not sealed
@@ -180,8 +182,8 @@ class JournalModel(RuleBasedStateMachine):
     @precondition(lambda self: not self.ended)
     @rule()
     def end(self) -> None:
-        """SHUTDOWN: the last segment is sealed, even an empty one, unless it would be the only one."""
-        number, waited = self.journal._file.header.number, self.journal.waiting_bytes or self.journal._losses.account
+        """Seal the last segment at SHUTDOWN, even an empty one, unless it is the only one."""
+        number, waited = self.journal._file.header.number, self.journal.waiting_bytes or self.journal._ledger.entries
         has_an_end = any(s.final for s in self.journal.sealed if s.environment == self.environments[-1])
         sealed = self.journal.seal(last=True)
         assert bool(sealed) == bool(waited or (number > 1 and not has_an_end))
@@ -191,7 +193,7 @@ class JournalModel(RuleBasedStateMachine):
     @precondition(lambda self: self.journal.sealed)
     @rule()
     def take_oldest(self) -> None:
-        """An upload succeeds; or what was sealed proves unreadable, and its loss is recorded."""
+        """Upload the oldest segment; if it is unreadable, its loss is recorded."""
         segment = self.journal.sealed[0]
         name = (segment.environment, segment.number)
         try:
@@ -205,15 +207,15 @@ class JournalModel(RuleBasedStateMachine):
         if segment.final:
             self.finals.append(name)
             self.ended = self.ended or segment.environment == self.environments[-1]
-        self.told += [loss for body in bodies for loss in told_by(body)]
-        self.told_damaged += [(r["environment"], r["segment"]) for r in reports_in(bodies, "logferry.damaged")]
+        self.reported += [loss for body in bodies for loss in losses_in(body)]
+        self.reported_damaged += [(r["environment"], r["segment"]) for r in reports_in(bodies, "logferry.damaged")]
         self.journal.remove(segment)
 
-    # --- what happens to a shipper
+    # --- faults
 
     @rule(torn=st.binary(min_size=1, max_size=40), at=st.floats(0, 1, exclude_max=True))
-    def die_while_appending(self, torn: bytes, at: float) -> None:
-        """SIGKILL in the middle of a write: a part of a frame that was never accepted stands at the end."""
+    def kill_during_an_append(self, torn: bytes, at: float) -> None:
+        """SIGKILL during a write: a part of a frame that was never accepted is at the end."""
         whole = frame.head(torn) + torn
         if not self.ended:
             with self.journal._file.path.open("ab") as file:
@@ -222,15 +224,15 @@ class JournalModel(RuleBasedStateMachine):
 
     @rule()
     def reset(self) -> None:
-        """Another environment begins and finds /tmp as it was."""
-        self.journal.close()
+        """Another environment begins and finds /tmp unchanged."""
+        close(self.journal)
         self.environments.append(f"e{len(self.environments) + 1}")
         self.open(self.limit)
 
     @precondition(lambda self: not self.ended)
     @rule(at=st.floats(0, 1))
-    def cut_the_tail_and_die(self, at: float) -> None:
-        """Somebody cuts the open file at any byte behind its header: nobody can know what stood there."""
+    def cut_the_tail_and_kill(self, at: float) -> None:
+        """Cut the open file at any byte behind its header: the lost bytes are unknown."""
         path = self.journal._file.path
         content = path.read_bytes()
         frames = frames_of(content)
@@ -246,7 +248,7 @@ class JournalModel(RuleBasedStateMachine):
         which=st.integers(0, 99), victim=st.integers(0, 99), at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7)
     )
     def flip_a_bit(self, which: int, victim: int, at: float, bit: int) -> None:
-        """A bit flips on disk: in a body it costs that body, in a head what stands behind it, in the header all."""
+        """Flip a bit: in a body it loses that body, in a head the bodies behind it, in the header all of them."""
         segment = self.journal.sealed[which % len(self.journal.sealed)]
         name = (segment.environment, segment.number)
         if name in self.vanished | self.headless | self.maimed:
@@ -266,7 +268,7 @@ class JournalModel(RuleBasedStateMachine):
     @precondition(lambda self: self.journal.sealed)
     @rule(which=st.integers(0, 99))
     def delete_a_sealed_file(self, which: int) -> None:
-        """The function cleans up /tmp: one of the segments that wait for upload."""
+        """Delete a segment that waits for upload, as a function does that cleans up /tmp."""
         segment = self.journal.sealed[which % len(self.journal.sealed)]
         segment.path.unlink(missing_ok=True)
         self.vanished.add((segment.environment, segment.number))
@@ -274,29 +276,29 @@ class JournalModel(RuleBasedStateMachine):
     @precondition(lambda self: not self.ended)
     @rule()
     def delete_the_open_file_and_seal(self) -> None:
-        """The function cleans up /tmp: the open file, which is held open and therefore not lost."""
+        """Delete the open file; its descriptor is open, so it is not lost."""
         self.append(30)
         if self.journal.waiting_bytes:  # else it was refused: the spool is full
             self.journal._file.path.unlink()
             self.seal()
 
-    # --- the law
+    # --- the rules
 
     @invariant()
-    def what_waits_is_in_order(self) -> None:
-        """Segments of one environment wait in the order of their numbers."""
+    def waiting_segments_are_in_order(self) -> None:
+        """Assert that segments of one environment wait in the order of their numbers."""
         for environment in self.environments:
             numbers = [s.number for s in self.journal.sealed if s.environment == environment]
             assert numbers == sorted(set(numbers))
 
     def balance(self) -> None:
-        """Delivered, reported lost and excused are what was accepted, and nothing is in two of the books."""
+        """Assert that delivered, reported lost and excused records are the accepted ones, and never two of them."""
         delivered = [n for numbers in self.delivered.values() for n in numbers]
         assert len(set(delivered)) == len(delivered), "delivered twice"
         assert not set(self.reports) & set(self.delivered), "delivered, and reported as lost"
-        assert not self.complaints, "the disk was never full"
-        assert len(set(self.told_lost)) == len(self.told_lost), "a loss was told twice"
-        for loss in self.told:
+        assert not self.warnings, "the disk was never full"
+        assert len(set(self.reported_lost)) == len(self.reported_lost), "a loss was reported twice"
+        for loss in self.reported:
             if self.vanished.isdisjoint(names_in(loss)) and (self.headless | self.maimed).isdisjoint(names_in(loss)):
                 were_in_it = [n for n, name in self.accepted.items() if name in names_in(loss) and n not in self.cut]
                 assert loss.records == len(were_in_it), loss
@@ -304,30 +306,32 @@ class JournalModel(RuleBasedStateMachine):
         for number in self.accepted.keys() - set(delivered) - self.cut:
             segment = self.accepted[number]
             damage = self.damaged.get(number)
-            assert self.accounted(segment) or damage in self.told_damaged, f"{number} of {segment} is lost in silence"
+            assert self.accounted(segment) or damage in self.reported_damaged, (
+                f"{number} of {segment} is lost without a report"
+            )
         for segment in self.reports:
-            assert self.accounted(segment), f"nobody was told that {segment} is lost"
+            assert self.accounted(segment), f"the loss of {segment} was not reported"
         self.numbers_have_no_gap()
 
     @property
-    def told_lost(self) -> list[Name]:
-        """The segments of which a reader was told that they are lost."""
-        return [name for loss in self.told for name in names_in(loss)]
+    def reported_lost(self) -> list[Name]:
+        """Segments that were reported lost to a reader."""
+        return [name for loss in self.reported for name in names_in(loss)]
 
     def reports_at_most(self) -> int:
-        """How many losses there can be that say different things, and ends of environments that say no more."""
-        lost = self.reports.keys() - set(self.told_lost)
+        """Return the highest possible number of different losses and of ends of environments."""
+        lost = self.reports.keys() - set(self.reported_lost)
         runs = sum((environment, number - 1) not in lost for environment, number in lost)
         return runs + 2 * len(self.vanished | self.headless) + len(self.environments)
 
     def accounted(self, segment: Name) -> bool:
-        """Whether a reader was told of this loss, or the report stood where somebody damaged or deleted it."""
+        """Return whether this loss was reported to a reader, or its report was damaged or deleted."""
         if segment not in self.reports:
             return segment in self.vanished
-        return segment in self.told_lost or self.reports[segment] in self.vanished | self.headless | self.maimed
+        return segment in self.reported_lost or self.reports[segment] in self.vanished | self.headless | self.maimed
 
     def numbers_have_no_gap(self) -> None:
-        """Each environment's segments count from 1, and only the highest is its last."""
+        """Assert that the segments of each environment count from 1, and only the highest is its last."""
         known = set(self.delivered) | set(self.reports) | self.vanished
         for environment in {name[0] for name in known}:
             numbers = sorted(number for name, number in known if name == environment)
@@ -349,4 +353,4 @@ JournalModel.TestCase.settings = settings(
 
 @pytest.mark.timeout(60)
 class TestJournalModel(JournalModel.TestCase):  # type: ignore[misc,valid-type]  # made at run time
-    """The machine, as a test."""
+    """State machine as a test."""

@@ -1,4 +1,4 @@
-"""Deliveries to events: nothing that was delivered disappears, and a request is stated or inferred, never guessed."""
+"""Batches to events: no delivered byte disappears, and a request is stated or inferred."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from logferry.records import attribution, decoder
-from logferry.records.decoder import UNPARSABLE, Event
-from logferry.records.internal import InternalBatch
+from logferry.records.decoder import Event
+from logferry.records.internal import UNPARSABLE, InternalBatch
 from support.batch_strategies import ANYTHING, JSON_VALUES, deliveries
 from support.decoded import events_in
 
@@ -23,17 +23,17 @@ BETWEEN = re.compile(r"[\s,\[\]]*")
 
 
 def event(**fields: Any) -> Event:
-    """Give an event with these fields."""
+    """Return an event with these fields."""
     return Event(json.dumps(fields), fields)
 
 
 def line(record: Any) -> Event:
-    """Give a line of the function."""
+    """Return a line of the function."""
     return event(time="2026-11-21T02:26:24.357Z", type="function", record=record)
 
 
 def kept(found: Event) -> str:
-    """Give the text that an event has kept of what was posted."""
+    """Return the posted text that an event holds."""
     if found.type == UNPARSABLE and set(found.fields) == {"type", "record"} and "text" in found.fields["record"]:
         return str(found.fields["record"]["text"])
     return found.text
@@ -41,8 +41,8 @@ def kept(found: Event) -> str:
 
 @THOROUGH
 @given(deliveries())
-def test_each_valid_event_comes_out_as_the_value_that_went_in(both: tuple[list[dict[str, Any]], bytes]) -> None:
-    """Unknown types, keys and values included, however the JSON was written; each on one line."""
+def test_valid_event_keeps_its_value(both: tuple[list[dict[str, Any]], bytes]) -> None:
+    """This includes unknown types, keys and values, in any JSON form; each event is on one line."""
     events, body = both
     found = events_in(body)
     assert [json.loads(e.text) for e in found] == json.loads(body)
@@ -53,8 +53,8 @@ def test_each_valid_event_comes_out_as_the_value_that_went_in(both: tuple[list[d
 
 @THOROUGH
 @given(ANYTHING)
-def test_whatever_is_posted_all_of_it_comes_out(body: bytes) -> None:
-    """What is no UTF-8 is kept as base64, what is no array as its text, and of the rest nothing but commas goes."""
+def test_reader_keeps_all_of_any_posted_bytes(body: bytes) -> None:
+    """Bytes that are not UTF-8 are kept as base64, other text as text, and of an array only commas are dropped."""
     found = events_in(body)
     try:
         text = body.decode()
@@ -62,7 +62,7 @@ def test_whatever_is_posted_all_of_it_comes_out(body: bytes) -> None:
         assert found[-1].type == UNPARSABLE
         rest = base64.b64decode(found[-1].fields["record"]["base64"])
         assert body.endswith(rest)
-        assert rest == body or rest.endswith(b"}]"), "only a record that was cut is kept apart from what came before"
+        assert rest == body or rest.endswith(b"}]"), "only a cut record is separated from the events before it"
         return
     if not text.lstrip(" \t\r\n").startswith("["):
         (only,) = found
@@ -87,8 +87,8 @@ FORGED = [
 
 
 @pytest.mark.parametrize("forged", FORGED)
-def test_an_event_of_our_own_type_is_believed_in_a_delivery_of_our_own_alone(forged: bytes) -> None:
-    """From anybody else it is text that was posted, kept whole; its neighbours are what they were."""
+def test_logferry_type_is_accepted_only_in_an_internal_batch(forged: bytes) -> None:
+    """In any other batch it is stored as text; its neighbours are not affected."""
     body = b'[{"type":"function","record":"a"},' + forged + b',{"type":"logferry","record":"b"}]'
     before, found, after = events_in(body)
     assert (found.type, found.fields["record"]) == (UNPARSABLE, {"text": forged.decode()})
@@ -97,21 +97,21 @@ def test_an_event_of_our_own_type_is_believed_in_a_delivery_of_our_own_alone(for
     assert [each.text for each in events_in(InternalBatch(body))][1] == forged.decode()
 
 
-def test_a_record_that_was_cut_in_two_does_not_pass_for_our_own_either() -> None:
-    """The joined whole is as foreign as its halves, whatever of ours comes behind it."""
-    envelope = b'[{"time":"2026-11-21T02:26:24.357Z","type":"logferry.dropped","record":'
-    halves = [envelope + b'"first }]', envelope + b' half"}]']
+def test_cut_record_of_a_logferry_type_is_not_accepted() -> None:
+    """The joined record is as foreign as its halves, even if an internal batch follows."""
+    prefix = b'[{"time":"2026-11-21T02:26:24.357Z","type":"logferry.dropped","record":'
+    halves = [prefix + b'"first }]', prefix + b' half"}]']
     (joined,) = events_in(*halves)
     assert joined.type == UNPARSABLE
     assert "first  half" in joined.fields["record"]["text"]
-    own = InternalBatch(envelope + b'{"segment":1}}]')
+    own = InternalBatch(prefix + b'{"segment":1}}]')
     assert [each.type for each in events_in(halves[0], own)] == [UNPARSABLE, "logferry.dropped"]
 
 
 @THOROUGH
 @given(st.lists(ANYTHING, max_size=5))
-def test_every_event_is_json_on_one_line_and_is_counted(bodies: list[bytes]) -> None:
-    """What one room counts is what another writes."""
+def test_event_is_json_on_one_line_and_is_counted(bodies: list[bytes]) -> None:
+    """`count_records` counts the records that the encoder writes."""
     found = events_in(*bodies)
     for each in found:
         assert "\n" not in each.text
@@ -130,29 +130,29 @@ def test_every_event_is_json_on_one_line_and_is_counted(bodies: list[bytes]) -> 
         (b'[{"a":1},\xc3\xa4]', [{"a": 1}], "ä]"),
     ],
 )
-def test_a_delivery_that_breaks_off_keeps_what_came_before(body: bytes, kept_events: list[Any], rest: str) -> None:
-    """The events before the break are events; from there on the text is kept as it stands."""
+def test_broken_batch_keeps_the_events_before_the_break(body: bytes, kept_events: list[Any], rest: str) -> None:
+    """From the break on, the text is kept unchanged."""
     *before, last = events_in(body)
     assert [e.fields for e in before] == kept_events
     assert (last.type, last.fields["record"]["text"]) == (UNPARSABLE, rest)
 
 
 @pytest.mark.parametrize("element", ["1", '"x"', "null", "[{}]", "1e5"])
-def test_an_element_that_is_no_object_is_kept_as_its_text(element: str) -> None:
-    """Its neighbours are not affected."""
+def test_element_that_is_not_an_object_is_kept_as_text(element: str) -> None:
+    """The neighbours of the element are not affected."""
     found = events_in(f'[{{"a":1}},{element},{{"b":2}}]'.encode())
     assert [e.fields.get("record") for e in found] == [None, {"text": element}, None]
 
 
-def test_a_huge_number_does_not_take_its_neighbours_with_it() -> None:
-    """It is valid JSON, and the events behind it are valid too."""
+def test_huge_number_does_not_affect_its_neighbours() -> None:
+    """The number is valid JSON, and the events behind it are valid as well."""
     body = b'[{"record":' + b"9" * 5000 + b'},{"type":"function","record":"behind"}]'
     assert [e.type for e in events_in(body)] == ["", "function"]
 
 
 @pytest.mark.parametrize(("depth", "kind"), [(decoder.MAX_DEPTH - 1, "function"), (decoder.MAX_DEPTH, UNPARSABLE)])
-def test_what_is_nested_too_deep_is_kept_as_text(depth: int, kind: str) -> None:
-    """Exactly from one depth on, the event itself included, for the bytes must not depend on who reads it."""
+def test_event_that_is_nested_too_deep_is_kept_as_text(depth: int, kind: str) -> None:
+    """The limit is exact, because the bytes must not depend on the caller."""
     body = b'[{"type":"function","record":' + b"[" * depth + b"]" * depth + b"}]"
     assert [e.type for e in events_in(body)] == [kind]
 
@@ -161,19 +161,19 @@ def test_what_is_nested_too_deep_is_kept_as_text(depth: int, kind: str) -> None:
 
 
 def cut(
-    value: str, at: int, *, envelope: str = '{"time":"2026-11-21T02:26:24.357Z","type":"function","record":'
+    value: str, at: int, *, prefix: str = '{"time":"2026-11-21T02:26:24.357Z","type":"function","record":'
 ) -> list[bytes]:
-    """Cut a record's value as the platform does: framing after the first part, the envelope again before the second."""
+    """Return the two batches of a cut record: framing after the first part, the prefix again before the second."""
     return [
-        f'[{{"type":"function","record":"before"}},{envelope}{value[:at]}}}]'.encode(),
-        f'[{envelope}{value[at:]}}},{{"type":"function","record":"behind"}}]'.encode(),
+        f'[{{"type":"function","record":"before"}},{prefix}{value[:at]}}}]'.encode(),
+        f'[{prefix}{value[at:]}}},{{"type":"function","record":"behind"}}]'.encode(),
     ]
 
 
 @THOROUGH
 @given(JSON_VALUES.filter(lambda v: isinstance(v, (str, dict))), st.floats(0, 1))
-def test_a_record_that_was_cut_in_two_is_joined_or_kept_in_both_parts(value: Any, at: float) -> None:
-    """Wherever it was cut: either the whole record comes out, or both halves do; the neighbours always."""
+def test_cut_record_is_joined_or_kept_in_both_parts(value: Any, at: float) -> None:
+    """At any cut, the joined record or both halves are kept, and the neighbours always."""
     text = json.dumps(value)
     bodies = cut(text, 1 + int(at * (len(text) - 2)))
     found = events_in(*bodies)
@@ -183,20 +183,20 @@ def test_a_record_that_was_cut_in_two_is_joined_or_kept_in_both_parts(value: Any
     if len(found) == 3:
         assert records[1] == value
     else:
-        # A rest that happens to be JSON stands for itself, and elements in it may be of no type.
+        # A second half that happens to be JSON is read as such, and its elements may have no type.
         assert all(e.type in (UNPARSABLE, "function", "") for e in found)
 
 
-def test_a_long_string_that_was_cut_is_whole_again() -> None:
-    """The case that was observed: one line, larger than `maxBytes`."""
+def test_cut_long_string_is_joined() -> None:
+    """The observed case: one line that is larger than `maxBytes`."""
     value = json.dumps("x" * 300_000 + "}]")
     found = events_in(*cut(value, 262_144))
     assert [e.fields["record"] for e in found] == ["before", "x" * 300_000 + "}]", "behind"]
 
 
 @pytest.mark.parametrize("following", [b'[{"type":"function","record":"other"}]', b"\xff", b"{}", b""])
-def test_a_beginning_that_is_not_continued_is_kept_as_it_came(following: bytes) -> None:
-    """Its continuation may have been dropped by the platform: then its text is what there is."""
+def test_first_half_without_a_continuation_is_kept_unchanged(following: bytes) -> None:
+    """The platform may have dropped the continuation."""
     first, _ = cut(json.dumps("x" * 50), 20)
     found = events_in(first, *([following] if following else []))
     assert found[0].fields["record"] == "before"
@@ -206,8 +206,8 @@ def test_a_beginning_that_is_not_continued_is_kept_as_it_came(following: bytes) 
 
 
 @pytest.mark.timeout(20)
-def test_a_record_that_is_never_whole_is_given_up_after_a_while() -> None:
-    """Anybody on the machine may post halves for ever: memory and time stay bounded."""
+def test_reader_discards_the_join_of_a_record_that_never_ends() -> None:
+    """Any process may post first halves indefinitely: memory and time stay bounded."""
     reader = decoder.Reader()
     half = b'[{"type":"function","record":"' + b"x" * 1_000_000 + b"}]"
     for _ in range(24):
@@ -215,28 +215,28 @@ def test_a_record_that_is_never_whole_is_given_up_after_a_while() -> None:
     assert len(reader._head) < 20_000_000
 
 
-def test_a_whole_delivery_is_never_taken_for_a_continuation() -> None:
-    """A continuation is no JSON by itself; what is, stands for itself, whatever was broken before it."""
+def test_complete_batch_is_never_a_continuation() -> None:
+    """A continuation is not JSON by itself, so a batch that is JSON is read alone."""
     found = events_in(b'[{"record":x}]', b'[{"record":"valid"}]')
     assert [e.fields["record"] for e in found] == [{"text": '{"record":x}]'}, "valid"]
 
 
 @THOROUGH
 @given(value=JSON_VALUES.filter(lambda v: isinstance(v, (str, dict))), at=st.floats(0, 1), spaces=st.booleans())
-def test_a_look_at_the_end_tells_whether_a_record_was_cut(value: Any, at: float, *, spaces: bool) -> None:
-    """It is never said to be whole where the reader waits for its rest."""
+def test_end_of_a_batch_shows_whether_a_record_was_cut(value: Any, at: float, *, spaces: bool) -> None:
+    """`ends_complete` is never true if the reader waits for the rest."""
     text = json.dumps(value, separators=None if spaces else (",", ":"))
     for body in (*cut(text, 1 + int(at * (len(text) - 2))), b"[" + text.encode() + b"]"):
         reader = decoder.Reader()
         list(reader.read(body))
-        assert not (reader.holds and decoder.ends_whole(body))
+        assert not (reader.has_partial_record and decoder.ends_complete(body))
 
 
 @pytest.mark.parametrize("record", ['line "}]\n', "", {"a": {"time": "x"}}, {"time": "x"}, [], 'ä,{"time":"x'])
-def test_a_whole_delivery_is_known_by_its_end(record: Any) -> None:
-    """As the platform writes it; without spaces."""
+def test_complete_batch_is_recognised_by_its_end(record: Any) -> None:
+    """The platform writes batches without spaces."""
     events = [{"time": "2026-11-21T02:26:24.357Z", "type": "function", "record": each} for each in ("x", record)]
-    assert decoder.ends_whole(json.dumps(events, separators=(",", ":")).encode())
+    assert decoder.ends_complete(json.dumps(events, separators=(",", ":")).encode())
 
 
 # --- which request
@@ -270,8 +270,8 @@ def test_a_whole_delivery_is_known_by_its_end(record: Any) -> None:
         (event(), None),
     ],
 )
-def test_a_request_is_stated_where_the_event_names_it(found: Event, request_id: str | None) -> None:
-    """By key in an object, by its place in the text of the runtime clients; a UUID somewhere in a line is no id."""
+def test_request_is_stated_at_the_known_places(found: Event, request_id: str | None) -> None:
+    """These are keys of an object and the places of the runtime clients; another UUID in a line does not count."""
     assert attribution.stated_request(found) == request_id
 
 
@@ -291,16 +291,15 @@ def test_a_request_is_stated_where_the_event_names_it(found: Event, request_id: 
         (event(type=7, record="x"), A, False, None),
     ],
 )
-def test_a_request_is_inferred_for_function_lines_and_only_where_one_runs_at_a_time(
+def test_request_is_inferred_only_for_function_lines_without_concurrency(
     found: Event, running: str | None, expected: tuple[str, str] | None, *, concurrent: bool
 ) -> None:
-    """It says how it knows; on Managed Instances it never guesses."""
-    said = attribution.attribute(found, running=running, concurrent=concurrent)
-    assert said == expected
+    """The source is part of the result; on Managed Instances no request is inferred."""
+    assert attribution.attribute(found, running=running, concurrent=concurrent) == expected
 
 
 def test_lines_belong_to_the_invocation_between_start_and_runtime_done() -> None:
-    """Init lines and what comes between two invocations belong to none; the late report changes nothing."""
+    """Lines of the Init phase and between invocations belong to none; the late report changes nothing."""
     stream = [
         line("init"),
         event(type="platform.start", record={"requestId": A}),
@@ -317,14 +316,14 @@ def test_lines_belong_to_the_invocation_between_start_and_runtime_done() -> None
     for each in stream:
         running = attribution.running_after(running, each)
         if each.type == "function":
-            said = attribution.attribute(each, running=running, concurrent=False)
-            found[each.fields["record"]] = said and said[0]
+            request = attribution.attribute(each, running=running, concurrent=False)
+            found[each.fields["record"]] = request and request[0]
     assert found == {"init": None, "one": A, "between": None, "two": B, "after": None}
 
 
 @THOROUGH
 @given(ANYTHING)
-def test_the_cheap_look_is_never_wrong_in_saying_no(body: bytes) -> None:
-    """A delivery that is said to hold no platform event holds none, but for one spelt with escapes."""
+def test_batch_without_the_platform_marker_has_no_platform_event(body: bytes) -> None:
+    """The cheap check is exact for a negative result, except for a type that is written with escapes."""
     if not decoder.mentions_platform(body):
         assert not any(e.type.startswith("platform.") for e in events_in(body)) or b"\\u" in body

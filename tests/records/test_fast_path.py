@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 
 from logferry.records import decoder, fast_path
 from logferry.records.encoder import encode
+from logferry.records.fast_path import RequestIdCache
 from logferry.records.model import Header, Origin, StoredObject
 from logferry.records.object_key import DEFAULT_KEY
-from logferry.records.request_id import RequestIdCache, request_in
+from logferry.records.request_id import request_in
 from support.batch_strategies import ANYTHING, as_bytes
 from support.decoded import events_in, one_by_one
 
@@ -98,7 +99,9 @@ ALL, NONE = 0, sys.maxsize
 """From which size of a delivery on its plain records are not parsed."""
 
 
-def encoded(bodies: list[bytes], *, plain_from: int, concurrent: bool, types: str, running: str | None) -> StoredObject:
+def encoded(
+    bodies: list[bytes], *, min_batch_bytes: int, concurrent: bool, types: str, running: str | None
+) -> StoredObject:
     """Encode with and without parsing what is plain."""
     origin = Origin("0a1b2c", function="f", version="1", region="r", concurrent=concurrent)
     return encode(
@@ -108,7 +111,7 @@ def encoded(bodies: list[bytes], *, plain_from: int, concurrent: bool, types: st
         key=DEFAULT_KEY.replace("{environment}", "{request_id}/{environment}"),
         compress=False,
         types=frozenset(types.split()),
-        plain_from=plain_from,
+        min_batch_bytes=min_batch_bytes,
     )
 
 
@@ -126,8 +129,8 @@ def test_an_object_has_the_same_bytes_whether_its_records_were_parsed_or_not(
     """An upload is repeated by another process, perhaps of another version: it must overwrite itself."""
     with patch.object(fast_path, "RUN_CHARACTERS", run_characters):
         taken, parsed = (
-            encoded(bodies, plain_from=plain_from, concurrent=concurrent, types=types, running=running)
-            for plain_from in (ALL, NONE)
+            encoded(bodies, min_batch_bytes=min_batch_bytes, concurrent=concurrent, types=types, running=running)
+            for min_batch_bytes in (ALL, NONE)
         )
     assert taken == parsed
 
@@ -172,8 +175,8 @@ def test_what_only_looks_plain_is_told_apart(bodies: list[bytes]) -> None:
     """Each of these once made another object when a look was left out."""
     for concurrent in (False, True):
         taken, parsed = (
-            encoded(bodies, plain_from=plain_from, concurrent=concurrent, types="function", running=B)
-            for plain_from in (ALL, NONE)
+            encoded(bodies, min_batch_bytes=min_batch_bytes, concurrent=concurrent, types="function", running=B)
+            for min_batch_bytes in (ALL, NONE)
         )
         assert taken == parsed
 
@@ -182,11 +185,11 @@ def test_what_only_looks_plain_is_told_apart(bodies: list[bytes]) -> None:
 @given(st.lists(near_plain() | ANYTHING, min_size=1, max_size=3))
 def test_what_is_taken_as_plain_is_what_the_parser_finds(bodies: list[bytes]) -> None:
     """Event for event, and none is counted twice or not at all."""
-    taken, parsed = decoder.Reader(plain_from=ALL), decoder.Reader(plain_from=NONE)
+    taken, parsed = decoder.Reader(min_batch_bytes=ALL), decoder.Reader(min_batch_bytes=NONE)
     for body in bodies:
         found, expected = list(one_by_one(taken.read(body))), list(one_by_one(parsed.read(body)))
         assert [(e.text, e.type, e.fields) for e in found] == [(e.text, e.type, e.fields) for e in expected]
-        assert taken.holds == parsed.holds
+        assert taken.has_partial_record == parsed.has_partial_record
     assert decoder.count_records(bodies) == len(events_in(*bodies))
 
 
@@ -196,7 +199,7 @@ def test_a_plain_record_names_the_request_that_its_line_names(texts: list[str]) 
     """Whatever the records before it have named, and wherever."""
     body = delivery(*texts)
     names = RequestIdCache()
-    for found in decoder.Reader(plain_from=ALL).read(body):
+    for found in decoder.Reader(min_batch_bytes=ALL).read(body):
         for each in found if isinstance(found, list) else []:
             assert names.request_in(each) == request_in(json.loads(each + '"}')["record"])
 
@@ -206,7 +209,7 @@ def test_a_plain_record_names_the_request_that_its_line_names(texts: list[str]) 
 
 def runs(body: bytes) -> list[int]:
     """Give the sizes of the runs in a delivery; 0 for an event that was parsed."""
-    return [len(found) if isinstance(found, list) else 0 for found in decoder.Reader(plain_from=ALL).read(body)]
+    return [len(found) if isinstance(found, list) else 0 for found in decoder.Reader(min_batch_bytes=ALL).read(body)]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the stream has told about invocations."""
+"""State of invocations from the stream."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ A, B = "459921b5-681c-4a96-beb0-81e0aa586026", "79b4f56e-95b1-4643-9700-2807f4e6
 
 
 def delivery(*events: tuple[str, str | None]) -> bytes:
-    """Give a delivery of platform events of that type and request."""
+    """Return a batch of platform events of that type and request."""
     return json.dumps(
         [{"type": kind, "record": {"requestId": request} if request else {}} for kind, request in events]
     ).encode()
@@ -35,15 +35,15 @@ def delivery(*events: tuple[str, str | None]) -> bytes:
         ([("platform.start", A), ("platform.somethingNew", None)], A),
     ],
 )
-def test_a_request_runs_from_its_start_to_its_end(events: list[tuple[str, str | None]], running: str | None) -> None:
-    """The late report of the one before does not end the one that runs."""
+def test_request_runs_from_its_start_to_its_end(events: list[tuple[str, str | None]], running: str | None) -> None:
+    """The late report of the previous request does not end the running one."""
     invocations = Invocations()
     invocations.see(delivery(*events))
     assert invocations.running == running
 
 
-def test_an_end_is_told_by_runtime_done_or_by_the_report() -> None:
-    """On Managed Instances there is no runtimeDone; the report then says it."""
+def test_request_ends_with_runtime_done_or_with_the_report() -> None:
+    """Managed Instances send no runtimeDone; the report ends the request there."""
     invocations = Invocations()
     invocations.see(delivery(("platform.start", A)))
     assert not invocations.ended(A)
@@ -54,8 +54,8 @@ def test_an_end_is_told_by_runtime_done_or_by_the_report() -> None:
     assert invocations.reports == 1
 
 
-def test_all_are_reported_when_every_one_known_is() -> None:
-    """Known by its INVOKE event or by its start; a report of an unknown one harms nothing."""
+def test_all_are_reported_when_every_known_request_is() -> None:
+    """A request is known by its INVOKE event or its start; the report of an unknown one has no effect."""
     invocations = Invocations()
     assert invocations.all_reported()
     invocations.began(A)
@@ -66,7 +66,7 @@ def test_all_are_reported_when_every_one_known_is() -> None:
     assert invocations.all_reported()
 
 
-def test_a_long_life_takes_a_bounded_memory() -> None:
+def test_invocations_keep_a_bounded_number_of_requests() -> None:
     """A thousand requests without a report leave the newest ones."""
     invocations = Invocations()
     for n in range(REMEMBERED * 4):
@@ -80,35 +80,35 @@ def test_a_long_life_takes_a_bounded_memory() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"platform.start", b'[{"type":"platform.start"}', b'[{"type":"platform.start","record":7}]', b"\xff"]
 )
-def test_what_cannot_be_read_tells_nothing_and_harms_nothing(body: bytes) -> None:
-    """It is fed with whatever was posted."""
+def test_unreadable_batch_has_no_effect(body: bytes) -> None:
+    """Any process may post any bytes."""
     invocations = Invocations()
     invocations.see(body)
     assert invocations.running is None
 
 
-def test_a_function_that_prints_platform_words_starts_nothing() -> None:
-    """Only an event's type counts, not what a line says."""
+def test_line_with_a_platform_type_starts_no_request() -> None:
+    """Only the type of an event counts, not the text of a line."""
     invocations = Invocations()
     invocations.see(json.dumps([{"type": "function", "record": '{"type":"platform.start","requestId":"x"}'}]).encode())
     assert invocations.running is None
 
 
 def large(last: str) -> bytes:
-    """Give a delivery as large as one that may end in a cut record; this is the last one's value and what is behind."""
+    """Return a batch of the size of one that may end in a cut record; `last` is the end of the last record."""
     envelope = '{"time":"2026-11-21T02:26:24.357Z","type":"function","record":'
     return f'[{envelope}"{"x" * CUT_BYTES}"}},{envelope}{last}'.encode()
 
 
-def test_a_large_delivery_of_whole_lines_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a burst that was a quarter of all CPU, spent before the answer; but a cut record is noticed at once."""
+def test_large_batch_of_complete_lines_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a burst, parsing took a quarter of all CPU time before the response. A cut record is noticed."""
     invocations = Invocations()
     invocations.see(large('"cut}]'))
     assert invocations.in_the_middle
-    invocations.see(large('"whole"}]'))
+    invocations.see(large('"complete"}]'))
     assert not invocations.in_the_middle
     monkeypatch.delattr(invocations._reader.__class__, "read")
-    invocations.see(large('"whole"}]'))
-    invocations.see(large('{"message":"whole"}}]'))
+    invocations.see(large('"complete"}]'))
+    invocations.see(large('{"message":"complete"}}]'))
     with pytest.raises(AttributeError):
         invocations.see(large('"cut}]'))

@@ -1,7 +1,7 @@
-"""Deliveries as nobody should send them, for property tests: whatever is posted must be kept.
+"""Batches for property tests, valid and invalid: the extension keeps every posted byte.
 
-Three kinds: deliveries of valid events (`deliveries`), valid ones that were damaged or cut (`broken`), and anything
-(`anything`).
+There are three kinds: batches of valid events (`deliveries`), valid ones that were damaged or cut (`broken`), and any
+bytes (`ANYTHING`).
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ EVENTS = st.fixed_dictionaries(
         "record": JSON_VALUES,
     },
 ).flatmap(lambda event: st.dictionaries(KEYS, JSON_VALUES, max_size=2).map(lambda more: more | event))
-"""Objects that look like the platform's, with keys of ours and others among them."""
+"""Objects that look like events of the platform, with keys of logferry and other keys among them."""
 
 
 def as_bytes(events: list[Any], *, ascii_only: bool, indent: int | None) -> bytes:
-    """Write events as JSON; a lone surrogate can only be escaped."""
+    """Return events as JSON; a lone surrogate can only be escaped."""
     text = json.dumps(events, ensure_ascii=ascii_only, indent=indent)
     try:
         return text.encode()
@@ -53,14 +53,14 @@ def as_bytes(events: list[Any], *, ascii_only: bool, indent: int | None) -> byte
 
 @st.composite
 def deliveries(draw: st.DrawFn) -> tuple[list[dict[str, Any]], bytes]:
-    """Valid events, and a delivery of them as any JSON writer might have made it."""
+    """Draw valid events, and a batch of them as any JSON writer may have made it."""
     events = draw(st.lists(EVENTS, min_size=1, max_size=5))
     return events, as_bytes(events, ascii_only=draw(st.booleans()), indent=draw(st.sampled_from([None, None, 1])))
 
 
 @st.composite
 def broken(draw: st.DrawFn) -> bytes:
-    """A valid delivery with an end cut off, a byte changed, or something odd put into it."""
+    """Draw a valid batch with its end cut off, a byte changed, or odd bytes inserted."""
     _, body = draw(deliveries())
     at = draw(st.integers(0, len(body)))
     inserted = draw(

@@ -1,4 +1,4 @@
-"""Deliveries read as the extension reads them, for tests that ask after single events: a run is taken apart again."""
+"""Batches read as in the extension, for tests of single events: a run is split into its records."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def events_in(*bodies: bytes) -> list[Event]:
-    """Give the events of deliveries that came one after another."""
-    return list(one_by_one(decoder.all_of(bodies)))
+    """Return the events of consecutive batches."""
+    return list(one_by_one(decoder.read_all(bodies)))
 
 
-def one_by_one(found: Iterable[Event | fast_path.Run]) -> Iterator[Event]:
-    """Give the plain records of a run as the events that they are."""
+def one_by_one(found: Iterable[Event | fast_path.RecordRun]) -> Iterator[Event]:
+    """Yield events, and each plain record of a run as an event."""
     for each in found:
         if isinstance(each, Event):
             yield each

@@ -1,6 +1,6 @@
-"""The whole way, for tests: a function and the real extension in the emulator, and what arrived at the destination.
+"""The complete way of a record, for tests: a function and the real extension in the emulator, and the objects.
 
-The comparison is the second promise: what the platform saw accepted (answered 200) is what can be read back, once.
+The comparison is the second guarantee: each record that was accepted (answered with 200) is read back once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SHIPPED = ("platform", "function")
 async def environment(
     tmp_path: Path, settings: Mapping[str, str], *, function: Sequence[str] = PYTHON, **config: Any
 ) -> AsyncIterator[Lambda]:
-    """An environment with the real extension beside `function`; its /tmp is `tmp_path/tmp`."""
+    """Run an environment with `function` and the real extension; its /tmp is `tmp_path/tmp`."""
     tmp = tmp_path / "tmp"
     tmp.mkdir(exist_ok=True)
     given = EnvironmentConfig(
@@ -53,7 +53,7 @@ async def environment(
 
 
 def to_s3(s3: S3Server, bucket: str, **settings: str) -> dict[str, str]:
-    """Settings that ship to a bucket of the real server, with the rights a function's role should have."""
+    """Return settings that ship to a bucket of the real server, with the rights that a function's role needs."""
     return {"LOGFERRY_DESTINATION": f"s3://{bucket}/logs", **s3.environment(s3.shipper), **settings}
 
 
@@ -67,13 +67,13 @@ class Arrived:
 
 
 async def arrived_in_s3(s3: S3Server, bucket: str) -> list[Arrived]:
-    """Every object of the bucket, in the order of its segments."""
+    """Return every object of the bucket, in the order of the segments."""
     objects = [await s3.get(bucket, key) for key in await s3.list_keys(bucket)]
     return _in_order(Arrived(o.key, o.metadata, _records(o.key, o.body)) for o in objects)
 
 
 def arrived_in(directory: Path) -> list[Arrived]:
-    """Every object of a directory, in the order of its segments."""
+    """Return every object of a directory, in the order of the segments."""
     found = []
     for meta in directory.rglob("*.meta.json"):
         path = meta.with_name(meta.name.removesuffix(".meta.json"))
@@ -94,17 +94,17 @@ def _records(name: str, body: bytes) -> list[dict[str, Any]]:
 
 
 def records_of(objects: Iterable[Arrived]) -> list[dict[str, Any]]:
-    """All records, in their order."""
+    """Return all records in order."""
     return [record for one in objects for record in one.records]
 
 
 def lines_of(objects: Iterable[Arrived]) -> list[str]:
-    """The function's own lines."""
+    """Return the lines of the function."""
     return [str(r["record"]).rstrip("\n") for r in records_of(objects) if r["type"] == "function"]
 
 
 def assert_exactly_once(service: Lambda, objects: Sequence[Arrived]) -> None:
-    """What was accepted has arrived, once, and nothing else; numbers have no gap; the last object says so."""
+    """Assert that each accepted record has arrived once, without gaps, and that the last object is final."""
     accepted = Counter(_identity(r) for r in service.records_delivered if r["type"].partition(".")[0] in SHIPPED)
     arrived = Counter(_identity(r) for r in records_of(objects) if r["type"].partition(".")[0] in SHIPPED)
     assert arrived - accepted == Counter(), "arrived, but was never accepted, or twice"
@@ -127,12 +127,12 @@ def _identity(record: Mapping[str, Any]) -> str:
 
 
 def own_messages(service: Lambda) -> list[str]:
-    """What the extension said on stdout and stderr."""
+    """Return the output of the extension on stdout and stderr."""
     return [line for process, line in service.console if process == "logferry"]
 
 
 def shipper_pid(service: Lambda) -> int:
-    """The forked process: the one of the extension's group whose parent is the supervisor."""
+    """Return the process ID of the shipper, whose parent is the supervisor."""
     pids = service.extension_pids("logferry")
     parents = {pid: int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in pids}
     return next(pid for pid in pids if parents[pid] in pids)

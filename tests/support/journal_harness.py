@@ -1,13 +1,14 @@
-"""What the journal's tests share: a journal wired as the extension wires it, numbered bodies, and a second reader.
+"""Helpers of the journal's tests: a journal wired as in the extension, numbered bodies, and a second reader.
 
-`frames_of` reads a segment file by the format that `frame` and `segment` describe, in code of its own, so that a test
-that damages a file knows what stands where without asking the code it judges.
+`frames_of` reads a segment file with separate code, by the format that `frame` and `segment` describe. A test that
+damages a file finds its place without the code that it judges.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import os
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,12 +29,12 @@ _HEAD = struct.Struct(">III")
 
 
 def ticking(start: int = START_MS) -> Callable[[], int]:
-    """Give a clock that is a millisecond later each time somebody looks."""
+    """Return a clock that advances by a millisecond with each call."""
     return itertools.count(start).__next__
 
 
 def origin(environment: str = "e1", *, concurrent: bool = False) -> Origin:
-    """Give an origin of which only the environment matters."""
+    """Return an origin of which only the environment matters."""
     return Origin(environment, function="orders", version="$LATEST", region="eu-west-1", concurrent=concurrent)
 
 
@@ -43,10 +44,10 @@ def open_journal(
     environment: str = "e1",
     limit_bytes: int = ROOMY,
     clock_ms: Callable[[], int] | None = None,
-    complain: Callable[[str], None] = lambda _: None,
+    warn: Callable[[str], None] = lambda _: None,
     following: Callable[[str | None, Iterable[bytes]], str | None] | None = None,
 ) -> Journal:
-    """Open a journal with the two functions that the extension gives it."""
+    """Return an open journal with the two functions that the extension passes to it."""
     return Journal(
         directory,
         origin=origin(environment),
@@ -54,12 +55,20 @@ def open_journal(
         clock_ms=clock_ms or ticking(),
         count_records=decoder.count_records,
         follow=following or follow,
-        complain=complain,
+        warn=warn,
     )
 
 
+def close(journal: Journal) -> None:
+    """Release the directory of a journal, as the end of its process does; the bodies that wait stay."""
+    journal._file.close()
+    if journal._lock >= 0:
+        os.close(journal._lock)
+    journal._lock = -1
+
+
 def follow(running: str | None, bodies: Iterable[bytes]) -> str | None:
-    """Say which request runs after these bodies, as the extension does."""
+    """Return the request that runs after these bodies, as the extension does."""
     seen = Invocations(running)
     for body in bodies:
         seen.see(body)
@@ -67,41 +76,41 @@ def follow(running: str | None, bodies: Iterable[bytes]) -> str | None:
 
 
 def numbered(n: int, *, size: int = 0) -> bytes:
-    """Give a delivery of one record that is known by its number; `size` bytes of padding."""
+    """Return a batch of one record that is identified by its number; `size` bytes of padding."""
     return json.dumps([{"type": "function", "record": f"{n} {'x' * size}"}]).encode()
 
 
 def number_of(body: bytes) -> int | None:
-    """Give the number of a numbered body; None for one of the journal's own."""
+    """Return the number of a numbered body; None for a body that the journal made."""
     event = json.loads(body)[0]
     return int(event["record"].split()[0]) if event["type"] == "function" else None
 
 
 def reports_in(bodies: list[bytes], kind: str) -> list[dict[str, Any]]:
-    """Give the records of that kind (`logferry.dropped`, `logferry.damaged`) among the bodies."""
+    """Return the records of that type (`logferry.dropped`, `logferry.damaged`) among the bodies."""
     events = [event for body in bodies for event in json.loads(body)]
     return [event["record"] for event in events if event["type"] == kind]
 
 
 def bodies_in(journal: Journal, segment: Segment) -> list[bytes]:
-    """Read a sealed segment."""
+    """Return the bodies of a sealed segment."""
     with journal.reading(segment) as (_, bodies):
         return list(bodies)
 
 
 def waiting_in(journal: Journal) -> list[bytes]:
-    """Read everything that is sealed, oldest first."""
+    """Return the bodies of all sealed segments, oldest first."""
     return [body for segment in journal.sealed for body in bodies_in(journal, segment)]
 
 
 def numbers_in(bodies: list[bytes]) -> list[int]:
-    """Give the numbers of the numbered ones among the bodies."""
+    """Return the numbers of the numbered ones among the bodies."""
     return [n for body in bodies if (n := number_of(body)) is not None]
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a frame stands in its file: its head, its body, and the offset behind it."""
+    """Place of a frame in its file: its head, its body, and the offset behind it."""
 
     head: int
     start: int
@@ -110,12 +119,12 @@ class Frame:
 
 
 def frames_of(content: bytes) -> list[Frame]:
-    """Split an undamaged segment file; the first frame is the header."""
+    """Return the frames of an undamaged segment file; the first frame is the header."""
     assert content.startswith(MAGIC)
     frames, at = [], len(MAGIC)
     while at < len(content):
         size, _, _ = _HEAD.unpack_from(content, at)
-        size &= 0x7FFFFFFF  # the highest bit marks a delivery of our own
+        size &= 0x7FFFFFFF  # the highest bit marks an internal batch
         start = at + _HEAD.size
         frames.append(Frame(at, start, start + size, content[start : start + size]))
         at = start + size
@@ -123,7 +132,7 @@ def frames_of(content: bytes) -> list[Frame]:
 
 
 def flip(path: Path, offset: int, bit: int = 0) -> None:
-    """Flip one bit of a file where it stands."""
+    """Flip one bit of a file in place."""
     content = bytearray(path.read_bytes())
     content[offset] ^= 1 << bit
     overwrite(path, bytes(content))

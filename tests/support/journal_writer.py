@@ -1,9 +1,9 @@
-"""A process that lives to be killed: it fills, seals and ships a journal, and says on stdout what it has done.
+"""A process that is started to be killed: it fills, seals and ships a journal, and writes its steps to stdout.
 
     python journal_writer.py SPOOL OUT SEED FIRST       appends bodies numbered from FIRST on, until it is killed
 
-One line for each thing that is done and cannot be taken back: `accepted <number>` after an append has returned,
-`stored <segment>` after the segment's numbers stand in a file of OUT, which is before it is removed from the journal.
+It writes one line for each completed step. `accepted <number>` follows an append that has returned. `stored <segment>`
+follows the file of OUT with the numbers of the segment, and precedes its removal from the journal.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from logferry.journal.journal import Journal
 
 
-def say(what: str) -> None:
-    """Write a line in one piece: it is out, or it is not."""
-    os.write(1, what.encode() + b"\n")
+def report(step: str) -> None:
+    """Write a line with one call, so that a kill leaves all of it or nothing."""
+    os.write(1, step.encode() + b"\n")
 
 
 def ship_oldest(journal: Journal, out: Path) -> None:
-    """Store the oldest segment whole or not at all, under its own name, and commit."""
+    """Store the oldest segment completely, under its own name, and commit."""
     segment = journal.sealed[0]
     path = out / f"{segment.environment}-{segment.number:08d}"
     numbers = [number_of(body) for body in bodies_in(journal, segment)]
     part = path.with_suffix(".part")
     part.write_text("\n".join(map(str, numbers)))
     part.rename(path)
-    say(f"stored {path.name}")
+    report(f"stored {path.name}")
     journal.remove(segment)
 
 
 def main(spool: Path, out: Path, seed: int, first: int) -> None:
-    """Do one thing after another, at random, for ever."""
-    dice = random.Random(seed)  # noqa: S311 - a seed that can be repeated is the point
+    """Run random steps until the process is killed."""
+    dice = random.Random(seed)  # noqa: S311 - a seed makes the run repeatable
     journal = open_journal(spool)
     number = first
     while True:
@@ -50,7 +50,7 @@ def main(spool: Path, out: Path, seed: int, first: int) -> None:
             ship_oldest(journal, out)
         else:
             journal.append(numbered(number, size=dice.choice((0, 100, 70_000))))
-            say(f"accepted {number}")
+            report(f"accepted {number}")
             number += 1
 
 

@@ -26,7 +26,7 @@ from logferry.records.invocations import Invocations
 from logferry.records.object_key import DEFAULT_KEY
 from logferry.shipper.channel import Channel
 from logferry.shipper.event_loop import build_lifecycle
-from support.journal_harness import follow, origin, ticking
+from support.journal_harness import close, follow, origin, ticking
 from support.virtual_time import now
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Life:
             clock_ms=clock,
             count_records=decoder.count_records,
             follow=follow,
-            complain=print,
+            warn=print,
         )
         loop = asyncio.get_running_loop()
         invocations = Invocations()
@@ -204,6 +204,6 @@ async def life(
             working.cancel()
             await asyncio.wait((working,))
         it.channel.close()
-        it.journal.close()
+        close(it.journal)
     if not working.cancelled():
         working.result()

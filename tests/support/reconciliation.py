@@ -1,12 +1,15 @@
-"""The account that must balance: delivered + waiting + reported lost = accepted, and nothing delivered twice.
+"""The totals that must balance: delivered + waiting + reported lost = accepted, and no record delivered twice.
 
-Accepted is what the extension answered 200. Delivered is what can be read back from the destination, waiting is what
-stands in whole frames in the spool, reported lost is what `logferry.dropped` records and the account of losses count.
-What the platform had to deliver again because no answer came may stand there twice, for nobody can know whether the
-first was stored; anything else may not. A record that was posted under a type of logferry's own is delivered as the
-text of a `logferry.unparsable` record.
+- Accepted: records of batches that the extension answered with 200.
+- Delivered: records that are read back from the destination.
+- Waiting: records in complete frames in the spool.
+- Reported lost: the counts of `logferry.dropped` records and of the ledger of losses.
 
-The spool is read here by hand, so that a mistake in the journal's own reader cannot agree with itself.
+A record that the platform delivered again, because it received no response, may be stored twice: the first delivery may
+or may not have been stored. A record that was posted under a `logferry.*` type is delivered as the text of a
+`logferry.unparsable` record.
+
+The spool is read with separate code, so that a fault of the journal's reader cannot hide itself.
 """
 
 from __future__ import annotations
@@ -29,15 +32,15 @@ if TYPE_CHECKING:
 
 MAGIC = b"logferry segment 1\n"
 LOSSES_MAGIC = b"logferry losses 1\n"
-OWN = 1 << 31
-"""The bit of a frame's length that marks a delivery of logferry's own."""
+INTERNAL = 1 << 31
+"""Bit of a frame's length that marks an internal batch."""
 _FRAME = struct.Struct(">III")
 OURS = "logferry."
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """Where the records are."""
+    """Counts of the records by place."""
 
     accepted: Counter[str]
     repeated: Counter[str]
@@ -47,12 +50,12 @@ class Ledger:
 
     @property
     def missing(self) -> Counter[str]:
-        """Accepted, and neither delivered nor waiting."""
+        """Records that were accepted, and are neither delivered nor waiting."""
         return self.accepted - self.delivered - self.waiting
 
     @property
     def twice(self) -> Counter[str]:
-        """Delivered more often than they were accepted, and never delivered again by the platform."""
+        """Records that were delivered more often than accepted, without a repeated delivery of the platform."""
         return self.delivered - self.accepted - self.repeated
 
     def __repr__(self) -> str:
@@ -63,25 +66,27 @@ class Ledger:
 
 
 def ledger(platform: BareLambda, objects: Sequence[Arrived], spool: Path) -> Ledger:
-    """Take stock."""
+    """Return the counts of the records."""
     records = [record for one in objects for record in one.records]
-    account = [record["record"] for path in spool.glob("*.lost") for record in _records(path, LOSSES_MAGIC, own=True)]
-    files = [path for path in sorted(spool.glob("*-*-*.*")) if not any(_names(loss, path) for loss in account)]
-    told = records + [record for path in files for record in _records(path, MAGIC, own=True)]
-    # A kill in the middle may leave the account beside a segment that tells it.
-    losses = account + [r["record"] for r in told if kind_of(r) == "logferry.dropped"]
+    entries = [
+        record["record"] for path in spool.glob("*.lost") for record in _records(path, LOSSES_MAGIC, internal=True)
+    ]
+    files = [path for path in sorted(spool.glob("*-*-*.*")) if not any(_names(loss, path) for loss in entries)]
+    reported = records + [record for path in files for record in _records(path, MAGIC, internal=True)]
+    # A kill may leave the ledger next to a segment that reports it.
+    losses = entries + [r["record"] for r in reported if kind_of(r) == "logferry.dropped"]
     distinct = {(loss["environment"], loss["segment"], loss["until"]): loss["records"] for loss in losses}
     return Ledger(
         accepted=platform.accepted_records(),
         repeated=platform.repeated_records(),
         delivered=Counter(identity(posted) for record in records if (posted := _as_posted(record))),
-        waiting=Counter(identity(record) for path in files for record in _records(path, MAGIC, own=False)),
+        waiting=Counter(identity(record) for path in files for record in _records(path, MAGIC, internal=False)),
         reported_lost=sum(distinct.values()),
     )
 
 
 def _as_posted(record: dict[str, Any]) -> dict[str, Any] | None:
-    """What was posted of what arrived; nothing where it is logferry's own word, or no record was posted."""
+    """Return the posted record of a stored one; None for a record that logferry made."""
     if not kind_of(record).startswith(OURS):
         return record
     if kind_of(record) == "logferry.unparsable" and "text" in record["record"]:
@@ -92,19 +97,19 @@ def _as_posted(record: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _names(loss: Mapping[str, Any], path: Path) -> bool:
-    """Whether a file is of a segment that is lost."""
+    """Return whether a file belongs to a lost segment."""
     _, environment, number = path.stem.split("-")
     return bool(environment == loss["environment"] and loss["segment"] <= int(number) <= loss["until"])
 
 
 def kind_of(record: Mapping[str, Any]) -> str:
-    """A record's type; empty where it has none that is a string."""
+    """Return the type of a record, empty if it is not a string."""
     kind = record.get("type")
     return kind if isinstance(kind, str) else ""
 
 
 def assert_balanced(platform: BareLambda, objects: Sequence[Arrived], spool: Path) -> Ledger:
-    """The account balances, and a reader of the objects can see that nothing is missing."""
+    """Assert that the totals balance and that the objects are numbered without a gap."""
     stock = ledger(platform, objects, spool)
     assert not stock.twice, (stock, _places(stock.twice, objects))
     lost = stock.missing.total()
@@ -117,12 +122,12 @@ def assert_balanced(platform: BareLambda, objects: Sequence[Arrived], spool: Pat
 
 
 def _places(keys: Counter[str], objects: Sequence[Arrived]) -> list[tuple[str, str]]:
-    """In which objects records are."""
+    """Return the places of records in the objects."""
     return [(r["seq"], one.key) for one in objects for r in one.records if keys[identity(r)]]
 
 
 def assert_numbered(objects: Sequence[Arrived]) -> None:
-    """One object for each number of an environment; each line is numbered within it."""
+    """Assert one object for each number of an environment, and numbered lines in each object."""
     numbers = Counter((one.metadata["environment"], int(one.metadata["segment"])) for one in objects)
     assert set(numbers.values()) <= {1}, numbers
     for one in objects:
@@ -132,7 +137,7 @@ def assert_numbered(objects: Sequence[Arrived]) -> None:
 
 
 def gaps(objects: Sequence[Arrived]) -> dict[str, list[int]]:
-    """The numbers that are missing below an environment's highest, by environment."""
+    """Return the missing numbers below the highest one of each environment."""
     numbers: dict[str, set[int]] = {}
     for one in objects:
         numbers.setdefault(one.metadata["environment"], set()).add(int(one.metadata["segment"]))
@@ -140,7 +145,7 @@ def gaps(objects: Sequence[Arrived]) -> dict[str, list[int]]:
 
 
 def finals(objects: Sequence[Arrived]) -> dict[str, list[int]]:
-    """The numbers that call themselves final, by environment; and only the highest should."""
+    """Return the numbers of the final objects by environment; only the highest may be final."""
     found: dict[str, list[int]] = {}
     for one in objects:
         found.setdefault(one.metadata["environment"], [])
@@ -150,27 +155,27 @@ def finals(objects: Sequence[Arrived]) -> dict[str, list[int]]:
 
 
 def records_of_type(objects: Sequence[Arrived], kind: str) -> list[dict[str, Any]]:
-    """Every record of a type."""
+    """Return every record of a type."""
     return [record for one in objects for record in one.records if kind_of(record) == kind]
 
 
 def lines_of(objects: Sequence[Arrived]) -> list[str]:
-    """The function's own lines."""
+    """Return the lines of the function."""
     return [str(record["record"]) for record in records_of_type(objects, "function")]
 
 
-def _records(path: Path, magic: bytes, *, own: bool) -> Iterator[dict[str, Any]]:
-    """The records in a file's deliveries: of those that are logferry's own, or of the others."""
+def _records(path: Path, magic: bytes, *, internal: bool) -> Iterator[dict[str, Any]]:
+    """Yield the records in a file, those of internal batches or those of the others."""
     content = path.read_bytes()
     if not content.startswith(magic):
         return
     position, header = len(magic), magic == MAGIC
     while position + _FRAME.size <= len(content):
         length = _FRAME.unpack_from(content, position)[0]
-        size = length & ~OWN
+        size = length & ~INTERNAL
         body = content[position + _FRAME.size : position + _FRAME.size + size]
         if not size or len(body) < size:
             break
-        if not header and bool(length & OWN) == own:
+        if not header and bool(length & INTERNAL) == internal:
             yield from json.loads(body)
         header, position = False, position + _FRAME.size + size

@@ -1,1 +1,1 @@
-"""A durable queue of segments: frame, segment, journal."""
+"""A durable, bounded queue of segments on disk."""

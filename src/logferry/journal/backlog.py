@@ -1,13 +1,13 @@
-"""The backlog: what is sealed and waits for upload, and what of it is given up for the bound of the spool.
+"""Sealed segments that wait for upload, and what is discarded of them when the spool is full.
 
-Promises:
-- a segment leaves by `remove`, the only commit, or is given up: then its loss is in the account before its file goes
-  (`losses`), and is told in a segment to come;
-- for the bound the oldest go, as many as it takes; none where all of them would not be enough, and never the one in
-  upload;
-- while a segment that tells losses waits here, no other tells any, unless it is the last.
+Guarantees:
+- A segment leaves by `remove`, the only commit, or it is discarded. A discarded segment is entered in the ledger of
+  losses before its file is removed, and a later segment reports it.
+- When the spool is full, the oldest segments are discarded, as few as possible. None is discarded if all of them would
+  not be enough, and the one in upload is never discarded.
+- While a segment that reports losses waits here, no other segment reports any, except the last.
 
-Segments in memory, which the disk did not take, wait among those on disk.
+Design: segments in memory, which the disk rejected, wait among those on disk.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ if TYPE_CHECKING:
 
 
 class Backlog:
-    """The sealed segments of a journal, oldest first."""
+    """Sealed segments of a journal, oldest first."""
 
     def __init__(
         self,
         *,
-        account: LossLedger,
+        ledger: LossLedger,
         memory: MemoryBuffer,
         limit_bytes: int,
         count_records: Callable[[Iterable[bytes]], int],
     ) -> None:
-        """Nothing is sealed yet; the arguments are the journal's own."""
+        """Begin without a segment; the arguments are the journal's own."""
         self.segments: list[Segment] = []
         self.ended: Segment | None = None
-        """Our own last one, where a shipper before us had sealed it already."""
-        self._losses = account
+        """Last segment of this environment, if a previous shipper process had already sealed it."""
+        self._ledger = ledger
         self._memory = memory
         self._limit = limit_bytes
         self._count_records = count_records
         self._held: Segment | None = None
-        self._teller: tuple[str, int] | None = None
-        """Environment and number of the latest segment that tells losses."""
+        self._reporting_segment: tuple[str, int] | None = None
+        """Environment and number of the latest segment that reports losses."""
 
-    # --- on their way to the sink
+    # --- upload
 
     @contextlib.contextmanager
     def holding(self, wanted: Segment) -> Iterator[None]:
-        """While it is uploaded a segment is not given up: it would arrive and be counted as lost."""
+        """Protect a segment from being discarded during its upload: it would be both stored and reported lost."""
         self._held = wanted
         try:
             yield
@@ -65,7 +65,7 @@ class Backlog:
 
     @contextlib.contextmanager
     def reading(self, wanted: Segment) -> Iterator[tuple[Header, Iterator[bytes]]]:
-        """The header and bodies of a segment, one at a time. Raises SegmentLost."""
+        """Yield the header and the bodies of a segment, one body at a time. Raise SegmentLost."""
         if wanted.path in self._memory.segments:
             header, bodies = self._memory.segments[wanted.path]
             yield header, iter(bodies)
@@ -78,17 +78,18 @@ class Backlog:
             raise SegmentLost(f"its file cannot be read: {error.strerror}") from error
 
     def remove(self, done: Segment) -> None:
-        """Commit: the segment is stored elsewhere."""
+        """Commit: the segment is stored at the destination."""
         self._memory.segments.pop(done.path, None)
         with contextlib.suppress(OSError):
             done.path.unlink()
         self._forget(done)
 
-    def unend(self) -> None:
-        """Something is accepted after all, behind a segment that a shipper before us had sealed as the last.
+    def reopen_last(self) -> None:
+        """Turn the last segment of a previous shipper process into an ordinary one, because a batch follows it.
 
-        In upload it keeps its name until the next time: the thread that encodes it would not find it, and it was
-        entered as lost and delivered all the same. That it may arrive as final does no harm; the highest one counts.
+        A segment that is being uploaded is not renamed, because the encoder thread would no longer find its file.
+        (Before this rule such a segment was both reported lost and delivered.) An obsolete `final` mark is harmless:
+        readers use the highest segment number.
         """
         if not self.ended or self.ended == self._held:
             return
@@ -100,50 +101,50 @@ class Backlog:
     def _forget(self, gone: Segment) -> None:
         self.segments = [s for s in self.segments if s.path != gone.path]
 
-    # --- given up
+    # --- discard
 
-    def lacking(self, size: int) -> int:
-        """How many bytes have to go until so many fit beside what is here and the account of losses."""
-        return sum(s.size for s in self.segments) + self._losses.size + size - self._limit
+    def bytes_over_limit(self, size: int) -> int:
+        """Return the number of bytes by which `size` more exceed the limit, with the ledger of losses included."""
+        return sum(s.size for s in self.segments) + self._ledger.size + size - self._limit
 
     @property
-    def droppable(self) -> list[Segment]:
-        """What may be given up."""
+    def discardable(self) -> list[Segment]:
+        """Segments that may be discarded."""
         return [s for s in self.segments if s != self._held]
 
-    def drop_oldest(self, lacking: int) -> None:
-        """Give up as many segments as it takes until so many bytes are free. Raises JournalFull, and then none is."""
+    def discard_oldest(self, missing: int) -> None:
+        """Discard as few segments as free `missing` bytes. Raise JournalFull if that is not possible."""
         gone: list[Segment] = []
         lost: list[Loss] = []
-        # Where all of them are not enough none is even read: the platform will deliver the same again and again.
-        for oldest in self.droppable if lacking <= sum(s.size for s in self.droppable) else ():
+        # If all of them are not enough, none is read: the platform delivers the same batch again and again.
+        for oldest in self.discardable if missing <= sum(s.size for s in self.discardable) else ():
             gone.append(oldest)
             lost += self._losses_with(oldest, reason=f"the spool is full: LOGFERRY_SPOOL_BYTES={self._limit}")
-            # The account is not given up: what it grows by makes no room.
-            if lacking <= sum(s.size for s in gone) + self._losses.size - self._losses.size_with(lost):
-                self.give_up(gone, lost)
+            # The ledger is never discarded: its growth makes no room.
+            if missing <= sum(s.size for s in gone) + self._ledger.size - self._ledger.size_with(lost):
+                self.discard(gone, lost)
                 return
-        raise JournalFull(f"LOGFERRY_SPOOL_BYTES={self._limit} is taken by what cannot be given up")
+        raise JournalFull(f"LOGFERRY_SPOOL_BYTES={self._limit} is taken by segments that cannot be discarded")
 
     def lose(self, gone: Segment, *, reason: str) -> None:
-        """Give a segment up and enter that: its number, how many records and bytes, and why."""
-        self.give_up([gone], self._losses_with(gone, reason=reason))
+        """Discard a segment and enter its number, its records and bytes, and the reason."""
+        self.discard([gone], self._losses_with(gone, reason=reason))
 
-    def give_up(self, gone: Sequence[Segment], lost: Iterable[Loss]) -> None:
-        """Enter what is lost with some segments; their files go when that is on disk."""
+    def discard(self, gone: Sequence[Segment], lost: Iterable[Loss]) -> None:
+        """Enter the losses of some segments. Their files are removed once the ledger is on disk."""
         for one in gone:
             self._forget(one)
-        self._losses.add(lost, files=[s.path for s in gone if not self._memory.segments.pop(s.path, None)])
+        self._ledger.add(lost, files=[s.path for s in gone if not self._memory.segments.pop(s.path, None)])
         self.save_losses()
 
     def _losses_with(self, gone: Segment, *, reason: str) -> list[Loss]:
-        """What is lost with a segment: its records, and the losses that it would have told."""
-        told: list[Loss] = []
+        """Return the losses of a segment: its records, and the losses that it would have reported."""
+        reported: list[Loss] = []
 
         def others(bodies: Iterable[bytes]) -> Iterator[bytes]:
             for body in bodies:
-                if tells := losses.told_by(body):
-                    told.extend(tells)
+                if found := losses.losses_in(body):
+                    reported.extend(found)
                 else:
                     yield body
 
@@ -152,31 +153,32 @@ class Backlog:
                 records = self._count_records(others(bodies))
         except SegmentLost:
             records = 0
-        return [*told, Loss(gone.environment, gone.number, gone.number, records, gone.size, reason)]
+        return [*reported, Loss(gone.environment, gone.number, gone.number, records, gone.size, reason)]
 
-    # --- and told
+    # --- reports
 
-    def to_be_told(self, *, last: bool) -> tuple[Loss, ...]:
-        """The losses for the next segment to tell: none where one that waits tells of some, unless it is the last.
+    def pending_losses(self, *, last: bool) -> tuple[Loss, ...]:
+        """Return the losses for the next segment to report; none while another one waits, except in the last.
 
-        One at a time: when that one goes too its losses come back, and those that are neighbours are one again. Told in
-        each segment they would lie apart, and in a long outage their number would grow without end.
+        With one report at a time, a discarded report returns its losses to the ledger, where neighbours are merged.
+        With a report in each segment they would stay separate, and in a long outage their number would grow
+        indefinitely.
         """
-        account = self._losses.account
-        if account and not last and any((s.environment, s.number) == self._teller for s in self.segments):
+        entries = self._ledger.entries
+        if entries and not last and any((s.environment, s.number) == self._reporting_segment for s in self.segments):
             return ()
-        return account
+        return entries
 
-    def told(self, *, by: Header) -> None:
-        """The open segment of that header tells the whole account now."""
-        self._teller = (by.origin.environment, by.number)
-        self.unend()
-        self._losses.clear(self._losses.account)
+    def losses_reported(self, *, by: Header) -> None:
+        """Clear the ledger: the open segment with that header reports all of it."""
+        self._reporting_segment = (by.origin.environment, by.number)
+        self.reopen_last()
+        self._ledger.clear(self._ledger.entries)
         self.save_losses()
 
     def save_losses(self) -> None:
-        """Bring the account to disk where that is behind; where the disk refuses it is tried again later."""
+        """Write the ledger to disk if it has changed. If the disk rejects it, a later call tries again."""
         try:
-            self._losses.save()
+            self._ledger.save()
         except OSError as error:
-            self._memory.step_in(error)
+            self._memory.activate(error)

@@ -1,16 +1,17 @@
-"""The account of what was given up: which segments will never arrive, how much was in them, and why.
+"""Ledger of discarded segments: which will never arrive, how much was in them, and why.
 
-Promises:
-- a loss stands on disk, in the account or in a segment, before the file that is lost goes, so that a kill at any point
-  leaves the segment or its loss, and never both: a file that the account names is gone, whatever still lies there;
-- it is told once: the whole account goes into one frame of a segment, which is whole or not there, and only then is
-  it cleared. A kill in between leaves both, and whoever opens the directory next clears what a segment tells;
-- neighbours of one environment that went for one reason are one loss, so that however long an outage lasts the account
-  stays small. What it takes counts against the bound of the spool and cannot be given up.
+Guarantees:
+- A loss is on disk, in the ledger or in a segment, before the file of the lost segment is removed. A kill at any point
+  leaves the segment or its loss. If both are left, the loss counts: a file that the ledger names is removed.
+- Each loss is reported once. The report is written as one frame, then the ledger is cleared. If the process is killed
+  in between, recovery removes the losses that a segment already reports.
+- Neighbours of one environment with the same reason are one loss, so the ledger stays small in a long outage. Its size
+  counts against the limit of the spool, and it is never discarded.
 
-    file = magic | frame(the delivery that will tell it)        name = <environment>.lost, replaced as a whole
+    file = magic | frame(the batch that will report it)        name = <environment>.lost, replaced as a whole
 
-The environment in the name is that of the process that wrote it: files of several lives may meet in one directory.
+Design: the environment in the name is that of the writing process. Files of several processes may meet in one
+directory.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from logferry.journal import frame
-from logferry.records.internal import InternalBatch, own_body
+from logferry.records.internal import DROPPED, InternalBatch, dropped_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,15 +31,14 @@ if TYPE_CHECKING:
     from logferry.journal.segment import Segment
 
 MAGIC = b"logferry losses 1\n"
-"""The version is part of it: a file of another version is left alone."""
+"""First bytes of a ledger, with its version. A file of another version is left unchanged."""
 PART = "lost.part"
-"""The account while it is written; in a directory there is one writer."""
-_KIND = "logferry.dropped"
+"""Name of the ledger while it is written; a directory has one writer."""
 _NAME = re.compile(r"[0-9a-z]+\.lost")
 
 
 class Loss(NamedTuple):
-    """Segments of one environment, from `segment` to `until`, that will never arrive, and what was in them."""
+    """Segments of one environment, from `segment` to `until`, that will never arrive, and their content."""
 
     environment: str
     segment: int
@@ -49,7 +49,7 @@ class Loss(NamedTuple):
 
 
 def merged(losses: Iterable[Loss]) -> tuple[Loss, ...]:
-    """As few as say the same, in the order of their numbers."""
+    """Return the same losses in as few entries as possible, in the order of their numbers."""
     found: list[Loss] = []
     for loss in sorted(losses, key=lambda each: (each.environment, each.segment)):
         last = found[-1] if found else None
@@ -62,18 +62,18 @@ def merged(losses: Iterable[Loss]) -> tuple[Loss, ...]:
 
 
 def report(losses: Iterable[Loss], *, at_ms: int) -> InternalBatch:
-    """The delivery that tells them."""
-    return own_body(_KIND, *(loss._asdict() for loss in losses), at_ms=at_ms)
+    """Return the batch that reports the losses."""
+    return dropped_batch([loss._asdict() for loss in losses], at_ms=at_ms)
 
 
-def told_by(body: bytes) -> tuple[Loss, ...]:
-    """The losses that a body tells; only one of our own does."""
+def losses_in(body: bytes) -> tuple[Loss, ...]:
+    """Return the losses that a body reports; only an internal batch reports any."""
     events = json.loads(body) if isinstance(body, InternalBatch) else ()
-    return tuple(Loss(**event["record"]) for event in events if event["type"] == _KIND)
+    return tuple(Loss(**event["record"]) for event in events if event["type"] == DROPPED)
 
 
-def recognise(path: Path) -> bool:
-    """Whether a file holds an account of this version."""
+def is_ledger(path: Path) -> bool:
+    """Return whether a file holds a ledger of this version."""
     if not _NAME.fullmatch(path.name) or path.is_symlink() or not path.is_file():
         return False
     with contextlib.suppress(OSError), path.open("rb") as file:
@@ -82,30 +82,30 @@ def recognise(path: Path) -> bool:
 
 
 class LossLedger:
-    """The account of one directory."""
+    """Ledger of one directory."""
 
     def __init__(self, directory: Path, environment: str) -> None:
-        """Nothing is read yet."""
+        """Begin with an empty ledger; `read` takes in the files."""
         self._path = directory / f"{environment}.lost"
-        self.account: tuple[Loss, ...] = ()
+        self.entries: tuple[Loss, ...] = ()
         self.size = 0
-        """Bytes that the account takes, here and in the segment that will tell it."""
-        self._going: list[Path] = []
+        """Size of the ledger, on disk and in the segment that will report it, in bytes."""
+        self._to_remove: list[Path] = []
         self._on_disk = False
         self._saved = True
 
     @property
-    def may_be_told(self) -> bool:
-        """Whether the files that are lost are gone: a kill may not leave both a segment and a report of its loss."""
+    def is_durable(self) -> bool:
+        """Whether the lost files are removed: a kill may not leave both a segment and the report of its loss."""
         return self._saved
 
     @property
     def is_of_memory(self) -> bool:
-        """Whether nothing of it has ever been on disk, neither the account nor the segments."""
-        return not self._on_disk and not self._going
+        """Whether nothing of it was ever on disk, neither the ledger nor the segments."""
+        return not self._on_disk and not self._to_remove
 
     def read(self, paths: Iterable[Path]) -> int:
-        """Take in what earlier lives have written; gives how many bytes of it are damaged. Raises OSError."""
+        """Take in the ledgers of earlier processes and return the number of damaged bytes. Raise OSError."""
         found: list[Loss] = []
         damaged = 0
         for path in paths:
@@ -115,46 +115,46 @@ class LossLedger:
                     if isinstance(body, frame.CorruptFrame):
                         damaged += body.size
                     else:
-                        found += told_by(body)
-            self._going += [path] if path != self._path else []
+                        found += losses_in(body)
+            self._to_remove += [path] if path != self._path else []
             self._on_disk = self._on_disk or path == self._path
-        # A kill while accounts were made one leaves the others beside it.
-        whole = [loss for loss in set(found) if not any(_within(loss, other) for other in found if other != loss)]
-        self._set(merged(whole))
+        # A kill during the merge of several ledgers leaves the old ones next to the new one.
+        distinct = [loss for loss in set(found) if not any(_within(loss, other) for other in found if other != loss)]
+        self._set(merged(distinct))
         return damaged
 
-    def names(self, segment: Segment) -> bool:
-        """Whether a segment is among what is lost."""
+    def contains(self, segment: Segment) -> bool:
+        """Return whether a segment is among the lost ones."""
         own = Loss(segment.environment, segment.number, segment.number, records=0, bytes=0, reason="")
-        return any(_within(own, loss) for loss in self.account)
+        return any(_within(own, loss) for loss in self.entries)
 
     def highest(self, environment: str) -> int:
-        """The highest number of an environment in the account, 0 where it has none."""
-        return max((loss.until for loss in self.account if loss.environment == environment), default=0)
+        """Return the highest number of an environment in the ledger, 0 if it has none."""
+        return max((loss.until for loss in self.entries if loss.environment == environment), default=0)
 
     def size_with(self, losses: Iterable[Loss]) -> int:
-        """What the account would take with these."""
-        return _size(merged((*self.account, *losses)))
+        """Return the size of the ledger with these losses added, in bytes."""
+        return _size(merged((*self.entries, *losses)))
 
     def add(self, losses: Iterable[Loss], *, files: Iterable[Path]) -> None:
-        """Enter losses; `files` go when the account is saved."""
-        self._set(merged((*self.account, *losses)))
-        self._going += files
+        """Enter losses; `files` are removed when the ledger is saved."""
+        self._set(merged((*self.entries, *losses)))
+        self._to_remove += files
         self._saved = False
 
-    def clear(self, told: Iterable[Loss]) -> None:
-        """Take out what a segment tells."""
-        told = tuple(told)
-        self._set(tuple(loss for loss in self.account if not any(_within(loss, other) for other in told)))
+    def clear(self, reported: Iterable[Loss]) -> None:
+        """Remove the losses that a segment reports."""
+        reported = tuple(reported)
+        self._set(tuple(loss for loss in self.entries if not any(_within(loss, other) for other in reported)))
         self._saved = False
 
     def save(self) -> None:
-        """Bring the account to disk, then remove the files that it stands for. Raises OSError."""
+        """Write the ledger to disk, then remove the files of the lost segments. Raise OSError."""
         if self._saved:
             return
-        if self.account:
+        if self.entries:
             part = self._path.with_name(PART)
-            body = report(self.account, at_ms=0)
+            body = report(self.entries, at_ms=0)
             try:
                 part.write_bytes(MAGIC + frame.head(body) + body)
                 part.replace(self._path)
@@ -164,20 +164,20 @@ class LossLedger:
                 raise
         elif self._on_disk:
             self._path.unlink(missing_ok=True)
-        self._on_disk = bool(self.account)
-        for path in self._going:
+        self._on_disk = bool(self.entries)
+        for path in self._to_remove:
             with contextlib.suppress(OSError):
                 path.unlink()
-        self._going = []
+        self._to_remove = []
         self._saved = True
 
-    def _set(self, account: tuple[Loss, ...]) -> None:
-        self.account = account
-        self.size = _size(account) if account else 0
+    def _set(self, entries: tuple[Loss, ...]) -> None:
+        self.entries = entries
+        self.size = _size(entries) if entries else 0
 
 
-def _size(account: Iterable[Loss]) -> int:
-    return len(MAGIC) + frame.HEAD_BYTES + len(report(account, at_ms=0))
+def _size(entries: Iterable[Loss]) -> int:
+    return len(MAGIC) + frame.HEAD_BYTES + len(report(entries, at_ms=0))
 
 
 def _within(loss: Loss, other: Loss) -> bool:

@@ -1,6 +1,8 @@
-"""What the disk does not take: bodies that wait, and segments sealed from them, in a small memory.
+"""Bounded buffer in memory for bodies and segments that the disk rejects.
 
-Bounded by `MEMORY_BYTES` in all: beyond it a body is refused, and the platform keeps it (Telemetry API, "Delivery").
+Guarantees:
+- The buffer holds at most `MEMORY_BYTES`. A further body is refused, and the platform keeps it (Telemetry API,
+  "Delivery").
 """
 
 from __future__ import annotations
@@ -16,40 +18,43 @@ if TYPE_CHECKING:
     from logferry.records.model import Header
 
 MEMORY_BYTES = 8 * 1024 * 1024
-"""A few deliveries of the largest size; it is the function's memory."""
+"""Largest size of the buffer, in bytes: a few batches of the largest size. It is memory of the function."""
 
 
 class MemoryBuffer:
-    """Bodies and segments that have no file."""
+    """Bodies and segments without a file."""
 
-    def __init__(self, directory: Path, *, complain: Callable[[str], None]) -> None:
-        """`directory` is what takes nothing, when it does not; `complain` is told so."""
+    def __init__(self, directory: Path, *, warn: Callable[[str], None]) -> None:
+        """`warn` is called when `directory` cannot be written."""
         self._directory = directory
-        self._complain = complain
+        self._warn = warn
         self.bodies: list[bytes] = []
         self.segments: dict[Path, tuple[Header, tuple[bytes, ...]]] = {}
         self.in_use = False
-        """Whether the disk has refused and not taken anything since."""
+        """Whether the disk has rejected a write and has not accepted everything since."""
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes of bodies that are not sealed."""
+        """Size of the bodies that are not sealed, in bytes."""
         return sum(map(len, self.bodies))
 
-    def step_in(self, error: OSError) -> None:
-        """The disk has refused; that is complained of once, until it has taken everything again."""
+    def activate(self, error: OSError) -> None:
+        """Note that the disk rejected a write, and warn once until it has accepted everything again."""
         if not self.in_use:
             self.in_use = True
-            self._complain(f"{self._directory} takes nothing: {error.strerror}; records wait in memory until it does")
+            self._warn(
+                f"cannot write to {self._directory}: {error.strerror}; "
+                f"buffering up to {MEMORY_BYTES // 1024 // 1024} MiB in memory, free space or change LOGFERRY_SPOOL_DIR"
+            )
 
     def add(self, body: bytes) -> None:
-        """Keep a body. Raises JournalFull beyond the bound."""
+        """Keep a body. Raise JournalFull beyond the limit."""
         sealed = sum(len(kept) for _, bodies in self.segments.values() for kept in bodies)
         if self.waiting_bytes + sealed + len(body) > MEMORY_BYTES:
-            raise JournalFull("neither the disk nor the memory takes more")
+            raise JournalFull("neither the disk nor the memory buffer accepts more")
         self.bodies.append(body)
 
     def seal(self, path: Path, header: Header) -> None:
-        """Make a segment of the bodies that wait; `path` is its name, no file."""
+        """Make a segment of the bodies that wait; `path` is its name, not a file."""
         self.segments[path] = (header, tuple(self.bodies))
         self.bodies = []

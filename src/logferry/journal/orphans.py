@@ -1,8 +1,10 @@
-"""What an environment left in a directory beside the spool.
+"""Adoption of spool directories that no process holds any more.
 
-Where the spool is held by another process (an earlier life that is not quite dead), an environment keeps its segments
-in `<spool>-<environment>`. Whoever opens the spool next takes them in, once nobody holds that directory any more: a
-rename each, so that a kill in between loses nothing.
+If another process holds the spool (an earlier one that has not ended yet), an environment keeps its segments in
+`<spool>-<environment>`. The next process that opens the spool adopts such a directory once its lock is free.
+
+Guarantees:
+- Each file is moved by one rename, so a kill in between loses nothing.
 """
 
 from __future__ import annotations
@@ -20,22 +22,22 @@ if TYPE_CHECKING:
 LOCK = "lock"
 
 
-def beside(spool: Path, environment: str) -> Path:
-    """The directory of an environment that finds the spool held."""
+def separate_directory(spool: Path, environment: str) -> Path:
+    """Return the directory of an environment whose spool is held by another process."""
     return spool.with_name(f"{spool.name}-{environment}")
 
 
-def take_in(spool: Path) -> None:
-    """Move the segments of directories beside the spool, which nobody holds, into it."""
+def adopt(spool: Path) -> None:
+    """Move the segments of separate directories that no process holds into the spool."""
     for directory in spool.parent.glob(f"{spool.name}-*"):
         with contextlib.suppress(OSError):
             lock = os.open(directory / LOCK, os.O_RDWR | os.O_CLOEXEC)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 spool.mkdir(parents=True, exist_ok=True)
-                # The account of losses comes last: until it is there, no segment that it names may be shipped.
-                for path in sorted(directory.iterdir(), key=losses.recognise):
-                    if segment.recognise(path) or losses.recognise(path):
+                # The ledger of losses is moved last: until it is there, no segment that it names may be shipped.
+                for path in sorted(directory.iterdir(), key=losses.is_ledger):
+                    if segment.parse_filename(path) or losses.is_ledger(path):
                         path.rename(spool / path.name)
                 for name in (losses.PART, LOCK):
                     (directory / name).unlink(missing_ok=True)

@@ -1,7 +1,10 @@
-"""What an earlier life left in the directory, and where this one goes on.
+"""Recovery of the files that an earlier process left in the directory.
 
-An earlier life is a shipper of this environment that was killed, or an environment before a reset. Its files are sealed
-under their own names: ours to be followed by the next number, another's as its last. Nothing is removed here.
+An earlier process is a killed shipper of this environment, or an environment before a reset. Its files are sealed under
+their own names: those of this environment to be followed by the next number, those of another as its last.
+
+Guarantees:
+- Nothing is removed here.
 """
 
 from __future__ import annotations
@@ -21,25 +24,25 @@ if TYPE_CHECKING:
     Follow = Callable[[str | None, Iterable[bytes]], str | None]
 
 
-class Left(NamedTuple):
-    """The files of earlier lives by what is to be done with them, and how to go on."""
+class RecoveredState(NamedTuple):
+    """Files of earlier processes by their next step, and the state to continue with."""
 
     sealed: list[Segment]
-    """To be uploaded, oldest first, our own after all others."""
+    """Segments to upload, oldest first, those of this environment after all others."""
     empty: list[Segment]
-    """Open files that hold nothing: to be removed, once the next open file is there."""
+    """Open files without a body, to be removed once the next open file exists."""
     ended: Segment | None
-    """Our own last segment, where a shipper before us had sealed it already."""
+    """Last segment of this environment, if a previous shipper process had already sealed it."""
     number: int
-    """Of the next segment."""
+    """Number of the next segment."""
     running: str | None
-    """The request that runs, as far as our own open file said."""
+    """Request that runs according to the open file of this environment."""
 
 
-def take_over(found: list[Segment], *, environment: str, follow: Follow) -> Left:
-    """Seal what nobody appends to any more; `follow` says which request runs after some bodies of our own.
+def recover(found: list[Segment], *, environment: str, follow: Follow) -> RecoveredState:
+    """Seal every open file; `follow` returns the request that runs after some bodies of this environment.
 
-    Another environment's bodies are not followed: what ran there says nothing of here.
+    Bodies of another environment are not followed: its invocations are not running here.
     """
     found = sorted(found, key=lambda s: (s.opened_ms, s.number))
     ended = {s.environment for s in found if s.state == LAST}
@@ -51,15 +54,17 @@ def take_over(found: list[Segment], *, environment: str, follow: Follow) -> Left
         if left.state != OPEN:
             kept.append(left)
             continue
-        adopted, runs = _adopt(left, mine=mine, ended=left.environment in ended, follow=follow if mine else _pass_by)
-        running = runs if mine and adopted else running
-        (kept if adopted else empty).append(adopted or left)
+        sealed, runs = _seal_leftover(
+            left, mine=mine, ended=left.environment in ended, follow=follow if mine else _skip
+        )
+        running = runs if mine and sealed else running
+        (kept if sealed else empty).append(sealed or left)
     own = [s for s in kept if s.environment == environment]
-    sealed = [s for s in kept if s not in own] + sorted(own, key=lambda s: s.number)
-    # An empty file's number is used again: no object has it.
+    sealed_segments = [s for s in kept if s not in own] + sorted(own, key=lambda s: s.number)
+    # The number of an empty file is used again: no object has it.
     reused = [s.number for s in empty if s.environment == environment]
-    return Left(
-        sealed=sealed,
+    return RecoveredState(
+        sealed=sealed_segments,
         empty=empty,
         ended=next((s for s in own if s.state == LAST), None),
         number=max([1, *(s.number + 1 for s in own), *reused]),
@@ -67,24 +72,24 @@ def take_over(found: list[Segment], *, environment: str, follow: Follow) -> Left
     )
 
 
-def told_in(found: Iterable[Segment]) -> Iterator[Loss]:
-    """The losses that segments tell, as far as they can be read."""
+def losses_reported_in(found: Iterable[Segment]) -> Iterator[Loss]:
+    """Yield the losses that segments report, as far as they can be read."""
     for one in found:
         with contextlib.suppress(SegmentLost, OSError), one.path.open("rb") as file:
             header = segment.read_header(file)
             for body in segment.read_bodies(file, header, closed=False):
-                yield from losses.told_by(body)
+                yield from losses.losses_in(body)
 
 
-def _pass_by(_running: str | None, bodies: Iterable[bytes]) -> None:
+def _skip(_running: str | None, bodies: Iterable[bytes]) -> None:
     for _ in bodies:
         pass
 
 
-def _adopt(left: Segment, *, mine: bool, ended: bool, follow: Follow) -> tuple[Segment | None, str | None]:
-    """Seal an open file, cut at its last whole frame; says which request ran at its end.
+def _seal_leftover(left: Segment, *, mine: bool, ended: bool, follow: Follow) -> tuple[Segment | None, str | None]:
+    """Seal an open file, cut after its last complete frame; return it and the request that ran at its end.
 
-    Nothing for an empty one, unless it is the only thing that can tell a reader that an earlier environment ended.
+    Return None for an empty file, except if nothing else shows a reader that an earlier environment has ended.
     """
     try:
         with left.path.open("r+b") as file:
@@ -94,7 +99,7 @@ def _adopt(left: Segment, *, mine: bool, ended: bool, follow: Follow) -> tuple[S
             end = file.tell()
             file.truncate(end)
     except SegmentLost:
-        # A header that was torn when the file was made had nothing behind it; a damaged one is lost when read.
+        # A header that was torn when the file was made has nothing behind it; a damaged one is lost when it is read.
         end, start, running = left.size, 0 if left.size > len(segment.MAGIC) + frame.HEAD_BYTES else left.size, None
     if end == start and (mine or ended or left.number == 1):
         return None, None

@@ -3,13 +3,13 @@
     file    = magic | frame(header, JSON) | frame(body) ...
     name    = <opened, epoch ms>-<environment>-<number>.<state>
 
-Invariants:
-- everything the object's key and bytes depend on stands in the header or in the frames, so that the same segment gives
-  the same object in whichever life it is encoded;
-- the state is the file's ending and changes by rename alone: `open` is appended to, `sealed` waits for upload, `last`
-  is sealed and known to be its environment's final one;
-- a body is in the file as a whole frame or not at all;
-- numbers count from 1 within an environment, without a gap.
+Guarantees:
+- The object's key and bytes depend only on the header and the frames. The same segment gives the same object in every
+  process that encodes it.
+- The state is the file name's suffix and changes only by rename. `open` is appended to, `sealed` waits for upload,
+  `last` is sealed and known to be the final segment of its environment.
+- A body is in the file as a complete frame, or it is not there.
+- Numbers count from 1 within an environment, without a gap.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from logferry.errors import SegmentLost
 from logferry.journal import frame
-from logferry.records.internal import loss_body
+from logferry.records.internal import damaged_batch
 from logferry.records.model import Header, Origin
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAGIC = b"logferry segment 1\n"
-"""The version is part of it: a file of another version is left alone."""
+"""First bytes of a segment, with its version. A file of another version is left unchanged."""
 OPEN, SEALED, LAST = "open", "sealed", "last"
 _NAME = re.compile(r"(?P<opened>\d{13,})-(?P<environment>[0-9a-z]+)-(?P<number>\d{8,})\.(?P<state>open|sealed|last)")
 
 
 class Segment(NamedTuple):
-    """A file of the journal: where it is, what it is, how large it is (bytes)."""
+    """File of the journal with its name's fields and its size in bytes."""
 
     path: Path
     environment: str
@@ -52,34 +52,34 @@ class Segment(NamedTuple):
 
     @property
     def final(self) -> bool:
-        """Whether its environment has no later one."""
+        """Whether its environment has no later segment."""
         return self.state == LAST
 
     def renamed(self, state: str) -> Segment:
-        """Give the file its new state on disk; raises FileNotFoundError when somebody removed it."""
+        """Rename the file to its new state. Raise FileNotFoundError if the file was removed."""
         path = self.path.with_suffix("." + state)
         self.path.rename(path)
         return self._replace(path=path, state=state)
 
 
 class OpenFile:
-    """The file of a segment that is appended to. Where the disk refuses it, its name stands all the same."""
+    """File of the segment that is appended to. It has a name even if the disk rejects the file."""
 
     def __init__(self, directory: Path, header: Header) -> None:
-        """Nothing is on disk before `create`."""
+        """Define the name; `create` makes the file."""
         self.header = header
         self.path = directory / f"{header.opened_ms:013d}-{header.origin.environment}-{header.number:08d}.{OPEN}"
         self.size = self.empty_size = 0
-        """Bytes: of the whole file, and of its opening alone."""
+        """Size of the complete file and of its header part, in bytes."""
         self._fd = -1
 
     @property
     def exists(self) -> bool:
-        """Whether there is a file."""
+        """Whether the file exists."""
         return self._fd >= 0
 
     def create(self) -> None:
-        """Make the file, and its directory where that is gone. Raises OSError, and then there is no file."""
+        """Make the file, and its directory if it was removed. Raise OSError, and leave no file then."""
         opening = _opening(self.header)
         try:
             self._fd = self._make()
@@ -90,17 +90,17 @@ class OpenFile:
         self.size = self.empty_size = len(opening)
 
     def append(self, body: bytes) -> None:
-        """All of the frame, or none of it and OSError: what a full disk took of it is cut away again."""
-        whole = frame.head(body) + body
+        """Append a complete frame. Raise OSError if the disk rejects it, and cut the part that it accepted."""
+        complete = frame.head(body) + body
         try:
-            _write(self._fd, whole)
+            _write(self._fd, complete)
         except OSError:
             os.ftruncate(self._fd, self.size)
             raise
-        self.size += len(whole)
+        self.size += len(complete)
 
     def bodies(self) -> list[bytes]:
-        """What has been appended."""
+        """Return the bodies that have been appended."""
         if not self.exists:
             return []
         with self.path.open("rb") as file:
@@ -108,7 +108,7 @@ class OpenFile:
             return list(read_bodies(file, header, closed=False))
 
     def finish(self, state: str) -> Segment:
-        """Close and rename it; where somebody emptied /tmp, it is written anew from what we hold open."""
+        """Close and rename the file. If the function emptied /tmp, write it again from the open descriptor."""
         sealed = self.as_segment(state, size=self.size)
         try:
             self.path.rename(sealed.path)
@@ -120,19 +120,19 @@ class OpenFile:
         return sealed
 
     def as_segment(self, state: str, *, size: int) -> Segment:
-        """What it is when it is sealed."""
+        """Return the segment that the file becomes when it is sealed."""
         path, origin = self.path.with_suffix("." + state), self.header.origin
         return Segment(path, origin.environment, self.header.number, self.header.opened_ms, state, size)
 
     def discard(self) -> None:
-        """Close and remove it, where there is one."""
+        """Close and remove the file, if it exists."""
         if self.exists:
             self.close()
             with contextlib.suppress(OSError):
                 self.path.unlink()
 
     def close(self) -> None:
-        """Keep the file and let go of it."""
+        """Close the file and keep it."""
         if self.exists:
             os.close(self._fd)
             self._fd = -1
@@ -146,8 +146,8 @@ class OpenFile:
             return os.open(self.path, flags, 0o600)
 
 
-def recognise(path: Path) -> Segment | None:
-    """The segment in a file; None for what is not ours: another name, no file, or the magic of another version."""
+def parse_filename(path: Path) -> Segment | None:
+    """Return the segment of a file; None for another name, for no regular file, or for another version."""
     match = _NAME.fullmatch(path.name)
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
@@ -170,19 +170,19 @@ def recognise(path: Path) -> Segment | None:
 
 
 def _opening(header: Header) -> bytes:
-    """The bytes a new file begins with."""
+    """Return the first bytes of a new file."""
     body = json.dumps(header._asdict() | {"origin": header.origin._asdict()}, separators=(",", ":")).encode()
     return MAGIC + frame.head(body) + body
 
 
 def _write(fd: int, content: bytes) -> None:
-    """Raises OSError too where the disk takes only a part."""
+    """Write all of `content`. Raise OSError as well if the disk accepts only a part."""
     if os.write(fd, content) < len(content):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def read_header(file: BinaryIO) -> Header:
-    """The header of a segment file; `file` then stands before the first body. Raises SegmentLost."""
+    """Return the header of a segment file and leave `file` at the first body. Raise SegmentLost."""
     if file.read(len(MAGIC)) != MAGIC:
         raise SegmentLost("not a segment of this version")
     body = next(frame.read(file, closed=True), None)
@@ -194,6 +194,6 @@ def read_header(file: BinaryIO) -> Header:
 
 
 def read_bodies(file: BinaryIO, header: Header, *, closed: bool) -> Iterator[bytes]:
-    """The bodies after the header; in place of a damaged one a `logferry.damaged` record that counts it."""
+    """Yield the bodies after the header; a damaged one is replaced by a `logferry.damaged` record with its size."""
     for body in frame.read(file, closed=closed):
-        yield loss_body(header, size=body.size) if isinstance(body, frame.CorruptFrame) else body
+        yield damaged_batch(header, size=body.size) if isinstance(body, frame.CorruptFrame) else body

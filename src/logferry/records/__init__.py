@@ -1,1 +1,1 @@
-"""What the bytes of a batch mean and what is stored. Pure: no clock, no disk, no network."""
+"""Interpretation of batches and the stored format. Pure: no clock, no disk, no network."""

@@ -1,7 +1,9 @@
 """Attribution of records to requests. Pure.
 
-A request is stated or inferred. `record`: the record names its request. `inferred`: a function's line stands between
-`platform.start` and `platform.runtimeDone`, which is conclusive where one invocation runs at a time.
+Guarantees:
+- A request is either stated or inferred. `record`: the record states its request. `inferred`: a function's line lies
+  between `platform.start` and `platform.runtimeDone`.
+- On Managed Instances no request is inferred, because several invocations run concurrently.
 
 References: Telemetry API, "Telemetry API Event schema".
 """
@@ -21,7 +23,7 @@ _STARTS_ANEW = frozenset({"platform.initStart", "platform.restoreStart"})
 
 
 def stated_request(event: Event) -> str | None:
-    """The request that the event names itself."""
+    """Return the request that the event itself states."""
     if isinstance(top := event.fields.get("requestId"), str):
         return top
     record = event.fields.get("record")
@@ -31,7 +33,7 @@ def stated_request(event: Event) -> str | None:
 
 
 def running_after(running: str | None, event: Event) -> str | None:
-    """Which request runs after this event, given the one that ran before it."""
+    """Return the request that runs after this event, given the one that ran before it."""
     if event.type == FUNCTION:
         return running
     if event.type == START:
@@ -42,9 +44,9 @@ def running_after(running: str | None, event: Event) -> str | None:
 
 
 def attribute(event: Event, *, running: str | None, concurrent: bool) -> tuple[str, str] | None:
-    """The request of an event, and how that is known: `record` or `inferred`.
+    """Return the request of an event and its source, `record` or `inferred`.
 
-    `running` is the one between start and end, useless where invocations run at once.
+    `running` is the request between start and end; it identifies nothing if invocations run concurrently.
     """
     if stated := stated_request(event):
         return stated, "record"
@@ -52,5 +54,5 @@ def attribute(event: Event, *, running: str | None, concurrent: bool) -> tuple[s
 
 
 def inferred(kind: str, *, running: str | None, concurrent: bool) -> tuple[str, str] | None:
-    """The request of an event of this type that names none, and how that is known."""
+    """Return the request of an event of this type that states none, and its source."""
     return (running, "inferred") if running and kind == FUNCTION and not concurrent else None

@@ -1,43 +1,56 @@
-"""Delivery bytes to events. Pure: no clock, no disk, no network.
+"""Bytes of a batch to events. Pure: no clock, no disk, no network.
 
-Promises:
-- nothing that was delivered disappears: an event comes out as the very text the platform sent (unknown types, keys and
-  values included), and what is no event comes out as a `logferry.unparsable` record that holds it;
-- an event of a type of our own (`logferry.…`) is believed in a delivery that is marked as ours (`Own`), and nowhere
-  else: from anybody else it is text that was posted, and is kept as such.
+Guarantees:
+- Nothing that was delivered disappears. An event keeps the exact text that the platform sent, with unknown types, keys
+  and values; anything else becomes a `logferry.unparsable` record that holds it.
+- Records of type `logferry.*` are accepted only in internal batches; in any other batch they are stored as
+  `logferry.unparsable`.
 
-Format: Telemetry API, "Telemetry API Event schema".
+References: Telemetry API, "Telemetry API Event schema".
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from logferry.records import fast_path
-from logferry.records.internal import InternalBatch
+from logferry.records.internal import PREFIX, InternalBatch, unparsable_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 START, RUNTIME_DONE, REPORT = "platform.start", "platform.runtimeDone", "platform.report"
 FUNCTION = "function"
-OURS = "logferry."
-UNPARSABLE = OURS + "unparsable"
 
 _RECORD_KEY = '"record":'
 _NEXT_RECORD = b',{"time":"'
 _FRAMING = "}]"
-_CARRY = "surrogateescape"
+_DECODE_ERRORS = "surrogateescape"
 _SEPARATORS = (",", "]")
 _SPACES = (" ", "\t")
 _SPACE = re.compile(r"[ \t\r\n]*")
+_INT_DIGITS = 4300
+"""Limit of Python's `int()`, in digits."""
+MAX_HEAD_CHARACTERS = 8 * 1024 * 1024
+"""Largest beginning of a cut record that is kept, in characters."""
+MAX_ODD = 100
+"""Number of elements of one batch that are not events and are still read one by one. The platform sends none.
+
+A body with millions of them would keep the listener from responding for seconds (tests/faults/test_local_posts.py), so
+the rest is kept as text.
+"""
+MAX_DEPTH = 200
+"""Deepest nesting that is parsed. A deeper element is kept as text.
+
+The parser's own limit counts the frames of its callers, and the bytes of an object must not depend on them.
+"""
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
 
 
 class Event:
-    """One element of a delivery: its JSON text on one line, the same parsed, and its type (empty when it has none).
+    """One element of a batch: its JSON text on one line, the parsed fields, and its type (empty if it has none).
 
     A plain class with slots: one is made for each record, and a frozen dataclass takes three times as long.
     """
@@ -56,79 +69,74 @@ def _refuse(constant: str) -> None:
 
 
 def _number(digits: str) -> float:
-    """An integer; as a float where int() would refuse it (Python's limit on digits). The text is kept as it is."""
+    """Return an integer, or a float if `int()` would refuse it. The text of the event is kept unchanged."""
     return int(digits) if len(digits) < _INT_DIGITS else float(digits)
 
 
-_INT_DIGITS = 4300
 _DECODER = json.JSONDecoder(parse_constant=_refuse, parse_int=_number)
-MAX_HEAD_CHARACTERS = 8 * 1024 * 1024
-"""Of a record that is never whole; then it is given up."""
-MAX_ODD = 100
-"""Elements of one delivery that are no events; the platform sends none. Taken one by one, a body of millions of them
-would keep the listener from answering for seconds (tests/faults/test_local_posts.py): the rest is taken as text."""
-MAX_DEPTH = 200
-"""Deeper is taken as text. The parser's own limit counts its callers' frames, and the bytes must not depend on them."""
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
 
 
 class Reader:
-    """Reads deliveries one after another, and joins a record that was cut in two.
+    """Reader of consecutive batches that joins a record which was cut in two.
 
-    A record larger than `maxBytes` is cut in the middle of its value: the delivery ends there with the framing `}]`,
-    and the next one begins with the record's envelope again and goes on with the value. Neither is JSON by itself
-    (observed on Lambda: DataDog/datadog-lambda-extension#1357). The two are recognised by the repeated envelope.
+    A record larger than `maxBytes` is cut in the middle of its value: the batch ends there with the framing `}]`, and
+    the next one begins with the record's prefix again and continues the value. Neither is JSON by itself (observed on
+    Lambda: DataDog/datadog-lambda-extension#1357). The repeated prefix identifies the two parts.
     """
 
-    def __init__(self, *, plain_from: int = fast_path.WORTHWHILE_BYTES) -> None:
-        """`plain_from` is only for testing: from which size of a delivery on its plain records are not parsed."""
-        self._plain_from = plain_from
+    def __init__(self, *, min_batch_bytes: int = fast_path.MIN_BATCH_BYTES) -> None:
+        """`min_batch_bytes` is set only in tests: the smallest batch that the fast path reads."""
+        self._min_batch_bytes = min_batch_bytes
         self._head = ""
 
     @property
-    def holds(self) -> bool:
+    def has_partial_record(self) -> bool:
         """Whether the beginning of a record waits for its continuation."""
         return bool(self._head)
 
-    def read(self, body: bytes) -> Iterator[Event | fast_path.Run]:
-        """The events of one delivery in their order; plain records come as runs, not parsed.
+    def read(self, body: bytes) -> Iterator[Event | fast_path.RecordRun]:
+        """Yield the events of one batch in order; plain records are yielded as runs, not parsed.
 
-        What cannot be read comes as a `logferry.unparsable` event.
+        Text that cannot be read is yielded as a `logferry.unparsable` event.
         """
-        own = isinstance(body, InternalBatch)
+        internal = isinstance(body, InternalBatch)
         # A cut may fall inside a character: its bytes are carried as surrogates until the halves are joined.
-        text = body.decode(errors=_CARRY)
+        text = body.decode(errors=_DECODE_ERRORS)
         if self._head:
             joined = _joined(self._head, text)
             if joined is None:
-                yield from self.rest()
+                yield from self.flush_partial()
             else:
                 body = _as_bytes(joined)
-                self._head, text = "", body.decode(errors=_CARRY)
+                self._head, text = "", body.decode(errors=_DECODE_ERRORS)
         start = _skip(text, 0)
+        # Three cases: 1. no array, 2. an array of valid text, 3. an array with bytes that are not UTF-8.
         if text[start : start + 1] != "[":
             yield _unparsable(text)
         elif _is_text(text):
-            yield from self._elements(text, start + 1, body, own=own)
+            yield from self._elements(text, start + 1, body, internal=internal)
         else:
-            found = list(self._elements(text, start + 1, body, own=own))
+            found = list(self._elements(text, start + 1, body, internal=internal))
+            # The bytes may belong to the cut record alone; then the events before it are valid.
             if self._head and all(_is_text(each.text if isinstance(each, Event) else "".join(each)) for each in found):
                 yield from found
             else:
                 self._head = ""
                 yield _unparsable(text)
 
-    def rest(self) -> Iterator[Event]:
-        """The beginning of a record that was never continued."""
+    def flush_partial(self) -> Iterator[Event]:
+        """Yield the beginning of a record that was never continued."""
         if self._head:
             yield _unparsable(self._head)
         self._head = ""
 
-    def _elements(self, text: str, position: int, raw: bytes, *, own: bool) -> Iterator[Event | fast_path.Run]:
-        """The elements of an array up to its end; from the first that is broken on, the rest as it stands."""
-        # Outside strings a line break is mere space in JSON, and inside them it cannot stand.
+    def _elements(
+        self, text: str, position: int, raw: bytes, *, internal: bool
+    ) -> Iterator[Event | fast_path.RecordRun]:
+        """Yield the elements of an array up to its end; from the first broken one, yield the rest as text."""
+        # Outside strings a line break is only space in JSON, and inside them it is not allowed.
         text = text.replace("\r", " ").replace("\n", " ") if "\n" in text or "\r" in text else text
-        plain_records = fast_path.Plain(text, raw) if len(raw) >= self._plain_from else None
+        scanner = fast_path.PlainRecordScanner(text, raw) if len(raw) >= self._min_batch_bytes else None
         separator, odd = "", 0
         while True:
             if text[position : position + 1] in _SPACES:
@@ -136,13 +144,13 @@ class Reader:
             if text[position : position + 1] == "]" and separator != ",":
                 rest = text[position + 1 :]
                 break
-            if plain_records and (run := plain_records.run(position)):
+            if scanner and (run := scanner.run(position)):
                 yield run
                 end = position + fast_path.size(run)
             else:
                 decoded = _decode(text, position)
                 if decoded is None:
-                    rest = self._unless_cut(text[position:])
+                    rest = self._keep_if_truncated(text[position:])
                     break
                 value, end = decoded
                 element = text[position:end]
@@ -150,7 +158,7 @@ class Reader:
                     rest = text[position:]
                     break
                 event = Event(element, value) if isinstance(value, dict) else None
-                yield event if event and (own or not event.type.startswith(OURS)) else _unparsable(element)
+                yield event if event and (internal or not event.type.startswith(PREFIX)) else _unparsable(element)
             separator = text[end : end + 1]
             if separator in _SPACES:
                 end = _skip(text, end)
@@ -162,31 +170,36 @@ class Reader:
         if rest.strip():
             yield _unparsable(rest)
 
-    def _unless_cut(self, rest: str) -> str:
-        """Keep the beginning of a record that was cut, to be joined with the next delivery; else what it was given."""
-        if _envelope(rest) and rest.endswith(_FRAMING) and len(rest) <= MAX_HEAD_CHARACTERS:
+    def _keep_if_truncated(self, rest: str) -> str:
+        """Keep the beginning of a cut record for the next batch and return nothing; otherwise return `rest`."""
+        if _record_prefix(rest) and rest.endswith(_FRAMING) and len(rest) <= MAX_HEAD_CHARACTERS:
             self._head, rest = rest, ""
         return rest
 
 
 def _decode(text: str, position: int) -> tuple[Any, int] | None:
-    """The JSON value at `position` and where it ends; None where there is none, or one that is nested too deep."""
+    """Return the JSON value at `position` and its end; None without a value, or if it is nested too deep."""
     try:
         value, end = _DECODER.raw_decode(text, position)
     except (ValueError, RecursionError):
         return None
-    if end - position > 2 * MAX_DEPTH and _opened(text, position, end) > MAX_DEPTH < _depth(text[position:end]):
-        return None
-    return value, end
+    return None if _is_too_deep(text, position, end) else (value, end)
 
 
-def _opened(text: str, position: int, end: int) -> int:
-    """At least as much as the depth."""
+def _is_too_deep(text: str, position: int, end: int) -> bool:
+    """Return whether a JSON value is nested deeper than `MAX_DEPTH`, with an exact count only if it may be."""
+    if end - position <= 2 * MAX_DEPTH or _max_depth_bound(text, position, end) <= MAX_DEPTH:
+        return False
+    return _nesting_depth(text[position:end]) > MAX_DEPTH
+
+
+def _max_depth_bound(text: str, position: int, end: int) -> int:
+    """Return an upper bound of the nesting depth, at little cost."""
     return text.count("{", position, end) + text.count("[", position, end)
 
 
-def _depth(element: str) -> int:
-    """How deep a JSON value is nested."""
+def _nesting_depth(element: str) -> int:
+    """Return the nesting depth of a JSON value."""
     deepest = depth = 0
     for token in _TOKEN.finditer(element):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
@@ -194,27 +207,27 @@ def _depth(element: str) -> int:
     return deepest
 
 
-def _envelope(element: str) -> str:
-    """A cut element's beginning up to its value; empty when it has none."""
+def _record_prefix(element: str) -> str:
+    """Return the text of a cut element up to the value of `record`; empty if it has none."""
     before, key, _ = element.partition(_RECORD_KEY)
     return before + key if key and before.startswith("{") else ""
 
 
 def _joined(head: str, text: str) -> str | None:
-    """The delivery that continues `head`, with the whole record first; None when it continues something else."""
+    """Return the batch that continues `head`, with the joined record first; None if it continues nothing."""
     start = _skip(text, 0) + 1
-    envelope = _envelope(head)
-    if not text.startswith(envelope, start) or _decode(text, start):
+    prefix = _record_prefix(head)
+    if not text.startswith(prefix, start) or _decode(text, start):
         return None
-    return "[" + head.removesuffix(_FRAMING) + text[start + len(envelope) :]
+    return "[" + head.removesuffix(_FRAMING) + text[start + len(prefix) :]
 
 
 def _skip(text: str, position: int) -> int:
-    return _SPACE.match(text, position).end()  # type: ignore[union-attr]  # it matches the empty string too
+    return _SPACE.match(text, position).end()  # type: ignore[union-attr]  # it matches the empty string as well
 
 
 def _is_text(text: str) -> bool:
-    """Whether it holds no carried bytes."""
+    """Return whether the text has no carried bytes."""
     if not text.isascii():
         try:
             text.encode()
@@ -224,41 +237,41 @@ def _is_text(text: str) -> bool:
 
 
 def _as_bytes(text: str) -> bytes:
-    """The bytes that were delivered."""
-    return text.encode(errors=_CARRY)
+    """Return the bytes that were delivered."""
+    return text.encode(errors=_DECODE_ERRORS)
 
 
 def _unparsable(text: str) -> Event:
-    """What is no event, as text where it is text."""
-    record = {"text": text} if _is_text(text) else {"base64": base64.b64encode(_as_bytes(text)).decode()}
-    fields = {"type": UNPARSABLE, "record": record}
+    fields = unparsable_fields(_as_bytes(text))
     return Event(json.dumps(fields), fields)
 
 
-def all_of(bodies: Iterable[bytes], *, plain_from: int = fast_path.WORTHWHILE_BYTES) -> Iterator[Event | fast_path.Run]:
-    """The events of deliveries that came one after another, plain records as runs; `plain_from` as in `Reader`."""
-    reader = Reader(plain_from=plain_from)
+def read_all(
+    bodies: Iterable[bytes], *, min_batch_bytes: int = fast_path.MIN_BATCH_BYTES
+) -> Iterator[Event | fast_path.RecordRun]:
+    """Yield the events of consecutive batches, plain records as runs; `min_batch_bytes` as in `Reader`."""
+    reader = Reader(min_batch_bytes=min_batch_bytes)
     for body in bodies:
         yield from reader.read(body)
-    yield from reader.rest()
+    yield from reader.flush_partial()
 
 
 def count_records(bodies: Iterable[bytes]) -> int:
-    """How many records these deliveries hold."""
-    return sum(1 if isinstance(found, Event) else len(found) for found in all_of(bodies))
+    """Return the number of records in these batches."""
+    return sum(1 if isinstance(found, Event) else len(found) for found in read_all(bodies))
 
 
 def mentions_platform(body: bytes) -> bool:
-    """Whether a delivery may hold platform events: cheap, and never wrong in saying no."""
+    """Return False only for a batch without platform events, at little cost."""
     return b'"platform.' in body
 
 
-def ends_whole(body: bytes) -> bool:
-    """Whether the last record of a delivery is whole, by a look at the end alone.
+def ends_complete(body: bytes) -> bool:
+    """Return whether the last record of a batch is complete, judged by the end alone.
 
-    Wrong in saying yes only where a record was cut exactly behind an object in it that looks like a record itself.
+    The answer is wrong only if a record was cut exactly behind an object in it that looks like a record itself.
     """
     before = body.rfind(_NEXT_RECORD)
-    text = body[before + 1 :].decode(errors=_CARRY) if before >= 0 else ""
+    text = body[before + 1 :].decode(errors=_DECODE_ERRORS) if before >= 0 else ""
     found = _decode(text, 0)
     return found is not None and text[found[1] :] == "]" and isinstance(found[0], dict) and "record" in found[0]

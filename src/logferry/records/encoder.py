@@ -1,10 +1,12 @@
-"""A segment to one object: key, body, metadata. Pure: the same segment always gives the same key and the same bytes.
+"""Segment to object: key, body, metadata. Pure: the same segment always gives the same key and the same bytes.
 
-That is what makes a repeated upload harmless: after an ambiguous failure (the answer was lost, the environment was
-frozen in the middle) the same PUT overwrites itself instead of making a duplicate. So there is no clock here and no
-random number: the dates in the key are those of the first record, the gzip header carries no time.
+Guarantees:
+- A repeated upload overwrites its object. After an ambiguous failure (a lost response, a freeze in the middle of a
+  request) the same PUT creates no duplicate.
+- Memory is bounded by the compressed size: bodies are read one at a time and compressed as they come.
 
-Bodies are read one at a time and compressed as they come, so that memory is bounded by the compressed size.
+Design: there is no clock and no random number here. The dates in the key are those of the first record, and the gzip
+header carries no time.
 """
 
 from __future__ import annotations
@@ -15,10 +17,9 @@ import zlib
 from typing import TYPE_CHECKING
 
 from logferry.records import attribution, decoder
-from logferry.records.fast_path import TIME, WORTHWHILE_BYTES
+from logferry.records.fast_path import MIN_BATCH_BYTES, TIME, RequestIdCache
 from logferry.records.model import Header, StoredObject, iso
 from logferry.records.object_key import TIMESTAMP, render_key
-from logferry.records.request_id import RequestIdCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,28 +27,28 @@ if TYPE_CHECKING:
     from logferry.records import fast_path
     from logferry.records.model import Header
 
-OURS = frozenset({"requestId", "requestIdSource", "environment", "seq"})
-"""The keys that are added to an event."""
+OUR_KEYS = frozenset({"requestId", "requestIdSource", "environment", "seq"})
+"""Keys that are added to an event."""
 KINDS = frozenset({"platform", "function", "extension"})
-"""The platform's kinds of records; our own, and such as come in the future, are always kept."""
+"""Kinds of the platform's records. Records of logferry, and of kinds to come, are always kept."""
 
 BLOCK_CHARACTERS = 64 * 1024
-"""That are compressed at once, about: a body of a hundred thousand short records does not become as many lines in
-memory, and what stays in the processor's cache is faster."""
+"""Size of a block that is compressed at once, in characters. A batch of a hundred thousand short records does not
+become as many lines in memory, and a block that stays in the processor's cache is faster."""
 ENDINGS_KEPT = 64
-"""Lines that name their request and lines that do not take turns."""
+"""Number of cached line ends, for lines of different requests that alternate."""
 GZIP_LEVEL = 1
-"""3.1 times smaller instead of 3.3 at level 6, for a third of the CPU time, which the function pays."""
+"""Compression level: 3.1 times smaller instead of 3.3 at level 6, for a third of the CPU time."""
 _GZIP_WINDOW = 31
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-"""What may go into a key: a record may say anything."""
+"""Request IDs that may appear in a key. A record may state any text."""
 
 
 class _Lines:
-    """The lines of a segment, one for each event, and what is learnt on the way.
+    """Lines of a segment, one for each event, with the totals for key and metadata.
 
-    Written for speed: this is most of what a record costs. So the end of a line is made once for each request, a time
-    is looked at when it differs from the one before, and the event's own text is never made anew.
+    Design: this code is most of the cost of a record. The end of a line is made once for each request, a time is
+    checked when it differs from the one before, and the text of an event is copied, never written again.
     """
 
     def __init__(self, header: Header, types: frozenset[str]) -> None:
@@ -58,13 +59,13 @@ class _Lines:
         self._request: tuple[str, str] | None = None
         self._ending = self._make_ending(None)
         self._endings: dict[tuple[str, str] | None, str] = {None: self._ending}
-        self._plain_names = RequestIdCache()
+        self._request_ids = RequestIdCache()
         self.records = 0
         self.first_time = self.earliest = self.latest = ""
         self.request_id = ""
 
-    def of(self, found: Iterable[decoder.Event | fast_path.Run]) -> Iterator[str]:
-        """The lines of some events; those of a run in one piece."""
+    def of(self, found: Iterable[decoder.Event | fast_path.RecordRun]) -> Iterator[str]:
+        """Yield the lines of events; those of a run in one piece."""
         concurrent, unwanted = self._header.origin.concurrent, self._unwanted
         for event in found:
             if not isinstance(event, decoder.Event):
@@ -72,8 +73,8 @@ class _Lines:
                     yield self._of_run(event)
                 continue
             running = self._running = attribution.running_after(self._running, event)
-            # The start and the end of an invocation name their request themselves: between them, `running` is the
-            # same before and after an event.
+            # The start and the end of an invocation state their request: between them, `running` is the same before
+            # and after an event.
             request = attribution.attribute(event, running=running, concurrent=concurrent)
             if unwanted and event.type.partition(".")[0] in unwanted:
                 continue
@@ -84,20 +85,20 @@ class _Lines:
                 self._note_request(request)
             yield self._line(event)
 
-    def _of_run(self, run: fast_path.Run) -> str:
-        """The lines of plain records: the same as one by one, with nothing looked up that is the same for many."""
+    def _of_run(self, run: fast_path.RecordRun) -> str:
+        """Return the lines of plain records: the same as one by one, without repeated lookups."""
         concurrent = self._header.origin.concurrent
         inferred = attribution.inferred(decoder.FUNCTION, running=self._running, concurrent=concurrent)
-        request_in, lines = self._plain_names.request_in, []
+        request_in, lines = self._request_ids.request_in, []
         number, time, ending = self.records, self._time, self._ending
-        stated: str | None = ""  # unlike what any record names, so that the first is looked at
+        stated: str | None = ""  # differs from the ID of any record, so that the first is noted
         for record in run:
             if record[TIME] != time:
                 time = record[TIME]
                 self._note_time(time)
-            if (named := request_in(record)) is not stated:
-                stated = named
-                self._note_request((named, "record") if named else inferred)
+            if (found := request_in(record)) is not stated:
+                stated = found
+                self._note_request((found, "record") if found else inferred)
                 ending = self._ending
             number += 1
             lines.append(f'{record}"{ending}{number:06d}"}}\n')
@@ -105,11 +106,11 @@ class _Lines:
         return "".join(lines)
 
     def _line(self, event: decoder.Event) -> str:
-        """The event's own text with our keys at its end; one that has such keys itself is kept whole under `event`."""
+        """Return the text of an event with our keys at its end; an event that has such keys is stored under `event`."""
         ending = f'{self._ending}{self.records:06d}"}}\n'
         if "time" not in event.fields:
             ending = f',"time":"{self.latest or iso(self._header.opened_ms)}"{ending}'
-        if not OURS.isdisjoint(event.fields):
+        if not OUR_KEYS.isdisjoint(event.fields):
             return f'{{"event":{event.text}{ending}'
         if not event.fields:
             return "{" + ending[1:]
@@ -146,15 +147,15 @@ def encode(
     key: str,
     compress: bool,
     types: frozenset[str],
-    plain_from: int = WORTHWHILE_BYTES,
+    min_batch_bytes: int = MIN_BATCH_BYTES,
 ) -> StoredObject:
-    """One object from one segment. `types` are the platform's record types to keep; our own are always kept.
+    """Return the object of a segment. `types` are the platform's record types to keep.
 
-    `plain_from` is only for testing, as in `telemetry.Reader`: it makes no difference to the bytes.
+    `min_batch_bytes` is set only in tests, as in `decoder.Reader`; the bytes do not depend on it.
     """
     lines = _Lines(header, types)
     packer = zlib.compressobj(GZIP_LEVEL, wbits=_GZIP_WINDOW) if compress else None
-    blocks = _blocks(lines.of(decoder.all_of(bodies, plain_from=plain_from)))
+    blocks = _blocks(lines.of(decoder.read_all(bodies, min_batch_bytes=min_batch_bytes)))
     parts = [packer.compress(block) if packer else block for block in blocks]
     if packer:
         parts.append(packer.flush())
@@ -176,7 +177,7 @@ def encode(
 
 
 def _blocks(lines: Iterable[str]) -> Iterator[bytes]:
-    """The same text in fewer pieces, encoded."""
+    """Yield the same text in fewer pieces, encoded."""
     held: list[str] = []
     size = 0
     for line in lines:

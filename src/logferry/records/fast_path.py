@@ -1,74 +1,83 @@
-r"""Plain records: a function's lines of text as the platform writes them, taken many at a time without parsing. Pure.
+r"""Runs of plain function records, read without JSON parsing (optional, same result). Pure.
 
     {"time":"2026-11-21T02:26:24.357Z","type":"function","record":"text"}
 
-Promises:
-- what is taken here is exactly what the parser would have taken: these keys in this order, valid JSON, nothing between
-  two records but a comma. What looks any different (a space, an escaped backslash, a record that is an object) is left
-  to the parser, so that an object's bytes do not depend on which of the two has read it (tests/test_plain.py);
-- time is linear and memory bounded, whatever was posted.
+Guarantees:
+- A run contains exactly what the parser would have found: these keys in this order, valid JSON, and only a comma
+  between two records. Any other record (with a space, an escaped backslash, an object) is left to the parser.
+- The bytes of an object do not depend on which of the two readers was used (tests/records/test_fast_path.py).
+- Time is linear and memory bounded for any input.
 
-Why: a burst of logs is nothing but such records, and a dict, its values and a generator's step for each of them were
-most of what a gigabyte cost: without compression 14 s of CPU, and 5 s now. An expression that checks each character
-would take as long as the parser. This one only looks for quotes, which goes at the speed of memchr, and is right
-because of three looks as fast as that:
-- there is no control character, which JSON does not allow in a string;
-- a backslash always begins an escape, and never that of a backslash, or by number that of a tab, a letter or a digit.
-  So `\t` in the text is a tab, and neither an id nor a key like `requestId` can hide behind an escape;
-- every `\"` is therefore a quote of the text. Where there are such they are covered up, and all others are JSON's.
+Design: a burst of logs consists of such records. A dict, its values and a generator step for each of them were most of
+the cost of a gigabyte: 14 s of CPU time without compression, and 5 s with this reader. An expression that checks each
+character takes as long as the parser. This reader only searches for quotes, at the speed of memchr, after three checks
+that are as fast:
+
+- There is no control character, which JSON does not allow in a string.
+- A backslash always begins an escape, and never that of a backslash, or the numeric one of a tab, a letter or a digit.
+  So `\t` in the text is a tab, and neither an ID nor a key such as `requestId` can be hidden by an escape.
+- Therefore every `\"` is a quote of the text. If there are any, they are covered, and all other quotes are JSON's.
+
+`MIN_BATCH_BYTES` is the switch: the argument of that name in the decoder and the encoder replaces it in tests.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import accumulate
 
-Run = list[str]
+from logferry.records import request_id
+
+RecordRun = list[str]
 """Consecutive plain records, each without the quote and the brace at its end."""
 
 _HEAD, _MIDDLE, _TAIL = '{"time":"', '","type":"function","record":"', '"}'
 _TIME_CHARACTERS = len("2026-11-21T02:26:24.357Z")
 TIME = slice(len(_HEAD), len(_HEAD) + _TIME_CHARACTERS)
-"""Where the time of a plain record stands."""
+"""Place of the time in a plain record."""
 TEXT = slice(TIME.stop + len(_MIDDLE), None)
-"""Where its text stands, as JSON writes it."""
+"""Place of the text in a plain record, in its JSON form."""
 TAB = r"\t"
-"""The only way in which a tab is written in it."""
-WORTHWHILE_BYTES = 4096
-"""Of a delivery: with less in it, code that is not in the processor's cache would cost more than it saves."""
+"""Only form of a tab in a plain record."""
+MIN_BATCH_BYTES = 4096
+"""Smallest batch in which runs are searched, in bytes. In a smaller one, code that is not in the processor's cache
+costs more than it saves."""
 RUN_CHARACTERS = 64 * 1024
-"""Of a run, at most: what is made of it stays in the processor's cache. A larger record is left to the parser."""
+"""Largest run, in characters: its lines stay in the processor's cache. A larger record is left to the parser."""
 
 _CONTROLS = bytes(range(0x20))
 _DOUBTFUL = re.compile(r"\\(?![/bfnrt]|u(?:001b|0026|003[ce]|202[89]))")
-"""A backslash to be looked at. Allowed by number is what a coloured line or the platform's encoder (Go) needs."""
+"""Backslash that needs a closer look. Numeric escapes that the platform's encoder (Go) and colours need are allowed."""
 _QUOTE, _COVER = r"\"", "\0\0"
-"""Of the same length, and nothing else can look like it where there are no control characters."""
+"""Quote and its cover, of the same length. Without control characters in the batch, no other text equals the cover."""
 _RECORDS = re.compile(
     rf'({re.escape(_HEAD)}[^"]{{{_TIME_CHARACTERS}}}{re.escape(_MIDDLE)}[^"]*+){re.escape(_TAIL)}[,\]]|.+', re.DOTALL
 )
-"""Plain records one behind the other; from where there is none the rest, as one empty match."""
+"""Consecutive plain records. From the first place without one, the rest of the text is one empty match."""
+_NEVER = "\n"
+"""Text that no plain record contains."""
 
 
-class Plain:
-    """The plain records of one delivery."""
+class PlainRecordScanner:
+    """Scanner for the plain records of one batch."""
 
     def __init__(self, text: str, raw: bytes) -> None:
-        """`raw` is the text's bytes."""
+        """`raw` holds the bytes of the text."""
         self._text = self._covered = text
         self._raw = raw
         self._sound: bool | None = None
-        """Whether there are no control characters: looked at when it is needed."""
+        """Whether the batch has no control characters; determined when it is needed."""
         self._doubtful = 0
-        """The first doubtful backslash behind what has been looked at."""
+        """Position of the first doubtful backslash behind the part that was checked."""
 
-    def run(self, position: int) -> Run:
-        """The plain records that stand at `position` one behind the other; none where something else stands."""
+    def run(self, position: int) -> RecordRun:
+        """Return the consecutive plain records at `position`; none if another element is there."""
         if not self._text.startswith(_MIDDLE, position + TIME.stop) or not self._is_sound():
             return []
         if self._doubtful <= position:
-            self._doubtful = self._look_from(position)
-        run: Run = _RECORDS.findall(self._covered, position, min(self._doubtful, position + RUN_CHARACTERS))
+            self._doubtful = self._find_doubtful(position)
+        run: RecordRun = _RECORDS.findall(self._covered, position, min(self._doubtful, position + RUN_CHARACTERS))
         if run and not run[-1]:
             run.pop()
         return run if self._covered is self._text else self._uncovered(run, position)
@@ -78,19 +87,65 @@ class Plain:
             self._sound = len(self._raw.translate(None, _CONTROLS)) == len(self._raw)
         return self._sound
 
-    def _look_from(self, position: int) -> int:
-        """Where the next doubtful backslash stands; if it is that of a quote, quotes are covered up from now on."""
+    def _find_doubtful(self, position: int) -> int:
+        """Return the position of the next doubtful backslash. If it belongs to a quote, cover all quotes first."""
         found = _DOUBTFUL.search(self._covered, position)
         if found and self._covered.startswith(_QUOTE, found.start()):
             self._covered = self._text.replace(_QUOTE, _COVER)
             found = _DOUBTFUL.search(self._covered, position)
         return found.start() if found else len(self._text)
 
-    def _uncovered(self, run: Run, position: int) -> Run:
+    def _uncovered(self, run: RecordRun, position: int) -> RecordRun:
         starts = accumulate((len(record) + len('"},') for record in run), initial=position)
         return [self._text[start : start + len(record)] for start, record in zip(starts, run, strict=False)]
 
 
-def size(run: Run) -> int:
-    """The characters from the first record of a run to the end of its last."""
+def size(run: RecordRun) -> int:
+    """Return the number of characters from the first record of a run to the end of its last."""
     return sum(map(len, run)) + len('"},') * len(run) - len(",")
+
+
+class RequestIdCache:
+    """Same result as `request_id.request_in` for plain records, mostly without decoding or splitting their text.
+
+    Design: most lines state the request that the line before has stated, at the same place.
+    """
+
+    def __init__(self) -> None:
+        self._last: str | None = None
+        self._field = self._key = _NEVER
+        """Last ID as it is written between tabs, and under its key."""
+        self._key_offset = 0
+
+    def request_in(self, record: str) -> str | None:
+        """Return the request that a plain record states."""
+        first = record.find(TAB, TEXT.start)
+        if first < 0:
+            place = record.find(request_id.IN_ALL_KEYS, TEXT.start)
+            if place < 0:
+                return None
+            # A match contains these letters once, so the match with their first occurrence is the first match.
+            if record.startswith(self._key, place - self._key_offset):
+                return self._last
+        else:
+            second = record.find(TAB, first + len(TAB))
+            # If the first of the two fields may be an ID as well, it is the one that counts.
+            has_id_size = second - first == len(TAB) + request_id.UUID_CHARACTERS
+            if record.startswith(self._field, first if has_id_size else second):
+                return self._last
+        return self._look_into(record[TEXT])
+
+    def _look_into(self, text: str) -> str | None:
+        """Return the request of a text, for which a tab has one form and no escape hides a part of an ID or a key."""
+        if found := request_id.in_fields(text, tab=TAB):
+            self._note(found)
+        elif request_id.may_have_key(text) and (match := request_id.by_key(json.loads(f'"{text}"'))):
+            found = request_id.id_of(match)
+            self._note(found)
+            self._key = json.dumps(match[0])[1:-1]
+            self._key_offset = self._key.index(request_id.IN_ALL_KEYS)
+        return found
+
+    def _note(self, found: str) -> None:
+        if found != self._last:
+            self._last, self._field, self._key = found, f"{TAB}{found}{TAB}", _NEVER

@@ -1,39 +1,70 @@
-"""The mark of a delivery that logferry made itself: nobody else's passes for it.
+"""Record types of logferry (`logferry.*`), and the mark that only logferry can set.
 
-Whoever can post may write `"type":"logferry.dropped"`, so a type proves nothing. What is marked is the delivery, beside
-its bytes, where no post reaches: the journal keeps the mark with each body (a bit of the frame's head), and the reader
-of deliveries believes our own types in a marked one only.
+Guarantees:
+- Every `logferry.*` record is made in this module.
+- Records of these types are accepted only in batches that carry the mark `InternalBatch`.
+
+Design: any process that can post may write `"type":"logferry.dropped"`, so a type proves nothing. The mark is stored
+next to the bytes of a batch, where no post can write: the journal keeps it as one bit of the frame head.
 """
 
 from __future__ import annotations
 
+import base64
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from logferry.records.model import iso
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from logferry.records.model import Header
+
+PREFIX = "logferry."
+UNPARSABLE = PREFIX + "unparsable"
+"""Type of a record that holds text or bytes which are not an event."""
+DROPPED = PREFIX + "dropped"
+"""Type of a record that reports segments which were discarded."""
+DAMAGED = PREFIX + "damaged"
+"""Type of a record that reports accepted bytes which did not survive on disk."""
 
 
 class InternalBatch(bytes):
-    """A delivery of our own."""
+    """Batch that logferry made. Only such a batch may contain `logferry.*` records."""
 
     __slots__ = ()
 
 
-def loss_body(header: Header, *, size: int) -> InternalBatch:
-    """A delivery of our own: this many accepted bytes of the segment did not survive on disk."""
-    record = {
+def internal_batch(kind: str, records: Iterable[dict[str, object]], *, at_ms: int) -> InternalBatch:
+    """Return a batch of records of one type, in the form in which the platform writes batches."""
+    events = [{"time": iso(at_ms), "type": kind, "record": record} for record in records]
+    return InternalBatch(json.dumps(events, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def dropped_batch(losses: Iterable[dict[str, object]], *, at_ms: int) -> InternalBatch:
+    """Return the batch that reports discarded segments."""
+    return internal_batch(DROPPED, losses, at_ms=at_ms)
+
+
+def damaged_batch(header: Header, *, size: int) -> InternalBatch:
+    """Return the batch that reports `size` accepted bytes of a segment which did not survive on disk.
+
+    Its time is that of the segment: the same damage always gives the same bytes.
+    """
+    record: dict[str, object] = {
         "environment": header.origin.environment,
         "segment": header.number,
         "bytes": size,
         "reason": "damaged on disk: the checksum does not match",
     }
-    return own_body("logferry.damaged", record, at_ms=header.opened_ms)
+    return internal_batch(DAMAGED, [record], at_ms=header.opened_ms)
 
 
-def own_body(kind: str, *records: dict[str, object], at_ms: int) -> InternalBatch:
-    """A delivery as the platform would make it, with records of our own."""
-    events = [{"time": iso(at_ms), "type": kind, "record": record} for record in records]
-    return InternalBatch(json.dumps(events, separators=(",", ":"), ensure_ascii=False).encode())
+def unparsable_fields(raw: bytes) -> dict[str, Any]:
+    """Return the event that holds bytes which are not an event: as text if they are UTF-8, otherwise as base64."""
+    try:
+        record = {"text": raw.decode()}
+    except UnicodeDecodeError:
+        record = {"base64": base64.b64encode(raw).decode()}
+    return {"type": UNPARSABLE, "record": record}

@@ -1,6 +1,8 @@
-"""What the stream has told about invocations: which have ended, which still owe their report.
+"""State of the invocations according to the stream: which have ended, and which reports are outstanding.
 
-Pure state, fed with deliveries. It remembers a bounded number of requests, newest kept.
+Guarantees:
+- Memory is bounded: only the newest requests are remembered.
+- A batch without platform events and without a cut record is not parsed.
 """
 
 from __future__ import annotations
@@ -10,44 +12,45 @@ from collections import OrderedDict
 from logferry.records import attribution, decoder
 
 REMEMBERED = 256
+"""Number of requests that are remembered."""
 CUT_BYTES = 256 * 1024
-"""A delivery that ends in a cut record is at least as large as the smallest `maxBytes` there is."""
+"""Size of the smallest batch that may end in a cut record, in bytes: the smallest `maxBytes` of a subscription."""
 
 
 class Invocations:
-    """The requests seen in the stream and by INVOKE events."""
+    """Requests that appeared in the stream and in INVOKE events."""
 
     def __init__(self, running: str | None = None) -> None:
         self.running = running
-        """The request between `platform.start` and its end, None outside or where several run at once."""
+        """Request between `platform.start` and its end; None outside, or if invocations run concurrently."""
         self.reports = 0
-        """How many `platform.report` have come in."""
+        """Number of `platform.report` records so far."""
         self._reader = decoder.Reader()
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._unreported: OrderedDict[str, None] = OrderedDict()
 
     def began(self, request_id: str) -> None:
-        """An INVOKE event has named it."""
+        """Note the request of an INVOKE event."""
         _remember(self._unreported, request_id)
 
     def see(self, body: bytes) -> None:
-        """Take in a delivery. One that names no platform event, and in which no record was cut, is not parsed."""
-        may_be_cut = len(body) >= CUT_BYTES and not decoder.ends_whole(body)
-        if decoder.mentions_platform(body) or self._reader.holds or may_be_cut:
+        """Take in a batch."""
+        may_be_cut = len(body) >= CUT_BYTES and not decoder.ends_complete(body)
+        if decoder.mentions_platform(body) or self._reader.has_partial_record or may_be_cut:
             for event in self._reader.read(body):
                 if not isinstance(event, decoder.Event):
-                    continue  # a run of the function's lines
+                    continue  # a run of function lines
                 self.running = attribution.running_after(self.running, event)
                 if event.type in (decoder.START, decoder.RUNTIME_DONE, decoder.REPORT):
                     self._note(event.type, attribution.stated_request(event) or "")
 
     @property
     def in_the_middle(self) -> bool:
-        """Whether a record was cut, and the next delivery brings its rest: not the moment to seal."""
-        return self._reader.holds
+        """Whether a record was cut and the next batch brings its rest. A segment is not sealed then."""
+        return self._reader.has_partial_record
 
     def ended(self, request_id: str) -> bool:
-        """Whether its runtime is done with it."""
+        """Return whether the runtime has finished the request."""
         return request_id in self._ended
 
     def may_run(self, request_id: str, repeated: bool) -> bool:
@@ -61,7 +64,7 @@ class Invocations:
         return not self.ended(request_id)
 
     def all_reported(self) -> bool:
-        """Whether every invocation known has its `platform.report` in."""
+        """Return whether the `platform.report` of every known invocation has arrived."""
         return not self._unreported
 
     def _note(self, kind: str, request_id: str) -> None:
@@ -74,7 +77,7 @@ class Invocations:
             self._unreported.pop(request_id, None)
 
 
-def _remember(among: OrderedDict[str, None], request_id: str) -> None:
-    among[request_id] = None
-    if len(among) > REMEMBERED:
-        among.popitem(last=False)
+def _remember(requests: OrderedDict[str, None], request_id: str) -> None:
+    requests[request_id] = None
+    if len(requests) > REMEMBERED:
+        requests.popitem(last=False)

@@ -1,4 +1,9 @@
-"""The key of an object: template fields, validation, rendering."""
+"""Key of an object: template fields, validation, rendering.
+
+Guarantees:
+- A valid template gives each segment of each environment its own key.
+- The key depends on the segment alone, so a repeated upload overwrites its object.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +17,11 @@ DEFAULT_KEY = "function={function}/dt={date}/hour={hour}/{environment}-{segment}
 KEY_FIELDS = frozenset(
     {"function", "version", "region", "date", "year", "month", "day", "hour", "environment", "segment", "request_id"}
 )
-NEEDED_KEY_FIELDS = frozenset({"environment", "segment"})
-"""Without both, two segments could get one key, and the second would overwrite the first."""
+REQUIRED_KEY_FIELDS = frozenset({"environment", "segment"})
+"""Fields that every template must contain. Without both, one segment could overwrite another."""
 
 TIMESTAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):\d\d:\d\d(?:\.\d{1,9})?Z", re.ASCII)
-"""Time of a record as the platform writes it."""
+"""Time of a record in the form in which the platform writes it."""
 
 
 def parse(text: str) -> str:
@@ -32,17 +37,13 @@ def parse(text: str) -> str:
         raise ValueError(f"unknown {_braced(unknown)}; known are {_braced(KEY_FIELDS)}")
     if any(spec or conversion for _, _, spec, conversion in parts):
         raise ValueError("fields take no format, only {name}")
-    if missing := NEEDED_KEY_FIELDS - fields:
+    if missing := REQUIRED_KEY_FIELDS - fields:
         raise ValueError(f"{_braced(missing)} must be in it, or objects would overwrite each other")
     return text.lstrip("/")
 
 
-def _braced(names: set[str] | frozenset[str]) -> str:
-    return ", ".join(f"{{{name}}}" for name in sorted(names))
-
-
 def render_key(template: str, header: Header, time: str, request_id: str) -> str:
-    """The object's key under the destination's prefix."""
+    """Return the key of a segment's object, relative to the prefix of the destination."""
     match = TIMESTAMP.fullmatch(time)
     year, month, day, hour = match.groups() if match else ("0000", "00", "00", "00")
     return template.format(
@@ -58,3 +59,7 @@ def render_key(template: str, header: Header, time: str, request_id: str) -> str
         segment=f"{header.number:08d}",
         request_id=request_id,
     )
+
+
+def _braced(names: set[str] | frozenset[str]) -> str:
+    return ", ".join(f"{{{name}}}" for name in sorted(names))

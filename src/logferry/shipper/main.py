@@ -125,14 +125,14 @@ def _open_journal(
             clock_ms=lambda: time.time_ns() // 1_000_000,
             count_records=decoder.count_records,
             follow=follow,
-            complain=log.get_logger().warning,
+            warn=log.get_logger().warning,
         )
 
-    orphans.take_in(settings.spool_dir)
+    orphans.adopt(settings.spool_dir)
     try:
         return opened(settings.spool_dir)
     except BlockingIOError:
-        return opened(orphans.beside(settings.spool_dir, environment))
+        return opened(orphans.separate_directory(settings.spool_dir, environment))
 
 
 def _name(spool: Path, environment: str, restarts: int) -> str:
