@@ -1,8 +1,10 @@
-"""Deadlines: a date from the platform becomes a moment of our own clock, once, at the border.
+"""Deadlines: a date of the platform becomes a time on the monotonic clock of this process.
 
-The platform speaks of dates (`deadlineMs`, epoch milliseconds). Dates are compared with the wall clock exactly once,
-here; from then on only the event loop's monotonic clock counts, so that a wall clock that jumps cannot stretch or end
-a wait.
+Guarantees:
+- A date is compared with the wall clock once, here. Afterwards only the event loop's monotonic
+  clock counts, so a wall clock that jumps neither extends nor ends a wait.
+
+References: Extensions API, "Next" (`deadlineMs`, epoch milliseconds).
 """
 
 from __future__ import annotations
@@ -10,28 +12,28 @@ from __future__ import annotations
 from typing import NamedTuple
 
 LONGEST_SECONDS = 900.0
-"""Lambda's longest timeout: a date further off means that one of the clocks is wrong."""
+"""Longest function timeout of Lambda, in seconds. A later date shows that one of the clocks is wrong."""
 
 
 class Deadline(NamedTuple):
-    """A moment on the event loop's clock, in seconds."""
+    """A time on the event loop's clock, in seconds."""
 
     at: float
 
     @classmethod
     def from_epoch_ms(cls, date_ms: float | None, *, now_ms: float, now: float) -> Deadline:
-        """The moment of a platform's date; a missing date or one beyond any timeout is `LONGEST_SECONDS` away."""
+        """Return the deadline of a date; a missing or too late date gives a deadline in `LONGEST_SECONDS`."""
         seconds = LONGEST_SECONDS if date_ms is None else (date_ms - now_ms) / 1000
         return cls(now + min(max(seconds, 0.0), LONGEST_SECONDS))
 
     def less(self, seconds: float) -> Deadline:
-        """A deadline that leaves that much of this one."""
+        """Return a deadline that is earlier by a margin."""
         return Deadline(self.at - seconds)
 
     def sooner(self, other: float) -> Deadline:
-        """This one, or the moment `other` if that comes first."""
+        """Return the earlier of this deadline and the time `other`."""
         return Deadline(min(self.at, other))
 
     def remaining(self, now: float) -> float:
-        """Seconds left; 0 when it has passed."""
+        """Return the seconds until the deadline, or 0 if it has passed."""
         return max(0.0, self.at - now)

@@ -1,16 +1,26 @@
-"""What can go wrong, sorted by what the caller can do about it.
+"""Errors, classified by what the caller can do.
 
-A message is a path for a person: what failed, why, and what to do. Foreign exceptions are translated in the room that
-met them and never travel further.
+    LogferryError
+    ├── SettingsError        a person must correct the settings
+    ├── JournalFull          refuse the batch
+    ├── SegmentLost          count the loss
+    └── SinkError            keep the segment
+        ├── SinkUnavailable  retry later
+        └── SinkRejected     retry rarely, and report the remedy
+
+Guarantees:
+- A message states the event, its cause and the remedy.
+- Errors of libraries are translated by the module that calls the library. They do not propagate
+  further.
 """
 
 
 class LogferryError(Exception):
-    """The root; never raised itself."""
+    """The base class; it is not raised itself."""
 
 
 class SettingsError(LogferryError):
-    """The settings are wrong: nothing can work until a person mends them. `mistakes` names every one at once."""
+    """Invalid settings. Nothing works until they are corrected; `mistakes` names all of them at once."""
 
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("; ".join(mistakes))
@@ -18,20 +28,20 @@ class SettingsError(LogferryError):
 
 
 class JournalFull(LogferryError):
-    """A body could not be stored, neither on disk nor in memory: refuse it, so that the platform keeps it."""
+    """A batch could be stored neither on disk nor in memory. It is refused, so that the platform keeps it."""
 
 
 class SegmentLost(LogferryError):
-    """A sealed segment is gone or unreadable: nothing can be done but to count the loss."""
+    """A sealed segment is missing or unreadable. Only its loss can be counted."""
 
 
 class SinkError(LogferryError):
-    """Storing an object failed; the segment stays."""
+    """An object could not be stored. The segment stays in the spool."""
 
 
 class SinkUnavailable(SinkError):
-    """The store did not take it this time (network, 5xx, throttling): try again later, it may have been stored."""
+    """A transient failure (network, 5xx, throttling). The object may have been stored; try again later."""
 
 
 class SinkRejected(SinkError):
-    """The store will not take it until somebody changes something (403, 404): try again rarely, and say the remedy."""
+    """A failure that lasts until a person changes something (403, 404). Try again rarely, and report the remedy."""

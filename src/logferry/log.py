@@ -3,7 +3,8 @@
 Guarantees:
 - A message below the configured level costs one comparison. structlog is imported with the first
   message that passes.
-- A message is one line. Lambda splits stdout by lines, and a second line would be a separate record.
+- A message is one line. Lambda splits stdout by lines, and a second line would be a separate
+  record.
 - If structlog cannot be imported, the same line is written without it. Causes are exhausted file
   descriptors, and a message during startup, while a module that structlog imports is half loaded.
 

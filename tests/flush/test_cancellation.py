@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from logferry.deadline import Deadline
 from logferry.flush.circuit_breaker import CircuitBreaker
 from logferry.flush.uploader import Uploader
-from logferry.listener import server
+from logferry.listener import admission
 from logferry.listener.server import listening
 from support.http_post import request
 from support.journal_harness import close, numbered, open_journal
@@ -175,7 +175,7 @@ def test_a_shutdown_that_is_cut_anywhere_is_finished_by_the_next_life(
 
 async def test_a_listener_that_is_cut_anywhere_has_stored_what_it_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Never 200 without the append; an append without 200 is what the platform's repeat is for."""
-    monkeypatch.setattr(server, "READ_SECONDS", 0.05)
+    monkeypatch.setattr(admission, "READ_SECONDS", 0.05)
     raw = request(b"delivery")
     outcomes = set()
     for whole, count in itertools.product((True, False), range(15)):

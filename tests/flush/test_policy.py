@@ -223,4 +223,4 @@ def test_the_same_question_has_the_same_answer() -> None:
         policy = Policy(flush, timing, NOTHING_SET)
         first = policy.on_invoke(waiting, pace)
         assert first == policy.on_invoke(waiting, pace)
-        assert first is None or first.why
+        assert first is None or first.reason

@@ -1,4 +1,4 @@
-"""Deliveries that came before: the platform's repeat is recognised, and nothing else is taken for one."""
+"""Deduplication: the platform's repetition is detected, and no other batch is taken for one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from logferry.listener.dedup import REMEMBERED, Deduplicator
 
 
-def test_a_body_is_known_after_it_was_accepted_and_not_before() -> None:
-    """Asking alone remembers nothing: a delivery that was refused must be taken when it comes again."""
+def test_deduplicator_detects_a_batch_after_its_acceptance() -> None:
+    """A query remembers nothing: a batch that was refused must be accepted when it is delivered again."""
     deduplicator = Deduplicator()
     assert not deduplicator.seen(b"[1]")
     assert not deduplicator.seen(b"[1]")
@@ -18,8 +18,8 @@ def test_a_body_is_known_after_it_was_accepted_and_not_before() -> None:
     assert not deduplicator.seen(b"[2]")
 
 
-def test_only_the_last_few_are_remembered() -> None:
-    """A repeat follows at once; memory is bounded."""
+def test_deduplicator_remembers_a_bounded_number_of_batches() -> None:
+    """A repetition follows at once, and memory is bounded."""
     deduplicator = Deduplicator()
     for n in range(REMEMBERED + 1):
         deduplicator.note(b"[%d]" % n)
@@ -29,12 +29,12 @@ def test_only_the_last_few_are_remembered() -> None:
 
 @settings(max_examples=200, deadline=None, print_blob=True)
 @given(st.binary(min_size=1, max_size=200), st.integers(0, 199), st.integers(1, 255))
-def test_a_body_that_differs_in_one_byte_is_another(body: bytes, at: int, by: int) -> None:
-    """Taken for a repeat it would be lost in silence."""
+def test_deduplicator_distinguishes_batches_that_differ_in_one_byte(batch: bytes, at: int, by: int) -> None:
+    """A batch that is taken for a repetition would be lost without a report."""
     deduplicator = Deduplicator()
-    deduplicator.note(body)
-    other = bytearray(body)
-    other[at % len(body)] ^= by
+    deduplicator.note(batch)
+    other = bytearray(batch)
+    other[at % len(batch)] ^= by
     assert not deduplicator.seen(bytes(other))
-    assert not deduplicator.seen(body + b" ")
-    assert deduplicator.seen(body)
+    assert not deduplicator.seen(batch + b" ")
+    assert deduplicator.seen(batch)

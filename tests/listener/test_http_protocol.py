@@ -1,4 +1,4 @@
-"""The HTTP of one connection, without its I/O: what comes in, whatever the pieces, and what is answered."""
+"""HTTP/1.1 of one connection without I/O: requests in any pieces, limits, and responses."""
 
 from __future__ import annotations
 
@@ -15,78 +15,79 @@ from logferry.listener import http_protocol
 from logferry.listener.http_protocol import MAX_BODY_BYTES, MAX_HEAD_BYTES, BodyBudget, RequestParser
 from support.http_post import request
 
-CHUNKED = b"POST /door HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
-PATH = "/door"
+CHUNKED = b"POST /token HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+PATH = "/token"
 
 
 @dataclass
-class Stored:
-    """A journal that can be told to be full, or to be broken."""
+class Journal:
+    """A journal double that can fail."""
 
     bodies: list[bytes] = field(default_factory=list)
     fails: Exception | None = None
 
     def accept(self, body: bytes) -> None:
-        """Store, or fail as told."""
+        """Store a batch, or raise the configured error."""
         if self.fails:
             raise self.fails
         self.bodies.append(body)
 
 
-def opened(stored: Stored, *, room: BodyBudget | None = None, once: bool = False) -> RequestParser:
-    """Give the exchange of a new connection, whose path is `PATH`."""
+def new_parser(stored: Journal, *, budget: BodyBudget | None = None, close_after_first: bool = False) -> RequestParser:
+    """Return the parser of a new connection, on which only `PATH` is allowed."""
     return RequestParser(
-        accept=stored.accept, is_allowed=lambda path: path == PATH, room=room or BodyBudget(), once=once
+        accept=stored.accept,
+        is_allowed=lambda path: path == PATH,
+        budget=budget or BodyBudget(),
+        close_after_first=close_after_first,
     )
 
 
-def statuses(answers: bytes) -> list[int]:
-    """Give the status of each answer."""
-    return [int(part.split(b" ", 1)[0]) for part in answers.split(b"HTTP/1.1 ")[1:]]
+def statuses(responses: bytes) -> list[int]:
+    """Return the status of each response."""
+    return [int(part.split(b" ", 1)[0]) for part in responses.split(b"HTTP/1.1 ")[1:]]
 
 
 @given(bodies=st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=5), data=st.data())
-def test_deliveries_are_stored_in_order_and_to_the_byte_however_their_bytes_are_cut(
-    bodies: list[bytes], data: st.DataObject
-) -> None:
-    """A connection knows no borders; each delivery is answered once, when it is whole and not before."""
+def test_parser_stores_batches_in_order_and_unchanged_in_any_pieces(bodies: list[bytes], data: st.DataObject) -> None:
+    """TCP has no message boundaries. Each batch is answered once, when it is complete and not before."""
     raw = b"".join(request(body, path=PATH) for body in bodies)
     cuts = sorted(data.draw(st.sets(st.integers(1, len(raw) - 1), max_size=12)))
-    stored = Stored()
-    it = opened(stored)
-    answers = b""
+    stored = Journal()
+    parser = new_parser(stored)
+    responses = b""
     for begin, end in itertools.pairwise([0, *cuts, len(raw)]):
-        answers += it.feed(memoryview(raw)[begin:end])
-        assert len(statuses(answers)) == len(stored.bodies)
-        assert it.under_way == (sum(len(request(body, path=PATH)) for body in stored.bodies) < end)
+        responses += parser.feed(memoryview(raw)[begin:end])
+        assert len(statuses(responses)) == len(stored.bodies)
+        assert parser.in_request == (sum(len(request(body, path=PATH)) for body in stored.bodies) < end)
     assert stored.bodies == bodies
-    assert statuses(answers) == [200] * len(bodies)
-    assert not it.over
+    assert statuses(responses) == [200] * len(bodies)
+    assert not parser.must_close
 
 
-def test_a_body_in_chunks_is_one_delivery() -> None:
-    """Nothing in the API forbids the platform to chunk."""
-    stored = Stored()
-    assert statuses(opened(stored).feed(CHUNKED)) == [200]
+def test_parser_joins_the_chunks_of_a_body() -> None:
+    """The Telemetry API does not exclude chunked transfer coding."""
+    stored = Journal()
+    assert statuses(new_parser(stored).feed(CHUNKED)) == [200]
     assert stored.bodies == [b"abcde"]
 
 
-def test_who_asks_whether_to_go_on_is_told_so() -> None:
-    """RFC 9110, 10.1.1: a client may wait for that before it sends a body, curl for a second."""
-    stored = Stored()
-    it = opened(stored)
+def test_parser_responds_100_to_a_client_that_waits_before_its_body() -> None:
+    """A client may wait for 100 Continue before it sends a body, curl for a second (RFC 9110, 10.1.1)."""
+    stored = Journal()
+    parser = new_parser(stored)
     head, body = request(b"large", path=PATH, headers="Expect: 100-continue\r\n").split(b"\r\n\r\n")
-    assert statuses(it.feed(head + b"\r\n\r\n")) == [100]
-    assert statuses(it.feed(body)) == [200]
+    assert statuses(parser.feed(head + b"\r\n\r\n")) == [100]
+    assert statuses(parser.feed(body)) == [200]
     assert stored.bodies == [b"large"]
 
 
-def test_who_asks_whether_to_go_on_and_is_not_admitted_is_told_that_at_once() -> None:
-    """He sends nothing more."""
-    it = opened(Stored())
+def test_parser_responds_403_at_once_to_a_client_that_waits_before_its_body() -> None:
+    """Such a client sends no body that could complete the request."""
+    parser = new_parser(Journal())
     whole = request(b"!", path="/", headers="Expect: 100-continue\r\n")
-    assert statuses(it.feed(whole.removesuffix(b"!"))) == [403]
-    assert it.over
+    assert statuses(parser.feed(whole.removesuffix(b"!"))) == [403]
+    assert parser.must_close
 
 
 @pytest.mark.parametrize(
@@ -95,149 +96,150 @@ def test_who_asks_whether_to_go_on_and_is_not_admitted_is_told_that_at_once() ->
         (request(b"x", path=PATH, method="PUT"), 405),
         (request(b"x", path="/else"), 403),
         (request(b"x", path=PATH + "/"), 403),
-        (b"POST /door HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1), 413),
-        (b"POST /door HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400),
+        (b"POST /token HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1), 413),
+        (b"POST /token HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400),
         (request(b"x", path=PATH, headers="Connection: Upgrade\r\nUpgrade: h2c\r\n"), 400),
         (b"\x16\x03\x01\x02\x00", 400),
     ],
 )
-def test_what_is_refused_is_answered_once_and_nothing_more_is_heard(raw: bytes, status: int) -> None:
-    """Also where a sound delivery follows: its sender gets no answer on this connection, and sends it again."""
-    stored = Stored()
-    it = opened(stored)
-    answers = it.feed(raw + request(b"next", path=PATH))
-    assert it.over
-    assert statuses(answers) == [status]
-    assert b"Connection: close" in answers
-    assert it.feed(request(b"next", path=PATH)) == b""
+def test_parser_responds_once_to_a_refused_request_and_ignores_the_rest(raw: bytes, status: int) -> None:
+    """A valid request behind it is not answered on this connection, so its client sends it again."""
+    stored = Journal()
+    parser = new_parser(stored)
+    responses = parser.feed(raw + request(b"next", path=PATH))
+    assert parser.must_close
+    assert statuses(responses) == [status]
+    assert b"Connection: close" in responses
+    assert parser.feed(request(b"next", path=PATH)) == b""
     assert stored.bodies == []
 
 
-def test_a_query_does_not_hide_the_path() -> None:
-    """The path is what is judged."""
-    stored = Stored()
-    assert statuses(opened(stored).feed(request(b"x", path=PATH + "?a=b"))) == [200]
+def test_parser_checks_the_path_without_its_query() -> None:
+    """The token is the path; a query is not part of it."""
+    stored = Journal()
+    assert statuses(new_parser(stored).feed(request(b"x", path=PATH + "?a=b"))) == [200]
 
 
-def test_an_endless_head_is_refused_however_slowly_it_comes() -> None:
-    """The parser would keep all of it."""
-    it = opened(Stored())
-    assert it.feed(b"POST /door HTTP/1.1\r\n") == b""
+def test_parser_refuses_an_endless_head_in_small_pieces() -> None:
+    """The llhttp parser would keep all of it."""
+    parser = new_parser(Journal())
+    assert parser.feed(b"POST /token HTTP/1.1\r\n") == b""
     for _ in range(MAX_HEAD_BYTES // 10 + 1):
-        if answers := it.feed(b"X: 12345\r\n"):
+        if responses := parser.feed(b"X: 12345\r\n"):
             break
-    assert statuses(answers) == [431]
+    assert statuses(responses) == [431]
 
 
-def test_an_endless_trailer_is_refused() -> None:
-    """The parser would keep all of it too; it was not counted, for it comes behind the head."""
-    stored = Stored()
-    it = opened(stored)
-    assert it.feed(CHUNKED.removesuffix(b"\r\n") + b"X: ") == b""
-    answers = b""
+def test_parser_refuses_an_endless_trailer() -> None:
+    """The llhttp parser would keep all of it; it follows the body, and was not counted before."""
+    stored = Journal()
+    parser = new_parser(stored)
+    assert parser.feed(CHUNKED.removesuffix(b"\r\n") + b"X: ") == b""
+    responses = b""
     for _ in range(MAX_HEAD_BYTES // 1000 + 1):
-        answers += it.feed(b"x" * 1000)
-    assert statuses(answers) == [431]
+        responses += parser.feed(b"x" * 1000)
+    assert statuses(responses) == [431]
     assert stored.bodies == []
 
 
 @pytest.mark.parametrize("size", [3, 100, 4096])
-def test_chunks_may_be_small(size: int) -> None:
-    """What stands between them is allowed to grow with the body."""
-    stored = Stored()
-    it = opened(stored)
+def test_parser_accepts_a_body_in_small_chunks(size: int) -> None:
+    """The chunk headers do not count as a request head."""
+    stored = Journal()
+    parser = new_parser(stored)
     raw, chunk = CHUNKED.split(b"3\r\n")[0], b"%x\r\n%b\r\n" % (size, b"x" * size)
     whole = raw + chunk * (300_000 // size // 10) + b"0\r\n\r\n"
-    answers = b"".join(it.feed(whole[at : at + 1000]) for at in range(0, len(whole), 1000))
-    assert statuses(answers) == [200]
+    responses = b"".join(parser.feed(whole[at : at + 1000]) for at in range(0, len(whole), 1000))
+    assert statuses(responses) == [200]
 
 
-def test_heads_are_counted_one_by_one() -> None:
-    """A connection that is kept for long has had many."""
-    stored = Stored()
-    it = opened(stored)
+def test_parser_limits_each_head_separately() -> None:
+    """A connection that stays open for long receives many heads."""
+    stored = Journal()
+    parser = new_parser(stored)
     for _ in range(MAX_HEAD_BYTES // 50):
-        assert it.feed(request(b"!", path=PATH).removesuffix(b"!")) == b""
-        assert statuses(it.feed(b"!")) == [200]
+        assert parser.feed(request(b"!", path=PATH).removesuffix(b"!")) == b""
+        assert statuses(parser.feed(b"!")) == [200]
 
 
-def test_a_head_that_begins_behind_many_requests_is_not_taken_for_a_long_one() -> None:
-    """They were counted with it where they came in one piece."""
-    stored = Stored()
-    it = opened(stored)
+def test_parser_does_not_count_earlier_requests_to_a_head_in_the_same_piece() -> None:
+    """Before, complete requests in the same piece were counted with the head."""
+    stored = Journal()
+    parser = new_parser(stored)
     many, half = MAX_HEAD_BYTES // 10, request(b"x", path=PATH)[:20]
-    assert statuses(it.feed(request(b"x", path=PATH) * many + half)) == [200] * many
-    assert not it.over
+    assert statuses(parser.feed(request(b"x", path=PATH) * many + half)) == [200] * many
+    assert not parser.must_close
 
 
-def test_a_full_journal_is_503_with_its_reason_and_the_connection_stays() -> None:
-    """The platform delivers it again."""
-    stored = Stored(fails=JournalFull("the spool is full"))
-    it = opened(stored)
-    answers = it.feed(request(b"x", path=PATH))
-    assert statuses(answers) == [503]
-    assert b"the spool is full" in answers
+def test_parser_responds_503_with_the_reason_if_the_journal_is_full() -> None:
+    """The platform delivers the batch again, on the same connection."""
+    stored = Journal(fails=JournalFull("the spool is full"))
+    parser = new_parser(stored)
+    responses = parser.feed(request(b"x", path=PATH))
+    assert statuses(responses) == [503]
+    assert b"the spool is full" in responses
     stored.fails = None
-    assert statuses(it.feed(request(b"x", path=PATH))) == [200]
+    assert statuses(parser.feed(request(b"x", path=PATH))) == [200]
     assert stored.bodies == [b"x"]
 
 
-def test_a_fault_of_our_own_is_not_answered() -> None:
-    """Neither as stored nor as the sender's: it is not stored, and somebody must hear of it."""
+def test_parser_raises_a_defect_of_logferry() -> None:
+    """The batch is not stored, so 200 would be wrong, and 400 would blame the client."""
     with pytest.raises(HttpParserCallbackError) as raised:
-        opened(Stored(fails=ZeroDivisionError("a defect"))).feed(request(b"x", path=PATH))
+        new_parser(Journal(fails=ZeroDivisionError("a defect"))).feed(request(b"x", path=PATH))
     assert isinstance(raised.value.__context__, ZeroDivisionError)
 
 
 @pytest.mark.parametrize("asked", ["HTTP/1.0\r\n", "HTTP/1.1\r\nConnection: close\r\n"])
-def test_a_connection_ends_where_its_peer_wants_it_to(asked: str) -> None:
-    """HTTP/1.0 does so without saying."""
-    stored = Stored()
-    it = opened(stored)
-    answers = it.feed(f"POST /door {asked}Content-Length: 1\r\n\r\nx".encode())
-    assert statuses(answers) == [200]
-    assert b"Connection: close" in answers
-    assert it.over
+def test_parser_closes_the_connection_if_the_client_asks_for_it(asked: str) -> None:
+    """HTTP/1.0 closes by default."""
+    stored = Journal()
+    parser = new_parser(stored)
+    responses = parser.feed(f"POST /token {asked}Content-Length: 1\r\n\r\nx".encode())
+    assert statuses(responses) == [200]
+    assert b"Connection: close" in responses
+    assert parser.must_close
 
 
-def test_where_the_first_is_the_last_the_peer_is_told() -> None:
-    """The next delivery is somebody else's."""
-    stored = Stored()
-    it = opened(stored, once=True)
-    answers = it.feed(request(b"one", path=PATH) + request(b"two", path=PATH))
-    assert statuses(answers) == [200]
-    assert b"Connection: close" in answers
+def test_parser_announces_that_it_closes_after_the_first_response() -> None:
+    """The bootstrap server leaves the next batch to the listener."""
+    stored = Journal()
+    parser = new_parser(stored, close_after_first=True)
+    responses = parser.feed(request(b"one", path=PATH) + request(b"two", path=PATH))
+    assert statuses(responses) == [200]
+    assert b"Connection: close" in responses
     assert stored.bodies == [b"one"]
-    assert it.over
+    assert parser.must_close
 
 
-def test_all_connections_share_what_may_be_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A body that finds no room is refused; whatever becomes of a body gives its room back."""
+def test_parsers_share_the_budget_of_incomplete_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body beyond the budget is refused with 503, and each stored or discarded body frees its part."""
     monkeypatch.setattr(http_protocol, "MAX_BODY_BYTES", 60)
-    stored, room = Stored(), BodyBudget(100)
-    one, two, three = (opened(stored, room=room) for _ in range(3))
+    stored, budget = Journal(), BodyBudget(100)
+    one, two, three = (new_parser(stored, budget=budget) for _ in range(3))
     body = request(b"x" * 60, path=PATH)
     assert one.feed(body[:-1]) == b""
-    assert statuses(two.feed(body[:-1])) == [413]
+    assert statuses(two.feed(body[:-1])) == [503]
+    assert two.must_close
     assert statuses(one.feed(body[-1:])) == [200]
     assert three.feed(body[:-1]) == b""
-    assert statuses(three.give_up()) == [408]
-    assert statuses(opened(stored, room=room).feed(body)) == [200]
-    assert room.take(100)
-    assert not room.take(1)
+    assert statuses(three.abandon()) == [408]
+    assert statuses(new_parser(stored, budget=budget).feed(body)) == [200]
+    assert budget.take(100)
+    assert not budget.take(1)
 
 
-def test_a_body_without_a_length_is_refused_as_soon_as_it_proves_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is held of it is let go."""
+def test_parser_refuses_a_body_without_a_length_when_it_exceeds_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The part that was kept is discarded."""
     monkeypatch.setattr(http_protocol, "MAX_BODY_BYTES", 4)
-    stored, room = Stored(), BodyBudget(100)
-    assert statuses(opened(stored, room=room).feed(CHUNKED)) == [413]
-    assert room.take(100)
+    stored, budget = Journal(), BodyBudget(100)
+    assert statuses(new_parser(stored, budget=budget).feed(CHUNKED)) == [413]
+    assert budget.take(100)
 
 
-def test_who_is_given_up_between_two_requests_is_told_nothing() -> None:
-    """There is nothing to answer."""
-    it = opened(Stored())
-    it.feed(request(b"x", path=PATH))
-    assert it.give_up() == b""
-    assert it.over
+def test_parser_responds_nothing_to_a_client_that_is_abandoned_between_requests() -> None:
+    """Without a request there is no response."""
+    parser = new_parser(Journal())
+    parser.feed(request(b"x", path=PATH))
+    assert parser.abandon() == b""
+    assert parser.must_close

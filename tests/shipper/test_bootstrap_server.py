@@ -1,9 +1,8 @@
-"""The doorman: deliveries and pings are answered by hand while the libraries load."""
+"""The bootstrap server: batches and pings are answered while the libraries are imported."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import threading
 import time
@@ -15,10 +14,12 @@ from hypothesis import HealthCheck, given, settings
 
 from logferry import ipc
 from logferry.errors import JournalFull
+from logferry.listener import admission
+from logferry.listener.admission import MAX_CONNECTIONS
 from logferry.listener.http_protocol import MAX_BODY_BYTES, MAX_HEAD_BYTES
-from logferry.shipper.bootstrap_server import FINISH_SECONDS, MAX_CONNECTIONS, BootstrapServer
+from logferry.shipper.bootstrap_server import FINISH_SECONDS, BootstrapServer
 from support.batch_strategies import ANYTHING
-from support.http_post import SECONDS, answer, connect, post, request
+from support.http_post import SECONDS, connect, post, read_status, read_to_end, request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,49 +28,49 @@ pytestmark = pytest.mark.timeout(30)
 
 
 @dataclass
-class PathToken:
-    """A doorman at work in a thread, and what it has taken in."""
+class Running:
+    """A bootstrap server in a thread, and everything that it has received."""
 
     address: tuple[str, int]
     supervisor: socket.socket
-    loading: list[int]
-    """The descriptor that is closed when all is loaded."""
     stored: list[bytes] = field(default_factory=list)
-    heard: list[bytes] = field(default_factory=list)
+    packets: list[bytes] = field(default_factory=list)
+    imported: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
     full: bool = False
     path: str = ""
 
     def is_allowed(self, path: str) -> bool:
-        """Admit everybody, or only who knows the path when there is one."""
+        """Allow every path, or only the configured one."""
         return not self.path or path == self.path
 
     def accept(self, body: bytes) -> None:
-        """Store, or refuse when told to be full."""
+        """Store a batch, or refuse it if the journal is full."""
         if self.full:
-            raise JournalFull("told to be")
+            raise JournalFull("the spool is full")
         self.stored.append(body)
 
     def load(self) -> None:
-        """Let all be loaded."""
-        while self.loading:
-            os.close(self.loading.pop())
+        """Complete the imports."""
+        if not self.imported.is_set():
+            self.imported.set()
+            connect(self.address).close()  # ends the wait of the server
 
 
 @contextlib.contextmanager
-def door() -> Iterator[PathToken]:
-    """Let a doorman serve until the libraries are loaded."""
+def running_server() -> Iterator[Running]:
+    """Run a bootstrap server until the imports are complete."""
     supervisor, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     supervisor.settimeout(SECONDS)
-    done, loading = os.pipe()
     with socket.create_server(("127.0.0.1", 0)) as listener, supervisor, channel:
-        it = PathToken(listener.getsockname()[:2], supervisor, [loading])
+        it = Running(listener.getsockname()[:2], supervisor)
         bootstrap_server = BootstrapServer(
-            listener=listener, channel=channel, is_allowed=it.is_allowed, accept=it.accept, hear=it.heard.append
+            listener=listener, channel=channel, is_allowed=it.is_allowed, accept=it.accept, on_packet=it.packets.append
         )
 
         def serve() -> None:
-            bootstrap_server.serve_until(done)
+            bootstrap_server.serve(lambda: 0.0 if it.imported.is_set() else SECONDS)
+            bootstrap_server.finish()
             it.ended.set()
 
         thread = threading.Thread(target=serve)
@@ -79,13 +80,12 @@ def door() -> Iterator[PathToken]:
         finally:
             it.load()
             thread.join(SECONDS)
-            os.close(done)
             assert it.ended.is_set()
 
 
-def test_a_delivery_is_stored_and_then_answered() -> None:
-    """200 means that it is in the journal; any path, and a body of any bytes."""
-    with door() as it:
+def test_bootstrap_server_stores_a_batch_and_then_responds() -> None:
+    """A 200 means that the journal has the batch, for any path and a body of any bytes."""
+    with running_server() as it:
         assert post(it.address, b'[{"type":"function"}]', path="/any/path?x") == 200
         assert post(it.address, b"\x00\xff") == 200
         assert it.stored == [b'[{"type":"function"}]', b"\x00\xff"]
@@ -93,27 +93,27 @@ def test_a_delivery_is_stored_and_then_answered() -> None:
 
 @settings(max_examples=40, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 @given(ANYTHING)
-def test_anything_posted_is_answered_200_and_kept_to_the_byte(body: bytes) -> None:
-    """A refused delivery would come back for ever."""
-    with door() as it:
+def test_bootstrap_server_stores_any_body_unchanged(body: bytes) -> None:
+    """A refused batch would be delivered again indefinitely."""
+    with running_server() as it:
         assert post(it.address, body) == 200
         assert it.stored == ([body] if body else [])
 
 
-def test_a_request_may_come_one_byte_at_a_time_and_others_do_not_wait_for_it() -> None:
-    """One slow peer is one connection."""
-    with door() as it, connect(it.address) as slow:
+def test_bootstrap_server_accepts_a_request_byte_by_byte_and_serves_others_meanwhile() -> None:
+    """A slow client occupies one connection."""
+    with running_server() as it, connect(it.address) as slow:
         for byte in request(b"slow"):
             slow.sendall(bytes((byte,)))
             if byte == ord("H"):
                 assert post(it.address, b"fast") == 200
-        assert answer(slow) == 200
+        assert read_status(slow) == 200
         assert it.stored[-1] == b"slow"
 
 
-def test_a_full_journal_is_503_and_the_platform_keeps_the_records() -> None:
-    """Nothing is stored, and the doorman lives on."""
-    with door() as it:
+def test_bootstrap_server_responds_503_if_the_journal_is_full() -> None:
+    """The platform keeps a refused batch, and later batches are stored."""
+    with running_server() as it:
         it.full = True
         assert post(it.address, b"refused") == 503
         it.full = False
@@ -132,26 +132,26 @@ def test_a_full_journal_is_503_and_the_platform_keeps_the_records() -> None:
         (b"POST / HTTP/1.1\r\nX: " + b"x" * MAX_HEAD_BYTES, 431),
     ],
 )
-def test_what_is_no_delivery_stores_nothing_and_stops_nobody(raw: bytes, status: int) -> None:
-    """Whoever else speaks to the port gets an answer or is hung up on."""
-    with door() as it:
+def test_bootstrap_server_refuses_an_invalid_request_and_serves_the_next(raw: bytes, status: int) -> None:
+    """Other clients of the port get a response, and nothing is stored."""
+    with running_server() as it:
         with connect(it.address) as connection:
             connection.sendall(raw)
-            assert answer(connection) == status
+            assert read_status(connection) == status
         assert post(it.address, b"next") == 200
         assert it.stored == [b"next"]
 
 
-def test_what_is_not_stored_is_not_answered_200() -> None:
-    """A body that came by another method than POST is thrown away: 405, as the listener says."""
-    with door() as it:
-        status = post(it.address, b"a delivery", method="PUT")
-        assert status != 200 or it.stored == [b"a delivery"]
+def test_bootstrap_server_responds_405_to_another_method_than_post() -> None:
+    """Its body is discarded, as by the listener, so 200 would be wrong."""
+    with running_server() as it:
+        assert post(it.address, b"a batch", method="PUT") == 405
+        assert it.stored == []
 
 
-def test_who_does_not_know_the_path_is_refused_and_nothing_is_stored() -> None:
-    """403 as soon as the head is read; the platform, which knows it, is served."""
-    with door() as it:
+def test_bootstrap_server_refuses_a_path_that_is_not_allowed() -> None:
+    """The response is 403; the platform uses the subscribed path and is served."""
+    with running_server() as it:
         it.path = "/hard-to-guess"
         assert post(it.address, b"forged", path="/") == 403
         assert post(it.address, b"forged", path="/hard-to-guess/x") == 403
@@ -159,46 +159,77 @@ def test_who_does_not_know_the_path_is_refused_and_nothing_is_stored() -> None:
         assert it.stored == [b"real"]
 
 
-def test_a_peer_that_hangs_up_halfway_stores_nothing() -> None:
-    """The platform will deliver it again."""
-    with door() as it:
+def test_bootstrap_server_discards_an_incomplete_request_of_a_closed_connection() -> None:
+    """The platform delivers the batch again."""
+    with running_server() as it:
         with connect(it.address) as connection:
-            connection.sendall(request(b"half of this")[:-5])
-        assert post(it.address, b"whole") == 200
-        assert it.stored == [b"whole"]
+            connection.sendall(request(b"half a body")[:-5])
+        assert post(it.address, b"complete") == 200
+        assert it.stored == [b"complete"]
 
 
-def test_too_many_connections_are_closed_and_the_doorman_lives() -> None:
-    """Idle connections of a neighbour take a bounded number of places; when they go there is room again."""
-    with door() as it:
-        idle = [connect(it.address) for _ in range(MAX_CONNECTIONS)]
-        with connect(it.address) as one_more:
-            assert answer(one_more) == 0
-        for connection in idle:
-            connection.close()
-        until = time.monotonic() + SECONDS
-        while (status := post(it.address, b"room")) != 200:
-            assert time.monotonic() < until, status
-        assert it.stored == [b"room"]
+def test_bootstrap_server_serves_a_newcomer_and_closes_the_oldest_connection() -> None:
+    """Idle connections of another process must not shut the platform out during startup."""
+    with running_server() as it, contextlib.ExitStack() as connections:
+        idle = [connections.enter_context(connect(it.address)) for _ in range(MAX_CONNECTIONS)]
+        newcomer = connections.enter_context(connect(it.address))
+        newcomer.sendall(request(b"batch"))
+        assert read_status(newcomer) == 200
+        assert read_to_end(idle[0]) == b""
+        idle[1].sendall(request(b"later"))
+        assert read_status(idle[1]) == 200
+        assert it.stored == [b"batch", b"later"]
 
 
-def test_pings_are_answered_and_packets_handed_on() -> None:
-    """The supervisor sees life; what else it says is heard in order, and its end as an empty packet."""
-    with door() as it:
+def test_bootstrap_server_serves_each_of_many_newcomers() -> None:
+    """A process that opens connections without limit gets no advantage over the platform."""
+    with running_server() as it, contextlib.ExitStack() as connections:
+        for number in range(3 * MAX_CONNECTIONS):
+            connections.enter_context(connect(it.address)).sendall(b"POST / HT")
+            if number % MAX_CONNECTIONS == 0:
+                assert post(it.address, b"%d" % number) == 200
+        assert post(it.address, b"last") == 200
+        assert it.stored == [b"0", b"%d" % MAX_CONNECTIONS, b"%d" % (2 * MAX_CONNECTIONS), b"last"]
+
+
+def test_bootstrap_server_responds_408_to_an_incomplete_request_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests have the time limit of the listener during startup as well."""
+    monkeypatch.setattr(admission, "READ_SECONDS", 0.2)
+    with running_server() as it:
+        with connect(it.address) as slow:
+            slow.sendall(request(b"incomplete")[:-3])
+            assert post(it.address, b"fast") == 200
+            response = read_to_end(slow)
+        assert response.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        assert response.endswith(b"Connection: close\r\n\r\n")
+        assert it.stored == [b"fast"]
+
+
+def test_bootstrap_server_closes_a_connection_without_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection without a first byte is closed without a response."""
+    monkeypatch.setattr(admission, "READ_SECONDS", 0.2)
+    with running_server() as it, connect(it.address) as silent:
+        assert read_to_end(silent) == b""
+        assert post(it.address, b"next") == 200
+
+
+def test_bootstrap_server_answers_pings_and_passes_other_packets_on() -> None:
+    """Packets are passed on in order, and the end of the supervisor as an empty packet."""
+    with running_server() as it:
         it.supervisor.send(ipc.PING)
         assert it.supervisor.recv(16) == ipc.PONG
         it.supervisor.send(b'E1\n{"eventType":"INVOKE"}')
         it.supervisor.send(ipc.PING)
         assert it.supervisor.recv(16) == ipc.PONG
-        assert it.heard == [b'E1\n{"eventType":"INVOKE"}']
+        assert it.packets == [b'E1\n{"eventType":"INVOKE"}']
         it.supervisor.shutdown(socket.SHUT_RDWR)
         assert post(it.address, b"still served") == 200
-    assert it.heard == [b'E1\n{"eventType":"INVOKE"}', b""]
+    assert it.packets == [b'E1\n{"eventType":"INVOKE"}', b""]
 
 
-def test_the_port_is_handed_over_when_all_is_loaded() -> None:
-    """The listening socket stays open: what comes next is somebody else's."""
-    with door() as it:
+def test_bootstrap_server_leaves_the_socket_open_when_it_ends() -> None:
+    """New connections wait in the backlog for the listener."""
+    with running_server() as it:
         it.load()
         assert it.ended.wait(SECONDS)
         with connect(it.address) as connection:
@@ -206,26 +237,26 @@ def test_the_port_is_handed_over_when_all_is_loaded() -> None:
     assert it.stored == []
 
 
-def test_a_request_that_is_half_read_when_all_is_loaded_is_finished() -> None:
-    """It gets a moment to come in whole, and is then stored and answered as any other."""
-    with door() as it, connect(it.address) as connection:
-        whole = request(b"late")
-        connection.sendall(whole[:-2])
-        assert post(it.address, b"seen") == 200  # so the half one has been read too
+def test_bootstrap_server_completes_an_incomplete_request_before_it_ends() -> None:
+    """The request gets `FINISH_SECONDS`, and is then stored and answered as any other."""
+    with running_server() as it, connect(it.address) as connection:
+        complete = request(b"late")
+        connection.sendall(complete[:-2])
+        assert post(it.address, b"seen") == 200  # so the incomplete request has been read too
         it.load()
-        connection.sendall(whole[-2:])
-        assert answer(connection) == 200
+        connection.sendall(complete[-2:])
+        assert read_status(connection) == 200
     assert it.stored == [b"seen", b"late"]
 
 
-def test_a_request_that_is_never_whole_is_let_go_in_time() -> None:
-    """Neither stored nor answered, and the shipper does not start late for it."""
-    with door() as it, connect(it.address) as connection:
+def test_bootstrap_server_ends_in_time_despite_an_incomplete_request() -> None:
+    """The request is neither stored nor answered, and it does not delay the shipper."""
+    with running_server() as it, connect(it.address) as connection:
         connection.sendall(request(b"never")[:-1])
         assert post(it.address, b"seen") == 200
         began = time.monotonic()
         it.load()
-        assert answer(connection) == 0
+        assert read_status(connection) == 0
         assert it.ended.wait(SECONDS)
         assert time.monotonic() - began < FINISH_SECONDS + 1
     assert it.stored == [b"seen"]

@@ -1,25 +1,25 @@
-"""Posts by hand, byte by byte where that matters: what a platform, a careless neighbour or a hostile one might send."""
+"""HTTP requests sent byte by byte: from the platform, from a careless process or from a hostile one."""
 
 from __future__ import annotations
 
 import socket
 
 SECONDS = 5.0
-"""The bound of every wait in here: both sides are on this machine."""
+"""Limit of every wait in this module, in seconds. Both sides run on this machine."""
 
 
 def request(body: bytes, *, method: str = "POST", path: str = "/", headers: str = "") -> bytes:
-    """Give one whole HTTP request."""
+    """Return a complete HTTP request."""
     return f"{method} {path} HTTP/1.1\r\nHost: sandbox\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body
 
 
 def connect(address: tuple[str, int]) -> socket.socket:
-    """Open a connection with a bound on every wait."""
+    """Open a connection whose waits are limited."""
     return socket.create_connection(address, timeout=SECONDS)
 
 
-def answer(connection: socket.socket) -> int:
-    """Read up to the end of an answer's head and give its status; 0 when the connection was closed without one."""
+def read_status(connection: socket.socket) -> int:
+    """Read the head of a response; return its status, or 0 if the connection was closed without one."""
     head = b""
     while b"\r\n\r\n" not in head:
         try:
@@ -32,8 +32,16 @@ def answer(connection: socket.socket) -> int:
     return int(head.split(b" ", 2)[1])
 
 
+def read_to_end(connection: socket.socket) -> bytes:
+    """Read until the other side closes the connection; return all bytes."""
+    received = b""
+    while data := connection.recv(4096):
+        received += data
+    return received
+
+
 def post(address: tuple[str, int], body: bytes, *, method: str = "POST", path: str = "/", headers: str = "") -> int:
-    """Make one request on a connection of its own; give the status, 0 for none."""
+    """Send one request on a separate connection; return the status, or 0 without a response."""
     with connect(address) as connection:
         connection.sendall(request(body, method=method, path=path, headers=headers))
-        return answer(connection)
+        return read_status(connection)

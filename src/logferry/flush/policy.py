@@ -1,17 +1,19 @@
-"""When to seal what waits, and in which moment to upload it. Pure: no clock, no I/O; time comes in as seconds.
+"""Decision of when to seal the open segment, and at which time to upload it.
 
-Three thresholds, and a policy that says which of them are looked at:
+Each policy checks its own thresholds:
 
     invocation   one object for every N invocations
-    time         when the oldest waiting record is older than T seconds
-    size         when B bytes wait
-    adaptive     like invocation while invocations are far apart, like time (and size) while they are close
+    time         the oldest record is older than T seconds
+    size         B bytes are stored
+    adaptive     like invocation while invocations are far apart, like time and size while they are close
 
-A threshold that the user has set is looked at under every policy, so that it also caps the others.
+Guarantees:
+- A threshold that the user has set applies under every policy, so that it also limits the others.
+- The same arguments give the same decision. The module is pure: it has no clock and no I/O.
 
-A flush is due `AFTER` the invocation (in post-execution, so that the object holds that invocation too) or `BESIDE` it
-(while the next one runs: what waited from before is uploaded, and nothing is waited for). SHUTDOWN ships everything and
-needs no policy.
+Design: a flush is due either in post-execution, so that the object contains the invocation that is
+beginning, or while the next invocation runs. The second kind uploads only records of invocations
+that have ended, and waits for no further records. SHUTDOWN uploads everything and needs no policy.
 """
 
 from __future__ import annotations
@@ -19,21 +21,19 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-SECONDS = 1.0
-MIB = 1024 * 1024
-
 DEFAULT_INVOCATIONS = 1
-DEFAULT_SECONDS = 60 * SECONDS
-DEFAULT_BYTES = 4 * MIB
+DEFAULT_SECONDS = 60.0
+DEFAULT_BYTES = 4 * 1024 * 1024
 
 CLOSE_SHARE = 4
-"""Invocations are close while at least this many would share an object: batching fewer saves too little to be late."""
+"""Number of invocations per object from which invocations count as close. Batching fewer saves too
+little to justify the delay."""
 PACE_WEIGHT = 0.3
-"""Of the newest gap in the running mean: a burst is noticed after two or three invocations, a pause as fast."""
+"""Weight of the newest gap in the running mean. A burst or a pause is detected after two or three invocations."""
 
 
 class Flush(Enum):
-    """LOGFERRY_FLUSH."""
+    """Values of LOGFERRY_FLUSH."""
 
     INVOCATION = "invocation"
     TIME = "time"
@@ -42,14 +42,14 @@ class Flush(Enum):
 
 
 class Timing(Enum):
-    """LOGFERRY_FLUSH_TIMING."""
+    """Values of LOGFERRY_FLUSH_TIMING."""
 
     POST_EXECUTION = "post-execution"
     NEXT_INVOCATION = "next-invocation"
 
 
 class Thresholds(NamedTuple):
-    """What the user has set; None where nothing was said."""
+    """Thresholds of the user; None for each one that is not set."""
 
     invocations: int | None = None
     seconds: float | None = None
@@ -57,23 +57,23 @@ class Thresholds(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """What is in the open segment."""
+    """Content of the open segment."""
 
     size: int = 0
-    """Bytes; at least 1 where records are known to be on their way."""
+    """Size in bytes; at least 1 if records are known to arrive soon."""
     age: float = 0.0
-    """Seconds since the oldest of it was accepted."""
+    """Seconds since its oldest batch was accepted."""
     invocations: int = 0
-    """Invocations that have ended (or, on INVOKE, will have ended with the one that begins) since the last seal."""
+    """Number of invocations since the last seal. On INVOKE, all of them will have ended with the one that begins."""
 
 
 class Pace(NamedTuple):
-    """How closely invocations follow each other: a running mean of the gaps between them, in seconds."""
+    """Distance of the invocations: a running mean of the gaps between their beginnings, in seconds."""
 
     mean_gap: float | None = None
 
     def after_gap(self, gap: float | None) -> Pace:
-        """The pace once another invocation has begun, `gap` seconds after the one before (None: the first)."""
+        """Return the pace after another invocation, `gap` seconds after the previous one (None: the first)."""
         if gap is None:
             mean = self.mean_gap
         elif self.mean_gap is None:
@@ -84,53 +84,53 @@ class Pace(NamedTuple):
 
 
 class Due(NamedTuple):
-    """A flush is due: in which moment, and why (for the log)."""
+    """A flush that is due: its timing, and the reason (for the log)."""
 
     timing: Timing
-    why: str
+    reason: str
 
 
 class Policy(NamedTuple):
-    """The user's choice; asked with what waits and what has just happened."""
+    """The settings of the user, which decide about the open segment after each event."""
 
     flush: Flush
     timing: Timing
     thresholds: Thresholds
 
     def on_invoke(self, waiting: Waiting, pace: Pace) -> Due | None:
-        """An invocation begins. `waiting` holds what is left from earlier ones."""
-        close = self.flush is Flush.ADAPTIVE and self._close(pace)
+        """Return the flush that an INVOKE makes due. `waiting` describes the records of earlier invocations."""
+        close = self.flush is Flush.ADAPTIVE and self._is_close(pace)
         timing = Timing.NEXT_INVOCATION if close else self.timing
-        # What goes beside holds only invocations that have ended; what goes after will hold this one too.
+        # An object of post-execution will contain this invocation too, the other kind only invocations that have ended.
         ended = waiting.invocations + (1 if timing is Timing.POST_EXECUTION else 0)
         if ended >= self._invocations(close=close):
             return Due(timing, f"{ended} invocations")
-        if waiting.size and (why := self._too_old_or_large(waiting)):
-            return Due(timing, why)
+        if waiting.size and (reason := self._age_or_size_reason(waiting)):
+            return Due(timing, reason)
         return None
 
     def while_running(self, waiting: Waiting) -> Due | None:
-        """Time passes or records arrive inside a long invocation, or where nothing is ever frozen."""
-        if waiting.size and (why := self._too_old_or_large(waiting)):
-            return Due(Timing.NEXT_INVOCATION, why)
+        """Return the flush that age or size make due in a long invocation, or on Managed Instances."""
+        if waiting.size and (reason := self._age_or_size_reason(waiting)):
+            return Due(Timing.NEXT_INVOCATION, reason)
         return None
 
     def on_end(self, waiting: Waiting) -> Due | None:
-        """An invocation has ended where no event announces the next (Managed Instances)."""
+        """Return the flush that an end of an invocation makes due where no INVOKE announces it (Managed Instances)."""
         if waiting.size and waiting.invocations >= self._invocations(close=True):
             return Due(Timing.NEXT_INVOCATION, f"{waiting.invocations} invocations")
         return None
 
     def seconds_until_old(self, waiting: Waiting) -> float | None:
-        """How long until age alone makes a flush due; None when it never will."""
+        """Return the seconds until age alone makes a flush due, or None if it never does."""
         limit = self._seconds()
         return max(0.0, limit - waiting.age) if waiting.size and limit is not None else None
 
-    def _close(self, pace: Pace) -> bool:
-        """The first invocation of an environment is never close: a one-shot function is seen at once."""
+    def _is_close(self, pace: Pace) -> bool:
+        """Return whether invocations are close. The first one of an environment never is: it may be the only one."""
         return pace.mean_gap is not None and pace.mean_gap * CLOSE_SHARE <= (self._seconds() or 0)
 
-    def _too_old_or_large(self, waiting: Waiting) -> str | None:
+    def _age_or_size_reason(self, waiting: Waiting) -> str | None:
         seconds, size = self._seconds(), self._size()
         if seconds is not None and waiting.age >= seconds:
             return f"{waiting.age:.0f} s old"
@@ -139,7 +139,7 @@ class Policy(NamedTuple):
         return None
 
     def _invocations(self, *, close: bool) -> float:
-        """The number that makes a flush due; infinity where only a user's own threshold could."""
+        """Return the number of invocations that makes a flush due, or infinity if none does."""
         counted = self.flush is Flush.INVOCATION or (self.flush is Flush.ADAPTIVE and not close)
         return self.thresholds.invocations or (DEFAULT_INVOCATIONS if counted else float("inf"))
 

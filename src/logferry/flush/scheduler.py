@@ -1,10 +1,11 @@
-"""State since the last seal (age, size, invocations), from which the policy decides whether a flush is due.
+"""State since the last seal (age, size, invocations), from which the policy derives a due flush.
 
 Guarantees:
 - A flush that was announced in an INVOKE and could not be made is due again with the next INVOKE.
 - Records that were delivered after a thaw are as old as the invocation that wrote them.
 
-Design: the scheduler works before the event loop exists. `clock` returns seconds and never runs backwards.
+Design: the scheduler works before the event loop exists. `clock` returns seconds and never runs
+backwards.
 """
 
 from __future__ import annotations
@@ -42,10 +43,11 @@ class Scheduler:
         renew: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`managed`: on Managed Instances, invocations are counted by their reports, because no INVOKE announces them.
+        """`managed`: Managed Instances, where invocations are counted by their reports.
 
-        `renew` is called before the first invocation: names that were made before a SnapStart snapshot must not be used
-        after it. `clock` is replaced only in tests; the event loop's clock is `time.monotonic` as well.
+        `renew` is called before the first invocation: names that were made before a SnapStart
+        snapshot must not be used after it. `clock` is replaced only in tests; the event loop's
+        clock is `time.monotonic` as well.
         """
         self._journal = journal
         self._policy = policy
@@ -123,9 +125,9 @@ class Scheduler:
     def _waiting(self, *, late_records_expected: bool = False) -> Waiting:
         """Return what the policy has to know about the open segment.
 
-        While a flush after this invocation is pending, age and size count from its announcement. Otherwise records that
-        were old or large at INVOKE would be uploaded during the invocation, in an object without its records, and the
-        invocation would be extended for another object.
+        While a flush after this invocation is pending, age and size count from its announcement.
+        Otherwise records that were old or large at INVOKE would be uploaded during the invocation,
+        in an object without its records, and the invocation would be extended for another object.
         """
         now = self._clock()
         since = now if self._oldest is None else max(self._oldest, self._pending_flush_since or self._oldest)

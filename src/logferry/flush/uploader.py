@@ -12,6 +12,7 @@ Promises:
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Protocol
 
 from logferry.deadline import Deadline
@@ -60,7 +61,7 @@ class Uploader:
         self._sink = sink
         self._encode = encode
         self.timeout_seconds = self._timeout = timeout_seconds
-        self._breaker = breaker or CircuitBreaker()
+        self._breaker = breaker or CircuitBreaker(jitter=_system_random)
         self._one_at_a_time = asyncio.Lock()
         self._until = Deadline(0.0)
         """Of the drain that is under way."""
@@ -185,6 +186,11 @@ def _unavailable(error: Exception, key: str, *, seconds: float) -> SinkUnavailab
     if isinstance(error, SinkUnavailable):
         return error
     return SinkUnavailable(f"{key} was not stored within {seconds:.1f} s")
+
+
+def _system_random() -> float:
+    """Return a random number from 0 to 1 that differs between the clones of a SnapStart snapshot."""
+    return int.from_bytes(os.urandom(4), "big") / 0xFFFFFFFF
 
 
 def _now() -> float:

@@ -1,10 +1,15 @@
-"""Deliveries that came before: the platform repeats one whose answer it did not get.
+"""Detection of batches that the platform delivers again because it did not receive the response.
 
-That happens when the answer is lost: the shipper was killed between storing and answering, or the environment was
-frozen there. The platform gives deliveries no number (Telemetry API, "Delivery"), but a repeat is the same bytes, and
-no two different deliveries are: every record carries its time in milliseconds, and deliveries are 25 ms or more apart
-unless they are full. So the last few are remembered by length and hash: Python's own for bytes, 64 bits with a key of
-this process (SipHash, PEP 456), which a body keeps once it is made, so that it is read once.
+Guarantees:
+- The last `REMEMBERED` accepted batches are detected. A batch that was refused is not remembered.
+- Batches that differ in one byte are different batches.
+
+Design: a response is lost if the shipper is killed, or the environment frozen, between storing and
+responding. The platform gives batches no number (Telemetry API, "Delivery"). A repeated batch has
+the same bytes, and two different batches never have: each record carries its time in milliseconds,
+and batches are at least 25 ms apart unless they are full. Batches are remembered by length and by
+Python's hash of bytes, 64 bits with a key of this process (SipHash, PEP 456). A bytes object caches
+its hash, so a batch is read once.
 """
 
 from __future__ import annotations
@@ -12,19 +17,22 @@ from __future__ import annotations
 from collections import deque
 
 REMEMBERED = 32
-"""The platform has one or two deliveries under way; after a kill it may repeat what is in the open segment."""
+"""Number of remembered batches. The platform has one or two batches in flight; after a kill it may
+repeat a batch of the open segment."""
 
 
 class Deduplicator:
-    """The last deliveries that were accepted."""
+    """The latest accepted batches."""
+
+    __slots__ = ("_latest",)
 
     def __init__(self) -> None:
-        self._last: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
+        self._latest: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
 
-    def seen(self, body: bytes) -> bool:
-        """Whether this very body was accepted a moment ago."""
-        return (len(body), hash(body)) in self._last
+    def seen(self, batch: bytes) -> bool:
+        """Return whether the same batch was accepted recently."""
+        return (len(batch), hash(batch)) in self._latest
 
-    def note(self, body: bytes) -> None:
-        """This body is accepted."""
-        self._last.append((len(body), hash(body)))
+    def note(self, batch: bytes) -> None:
+        """Remember a batch that has been accepted."""
+        self._latest.append((len(batch), hash(batch)))

@@ -1,18 +1,20 @@
-"""The HTTP of one connection to us, without its I/O: bytes that came go in, answers come out.
+"""HTTP/1.1 server side of one connection, without I/O.
 
-Both who answer deliveries speak it: the doorman while the libraries load, the listener ever after. The parser is
-llhttp, Node's, by way of httptools.
+The caller feeds received bytes and sends the returned bytes. Used by the bootstrap server and by
+the listener.
 
-Promises:
-- 200 is said only after `accept` has returned; when the journal is full, 503, so that the platform keeps the records
-  and delivers again (Telemetry API, "Delivery");
-- a body is stored as it is, whatever it says or is said to be: a refused delivery would come back for ever;
-- who is admitted is decided by the path (see `door`), before a byte of the body is kept;
-- what is refused is answered at once, and then the connection is over: the rest of it is not even read;
-- nothing that others on this machine send is held beyond the bounds below.
+Guarantees:
+- 200 is returned only after `accept` has returned. If the journal is full, 503 is returned, so that
+  the platform keeps the batch and delivers it again (Telemetry API, "Delivery").
+- Any body is accepted unchanged, whatever its content and its headers are. A rejected batch would
+  be delivered again indefinitely.
+- The request path is checked (see `path_token`) before any byte of the body is stored.
+- Request head, trailer, body and the sum of all incomplete bodies are limited. A request over a
+  limit is answered at once and the connection is closed; the rest of the request is not read.
 
-Why not aiohttp's server: for a delivery, two or three of which belong to each invocation, it takes 0.4 ms of CPU where
-they are far apart, and this 0.15; and it could not be loaded before the first of them comes.
+Design: aiohttp's server needs 0.4 ms of CPU time per batch if batches are far apart, this parser
+(llhttp through httptools) 0.15 ms. Each invocation has two or three batches. Furthermore, the
+parser is available before the event loop has been imported.
 """
 
 from __future__ import annotations
@@ -27,11 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_HEAD_BYTES = 16 * 1024
-"""Of a request's head, and of what may stand behind its chunks (RFC 9112, 7.1.2): the parser keeps both."""
+"""Maximum size of a request head, and of a trailer (RFC 9112, 7.1.2), in bytes. The parser keeps both."""
 MAX_BODY_BYTES = 5 * 1024 * 1024
-"""A delivery is at most 2 x maxBytes and some metadata (Telemetry API, Buffering), with our maxBytes some 2 MiB."""
-MAX_UNDER_WAY_BYTES = 2 * MAX_BODY_BYTES
-"""Of all bodies that are being read: the function's memory."""
+"""Maximum size of a body, in bytes. A batch has at most 2 x maxBytes and some metadata (Telemetry
+API, "Buffering"), which is about 2 MiB with the requested maxBytes."""
+MAX_INCOMPLETE_BYTES = 2 * MAX_BODY_BYTES
+"""Maximum size of all incomplete bodies together, in bytes. They occupy the function's memory."""
 
 _PHRASES = {
     200: "OK",
@@ -48,159 +51,168 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class BodyBudget:
-    """What all exchanges together may hold of bodies that are not whole yet."""
+    """Total size limit for the incomplete request bodies of all connections."""
 
-    def __init__(self, limit: int = MAX_UNDER_WAY_BYTES) -> None:
-        """`limit` is only for testing."""
+    __slots__ = ("_left",)
+
+    def __init__(self, limit: int = MAX_INCOMPLETE_BYTES) -> None:
+        """`limit` is in bytes; it is given only in tests."""
         self._left = limit
 
     def take(self, size: int) -> bool:
-        """Take so many bytes; False where that is more than is left."""
+        """Take bytes from the budget; return False, and take nothing, if fewer are left."""
+        if size > self._left:
+            return False
         self._left -= size
-        return self._left >= 0
+        return True
 
     def give_back(self, size: int) -> None:
-        """They are stored, or forgotten."""
+        """Return bytes of a body that is stored or discarded to the budget."""
         self._left += size
 
 
 class RequestParser:
-    """Requests of one connection, one after the other, and their answers."""
+    """Parser of the consecutive requests of one connection, and source of their responses."""
 
     def __init__(
         self,
         *,
         accept: Callable[[bytes], None],
         is_allowed: Callable[[str], bool],
-        room: BodyBudget,
-        once: bool = False,
+        budget: BodyBudget,
+        close_after_first: bool = False,
     ) -> None:
-        """`accept` stores a body or raises JournalFull, `admits` judges its path; with `once` the first is the last."""
-        self.under_way = False
-        """Whether a request has begun that is not whole."""
-        self.over = False
-        """Whether the connection is to be closed once the answers are out."""
+        """`accept` stores a batch or raises JournalFull; `is_allowed` judges the path of a request."""
+        self.in_request = False
+        """Whether a request has begun and is not complete."""
+        self.must_close = False
+        """Whether the connection must be closed after the returned responses are sent."""
         self._accept = accept
-        self._admits = is_allowed
-        self._room = room
-        self._once = once
-        self._answers: list[bytes] = []
-        self._behind_others = False
+        self._is_allowed = is_allowed
+        self._budget = budget
+        self._close_after_first = close_after_first
+        self._responses: list[bytes] = []
+        self._request_ended = False
         self._head_bytes = 0
         self._url = b""
-        self._announced = 0
-        self._awaits_continue = False
+        self._content_length = 0
+        self._expects_continue = False
         self._parts: list[bytes] = []
         self._size = 0
         self._parser = HttpRequestParser(self)
 
     def feed(self, data: bytes | memoryview) -> bytes:
-        """Take in what has come, nothing where the peer has ended; returns the answers that are due."""
-        if self.over:
+        """Parse received bytes (none if the client has closed its side); return the responses to send."""
+        if self.must_close:
             return b""
-        self._behind_others, held = False, self._size
+        self._request_ended, size_before = False, self._size
         try:
             self._parser.feed_data(data)
         except HttpParserCallbackError:
-            raise  # a fault of ours, which must not pass for one of the peer's
+            raise  # a defect of logferry, which must not be reported as a defect of the client
         except HttpParserUpgrade:
-            pass  # it was refused at the end of its head, for the parser skips the body of such a request
+            pass  # refused at the end of its head, because the parser skips the body of such a request
         except HttpParserError:
             self._refuse(400)
         else:
-            # What brings nothing of a body belongs to a head or a trailer, unless it has ended a request.
-            self._head_bytes = 0 if self._behind_others or self._size > held else self._head_bytes + len(data)
+            # Data without a part of a body belong to a head or a trailer, unless they complete a request.
+            in_body = self._request_ended or self._size > size_before
+            self._head_bytes = 0 if in_body else self._head_bytes + len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(431)
-        return self._due()
+        return self._take_responses()
 
-    def give_up(self) -> bytes:
-        """Its time is over, or its connection is; returns the answer that is due to whoever is still there."""
-        if self.under_way:
+    def abandon(self) -> bytes:
+        """End the connection because of its time limit or its loss; return 408 if a request is incomplete."""
+        if self.in_request:
             self._refuse(408)
-        self.over = True
-        return self._due()
+        self.must_close = True
+        return self._take_responses()
 
-    def _due(self) -> bytes:
-        if self.over:
-            self._forget()
-        answers, self._answers = b"".join(self._answers), []
-        return answers
+    def _take_responses(self) -> bytes:
+        if self.must_close:
+            self._discard_body()
+        responses, self._responses = b"".join(self._responses), []
+        return responses
 
-    def _refuse(self, status: int, why: str = "") -> None:
-        if not self.over:
-            self._answer(status, why, last=True)
+    def _refuse(self, status: int, reason: str = "") -> None:
+        if not self.must_close:
+            self._respond(status, reason, last=True)
 
-    def _answer(self, status: int, why: str = "", *, last: bool) -> None:
-        self.over = last or self._once
-        if status == 200 and not self.over:  # noqa: PLR2004
-            self._answers.append(_OK)
+    def _respond(self, status: int, reason: str = "", *, last: bool) -> None:
+        self.must_close = last or self._close_after_first
+        if status == 200 and not self.must_close:  # noqa: PLR2004
+            self._responses.append(_OK)
             return
-        text = f"{why}\n".encode() if why else b""
+        text = f"{reason}\n".encode() if reason else b""
         head = f"HTTP/1.1 {status} {_PHRASES[status]}\r\nContent-Length: {len(text)}\r\n".encode()
-        self._answers.append(head + (b"Connection: close\r\n\r\n" if self.over else b"\r\n") + text)
+        self._responses.append(head + (b"Connection: close\r\n\r\n" if self.must_close else b"\r\n") + text)
 
-    def _forget(self) -> None:
-        self._room.give_back(self._size)
+    def _discard_body(self) -> None:
+        self._budget.give_back(self._size)
         self._parts, self._size = [], 0
-        self.under_way = False
+        self.in_request = False
 
-    # --- called by the parser
+    # --- callbacks of the parser
 
     def on_message_begin(self) -> None:
-        """A request begins."""
-        self.under_way = True
-        self._announced = 0
+        """Begin a request."""
+        self.in_request = True
+        self._content_length = 0
         self._url = b""
-        self._awaits_continue = False
+        self._expects_continue = False
 
     def on_url(self, part: bytes) -> None:
-        """It may come in pieces."""
+        """Append a part of the URL."""
         self._url += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Note what says whether a body is welcome, and waited for."""
+        """Note the announced size of the body, and whether the client waits before it sends the body."""
         match name.lower():
             case b"content-length" if value.isdigit():
-                self._announced = int(value)
+                self._content_length = int(value)
             case b"expect":
-                self._awaits_continue = value.lower() == b"100-continue"
+                self._expects_continue = value.lower() == b"100-continue"
 
     def on_headers_complete(self) -> None:
-        """Judge it by its head."""
+        """Refuse a request because of its head, or ask for its body."""
+        # 1. Method, 2. path, 3. announced size, 4. protocol, 5. the client waits for 100 Continue.
         if self._parser.get_method() != b"POST":
-            self._refuse(405, "deliveries are POSTed here")
-        elif not self._admits(self._url.partition(b"?")[0].decode("ascii", "replace")):
+            self._refuse(405, "only POST requests are accepted")
+        elif not self._is_allowed(self._url.partition(b"?")[0].decode("ascii", "replace")):
             self._refuse(403)
-        elif self._announced > MAX_BODY_BYTES:
+        elif self._content_length > MAX_BODY_BYTES:
             self._refuse(413)
         elif self._parser.should_upgrade():
-            self._refuse(400, "there is nothing here to upgrade to")
-        elif self._awaits_continue and not self.over:
-            self._answers.append(_CONTINUE)
+            self._refuse(400, "no other protocol is supported")
+        elif self._expects_continue and not self.must_close:
+            self._responses.append(_CONTINUE)
 
     def on_body(self, part: bytes) -> None:
-        """Keep a piece of the body, within bounds."""
-        if self.over:
+        """Keep a part of the body if the limits allow it."""
+        if self.must_close:
             return
-        self._size += len(part)
-        if not self._room.take(len(part)) or self._size > MAX_BODY_BYTES:
+        if self._size + len(part) > MAX_BODY_BYTES:
             self._refuse(413)
+        elif not self._budget.take(len(part)):
+            # The platform delivers the batch again, and then the bodies of other clients may have ended.
+            self._refuse(503, "too many incomplete requests")
         else:
+            self._size += len(part)
             self._parts.append(part)
 
     def on_message_complete(self) -> None:
-        """Store it, then say so."""
-        self._behind_others = True
-        if self.over:
+        """Store the batch, then respond."""
+        self._request_ended = True
+        if self.must_close:
             return
         last = not self._parser.should_keep_alive()
-        body = b"".join(self._parts)
-        self._forget()
+        batch = b"".join(self._parts)
+        self._discard_body()
         try:
-            if body:
-                self._accept(body)
+            if batch:
+                self._accept(batch)
         except JournalFull as full:
-            self._answer(503, str(full), last=last)
+            self._respond(503, str(full), last=last)
         else:
-            self._answer(200, last=last)
+            self._respond(200, last=last)

@@ -3,8 +3,8 @@
 Guarantees:
 - `accept` returns only after the journal has stored the batch.
 - A batch that the platform delivers again, because the response was lost, is stored once.
-- `last_accepted_at` and `refused` describe the stream at every moment, so that the lifecycle can
-  wait for its end and report the batches that were not accepted.
+- `last_accepted_at` and `refused` describe the stream at every moment. The lifecycle uses them to
+  wait for the end of the stream and to report the batches that were not accepted.
 - After `close`, every batch is refused, because its records could no longer be uploaded.
 
 Design: the intake works before the event loop exists, so it needs neither asyncio nor a network.
@@ -51,8 +51,8 @@ class Intake:
         self._callbacks: list[Callable[[], None]] = []
         self._closed = False
         self.last_accepted_at: float | None = None
-        """Time of the latest accepted batch, in seconds on `clock`. A repeated batch counts as well,
-        because the stream is not quiet."""
+        """Time of the latest accepted batch, in seconds on `clock`. A repeated batch counts as
+        well, because the stream is not quiet."""
         self.refused = Refusals()
         """Batches that were refused and not accepted afterwards."""
 

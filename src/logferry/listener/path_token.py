@@ -1,25 +1,32 @@
-"""Who may deliver: the subscription names a path that is hard to guess, and the platform posts there.
+"""The path of the subscription as a token: only the platform knows it.
 
-Anybody beside us (the function, other extensions) can reach the port, and a forged `platform.runtimeDone` would end a
-wait too early. What the Telemetry API offers to tell them apart is the path of the subscribed URI: once the platform
-has been seen to use it, no other is answered. Until then, and where it is never used (AWS's emulator of Managed
-Instances drops it), any path is. The path lies in the spool, so that a delivery left over from before a reset is still
-admitted; a function that reads our files can therefore still pretend, as it could read our memory: both run as one
-user.
+Guarantees:
+- Once a request with the subscribed path has been received, requests with any other path are
+  refused.
+- Until then every path is allowed. AWS's emulator of Managed Instances drops the path and posts to
+  `/`.
+
+Design: any process of the execution environment (the function, other extensions) can reach the
+port, and a forged `platform.runtimeDone` would end a wait too early. The path of the subscribed URI
+is the only means of the Telemetry API to identify the platform. The path is stored in the spool, so
+that a batch which is left over from before a reset is still accepted. A function that reads these
+files can still forge batches, as it could read the extension's memory: both run as one user.
 """
 
 from __future__ import annotations
 
 
 class PathToken:
-    """Knows the path of the subscription, and whether the platform uses it."""
+    """The subscribed path, and whether it has been used."""
+
+    __slots__ = ("_path", "_used")
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._used = False
 
     def is_allowed(self, path: str) -> bool:
-        """Whether a delivery to that path may come in."""
+        """Return whether a request to `path` is allowed."""
         if path == self._path:
             self._used = True
         return path == self._path or not self._used

@@ -1,11 +1,13 @@
-"""The HTTP listener: a delivery in, the journal, 200 out. What is said over a connection is `exchange`'s affair.
+"""The HTTP listener: an asyncio server that receives batches (see `http_protocol`).
 
-Promises:
-- a delivery is answered in the same step of the loop in which it has come in whole: nothing else comes in between;
-- what others on this machine send cannot exhaust it: there is a longest time for a request, and without one, and a
-  largest number of connections (the oldest gives way, so that a newcomer is always served);
-- whoever does not read his answers is hung up on;
-- when listening ends every connection ends with it. The socket is left to whoever bound it.
+Guarantees:
+- A batch is answered in the same step of the event loop in which its last byte is read. No other
+  task runs in between.
+- Other processes of the execution environment cannot exhaust the listener: the admission rule and
+  the time limits of `admission` apply.
+- A client that sends requests and does not read the responses is disconnected.
+- At the end of `listening` every connection is closed. The socket stays open in the process that
+  bound it.
 """
 
 from __future__ import annotations
@@ -14,120 +16,146 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
+from logferry.listener.admission import Admission
 from logferry.listener.http_protocol import BodyBudget, RequestParser
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable
 
-READ_SECONDS = 5.0
-"""For a request from this machine, from its first byte on, and until the first one comes: the platform takes
-milliseconds."""
-IDLE_SECONDS = 30.0
-"""For a connection between two deliveries."""
-MAX_CONNECTIONS = 64
-"""The platform uses one or two; descriptors are scarce on Lambda (1,024)."""
 BACKLOG = 128
-"""Connections that wait to be accepted."""
+"""Maximum number of connections that wait in the kernel to be accepted."""
 _BUFFER_BYTES = 256 * 1024
-"""A delivery of the usual size in one piece."""
+"""Size of the receive buffer, in bytes. A batch of the usual size is read at once."""
 
 
 @asynccontextmanager
 async def listening(
     sock: socket.socket, accept: Callable[[bytes], None], is_allowed: Callable[[str], bool] = lambda _path: True
 ) -> AsyncIterator[None]:
-    """Answer deliveries on a bound socket; `accept` stores one or raises JournalFull, `admits` judges its path."""
-    room, connections = BodyBudget(), dict[_Connection, None]()
+    """Receive batches on a bound socket.
 
-    def connection() -> _Connection:
-        return _Connection(RequestParser(accept=accept, is_allowed=is_allowed, room=room), connections)
+    `accept` stores a batch or raises JournalFull; `is_allowed` judges the path of a request.
+    """
+    budget, connections = BodyBudget(), _Connections()
 
-    server = await asyncio.get_running_loop().create_server(connection, sock=sock, backlog=BACKLOG)
+    def new_connection() -> _Connection:
+        return _Connection(RequestParser(accept=accept, is_allowed=is_allowed, budget=budget), connections)
+
+    server = await asyncio.get_running_loop().create_server(new_connection, sock=sock, backlog=BACKLOG)
     try:
         yield
     finally:
         server.close()
-        for one in tuple(connections):
-            one.hang_up()
+        connections.abort()
+
+
+class _Connections:
+    """The open connections and one timer for all of them.
+
+    The timer is set again only if it would fire too late. A batch that arrives in one piece, which
+    is the normal case, sets no timer.
+    """
+
+    def __init__(self) -> None:
+        self._admission = Admission[_Connection]()
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, connection: _Connection) -> None:
+        """Admit a new connection, and close the oldest one if there are too many."""
+        if oldest := self._admission.admit(connection, self._loop.time()):
+            oldest.abort()
+        self._set_timeout(self._admission.next_deadline())
+
+    def discard(self, connection: _Connection) -> None:
+        """Remove a closed connection."""
+        self._admission.release(connection)
+
+    def on_data(self, connection: _Connection, *, responded: bool, in_request: bool) -> None:
+        """Set the time limit after data were received."""
+        now = self._loop.time()
+        self._set_timeout(self._admission.on_data(connection, now, responded=responded, in_request=in_request))
+
+    def on_last_response(self, connection: _Connection) -> None:
+        """Set the time limit for the client to read its last response."""
+        self._set_timeout(self._admission.on_last_response(connection, self._loop.time()))
+
+    def abort(self) -> None:
+        """Close every connection and stop the timer."""
+        for connection in self._admission.connections:
+            connection.abort()
+        if self._timer:
+            self._timer.cancel()
+
+    def _set_timeout(self, deadline: float | None) -> None:
+        if deadline is None or (self._timer and self._timer.when() <= deadline):
+            return
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._on_timeout)
+
+    def _on_timeout(self) -> None:
+        self._timer = None
+        for connection in self._admission.expired(self._loop.time()):
+            connection.time_out()
+        self._set_timeout(self._admission.next_deadline())
 
 
 class _Connection(asyncio.BufferedProtocol):
-    """Carries the bytes of an exchange, and keeps its time."""
+    """One connection: passes received bytes to the parser and writes its responses."""
 
     _buffer = memoryview(bytearray(_BUFFER_BYTES))
-    """One for all: what is read into it is used up before anything else is read."""
+    """Buffer of all connections. Its content is parsed before any connection receives again."""
 
-    def __init__(self, exchange: RequestParser, connections: dict[_Connection, None]) -> None:
-        self._exchange = exchange
+    def __init__(self, parser: RequestParser, connections: _Connections) -> None:
+        self._parser = parser
         self._connections = connections
-        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
-        self._give_up_at: float
-        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take it in; where there are too many the oldest goes."""
+        """Apply the admission rule."""
         self._transport = cast("asyncio.Transport", transport)
-        while len(self._connections) >= MAX_CONNECTIONS:
-            next(iter(self._connections)).hang_up()
-        self._connections[self] = None
-        self._allow(READ_SECONDS)
+        self._connections.add(self)
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """What was half read is forgotten."""
-        self._connections.pop(self, None)
-        if self._timer:
-            self._timer.cancel()
-        self._exchange.give_up()
+        """Forget an incomplete request."""
+        self._connections.discard(self)
+        self._parser.abandon()
 
     def get_buffer(self, _sizehint: int) -> memoryview:
-        """Where to read into."""
+        """Return the buffer to receive into."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """So much has come."""
-        was_under_way = self._exchange.under_way
-        answers = self._exchange.feed(self._buffer[:nbytes])
-        if self._exchange.over:
-            self._end(answers)
+        """Parse the received bytes and respond."""
+        responses = self._parser.feed(self._buffer[:nbytes])
+        if self._parser.must_close:
+            self._end(responses)
             return
-        if answers:
-            self._transport.write(answers)
-        if self._exchange.under_way:
-            if answers or not was_under_way:
-                self._allow(READ_SECONDS)
-        elif answers:
-            self._allow(IDLE_SECONDS)
+        if responses:
+            self._transport.write(responses)
+            if self._transport.is_closing():  # see pause_writing
+                return
+        self._connections.on_data(self, responded=bool(responses), in_request=self._parser.in_request)
 
     def pause_writing(self) -> None:
-        """It sends requests, and reads none of the answers."""
-        self.hang_up()
+        """Disconnect a client that does not read its responses, which would otherwise fill the memory."""
+        self.abort()
 
-    def hang_up(self) -> None:
-        """End it at once."""
-        self._connections.pop(self, None)
+    def time_out(self) -> None:
+        """Answer an incomplete request with 408 and close; disconnect if the last response is not read."""
+        if self._parser.must_close:
+            self.abort()
+        else:
+            self._end(self._parser.abandon())
+
+    def abort(self) -> None:
+        """Close the connection without a response."""
+        self._connections.discard(self)
         self._transport.abort()
 
-    def _end(self, answers: bytes) -> None:
-        """Say the last, and close; whoever does not take it in time is hung up on."""
-        self._transport.write(answers)
+    def _end(self, responses: bytes) -> None:
+        self._connections.on_last_response(self)
+        self._transport.write(responses)
         self._transport.close()
-        self._allow(READ_SECONDS)
-
-    # A timer is set anew only where it would ring too late: a delivery that comes whole, as they do, sets none.
-
-    def _allow(self, seconds: float) -> None:
-        self._give_up_at = self._loop.time() + seconds
-        if not self._timer or self._timer.when() > self._give_up_at:
-            self._ring()
-
-    def _ring(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-        if self._loop.time() < self._give_up_at:
-            self._timer = self._loop.call_at(self._give_up_at, self._ring)
-        elif self._exchange.over:
-            self.hang_up()
-        else:
-            self._end(self._exchange.give_up())
