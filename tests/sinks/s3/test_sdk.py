@@ -177,12 +177,12 @@ async def test_invalid_aws_variable_is_rejected_with_its_cause(monkeypatch: pyte
 
 PROXIED = """
 import asyncio, os
-from logferry.encode import StoredObject
+from types import SimpleNamespace
 from logferry.sinks.s3 import open_sink
 async def main():
     sink = open_sink("bucket", "", os.environ, 5)
     await sink.connect()
-    await sink.put(StoredObject(key="k", body=b"b", metadata={}, content_type="t", content_encoding=None))
+    await sink.put(SimpleNamespace(key="k", body=b"b", metadata={}, content_type="t", content_encoding=None))
     await sink.close()
 asyncio.run(main())
 """
