@@ -50,7 +50,7 @@ static char *const OWN[] = {
     "TZ=UTC0",                 /* no time zone file of the host */
     ("HOME=" HOME),            /* read-only: it cannot contain an ~/.aws of the function */
     "OPENSSL_CONF=/dev/null",  /* no OpenSSL configuration of the host */
-    "SSL_CERT_FILE=/dev/null", /* no CA store of the host (50 ms to parse): the S3 client names its own bundle (AWS_CA_BUNDLE) */
+    "SSL_CERT_FILE=/dev/null", /* no CA store of the host, 50 ms to parse: see AWS_CA_BUNDLE */
     "SSL_CERT_DIR=/dev/null",
 };
 

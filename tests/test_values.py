@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from logferry import values
+from logferry.errors import SettingsError
+from logferry.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PARSERS: dict[str, Callable[[str], object]] = {
+    "ENABLED": values.parse_truth,
+    "STRICT": values.parse_truth,
+    "PORT": values.parse_port,
+    "SPOOL_DIR": values.parse_directory,
+    "LOG_LEVEL": values.parse_log_level,
+    "TYPES": values.parse_types,
+}
+"""Parser of each setting that the supervisor reads."""
+TEXTS = (
+    *("true", "TRUE", "ture", "0", "off", "2", "9513", "80", "9001", "65536", "9" * 5000, "\u0661024"),
+    *("/tmp/x", "tmp", "info", "INFO", "warn", "function", "function,platform", "extensions", ","),  # noqa: S108
+)
 
 
 @pytest.mark.parametrize("text", ["true", "TRUE", "1", "yes", "On"])
@@ -91,3 +112,35 @@ def test_each_default_is_a_valid_value() -> None:
     assert values.parse_directory(values.DEFAULT_SPOOL_DIR) == values.DEFAULT_SPOOL_DIR
     assert values.parse_log_level(values.DEFAULT_LOG_LEVEL) == values.DEFAULT_LOG_LEVEL
     assert values.parse_types(values.DEFAULT_TYPES) == {"platform", "function"}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("name", PARSERS)
+def test_supervisor_and_shipper_accept_the_same_texts(name: str, text: str) -> None:
+    """A text is invalid in both processes or in neither."""
+
+    def is_valid_in_the_supervisor() -> bool:
+        missing = object()
+        environ = {f"LOGFERRY_{name}".encode(): text.encode()}
+        return values.setting(environ, name.encode(), PARSERS[name], missing) is not missing
+
+    def is_valid_in_the_shipper() -> bool:
+        try:
+            Settings.from_environ({"LOGFERRY_DESTINATION": "s3://bucket", f"LOGFERRY_{name}": text})
+        except SettingsError as error:
+            return f"LOGFERRY_{name}" not in str(error)
+        return True
+
+    assert is_valid_in_the_supervisor() == is_valid_in_the_shipper()
+
+
+@pytest.mark.parametrize("text", [b"", b" \t", b"ture", b"\xff\xfe"])
+def test_setting_is_the_default_for_a_missing_empty_or_invalid_text(text: bytes) -> None:
+    """The supervisor continues with the default until the shipper has reported the mistake."""
+    assert values.setting({b"LOGFERRY_ENABLED": text}, b"ENABLED", values.parse_truth, default=True)
+    assert values.setting({}, b"ENABLED", values.parse_truth, default=True)
+
+
+def test_setting_ignores_white_space_around_a_text() -> None:
+    """A trailing line break in a deployment file is no mistake."""
+    assert values.setting({b"LOGFERRY_PORT": b" 2000\n"}, b"PORT", values.parse_port, 9513) == 2000

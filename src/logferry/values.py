@@ -4,11 +4,23 @@ Guarantees:
 - The supervisor, the shipper and the commands accept the same values, because each kind of value
   has one parser.
 - A parser returns a valid value or raises ValueError. The text of the error is the remedy.
+- The supervisor uses the default for an invalid value, and the shipper reports it. An invalid value
+  never switches logferry off silently.
 
 Design: the supervisor reads six settings before it registers, and `settings.py` would cost it the
 imports of `re` and `pathlib`. This module imports nothing. Callers strip the text and use the
 default for an empty one.
 """
+
+TYPE_CHECKING = False  # type checkers treat this name as true; `import typing` would cost each cold start 4 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import TypeVar
+
+    Value = TypeVar("Value")
+
+PREFIX = b"LOGFERRY_"
+"""First part of the name of each environment variable that is a setting."""
 
 DEFAULT_PORT = 9513
 """Port of the listener. A fixed port lets the platform deliver a batch again after a reset of the
@@ -67,3 +79,18 @@ def parse_directory(text: str) -> str:
     if not text.startswith("/"):
         raise ValueError("use an absolute path")
     return text
+
+
+def setting(
+    environ: "Mapping[bytes, bytes]", name: bytes, parse: "Callable[[str], Value]", default: "Value"
+) -> "Value":
+    """Return the value of a setting, or the default for a missing, empty or invalid one.
+
+    The supervisor reads its settings with this function. It cannot report a mistake for all of them,
+    so the shipper does it (`settings.py`).
+    """
+    text = environ.get(PREFIX + name, b"").decode("utf-8", "surrogateescape").strip()
+    try:
+        return parse(text) if text else default
+    except ValueError:
+        return default

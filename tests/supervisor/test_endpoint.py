@@ -116,6 +116,22 @@ def test_path_is_replaced_if_the_file_has_other_content(tmp_path: Path, content:
     assert (tmp_path / NAME).read_bytes() == path
 
 
+def test_path_does_not_follow_a_link_in_the_spool(tmp_path: Path) -> None:
+    """The function can write to the spool; a link must not make the supervisor overwrite another file."""
+    target = tmp_path / "target"
+    target.write_bytes(b"content of another program")
+    (tmp_path / NAME).symlink_to(target)
+    assert endpoint.is_path(endpoint.stored_path(str(tmp_path).encode()))
+    assert target.read_bytes() == b"content of another program"
+
+
+@pytest.mark.timeout(10)
+def test_path_does_not_block_on_a_pipe_in_the_spool(tmp_path: Path) -> None:
+    """A read from a pipe without a writer would hold the Init phase until its limit."""
+    os.mkfifo(tmp_path / NAME)
+    assert endpoint.is_path(endpoint.stored_path(str(tmp_path).encode()))
+
+
 def _is_a_file(spool: Path) -> None:
     spool.write_bytes(b"")
 

@@ -78,7 +78,15 @@ def test_status_is_read_without_a_reason_phrase(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "junk", [b"SSH-2.0-x\r\n\r\n", b"\r\n\r\n", b"HTTP/1.1\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"<html>\r\n\r\n"]
+    "junk",
+    [
+        b"SSH-2.0-x\r\n\r\n",
+        b"\r\n\r\n",
+        b"HTTP/1.1\r\n\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 " + b"2" * 5000 + b"\r\n\r\n",
+        b"<html>\r\n\r\n",
+    ],
 )
 def test_response_raises_if_it_is_not_http(junk: bytes) -> None:
     """The error shows the beginning of the line."""
@@ -168,6 +176,13 @@ def test_connection_is_opened_again_after_connection_close() -> None:
     assert len(requests) == 2
 
 
+@pytest.mark.parametrize("address", [b"", b"host", b"host:", b"host:x", b"host:9001x", b"host:" + b"9" * 5000, b"\xff"])
+def test_connection_raises_for_an_address_without_host_and_port(address: bytes) -> None:
+    """AWS_LAMBDA_RUNTIME_API has the form `host:port`; anything else is reported as an unreachable API."""
+    with pytest.raises(http.ProtocolError, match="host:port"):
+        http.Connection(address)
+
+
 def test_read_raises_without_a_request() -> None:
     """A wait for a response without a request would have no end."""
     with pytest.raises(http.ProtocolError, match="no request was sent"):
@@ -185,6 +200,7 @@ def test_read_raises_without_a_request() -> None:
         (b'{"deadlineMs":null}', None),
         (b'{"deadlineMs":"5"}', None),
         (b'{"deadlineMs":-5}', None),
+        (b'{"deadlineMs":' + b"9" * 5000 + b"}", None),
         (b"{}", None),
         (b"", None),
     ],

@@ -13,13 +13,18 @@ import pytest
 
 from logferry.supervisor import http, lambda_api
 from logferry.supervisor.lambda_api import (
+    EXIT_MARGIN_SECONDS,
+    INCOMPLETE_EVENT_SECONDS,
     INVOKE,
+    INVOKE_MARGIN_SECONDS,
     LONG_BUFFER_MS,
+    LONGEST_EVENT_SECONDS,
     SCHEMAS,
     SHORT_BUFFER_MS,
     SHUTDOWN,
     LambdaApi,
     Refused,
+    seconds_to_hold,
 )
 from support.fake_lambda_api import INIT_ERROR, LOGS, NEXT, REGISTER, TELEMETRY, FakeLambdaApi, event, fake_lambda_api
 
@@ -213,6 +218,30 @@ def test_event_request_is_never_repeated() -> None:
             next_event(api)
         assert len(received) == 1
         api.connection.close()
+
+
+@pytest.mark.parametrize(
+    ("document", "seconds"),
+    [
+        (b'{"eventType":"INVOKE","deadlineMs":1030000,"requestId":"r"}', 30 - INVOKE_MARGIN_SECONDS),
+        (b'{"eventType":"SHUTDOWN","deadlineMs":1002000,"shutdownReason":"spindown"}', 2 - EXIT_MARGIN_SECONDS),
+        (b'{"eventType":"SHUTDOWN","deadlineMs":1002000}', 2 - EXIT_MARGIN_SECONDS),
+        (b'{"eventType":"INVOKE","deadlineMs":995000,"requestId":"r"}', -5 - INVOKE_MARGIN_SECONDS),
+        (b'{"eventType":"INVOKE","deadlineMs":99999999999999,"requestId":"r"}', LONGEST_EVENT_SECONDS),
+        (b'{"eventType":"INVOKE","requestId":"r"}', INCOMPLETE_EVENT_SECONDS),
+        (b'{"eventType":"INVOKE","deadlineMs":null,"requestId":"r"}', INCOMPLETE_EVENT_SECONDS),
+        (b'{"eventType":"INVOKE","deadlineMs":"1030000","requestId":"r"}', INCOMPLETE_EVENT_SECONDS),
+        (b'{"eventType":"INVOKE","deadlineMs":' + b"9" * 5000 + b',"requestId":"r"}', INCOMPLETE_EVENT_SECONDS),
+        (b'{"eventType":"INVOKE","deadlineMs":1030000,"requestId":""}', INCOMPLETE_EVENT_SECONDS),
+        (b'{"eventType":"INVOKE","deadlineMs":1030000,"requestId":null}', INCOMPLETE_EVENT_SECONDS),
+        (b'{"eventType":"INVOKE","deadlineMs":1030000}', INCOMPLETE_EVENT_SECONDS),
+        (b'{"eventType":"INVOKE","deadlineMs":1000500}', 0.5 - INVOKE_MARGIN_SECONDS),
+        (b'{"eventType":"SHUTDOWN"}', INCOMPLETE_EVENT_SECONDS),
+    ],
+)
+def test_event_is_held_at_most_until_its_deadline_or_a_fixed_limit(document: bytes, seconds: float) -> None:
+    """An event with missing or unusable fields has a short limit, because its end cannot be recognized."""
+    assert seconds_to_hold(document, epoch_seconds=1000.0) == pytest.approx(seconds)
 
 
 def test_summary_limits_the_body_and_replaces_invalid_bytes() -> None:

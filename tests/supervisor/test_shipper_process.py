@@ -5,6 +5,7 @@ from __future__ import annotations
 import _socket
 import contextlib
 import os
+import posix
 import signal
 import subprocess
 import sys
@@ -33,6 +34,9 @@ while packet := channel.recv(65536):
     elif packet == b"idle and exit":
         channel.send(b"Ibecause")
         os._exit(0)
+    elif packet == b"close the channel and hang":
+        channel.close()
+        signal.pause()
     elif packet == b"crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     elif packet == b"hang":
@@ -72,6 +76,30 @@ def test_packets_arrive_separately_in_both_directions() -> None:
 
 def test_receive_returns_an_empty_packet_after_the_exit_and_reap_the_exit_code() -> None:
     """The end of the channel shows an exit at once, without a timer."""
+    with shipper() as it:
+        it.send(b"exit")
+        assert it.receive(5) == b""
+        assert it.reap() == "exit code 3"
+
+
+def test_reap_kills_a_process_that_closes_its_channel_and_does_not_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that hangs during its exit must not hold the supervisor."""
+    monkeypatch.setattr(shipper_process, "EXIT_SECONDS", 0.1)
+    with shipper() as it:
+        it.send(b"close the channel and hang")
+        assert it.receive(5) == b""
+        began = time.monotonic()
+        assert it.reap() == f"signal {signal.SIGKILL.value}"
+        assert 0.1 <= time.monotonic() - began < 5
+
+
+def test_reap_works_on_a_kernel_without_process_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels before 5.3 have no `pidfd_open`; the exit is then awaited without a limit."""
+
+    def pidfd_open(*_: int) -> int:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(posix, "pidfd_open", pidfd_open)
     with shipper() as it:
         it.send(b"exit")
         assert it.receive(5) == b""

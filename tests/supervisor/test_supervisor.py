@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import posix
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from logferry.supervisor import shipper_process, supervisor
+from logferry import values
+from logferry.supervisor import endpoint, lambda_api, shipper_process, supervisor
 from logferry.supervisor.lambda_api import LambdaApi
 from logferry.supervisor.shipper_process import ShipperProcess
 from logferry.supervisor.supervisor import RESTART_DELAYS_SECONDS, RestartPolicy, Supervisor
@@ -60,6 +62,11 @@ class Scene:
         """Port of the last subscription."""
         request = [one for one in self.api.requests if one.path in (TELEMETRY, LOGS)][-1]
         return urlsplit(json.loads(request.body)["destination"]["URI"]).port or 0
+
+    @property
+    def failures(self) -> int:
+        """Consecutive failures that the supervisor has counted."""
+        return self._supervisor._policy.failures
 
     def invoke(self, *, seconds: float | None = 30.0) -> float:
         """Hand out an INVOKE event and return the seconds until the next request for an event."""
@@ -239,6 +246,39 @@ def test_late_done_does_not_release_the_following_event(record: Path) -> None:
         assert it.shippers.events(0) == [(b"E1", "INVOKE"), (b"E2", "INVOKE")]
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(event("SNAPSHOT", requestId="r"), id="unknown type"),
+        pytest.param(event("invoke", requestId="r"), id="type in lower case"),
+        pytest.param(b'{"deadlineMs":99999999999999,"requestId":"r"}', id="no type"),
+        pytest.param(b'{"eventType":7,"deadlineMs":99999999999999}', id="type is a number"),
+        pytest.param(b'{"eventType":"","deadlineMs":99999999999999}', id="empty type"),
+        pytest.param(b"[]", id="not an object"),
+        pytest.param(b"", id="empty body"),
+    ],
+)
+def test_event_of_an_unknown_type_is_acknowledged_at_once(record: Path, document: bytes) -> None:
+    """The next request follows without the shipper, which would not answer such an event before its deadline."""
+    with scene(record, "never done") as it:
+        it.api.wait_for_next(1)
+        assert it.api.hold(document) < AT_ONCE_SECONDS
+        assert it.invoke(seconds=0.3) < 0.3
+        it.until(lambda: it.shippers.events(0) == [(b"E1", "INVOKE")])
+
+
+def test_event_with_incomplete_fields_is_dispatched_and_held_for_a_short_time(
+    record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shipper cannot recognize the end of such an invocation and would hold it until the deadline."""
+    monkeypatch.setattr(lambda_api, "INCOMPLETE_EVENT_SECONDS", 0.3)
+    with scene(record, "never done") as it:
+        it.api.wait_for_next(1)
+        for document in (event("INVOKE"), event("INVOKE", requestId=""), event("INVOKE", seconds=None, requestId="r")):
+            assert 0.3 <= it.api.hold(document) < 3
+        assert it.shippers.events(0) == [(b"E1", "INVOKE"), (b"E2", "INVOKE"), (b"E3", "INVOKE")]
+
+
 # --- restarts
 
 
@@ -323,6 +363,14 @@ def test_failed_fork_is_repeated_as_any_other_failure(record: Path, capfd: pytes
     assert "the shipper could not be started: [Errno 11] Resource temporarily" in capfd.readouterr().out
 
 
+def test_late_done_ends_a_series_of_failures(record: Path) -> None:
+    """A shipper that completes an event after its deadline works, although no event is held any more."""
+    with scene(record, "exits on an event", "very slow") as it:
+        assert it.invoke(seconds=1.2) < 1.2
+        assert it.failures == 1
+        it.until(lambda: len(it.shippers.starts) == 2 and it.failures == 0)
+
+
 # --- idling
 
 
@@ -389,6 +437,21 @@ def test_supervisor_only_registers_for_shutdown_if_logferry_is_disabled(record: 
         assert (it.exit_code, it.shippers.starts) == (0, [])
 
 
+def test_supervisor_idles_if_no_socket_can_listen(
+    record: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An exit would fail the function, so the supervisor registers and acknowledges every event."""
+
+    def listen(_: int) -> socket.socket:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(endpoint, "listen", listen)
+    with scene(record, "done") as it:
+        assert it.invoke() < AT_ONCE_SECONDS
+        assert [request.path for request in it.api.requests] == [REGISTER, NEXT, NEXT]
+    assert "no socket can listen, so no record is shipped ([Errno 24]" in capfd.readouterr().out
+
+
 # --- the end
 
 
@@ -407,6 +470,27 @@ def test_shutdown_ends_before_its_deadline_if_the_shipper_is_not_done(record: Pa
         it.api.wait_for_next(1)
         assert 0.6 < it.shutdown(seconds=0.9) < 0.9
         assert it.exit_code == 0
+
+
+@pytest.mark.parametrize("fields", [{"shutdownReason": "unheard-of"}, {}, {"shutdownReason": None}])
+def test_shutdown_with_an_unknown_reason_is_handled_like_any_other(record: Path, fields: dict[str, Any]) -> None:
+    """The list of reasons in the documentation is incomplete."""
+    with scene(record, "done") as it:
+        it.api.wait_for_next(1)
+        it.api.hand_out(event("SHUTDOWN", **fields))
+        assert it.finish() == 0
+        assert it.shippers.events(0) == [(b"E1", "SHUTDOWN")]
+
+
+def test_shutdown_does_not_wait_for_the_date_of_a_restart(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The records in the spool have no later chance, so the shipper starts at once, also after another failure."""
+    monkeypatch.setattr(supervisor, "RESTART_DELAYS_SECONDS", (30.0,) * 5)
+    with scene(record, "exits at once", "exits on an event", "done") as it:
+        it.until(lambda: it.failures == 1)
+        assert it.invoke() < AT_ONCE_SECONDS
+        assert it.shutdown(seconds=10) < 8
+        assert it.shippers.events(1) == [(b"E2", "SHUTDOWN")]
+        assert it.shippers.events(2) == [(b"A2", "SHUTDOWN")]
 
 
 @pytest.mark.parametrize("status", [403, 500])
@@ -442,6 +526,13 @@ def test_strict_mode_fails_the_init_phase_if_the_shipper_exits_without_a_verdict
         assert "ended before it had read its settings" in json.loads(it.api.to(INIT_ERROR)[0].body)["errorMessage"]
 
 
+def test_strict_mode_reports_mistakes_that_end_inside_a_character(record: Path) -> None:
+    """The shipper cuts a long text at the size of a packet."""
+    with scene(record, "long mistakes", environ={"LOGFERRY_STRICT": "true"}) as it:
+        assert it.finish() == 1
+        assert json.loads(it.api.to(INIT_ERROR)[0].body)["errorMessage"] == "is 'a\ufffd"
+
+
 def test_strict_mode_continues_with_valid_settings(record: Path) -> None:
     """The same shipper then handles the events."""
     with scene(record, "ready", environ={"LOGFERRY_STRICT": "true"}) as it:
@@ -456,3 +547,77 @@ def test_strict_mode_continues_without_a_verdict_after_its_limit(record: Path, m
     with scene(record, "done", environ={"LOGFERRY_STRICT": "true"}) as it:
         assert it.invoke() < 5
         assert not it.api.to(INIT_ERROR)
+
+
+# --- settings
+
+
+@pytest.mark.parametrize("value", ["ture", "", " ", "2", "enabled"])
+def test_invalid_value_of_enabled_does_not_switch_logferry_off(record: Path, value: str) -> None:
+    """Only a word for false disables logferry; the shipper reports any other text."""
+    with scene(record, "done", environ={"LOGFERRY_ENABLED": value}) as it:
+        it.invoke()
+        assert json.loads(it.api.to(REGISTER)[0].body) == {"events": ["INVOKE", "SHUTDOWN"]}
+        assert len(it.shippers.starts) == 1
+
+
+@pytest.mark.parametrize("value", ["false", "FALSE", "0", " no ", "Off"])
+def test_each_word_for_false_disables_logferry(record: Path, value: str) -> None:
+    """The supervisor accepts the same words as the table of settings."""
+    with scene(record, "done", environ={"LOGFERRY_ENABLED": value}) as it:
+        it.api.wait_for_next(1)
+        assert not it.api.to(TELEMETRY)
+
+
+@pytest.mark.parametrize("value", ["0", "80", "9001", "70000", "x", "9" * 5000])
+def test_invalid_port_is_replaced_by_the_default(record: Path, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor never listens on a port that the shipper rejects."""
+    monkeypatch.setattr(values, "DEFAULT_PORT", port := free_port())
+    with scene(record, "done", environ={"LOGFERRY_PORT": value}) as it:
+        it.invoke()
+        assert it.port == port
+
+
+@pytest.mark.parametrize("value", ["spool", "", "~/spool"])
+def test_invalid_spool_directory_is_replaced_by_the_default(
+    record: Path, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path depends on a working directory that Lambda does not specify."""
+    monkeypatch.setattr(values, "DEFAULT_SPOOL_DIR", str(record.parent / "default"))
+    with scene(record, "done", environ={"LOGFERRY_SPOOL_DIR": value}) as it:
+        it.invoke()
+        assert (record.parent / "default" / "path-token").read_text() == it.shippers.starts[0].path_token
+
+
+@pytest.mark.parametrize(
+    ("value", "subscribed"),
+    [("platform, Extension", True), ("function", False), ("extensions", False), ("no extension", False)],
+)
+def test_records_of_extensions_are_subscribed_only_for_a_valid_list(
+    record: Path, value: str, *, subscribed: bool
+) -> None:
+    """A text that merely contains the word is a mistake, which the shipper reports."""
+    with scene(record, "done", environ={"LOGFERRY_TYPES": value}) as it:
+        it.invoke()
+        assert ("extension" in json.loads(it.api.to(TELEMETRY)[0].body)["types"]) is subscribed
+
+
+@pytest.mark.parametrize(("level", "written"), [("info", 2), ("INFO", 2), ("warn", 1), ("", 1), ("error", 0)])
+def test_invalid_log_level_is_replaced_by_the_default(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], level: str, written: int
+) -> None:
+    """Messages below the level are not written; the default level is warning."""
+    monkeypatch.setitem(posix.environ, b"LOGFERRY_LOG_LEVEL", level.encode())
+    supervisor.log("info", "one")
+    supervisor.log("warning", "two")
+    assert capfd.readouterr().out.count("\n") == written
+
+
+def test_messages_are_json_if_lambda_logs_json(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The format follows AWS_LAMBDA_LOG_FORMAT, as the shipper's messages do."""
+    monkeypatch.setitem(posix.environ, b"AWS_LAMBDA_LOG_FORMAT", b"JSON")
+    supervisor.log("warning", 'a "quoted"\nreason')
+    expected = {"level": "warning", "logger": "logferry", "message": 'a "quoted"\nreason'}
+    assert json.loads(capfd.readouterr().out) == expected

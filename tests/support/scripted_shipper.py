@@ -27,6 +27,9 @@ channel, behaviour, record, index = socket.socket(fileno=int(sys.argv[1])), *sys
 if behaviour == "invalid settings":
     channel.send(b"IDESTINATION is not set")
     os._exit(0)
+if behaviour == "long mistakes":
+    channel.send("Iis 'aü".encode()[:-1])
+    os._exit(0)
 if behaviour == "exits at once":
     os._exit(3)
 if behaviour == "uploads and exits":
@@ -52,8 +55,7 @@ while packet := channel.recv(65536):
     elif behaviour == "never done":
         pass
     else:
-        if behaviour == "slow":
-            time.sleep(0.3)
+        time.sleep({"slow": 0.3, "very slow": 2.0}.get(behaviour, 0.0))
         events += 1
         channel.send(b"D" + packet[1:].partition(b"\\n")[0])
 """

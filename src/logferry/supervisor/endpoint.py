@@ -16,6 +16,9 @@ import posix
 
 PATH_FILE = b"/path-token"
 """Name of the file in the spool that holds the path."""
+OPEN_FLAGS = posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK
+"""Flags for the file. The function can write to the spool: a link must not lead to another file,
+and a pipe must not block the cold start."""
 TOKEN_BYTES = 16
 BACKLOG = 128
 """Connections that the kernel completes while no shipper accepts them."""
@@ -58,10 +61,10 @@ class Endpoint:
 
 
 def listen(port: int) -> _socket.socket:
-    """Return a listening socket. Port 0 means any free port. Raise OSError.
+    """Return a listening socket. Raise OSError.
 
-    The socket listens on all interfaces, because `sandbox.localdomain` is not the loopback interface
-    on Lambda.
+    Port 0 means any free port. The socket listens on all interfaces, because `sandbox.localdomain`
+    is not the loopback interface on Lambda.
     """
     listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
     try:
@@ -83,7 +86,7 @@ def stored_path(spool_dir: bytes) -> bytes:
         if error.errno != EEXIST:
             return path
     try:
-        fd = posix.open(spool_dir + PATH_FILE, posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC, 0o600)
+        fd = posix.open(spool_dir + PATH_FILE, OPEN_FLAGS, 0o600)
     except OSError:
         return path
     try:

@@ -4,6 +4,7 @@ Guarantees:
 - The module imports only `_socket`.
 - A request leaves in one write, with TCP_NODELAY.
 - No call is repeated here. Lambda refuses a second `/event/next` and ends the environment.
+- A response that cannot be read raises ProtocolError or OSError, and no other exception.
 
 Design: this module is on the serial part of every cold start. `import socket`, with its enums,
 doubles the time to the first `/event/next`, and `import json` costs 3 ms. Two writes for one
@@ -17,6 +18,9 @@ coding).
 import _socket
 
 RECEIVE_BYTES = 65_536
+LONGEST_NUMBER = 18
+"""Digits of the largest number that `number` returns. `int` raises ValueError above 4,300
+digits."""
 
 
 class ProtocolError(Exception):
@@ -38,7 +42,10 @@ class Connection:
     """Keep-alive connection to the Lambda APIs at `host:port` (`AWS_LAMBDA_RUNTIME_API`)."""
 
     def __init__(self, address: bytes) -> None:
-        host, _, port = address.decode().rpartition(":")
+        """Store the address without connecting. Raise ProtocolError if it has another form."""
+        host, _, port = address.decode("utf-8", "replace").rpartition(":")
+        if not port.isdigit() or len(port) > 5:
+            raise ProtocolError("not an address of the form host:port")
         self._address = (host, int(port))
         self._host = address
         self._buffer = b""
@@ -114,7 +121,7 @@ def parse(buffer: bytes, *, ended: bool) -> tuple[Response, bytes] | None:
 def _status(line: bytes) -> int:
     """Return the status of a status line. The reason phrase is optional."""
     words = line.split(b" ", 2)
-    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
+    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or len(words[1]) != 3 or not words[1].isdigit():
         raise ProtocolError("not an HTTP/1.1 response: " + repr(line[:60]))
     return int(words[1])
 
@@ -172,6 +179,8 @@ def number(document: bytes, name: bytes) -> int | None:
         if not 0x30 <= byte <= 0x39:
             break
         digits += bytes((byte,))
+        if len(digits) > LONGEST_NUMBER:
+            return None
     return int(digits) if digits else None
 
 

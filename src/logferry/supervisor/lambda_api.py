@@ -1,9 +1,10 @@
-"""Requests of the Extensions API and the Telemetry API.
+"""Requests and events of the Extensions API, and the subscription of the Telemetry API.
 
 Guarantees:
 - One `/event/next` is outstanding at a time. Lambda answers a second one with 403 and ends the
   environment.
 - Every other request is repeated when its connection breaks, at most `API_TRIES` times in all.
+- A held event has a limit, whatever its fields are.
 - `subscribe` tries the schemas of `SCHEMAS` from the newest and returns the refusals. The caller
   decides what follows.
 
@@ -18,6 +19,19 @@ NAME = b"logferry"
 """Name of the file in /opt/extensions. Lambda takes any other name for an internal extension."""
 INVOKE = b"INVOKE"
 SHUTDOWN = b"SHUTDOWN"
+
+INVOKE_MARGIN_SECONDS = 0.1
+"""Time between the end of a wait and the deadline of an invocation, in seconds. The shipper itself
+stops earlier."""
+EXIT_MARGIN_SECONDS = 0.08
+"""Time for the exit at the end of the Shutdown phase, in seconds. Lambda kills a process after
+2,000 ms."""
+INCOMPLETE_EVENT_SECONDS = 1.0
+"""Longest wait for an event without a usable `deadlineMs` or `requestId`, in seconds. The shipper
+cannot recognize the end of an invocation without its ID."""
+LONGEST_EVENT_SECONDS = 900.0
+"""Longest timeout of a function, in seconds. A later deadline means that one of the clocks is
+wrong."""
 
 API_TRIES = 3
 API_RETRY_SECONDS = 0.1
@@ -126,3 +140,14 @@ def subscription(schema: bytes, *, port: int, path: bytes, extension_logs: bool,
 def summary(response: http.Response) -> str:
     """Return the status and the beginning of the body for a message."""
     return "%d %s" % (response.status, response.body[:200].decode("utf-8", "replace"))
+
+
+def seconds_to_hold(event: bytes, *, epoch_seconds: float) -> float:
+    """Return how long an event may be held. The result is negative for a deadline in the past."""
+    last = http.text(event, b"eventType") == SHUTDOWN
+    deadline_ms = http.number(event, b"deadlineMs")
+    if deadline_ms is None:
+        return INCOMPLETE_EVENT_SECONDS
+    seconds = deadline_ms / 1000 - epoch_seconds - (EXIT_MARGIN_SECONDS if last else INVOKE_MARGIN_SECONDS)
+    identified = last or http.text(event, b"requestId")
+    return min(seconds, LONGEST_EVENT_SECONDS if identified else INCOMPLETE_EVENT_SECONDS)

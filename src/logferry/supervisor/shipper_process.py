@@ -25,6 +25,9 @@ PING_AFTER_SECONDS = 0.5
 HUNG_SECONDS = 3.0
 """Silence after a ping that makes a shipper count as hung, in seconds. On 7 % of a core an import
 may take one second."""
+EXIT_SECONDS = 0.5
+"""Time between the end of the channel and the exit of the process, in seconds. A process that needs
+longer is killed, because the supervisor cannot handle an event meanwhile."""
 SIGKILL = 9
 
 
@@ -127,11 +130,28 @@ class ShipperProcess:
         return self.reap()
 
     def reap(self) -> str:
-        """Close the channel, collect the ended process and return how it ended."""
+        """Close the channel, collect the process and return how it ended.
+
+        A process that has not exited after `EXIT_SECONDS` is killed.
+        """
         self._channel.close()
+        if not self._exits_in_time():
+            posix.kill(self._pid, SIGKILL)
         _, status = posix.waitpid(self._pid, 0)
         code = posix.waitstatus_to_exitcode(status)
         return "signal %d" % -code if code < 0 else "exit code %d" % code
+
+    def _exits_in_time(self) -> bool:
+        try:
+            fd = posix.pidfd_open(self._pid, 0)
+        except (OSError, AttributeError):
+            return True  # kernels and headers before 5.3: `waitpid` waits for the exit
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        try:
+            return bool(poll.poll(EXIT_SECONDS * 1000))
+        finally:
+            posix.close(fd)
 
 
 def _become_shipper(

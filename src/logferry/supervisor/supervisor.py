@@ -22,25 +22,12 @@ import posix
 import select
 import time
 
-from logferry import ipc
+from logferry import ipc, values
 from logferry.supervisor import http
 from logferry.supervisor.endpoint import Endpoint
-from logferry.supervisor.lambda_api import INVOKE, SHUTDOWN, LambdaApi, Refused, summary
+from logferry.supervisor.lambda_api import INVOKE, SHUTDOWN, LambdaApi, Refused, seconds_to_hold, summary
 from logferry.supervisor.shipper_process import HUNG_SECONDS, ShipperProcess
 
-DEFAULT_PORT = 9513
-"""Fixed port, so that the platform can deliver a batch again after a reset. Port 9001 is Lambda's
-own."""
-DEFAULT_SPOOL_DIR = "/tmp/logferry"  # noqa: S108 - the only writable directory on Lambda
-
-INVOKE_MARGIN_SECONDS = 0.1
-"""Time between the end of a wait and the deadline of an invocation, in seconds. The shipper itself
-stops earlier."""
-EXIT_MARGIN_SECONDS = 0.08
-"""Time for the exit at the end of the Shutdown phase, in seconds. Lambda kills a process after
-2,000 ms."""
-UNDATED_EVENT_SECONDS = 1.0
-"""Longest wait for an event without a usable `deadlineMs`, in seconds."""
 REFUSED_EVENT_SECONDS = 1.5
 """Time for the last upload after Lambda has refused `/event/next`, in seconds."""
 RESTART_DELAYS_SECONDS = (0.0, 0.0, 0.5, 2.0, 8.0)
@@ -111,26 +98,36 @@ class Supervisor:
 
         Raise Refused, OSError or ProtocolError if Lambda does not take part.
         """
-        enabled = _truth(self._environ.get(b"LOGFERRY_ENABLED", b"true"))
+        enabled = values.setting(self._environ, b"ENABLED", values.parse_truth, default=True)
         if enabled:
             self._open_endpoint()
         self._api.register(events=(INVOKE, SHUTDOWN) if enabled and not self._managed else (SHUTDOWN,))
         self._subscribe()
-        if enabled and _truth(self._environ.get(b"LOGFERRY_STRICT", b"false")):
+        if enabled and values.setting(self._environ, b"STRICT", values.parse_truth, default=False):
             self._start_shipper()
             if mistakes := self._await_settings_verdict():
                 self._api.report_init_error(mistakes)
                 return 1
         while True:
             event = self._next_event()
-            last = http.text(event, b"eventType") == SHUTDOWN
-            self._dispatch_event(event, seconds=_seconds_left(event, last=last))
-            if last:
+            kind = http.text(event, b"eventType")
+            # Three cases: 1. the shipper handles the event, 2. SHUTDOWN is also the last one, 3. the next request
+            # acknowledges an event of any other type, because no shipper would answer it before its deadline.
+            if kind in (INVOKE, SHUTDOWN):
+                self._dispatch_event(event, last=kind == SHUTDOWN)
+            else:
+                log("debug", "acknowledged an event of an unknown type: " + event[:200].decode("utf-8", "replace"))
+            if kind == SHUTDOWN:
                 return 0
 
     def _open_endpoint(self) -> None:
-        spool_dir = self._environ.get(b"LOGFERRY_SPOOL_DIR", b"").strip().decode() or DEFAULT_SPOOL_DIR
-        self._endpoint = Endpoint.open(port=_port(self._environ), spool_dir=spool_dir)
+        port = values.setting(self._environ, b"PORT", values.parse_port, values.DEFAULT_PORT)
+        spool_dir = values.setting(self._environ, b"SPOOL_DIR", values.parse_directory, values.DEFAULT_SPOOL_DIR)
+        try:
+            self._endpoint = Endpoint.open(port=port, spool_dir=spool_dir)
+        except OSError as error:
+            self._idle("no socket can listen, so no record is shipped (" + str(error) + ")")
+            return
         if self._endpoint.conflict:
             log("info", self._endpoint.conflict + ", using a free one; LOGFERRY_PORT selects another")
 
@@ -140,7 +137,7 @@ class Supervisor:
         refusals = self._api.subscribe(
             port=self._endpoint.port,
             path=self._endpoint.path,
-            extension_logs=b"extension" in self._environ.get(b"LOGFERRY_TYPES", b"").lower(),
+            extension_logs="extension" in values.setting(self._environ, b"TYPES", values.parse_types, frozenset[str]()),
             managed=self._managed,
         )
         if refusals:
@@ -154,7 +151,7 @@ class Supervisor:
             if message == ipc.READY:
                 break
             if message is not None and message[:1] in (ipc.IDLE, b""):
-                return message[1:].decode() or "the shipper ended before it had read its settings"
+                return message[1:].decode("utf-8", "replace") or "the shipper ended before it had read its settings"
             if time.monotonic() >= until:
                 break
         return ""
@@ -231,15 +228,19 @@ class Supervisor:
             # A function that has used up processes or memory must not fail because of logferry.
             self._schedule_restart("could not be started: " + str(error))
 
-    def _dispatch_event(self, event: bytes, *, seconds: float) -> None:
-        """Send the event to the shipper and wait for DONE, at most `seconds`.
+    def _dispatch_event(self, event: bytes, *, last: bool) -> None:
+        """Send the event to the shipper and wait for DONE, at most until its deadline.
 
-        If the shipper is replaced meanwhile, the new one receives the event as EVENT_RETRY.
+        If the shipper is replaced meanwhile, the new one receives the event as EVENT_RETRY. The last
+        event does not wait for the date of a restart, because no later shipper can upload the records.
         """
+        if last and self._restart_at is not None:
+            self._start_shipper()
         self._event_number += 1
         packet = b"%d\n" % self._event_number + event
         done = ipc.DONE + b"%d" % self._event_number
-        until = time.monotonic() + seconds
+        # The only comparison with the wall clock. From here on the monotonic clock counts.
+        until = time.monotonic() + seconds_to_hold(event, epoch_seconds=time.time())
         recipient: ShipperProcess | None = None
         while self._shipper:
             if recipient is not self._shipper:
@@ -255,7 +256,7 @@ class Supervisor:
                 self._policy.on_success()
                 return
             self._handle_message(message)
-            if self._restart_at is not None and self._restart_at <= time.monotonic():
+            if self._restart_at is not None and (last or self._restart_at <= time.monotonic()):
                 self._start_shipper()
 
     def _handle_message(self, message: bytes | None) -> None:
@@ -263,8 +264,8 @@ class Supervisor:
         shipper = self._shipper
         if not shipper:
             return
-        # Four cases: 1. success outside an event, 2. process exit, 3. an unanswered ping, 4. invalid settings.
-        if message == ipc.UPLOAD_SUCCEEDED:
+        # Four cases: 1. an upload or a late DONE, 2. process exit, 3. an unanswered ping, 4. invalid settings.
+        if message and message[:1] in (ipc.UPLOAD_SUCCEEDED, ipc.DONE):
             self._policy.on_success()
         elif message == b"":
             self._schedule_restart("died: " + shipper.reap())
@@ -301,30 +302,10 @@ class Supervisor:
             self._endpoint = None
 
 
-def _port(environ: dict[bytes, bytes]) -> int:
-    """LOGFERRY_PORT; what is unreadable is reported with all other settings by the shipper."""
-    given = environ.get(b"LOGFERRY_PORT", b"").strip()
-    return int(given) if given.isdigit() and int(given) < 65536 else DEFAULT_PORT
-
-
-def _truth(value: bytes) -> bool:
-    return value.strip().lower() in (b"true", b"1", b"yes", b"on")
-
-
-def _seconds_left(event: bytes, *, last: bool) -> float:
-    """Return how long an event may be held. A date in the past gives a negative number."""
-    # The only comparison with the wall clock. From here on the monotonic clock counts.
-    deadline_ms = http.number(event, b"deadlineMs")
-    if deadline_ms is None:
-        return UNDATED_EVENT_SECONDS
-    return deadline_ms / 1000 - time.time() - (EXIT_MARGIN_SECONDS if last else INVOKE_MARGIN_SECONDS)
-
-
 def log(level: str, message: str) -> None:
     """Write one line to stdout in the format of the shipper's messages, without structlog."""
-    wanted = posix.environ.get(b"LOGFERRY_LOG_LEVEL", b"warning").strip().lower()
-    levels = ("debug", "info", "warning", "error")
-    if wanted.decode("ascii", "replace") in levels and levels.index(level) < levels.index(wanted.decode()):
+    lowest = values.setting(posix.environ, b"LOG_LEVEL", values.parse_log_level, values.DEFAULT_LOG_LEVEL)
+    if values.LOG_LEVELS.index(level) < values.LOG_LEVELS.index(lowest):
         return
     if posix.environ.get(b"AWS_LAMBDA_LOG_FORMAT", b"").upper() == b"JSON":
         line = '{"level":%s,"logger":"logferry","message":%s}\n' % (http.quote(level), http.quote(message))
