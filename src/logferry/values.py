@@ -26,6 +26,8 @@ RECORD_TYPES = ("platform", "function", "extension")
 DEFAULT_TYPES = "platform,function"
 TRUE_WORDS = ("true", "1", "yes", "on")
 FALSE_WORDS = ("false", "0", "no", "off")
+SHORT_BUFFER_MS = 25
+"""Shortest time that the Telemetry API buffers records, in milliseconds. `platform.runtimeDone` is that much late."""
 
 
 def parse_truth(text: str) -> bool:
@@ -67,3 +69,4 @@ def parse_directory(text: str) -> str:
     if not text.startswith("/"):
         raise ValueError("use an absolute path")
     return text
+
