@@ -32,7 +32,7 @@ EVERYTHING = sorted(SOURCE.rglob("*.py"))
 
 PURE_PACKAGES = ("records",)
 PURE_MODULES = (
-    *("deadline", "errors", "ipc", "values"),
+    *("deadline", "destination", "errors", "ipc", "values"),
     *("flush.circuit_breaker", "flush.policy"),
     *("journal.frame", "listener.dedup", "listener.http_protocol", "listener.path_token"),
 )
