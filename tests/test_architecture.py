@@ -34,7 +34,7 @@ COMPOSITION_ROOT = {"shipper.main", "shipper.event_loop"}
 """The second module builds the components that need an event loop."""
 PURE_PACKAGES = ("records",)
 PURE_MODULES = (
-    *("deadline", "errors", "ipc", "values"),
+    *("deadline", "destination", "errors", "ipc", "values"),
     *("flush.circuit_breaker", "flush.policy"),
     *("journal.frame", "listener.dedup", "listener.http_protocol", "listener.path_token"),
 )

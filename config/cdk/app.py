@@ -1,11 +1,11 @@
-"""A function with logferry, in the CDK for Python: layer, bucket, and a role that may do nothing but ship.
+"""A function with logferry in the CDK for Python: layer, bucket, and a role with one permission.
 
     logferry layer build --output build --arch x86_64
     pip install aws-cdk-lib
     cdk deploy --app "python config/cdk/app.py"
 
-`--context layer=PATH` names another zip, `--context keep_cloudwatch=false` stops paying CloudWatch for the same lines
-(see config/README.md for what is lost by it).
+`--context layer=PATH` names another zip file. `--context keep_cloudwatch=false` stops the logs in
+CloudWatch Logs (see config/README.md).
 """  # noqa: INP001 - a script to copy, no package
 
 from aws_cdk import App, Duration, RemovalPolicy, Stack
@@ -25,7 +25,7 @@ exports.handler = async (event) => {
 
 
 class LoggedFunction(Stack):
-    """A function whose log records are shipped to a bucket of its own."""
+    """A function with a bucket for its log records."""
 
     def __init__(self, scope: Construct, name: str, *, layer_zip: str, keep_cloudwatch: bool) -> None:
         super().__init__(scope, name)
@@ -34,7 +34,7 @@ class LoggedFunction(Stack):
             "Logferry",
             code=lambda_.Code.from_asset(layer_zip),
             compatible_architectures=[lambda_.Architecture.X86_64],
-            description="Ships every log record to S3, beside any runtime.",
+            description="Stores every log record in S3, for any runtime.",
             license="Apache-2.0",
         )
         bucket = s3.Bucket(
@@ -48,10 +48,10 @@ class LoggedFunction(Stack):
             removal_policy=RemovalPolicy.RETAIN,
         )
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        # Not bucket.grant_put(), which also grants tagging, retention and aborting uploads.
+        # bucket.grant_put() would also grant tagging, retention and aborting uploads.
         role.add_to_policy(
             iam.PolicyStatement(
-                sid="ShipLogs", actions=["s3:PutObject"], resources=[bucket.arn_for_objects(f"{PREFIX}/*")]
+                sid="StoreLogs", actions=["s3:PutObject"], resources=[bucket.arn_for_objects(f"{PREFIX}/*")]
             )
         )
         if keep_cloudwatch:

@@ -1,9 +1,9 @@
-# A function's layer, bucket and rights for logferry.
+# Layer, bucket and permissions of logferry for an existing function.
 #
 #   logferry layer build --output build --arch x86_64
 #   terraform -chdir=config/terraform apply -var role_name=my-function-role
 #
-# Then, in the function itself:
+# Then add these arguments to the function:
 #
 #   layers      = [aws_lambda_layer_version.logferry.arn]
 #   environment { variables = { LOGFERRY_DESTINATION = local.destination } }
@@ -19,19 +19,19 @@ terraform {
 }
 
 variable "layer_zip" {
-  description = "What `logferry layer build` has left."
+  description = "Path of the zip file that `logferry layer build` creates."
   type        = string
   default     = "../../build/logferry-layer-x86_64.zip"
 }
 
 variable "architecture" {
-  description = "The architecture that the layer was built for."
+  description = "Architecture of the layer."
   type        = string
   default     = "x86_64"
 
   validation {
     condition     = contains(["x86_64", "arm64"], var.architecture)
-    error_message = "Lambda has x86_64 and arm64."
+    error_message = "The architecture must be x86_64 or arm64."
   }
 }
 
@@ -47,13 +47,13 @@ variable "prefix" {
 }
 
 variable "retention_days" {
-  description = "Objects are deleted after so many days."
+  description = "Number of days after which objects are deleted."
   type        = number
   default     = 90
 }
 
 variable "keep_cloudwatch" {
-  description = "Whether Lambda writes the same lines to CloudWatch Logs as well (see config/README.md)."
+  description = "Set to false to stop the logs in CloudWatch Logs (see config/README.md)."
   type        = bool
   default     = true
 }
@@ -64,7 +64,7 @@ locals {
 
 resource "aws_lambda_layer_version" "logferry" {
   layer_name               = "logferry"
-  description              = "Ships every log record to S3, beside any runtime."
+  description              = "Stores every log record in S3, for any runtime."
   filename                 = var.layer_zip
   source_code_hash         = filebase64sha256(var.layer_zip)
   compatible_architectures = [var.architecture]
@@ -99,7 +99,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "logs" {
 
 data "aws_iam_policy_document" "tls_only" {
   statement {
-    sid       = "NobodyWithoutTls"
+    sid       = "DenyWithoutTls"
     effect    = "Deny"
     actions   = ["s3:*"]
     resources = [aws_s3_bucket.logs.arn, "${aws_s3_bucket.logs.arn}/*"]
@@ -122,9 +122,9 @@ resource "aws_s3_bucket_policy" "logs" {
   policy = data.aws_iam_policy_document.tls_only.json
 }
 
-data "aws_iam_policy_document" "ship_logs" {
+data "aws_iam_policy_document" "store_logs" {
   statement {
-    sid       = "ShipLogs"
+    sid       = "StoreLogs"
     actions   = ["s3:PutObject"]
     resources = ["${aws_s3_bucket.logs.arn}/${var.prefix}/*"]
   }
@@ -141,18 +141,18 @@ data "aws_iam_policy_document" "ship_logs" {
   }
 }
 
-resource "aws_iam_role_policy" "ship_logs" {
-  name   = "ship-logs"
+resource "aws_iam_role_policy" "store_logs" {
+  name   = "store-logs"
   role   = var.role_name
-  policy = data.aws_iam_policy_document.ship_logs.json
+  policy = data.aws_iam_policy_document.store_logs.json
 }
 
 output "layer_arn" {
-  description = "For `layers` of any function of this region and architecture."
+  description = "Layer ARN for functions of this region and architecture."
   value       = aws_lambda_layer_version.logferry.arn
 }
 
 output "destination" {
-  description = "The value of LOGFERRY_DESTINATION."
+  description = "Value of LOGFERRY_DESTINATION."
   value       = local.destination
 }

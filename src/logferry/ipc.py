@@ -29,11 +29,6 @@ READY = b"R"
 UPLOAD_SUCCEEDED = b"W"
 IDLE = b"I"
 
-NUDGE = 23
-"""Number of the signal that the supervisor sends before an event, so that library loading is
-suspended (see `pause`). SIGURG on x86 and ARM (signal(7)). Its default action is to be ignored, so
-it has no effect without a handler."""
-
 PACKET_BYTES = 64 * 1024
 """Receive buffer for one packet, in bytes. Events are a few hundred bytes long. The C library would
 map and unmap a buffer of twice this size for each packet."""

@@ -1,8 +1,14 @@
-"""The settings: one table, from which the parser, the README and config/ are checked.
+"""The settings: one table, which the parser, the README and config/ are checked against.
 
-Each setting is one environment variable with the prefix LOGFERRY_. Durations are seconds, sizes are bytes (`KiB` and
-`MiB` accepted). All mistakes are found at once, and each says its remedy. AWS's own variables (region, credentials,
-AWS_ENDPOINT_URL_S3, proxies) keep their meaning and are not read here.
+Guarantees:
+- Each setting is one environment variable with the prefix LOGFERRY_. An empty value counts as not
+  set.
+- All mistakes are reported at once, each once and with its remedy.
+- A value that the supervisor reads too has one parser for both processes (`values`).
+
+Design: durations are seconds, sizes are bytes (with the units `KiB` and `MiB`). The AWS variables
+(region, credentials, AWS_ENDPOINT_URL_S3, proxies) keep their meaning. `settings_validation` has
+the rules that need several values.
 """
 
 from __future__ import annotations
@@ -11,46 +17,41 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from logferry import destination, values
 from logferry.errors import SettingsError
 from logferry.flush.policy import DEFAULT_BYTES, DEFAULT_INVOCATIONS, DEFAULT_SECONDS, Flush, Policy, Thresholds, Timing
 from logferry.records import object_key
+from logferry.settings_validation import aws_mistakes, contradictions, key_mistakes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from logferry.destination import Destination
 
 PREFIX = "LOGFERRY_"
 KIB, MIB = 1024, 1024 * 1024
-TYPES = ("platform", "function", "extension")
-LEVELS = ("debug", "info", "warning", "error")
-_SIZE = re.compile(r"(\d+)\s*(|B|KiB|MiB|GiB)", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,15})\s*(|B|KiB|MiB|GiB)", re.IGNORECASE | re.ASCII)
 _UNITS = {"": 1, "b": 1, "kib": KIB, "mib": MIB, "gib": 1024 * MIB}
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_DIGITS = 15
+"""Maximum number of digits of a number. `int` rejects more than 4,300 digits with an error without
+a remedy."""
 
 
 class Setting(NamedTuple):
-    """One line of the table; `name` is without the prefix."""
+    """One row of the table. `name` has no prefix."""
 
     name: str
-    kind: str
     default: str
     range: str
     meaning: str
     parse: Callable[[str], Any]
 
 
-class Destination(NamedTuple):
-    """Where objects go: a bucket and a prefix, or a directory."""
-
-    scheme: str
-    bucket: str
-    path: str
-
-
 def _whole(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        value = int(text) if text.isascii() and text.isdigit() else -1
+        value = int(text) if len(text) <= _DIGITS and text.isascii() and text.isdigit() else -1
         if not low <= value <= high:
-            raise ValueError(f"give a whole number from {low} to {high}")
+            raise ValueError(f"use a whole number from {low} to {high}")
         return value
 
     return parse
@@ -63,7 +64,7 @@ def _seconds(low: float, high: float) -> Callable[[str], float]:
         except ValueError:
             value = float("nan")
         if not low <= value <= high:
-            raise ValueError(f"give seconds from {low:g} to {high:g}")
+            raise ValueError(f"use seconds from {low:g} to {high:g}")
         return value
 
     return parse
@@ -74,7 +75,7 @@ def _size(low: int, high: int) -> Callable[[str], int]:
         match = _SIZE.fullmatch(text)
         value = int(match[1]) * _UNITS[match[2].lower()] if match else -1
         if not low <= value <= high:
-            raise ValueError(f"give bytes from {_human(low)} to {_human(high)}, as 1048576, 1024KiB or 1MiB")
+            raise ValueError(f"use a size from {_human(low)} to {_human(high)}, such as 1048576, 1024KiB or 1MiB")
         return value
 
     return parse
@@ -87,108 +88,86 @@ def _human(size: int) -> str:
     return str(size)
 
 
-def _choice(*values: str) -> Callable[[str], str]:
+def _choice(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
-        if text.lower() not in values:
-            raise ValueError(f"choose one of {', '.join(values)}")
+        if text.lower() not in choices:
+            raise ValueError(f"choose one of {', '.join(choices)}")
         return text.lower()
 
     return parse
 
 
-def _truth(text: str) -> bool:
-    if text.lower() not in ("true", "1", "yes", "on", "false", "0", "no", "off"):
-        raise ValueError("say true or false")
-    return text.lower() in ("true", "1", "yes", "on")
-
-
-def _types(text: str) -> frozenset[str]:
-    chosen = frozenset(part.strip().lower() for part in text.split(",") if part.strip())
-    if not chosen or not chosen <= set(TYPES):
-        raise ValueError(f"list one or more of {', '.join(TYPES)}, separated by commas")
-    return chosen
-
-
 def _directory(text: str) -> Path:
-    if not Path(text).is_absolute():
-        raise ValueError("give an absolute path")
-    return Path(text)
+    return Path(values.parse_directory(text))
 
 
-def _destination(text: str) -> Destination:
-    scheme, _, place = text.partition("://")
-    bucket, _, prefix = place.partition("/")
-    if scheme == "s3":
-        if not _BUCKET.fullmatch(bucket):
-            raise ValueError(
-                "write s3://bucket/prefix, the bucket by its name of 3 to 63 lower-case characters, "
-                "an access point by its alias"
-            )
-        return Destination("s3", bucket, prefix.strip("/"))
-    if scheme == "file" and place.startswith("/"):
-        return Destination("file", "", place)
-    raise ValueError("write s3://bucket/prefix, or file:///directory to try it without S3")
-
-
-# ruff: noqa: E501 - a table reads best with a row on a line
+# ruff: noqa: E501 - a row of the table is easier to read on one line
 SETTINGS = (
     Setting(
-        "DESTINATION", "URL", "", "`s3://bucket/prefix`, `file:///directory`",
-        "where objects go; the one setting that has no default", _destination,
+        "DESTINATION", "", "`s3://bucket/prefix`, `file:///directory`",
+        "destination of the objects; the only setting without a default", destination.parse,
     ),
     Setting(
-        "FLUSH", "word", "adaptive", "`invocation`, `time`, `size`, `adaptive`",
-        "when what waits is shipped", _choice(*(f.value for f in Flush)),
+        "FLUSH", "adaptive", "`invocation`, `time`, `size`, `adaptive`",
+        "flush policy: when pending records are uploaded", _choice(*(f.value for f in Flush)),
     ),
     Setting(
-        "FLUSH_INVOCATIONS", "number", str(DEFAULT_INVOCATIONS), "1 to 100000",
-        "one object for that many invocations; when set, it also caps the other policies", _whole(1, 100_000),
+        "FLUSH_INVOCATIONS", str(DEFAULT_INVOCATIONS), "1 to 100000",
+        "invocations per object; if set, it also limits the other policies", _whole(1, 100_000),
     ),
     Setting(
-        "FLUSH_SECONDS", "seconds", f"{DEFAULT_SECONDS:g}", "0.1 to 86400",
-        "how old the oldest waiting record may grow; when set, it also caps the other policies", _seconds(0.1, 86_400),
+        "FLUSH_SECONDS", f"{DEFAULT_SECONDS:g}", "0.1 to 86400",
+        "maximum age of the oldest pending record; if set, it also limits the other policies", _seconds(0.1, 86_400),
     ),
     Setting(
-        "FLUSH_BYTES", "size", _human(DEFAULT_BYTES), "1KiB to 256MiB",
-        "how much may wait; when set, it also caps the other policies", _size(KIB, 256 * MIB),
+        "FLUSH_BYTES", _human(DEFAULT_BYTES), "1KiB to 256MiB",
+        "maximum size of the pending records; if set, it also limits the other policies", _size(KIB, 256 * MIB),
     ),
     Setting(
-        "FLUSH_TIMING", "word", "post-execution", "`post-execution`, `next-invocation`",
-        "`post-execution`: after the invocation, in an object with its records; `next-invocation`: while the next one runs, which adds no billed time",
+        "FLUSH_TIMING", "post-execution", "`post-execution`, `next-invocation`",
+        "`post-execution`: after the invocation, in an object with its records; `next-invocation`: while the next invocation runs, which adds no billed time unless that invocation is shorter than the upload",
         _choice(*(m.value for m in Timing)),
     ),
     Setting(
-        "KEY", "template", object_key.DEFAULT_KEY, "must hold `{environment}` and `{segment}`",
-        "the object's key under the prefix, from " + ", ".join(f"`{{{f}}}`" for f in sorted(object_key.KEY_FIELDS)), object_key.parse,
+        "KEY", object_key.DEFAULT_KEY, "a template with `{environment}` and `{segment}`",
+        "key of an object under the prefix; the fields are " + ", ".join(f"`{{{f}}}`" for f in sorted(object_key.KEY_FIELDS)), object_key.parse,
     ),
-    Setting("COMPRESSION", "word", "gzip", "`gzip`, `none`", "of the objects", _choice("gzip", "none")),
+    Setting("COMPRESSION", "gzip", "`gzip`, `none`", "compression of the objects; the key ends with `.gz` accordingly", _choice("gzip", "none")),
     Setting(
-        "TYPES", "list", "platform,function", "`platform`, `function`, `extension`", "the kinds of records that are shipped", _types,
-    ),
-    Setting(
-        "SPOOL_DIR", "path", "/tmp/logferry", "an absolute path",  # noqa: S108 - the only writable place on Lambda
-        "where records wait; it survives a timeout of the function", _directory,
+        "TYPES", values.DEFAULT_TYPES, "`platform`, `function`, `extension`", "kinds of records that are stored", values.parse_types,
     ),
     Setting(
-        "SPOOL_BYTES", "size", "64MiB", "1MiB to 10GiB",
-        "the most that may wait; beyond it the oldest goes, and its loss is recorded", _size(MIB, 10 * 1024 * MIB),
+        "SPOOL_DIR", values.DEFAULT_SPOOL_DIR, "an absolute path",
+        "directory of the spool; it survives a timeout of the function", _directory,
     ),
-    Setting("PORT", "number", "9513", "1024 to 65535, not 9001", "of the listener; another is used when it is taken", _whole(1024, 65_535)),
-    Setting("UPLOAD_TIMEOUT", "seconds", "5", "0.1 to 60", "the longest that one upload may take", _seconds(0.1, 60)),
     Setting(
-        "LOG_LEVEL", "word", "warning", "`debug`, `info`, `warning`, `error`", "of logferry's own messages", _choice(*LEVELS),
+        "SPOOL_BYTES", "64MiB", "1MiB to 10GiB",
+        "maximum size of the spool; beyond it the oldest records are discarded, and a `logferry.dropped` record reports the loss", _size(MIB, 10 * 1024 * MIB),
     ),
-    Setting("ENABLED", "truth", "true", "`true`, `false`", "`false` switches logferry off: it idles and ships nothing", _truth),
     Setting(
-        "STRICT", "truth", "false", "`true`, `false`",
-        "`true` lets wrong settings fail the function's init, for a deployment that should not pass unnoticed", _truth,
+        "PORT", str(values.DEFAULT_PORT), "1024 to 65535, except 9001",
+        "port of the listener; if it is in use, a free port is used", values.parse_port,
+    ),
+    Setting("UPLOAD_TIMEOUT", "5", "0.1 to 60", "maximum duration of an upload in seconds", _seconds(0.1, 60)),
+    Setting(
+        "S3_CLIENT", "auto", "`auto`, `sdk`",
+        "`auto`: logferry's own S3 client, or the AWS SDK if the configuration requires it; `sdk`: always the AWS SDK", _choice("auto", "sdk"),
+    ),
+    Setting(
+        "LOG_LEVEL", values.DEFAULT_LOG_LEVEL, "`debug`, `info`, `warning`, `error`",
+        "minimum level of logferry's own messages", values.parse_log_level,
+    ),
+    Setting("ENABLED", "true", "`true`, `false`", "`false`: logferry is idle and stores nothing", values.parse_truth),
+    Setting(
+        "STRICT", "false", "`true`, `false`",
+        "`true`: invalid settings fail the Init phase of the function instead of disabling logferry", values.parse_truth,
     ),
 )  # fmt: skip
-"""The table. What it says is what the README says (tests/test_docs.py)."""
+"""The table of all settings. The README has the same rows (tests/test_docs.py)."""
 
 
 class Settings(NamedTuple):
-    """The settings of one environment, checked."""
+    """The valid settings of one environment."""
 
     destination: Destination
     policy: Policy
@@ -198,80 +177,74 @@ class Settings(NamedTuple):
     spool_dir: Path
     spool_bytes: int
     upload_timeout: float
+    s3_client: str
+    """Client for S3: `auto` or `sdk`."""
     log_level: str
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
-        """Read and check every LOGFERRY_ variable. Raises SettingsError with all mistakes at once."""
-        mistakes = _unknown(environ)
-        values: dict[str, Any] = {}
+        """Return the settings of an environment. Raise SettingsError with all mistakes."""
+        given = {s.name for s in SETTINGS if environ.get(PREFIX + s.name, "").strip()}
+        mistakes = [*_unknown(environ)]
+        parsed: dict[str, Any] = {}
         for setting in SETTINGS:
             text = environ.get(PREFIX + setting.name, "").strip()
             try:
-                values[setting.name] = setting.parse(text or setting.default)
+                parsed[setting.name] = setting.parse(text or setting.default)
             except ValueError as error:
                 found = f"is {text!r}" if text else "is not set"
                 mistakes.append(f"{PREFIX}{setting.name} {found}: {error}")
-        given = {s.name for s in SETTINGS if environ.get(PREFIX + s.name, "").strip()}
-        mistakes += _contradictions(values, given)
+        mistakes += _combined(parsed, given, environ)
         if mistakes:
             raise SettingsError(mistakes)
-        return _checked(values, given)
+        return _settings(parsed, given)
 
 
-def _unknown(environ: Mapping[str, str]) -> list[str]:
+def _unknown(environ: Mapping[str, str]) -> Iterator[str]:
     known = [s.name for s in SETTINGS]
-    mistakes = []
     for name in sorted(n.removeprefix(PREFIX) for n in environ if n.startswith(PREFIX)):
         if name not in known:
-            import difflib  # noqa: PLC0415 - only a mistake needs it, and every start would pay
+            import difflib  # noqa: PLC0415 - only a mistake needs it, and the import would delay every start
 
             near = difflib.get_close_matches(name, known, n=1)
-            mistakes.append(f"{PREFIX}{name} is no setting" + (f"; is {PREFIX}{near[0]} meant?" if near else ""))
-    return mistakes
+            yield f"{PREFIX}{name} is not a setting" + (f": use {PREFIX}{near[0]}" if near else ": remove it")
 
 
-def _contradictions(values: dict[str, Any], given: set[str]) -> list[str]:
-    """What no single value shows."""
-    mistakes = []
-    if values.get("PORT") == 9001:  # noqa: PLR2004 - Lambda's own
-        mistakes.append("LOGFERRY_PORT is 9001, which is Lambda's own: choose another")
-    if "FLUSH_BYTES" in given and values.get("FLUSH_BYTES", 0) >= values.get("SPOOL_BYTES", float("inf")):
-        mistakes.append("LOGFERRY_FLUSH_BYTES must be smaller than LOGFERRY_SPOOL_BYTES, where that much has to wait")
-    one_each = (
-        values.get("FLUSH") == Flush.INVOCATION.value
-        and values.get("FLUSH_INVOCATIONS") == 1
-        and not given & {"FLUSH_SECONDS", "FLUSH_BYTES"}
-    )
-    if "{request_id}" in values.get("KEY", "") and not one_each:
-        mistakes.append(
-            "LOGFERRY_KEY has {request_id}, but an object may hold several invocations: "
-            "set LOGFERRY_FLUSH=invocation and no other threshold, or leave it out"
-        )
-    return mistakes
+def _combined(parsed: Mapping[str, Any], given: set[str], environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the mistakes in combinations of the valid values."""
+    yield from contradictions(parsed, given)
+    if "DESTINATION" not in parsed:
+        return
+    yield from aws_mistakes(parsed["DESTINATION"], environ)
+    if {"KEY", "COMPRESSION"} <= parsed.keys():
+        key, compress = _key(parsed, given), parsed["COMPRESSION"] == "gzip"
+        yield from key_mistakes(parsed["DESTINATION"], key, compress=compress, environ=environ)
 
 
-def _checked(values: dict[str, Any], given: set[str]) -> Settings:
-    compress = values["COMPRESSION"] == "gzip"
-    key = values["KEY"]
-    if not compress and "KEY" not in given:
-        key = key.removesuffix(".gz")
+def _key(parsed: Mapping[str, Any], given: set[str]) -> str:
+    """Return the key template. The default one follows the compression."""
+    key: str = parsed["KEY"]
+    return key if parsed["COMPRESSION"] == "gzip" or "KEY" in given else key.removesuffix(".gz")
+
+
+def _settings(parsed: Mapping[str, Any], given: set[str]) -> Settings:
     return Settings(
-        destination=values["DESTINATION"],
+        destination=parsed["DESTINATION"],
         policy=Policy(
-            flush=Flush(values["FLUSH"]),
-            timing=Timing(values["FLUSH_TIMING"]),
+            flush=Flush(parsed["FLUSH"]),
+            timing=Timing(parsed["FLUSH_TIMING"]),
             thresholds=Thresholds(
-                invocations=values["FLUSH_INVOCATIONS"] if "FLUSH_INVOCATIONS" in given else None,
-                seconds=values["FLUSH_SECONDS"] if "FLUSH_SECONDS" in given else None,
-                size=values["FLUSH_BYTES"] if "FLUSH_BYTES" in given else None,
+                invocations=parsed["FLUSH_INVOCATIONS"] if "FLUSH_INVOCATIONS" in given else None,
+                seconds=parsed["FLUSH_SECONDS"] if "FLUSH_SECONDS" in given else None,
+                size=parsed["FLUSH_BYTES"] if "FLUSH_BYTES" in given else None,
             ),
         ),
-        key=key,
-        compress=compress,
-        types=values["TYPES"],
-        spool_dir=values["SPOOL_DIR"],
-        spool_bytes=values["SPOOL_BYTES"],
-        upload_timeout=values["UPLOAD_TIMEOUT"],
-        log_level=values["LOG_LEVEL"],
+        key=_key(parsed, given),
+        compress=parsed["COMPRESSION"] == "gzip",
+        types=parsed["TYPES"],
+        spool_dir=parsed["SPOOL_DIR"],
+        spool_bytes=parsed["SPOOL_BYTES"],
+        upload_timeout=parsed["UPLOAD_TIMEOUT"],
+        s3_client=parsed["S3_CLIENT"],
+        log_level=parsed["LOG_LEVEL"],
     )

@@ -1,4 +1,4 @@
-"""The commands as a person types them: their output, their exit status."""
+"""The commands in processes: output and exit status."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def _logferry(*arguments: str, cwd: Path = SAMPLES) -> subprocess.CompletedProce
     return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, cwd=cwd, check=False)
 
 
-def test_emulate_prints_a_timeline_and_a_summary_and_ships_to_the_destination(tmp_path: Path) -> None:
-    """One command: a function, an event, a destination; status 0 when all succeeded and arrived."""
+def test_emulate_prints_timeline_and_summary_and_stores_the_records(tmp_path: Path) -> None:
+    """The status is 0 if all invocations succeeded and all records were stored."""
     function = f"{sys.executable} -m awslambdaric app.handler"
     done = _logferry(
         "emulate", function, "--event", '{"marker": "typed"}', "--count", "3", "--destination", f"file://{tmp_path}/out"
@@ -32,7 +32,7 @@ def test_emulate_prints_a_timeline_and_a_summary_and_ships_to_the_destination(tm
 
 
 def test_emulate_takes_events_from_a_file(tmp_path: Path) -> None:
-    """An event on each line, each sent once."""
+    """Each line is one event."""
     (tmp_path / "events").write_text("".join(json.dumps({"marker": f"e{n}"}) + "\n" for n in range(4)))
     function = f"{sys.executable} -m awslambdaric app.handler"
     done = _logferry("emulate", function, "--events", str(tmp_path / "events"), "--flush", "invocation")
@@ -40,8 +40,8 @@ def test_emulate_takes_events_from_a_file(tmp_path: Path) -> None:
     assert "4, failed 0" in done.stdout
 
 
-def test_a_failing_function_shows_in_the_status_and_does_not_hide_its_records(tmp_path: Path) -> None:
-    """The status is not 0 when an invocation failed; its records are shipped all the same."""
+def test_emulate_has_status_1_and_stores_the_records_if_an_invocation_fails(tmp_path: Path) -> None:
+    """The records of a failed invocation are stored like any other."""
     function = f"{sys.executable} -m awslambdaric app.handler"
     destination = f"file://{tmp_path}/out"
     done = _logferry("emulate", function, "--event", '{"raise": "on purpose"}', "--destination", destination)
@@ -51,7 +51,7 @@ def test_a_failing_function_shows_in_the_status_and_does_not_hide_its_records(tm
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "message"),
     [
         (("emulate", "x", "--event", "{"), "not JSON"),
         (("emulate", "x", "--event", "[]"), "not a JSON object"),
@@ -59,25 +59,25 @@ def test_a_failing_function_shows_in_the_status_and_does_not_hide_its_records(tm
         (("emulate", "x", "--mode", "edge"), "lambda-managed-instances"),
     ],
 )
-def test_wrong_options_are_named_with_the_remedy(arguments: tuple[str, ...], complaint: str) -> None:
-    """Status 2, and a sentence that says what to write instead."""
+def test_invalid_options_are_named_with_the_remedy(arguments: tuple[str, ...], message: str) -> None:
+    """The status is 2, and the message contains a valid form."""
     done = _logferry(*arguments)
     assert done.returncode == 2
-    assert complaint in done.stderr
+    assert message in done.stderr
 
 
-def test_run_outside_lambda_says_where_it_belongs() -> None:
-    """`logferry run` in a terminal: one sentence, no traceback."""
+def test_run_outside_lambda_is_one_message() -> None:
+    """`logferry run` in a terminal ends with one sentence and without a traceback."""
     done = _logferry("run")
     assert done.returncode == 2
     assert "this is not a Lambda environment; try `logferry demo`" in done.stdout
     assert "Traceback" not in done.stderr
 
 
-def test_the_demo_ends_with_the_proof() -> None:
-    """The demo of the README: objects listed, an invocation read back, nothing missing, status 0."""
+def test_demo_ends_with_the_verdict_complete() -> None:
+    """The demo lists objects, shows the records of an invocation, and verifies completeness."""
     done = _logferry("demo")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "read back from S3 (6 records)" in done.stdout
+    assert "read from S3 (6 records)" in done.stdout
     assert "invocation 6 line-2" in done.stdout
-    assert "PROVEN" in done.stdout
+    assert "COMPLETE" in done.stdout

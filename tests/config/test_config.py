@@ -1,4 +1,4 @@
-"""What a user copies from config/ is right: each file is checked by its own field's tools, and against the settings."""
+"""The files in config/ pass the tools of their field and agree with the settings."""
 
 import importlib.util
 import json
@@ -54,7 +54,7 @@ def _example() -> dict[str, tuple[str, bool]]:
 
 
 def test_the_example_has_every_setting_with_its_default() -> None:
-    """The table in the code is the one list of settings; the example repeats it, no more and no less."""
+    """The example has the settings of the table, and only the destination is active."""
     example = _example()
     assert set(example) == {PREFIX + setting.name for setting in SETTINGS}
     for setting in SETTINGS:
@@ -63,17 +63,17 @@ def test_the_example_has_every_setting_with_its_default() -> None:
         assert active or value == setting.default, setting.name
 
 
-def test_the_example_says_what_each_setting_means_and_may_be() -> None:
-    """Above each line stands the meaning and the range that the table gives."""
+def test_the_example_has_the_meaning_and_the_values_of_each_setting() -> None:
+    """The comment above each line has the text of the table."""
     text = re.sub(r"\n# ", " ", (CONFIG / "example.env").read_text())
     for setting in SETTINGS:
         paragraph = next(p for p in text.split("\n\n") if re.search(rf"^#?{PREFIX}{setting.name}=", p, re.MULTILINE))
-        for said in (setting.meaning, setting.range):
-            assert said.replace("`", "").lower() in paragraph.lower(), setting.name
+        for text_of_table in (setting.meaning, setting.range):
+            assert text_of_table.replace("`", "").lower() in paragraph.lower(), setting.name
 
 
-def test_the_example_is_accepted_as_it_is_and_with_every_line_active() -> None:
-    """One may uncomment any line, or all of them."""
+def test_the_example_is_valid_with_and_without_the_commented_lines() -> None:
+    """A user can activate any line."""
     example = _example()
     Settings.from_environ({name: value for name, (value, active) in example.items() if active})
     Settings.from_environ({name: value for name, (value, _) in example.items()})
@@ -83,19 +83,19 @@ def test_the_example_is_accepted_as_it_is_and_with_every_line_active() -> None:
 
 
 def test_the_sam_template_passes_cfn_lint() -> None:
-    """cfn-lint transforms it as SAM does, and checks each property against CloudFormation's own schemas."""
+    """The transformed template agrees with the schemas of CloudFormation."""
     _cfn_lint(CONFIG / "sam/template.yaml")
 
 
-def test_the_sam_template_gives_the_role_the_one_right() -> None:
-    """Least privilege: the role may put objects below the prefix, and nothing else is granted inline."""
+def test_the_sam_template_grants_only_put_object() -> None:
+    """The role has the least privilege: s3:PutObject under the prefix."""
     statements = list(_statements(_cloudformation(CONFIG / "sam/template.yaml")))
     assert [_words(statement["Action"]) for statement in statements] == [PUT_OBJECT]
     assert str(statements[0]["Resource"]).endswith("${Bucket}/${Prefix}/*'}")
 
 
 def test_the_sam_template_sets_settings_that_exist() -> None:
-    """A misspelt variable would be found at the first cold start only."""
+    """A misspelt variable would be found at the first cold start."""
     variables = _cloudformation(CONFIG / "sam/template.yaml")["Resources"]["Function"]["Properties"]["Environment"][
         "Variables"
     ]
@@ -104,7 +104,7 @@ def test_the_sam_template_sets_settings_that_exist() -> None:
 
 
 def _cloudformation(path: Path) -> dict[str, Any]:
-    """Read a template with CloudFormation's short tags, by the reader that cfn-lint has for it."""
+    """Return a template with CloudFormation's short tags, parsed by cfn-lint."""
     decode = pytest.importorskip("cfnlint.decode", reason="no cfn-lint (pip install cfn-lint)")
     template, problems = decode.decode(str(path))
     assert not problems
@@ -123,7 +123,7 @@ def _policy(name: str) -> dict[str, Any]:
     "name", ["execution-role-policy.json", "execution-role-policy-kms.json", "stop-cloudwatch.json"]
 )
 def test_an_identity_policy_passes_cfn_lint(name: str, tmp_path: Path) -> None:
-    """As the policy of a role it is checked against IAM's grammar, and its actions against the services' lists."""
+    """cfn-lint checks the grammar of the policy and the names of its actions."""
     properties = {"Roles": ["my-function-role"], "PolicyName": "p", "PolicyDocument": _policy(name)}
     template = {"Resources": {"Policy": {"Type": "AWS::IAM::Policy", "Properties": properties}}}
     (tmp_path / "template.json").write_text(json.dumps(template))
@@ -131,15 +131,15 @@ def test_an_identity_policy_passes_cfn_lint(name: str, tmp_path: Path) -> None:
 
 
 def test_the_bucket_policy_passes_cfn_lint(tmp_path: Path) -> None:
-    """As a resource policy it needs principals, which an identity policy must not have."""
+    """A resource policy needs principals, and an identity policy must not have any."""
     properties = {"Bucket": "my-log-bucket", "PolicyDocument": _policy("bucket-policy-cross-account.json")}
     template = {"Resources": {"Policy": {"Type": "AWS::S3::BucketPolicy", "Properties": properties}}}
     (tmp_path / "template.json").write_text(json.dumps(template))
     _cfn_lint(tmp_path / "template.json")
 
 
-def test_a_wrong_policy_does_not_pass(tmp_path: Path) -> None:
-    """The validator looks inside policies: one with an effect that is none is refused."""
+def test_an_invalid_policy_does_not_pass_cfn_lint(tmp_path: Path) -> None:
+    """The check has an effect: a policy with an invalid Effect fails."""
     policy = _policy("execution-role-policy.json")
     policy["Statement"][0]["Effect"] = "Permit"
     properties = {"Roles": ["r"], "PolicyName": "p", "PolicyDocument": policy}
@@ -149,10 +149,10 @@ def test_a_wrong_policy_does_not_pass(tmp_path: Path) -> None:
         _cfn_lint(tmp_path / "template.json")
 
 
-def test_the_policies_grant_what_is_needed_and_nothing_else() -> None:
-    """One action on the prefix; one on the key, through S3 alone; across accounts the same one action."""
-    (ship,) = _policy("execution-role-policy.json")["Statement"]
-    assert (_words(ship["Action"]), ship["Resource"]) == (PUT_OBJECT, "arn:aws:s3:::my-log-bucket/logs/*")
+def test_the_policies_grant_only_the_required_actions() -> None:
+    """The actions are s3:PutObject on the prefix, and kms:GenerateDataKey through S3."""
+    (store,) = _policy("execution-role-policy.json")["Statement"]
+    assert (_words(store["Action"]), store["Resource"]) == (PUT_OBJECT, "arn:aws:s3:::my-log-bucket/logs/*")
     (encrypt,) = _policy("execution-role-policy-kms.json")["Statement"]
     assert _words(encrypt["Action"]) == {"kms:GenerateDataKey"}
     assert encrypt["Condition"]["StringEquals"]["kms:ViaService"].startswith("s3.")
@@ -160,8 +160,8 @@ def test_the_policies_grant_what_is_needed_and_nothing_else() -> None:
     assert [_words(statement["Action"]) for statement in allowed] == [PUT_OBJECT]
 
 
-def test_stopping_cloudwatch_denies_exactly_the_writing() -> None:
-    """An explicit deny of the three actions that Lambda writes logs with."""
+def test_stop_cloudwatch_denies_exactly_the_three_write_actions() -> None:
+    """Lambda needs these three actions to write logs."""
     (statement,) = _policy("stop-cloudwatch.json")["Statement"]
     assert (statement["Effect"], _words(statement["Action"])) == ("Deny", LOGS)
 
@@ -170,7 +170,7 @@ def test_stopping_cloudwatch_denies_exactly_the_writing() -> None:
 
 
 def test_the_terraform_file_parses_and_names_only_what_it_declares() -> None:
-    """Without the provider's schema the grammar can be checked, and that each reference leads somewhere."""
+    """The check covers the grammar and the references, without the schema of the provider."""
     hcl2 = pytest.importorskip("hcl2", reason="no python-hcl2 (pip install python-hcl2)")
     text = (CONFIG / "terraform/main.tf").read_text()
     parsed = hcl2.loads(text)
@@ -187,19 +187,19 @@ def test_the_terraform_file_parses_and_names_only_what_it_declares() -> None:
 
 
 def _named(block: dict[str, Any]) -> dict[str, Any]:
-    """Return a block's content by bare labels, without what the parser notes about it."""
+    """Return the content of a block by its labels, without the notes of the parser."""
     return {name.strip('"'): value for name, value in block.items() if not name.startswith("__")}
 
 
-def test_the_terraform_file_grants_the_one_right() -> None:
-    """The same least privilege as in every other form."""
+def test_the_terraform_file_grants_only_put_object() -> None:
+    """The role has the same least privilege as in the other files."""
     text = (CONFIG / "terraform/main.tf").read_text()
     granted = re.findall(r"actions\s*=\s*\[([^]]*)\]", text)
     assert [set(re.findall(r'"([^"]+)"', actions)) for actions in granted] == [{"s3:*"}, PUT_OBJECT, LOGS]
 
 
 def test_the_terraform_file_is_formatted() -> None:
-    """`terraform fmt` would not change it."""
+    """`terraform fmt` makes no change."""
     terraform = shutil.which("terraform") or shutil.which("tofu")
     if terraform is None:
         pytest.skip("no terraform")
@@ -215,7 +215,7 @@ def test_the_terraform_file_is_formatted() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("keep_cloudwatch", ["true", "false"])
 def test_the_cdk_app_synthesises_a_template_that_passes_cfn_lint(keep_cloudwatch: str, tmp_path: Path) -> None:
-    """The app runs as `cdk synth` runs it; the role of what comes out has the one right, and CloudWatch if wanted."""
+    """The template grants s3:PutObject, and CloudWatch only if the context requests it."""
     if importlib.util.find_spec("aws_cdk") is None or shutil.which("node") is None:
         pytest.skip("no CDK (pip install aws-cdk-lib, and Node.js)")
     layer = tmp_path / "layer.zip"
@@ -225,7 +225,7 @@ def test_the_cdk_app_synthesises_a_template_that_passes_cfn_lint(keep_cloudwatch
     app = [sys.executable, str(CONFIG / "cdk/app.py")]
     subprocess.run(app, check=True, capture_output=True, env=environment, cwd=tmp_path)
     path = tmp_path / "out/LoggedFunction.template.json"
-    _cfn_lint(path, "--ignore-checks", "W3005")  # a redundant DependsOn, which the CDK itself writes
+    _cfn_lint(path, "--ignore-checks", "W3005")  # a redundant DependsOn, which the CDK writes
     template = json.loads(path.read_text())
     assert [_words(statement["Action"]) for statement in _statements(template)] == [PUT_OBJECT]
     assert ("AWSLambdaBasicExecutionRole" in path.read_text()) == (keep_cloudwatch == "true")

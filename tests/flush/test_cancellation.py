@@ -131,7 +131,7 @@ def test_a_shipper_that_is_cut_anywhere_loses_and_doubles_nothing(
                 playing = asyncio.create_task(some_invocations(it, "a"))
                 await asyncio.sleep(timing)
                 await steps(count)
-                working = next(t for t in asyncio.all_tasks() if "Shipper.run" in repr(t.get_coro()))
+                working = next(t for t in asyncio.all_tasks() if "Lifecycle.run" in repr(t.get_coro()))
                 await cut(working)
                 assert sink.in_flight == 0
                 await playing
@@ -163,7 +163,7 @@ def test_a_shutdown_that_is_cut_anywhere_is_finished_by_the_next_life(
                 it.shut_down()
                 await asyncio.sleep(timing)
                 await steps(count)
-                working = [t for t in asyncio.all_tasks() if "Shipper.run" in repr(t.get_coro())]
+                working = [t for t in asyncio.all_tasks() if "Lifecycle.run" in repr(t.get_coro())]
                 for task in working:
                     await cut(task)
             async with life(directory, sink, environment="e2") as it:

@@ -37,7 +37,7 @@ async def test_invalid_value_is_reported_once_and_logferry_idles(tmp_path: Path,
     async with BareLambda(settings(tmp_path, **{name: value})) as platform:
         life = await platform.start(at_once=True)
         await platform.hand_out(invoke_event("first", seconds=30))
-        await platform.until(lambda: any(name in line for line in life.output))
+        await platform.wait_until(lambda: any(name in line for line in life.output))
         assert await platform.hand_out(invoke_event("second", seconds=30)) < 1
         assert sum(f"{name} is {value!r}" in line for line in life.output) == 1, life.output
         assert await platform.shutdown() < 2
@@ -48,10 +48,10 @@ async def test_invalid_value_fails_the_init_phase_with_strict(tmp_path: Path, na
     """LOGFERRY_STRICT covers the settings that the supervisor itself reads."""
     async with BareLambda(settings(tmp_path, LOGFERRY_STRICT="true", **{name: value})) as platform:
         starting = asyncio.create_task(platform.start(at_once=True))
-        await platform.until(lambda: platform.lives and platform.life.process.returncode is not None)
+        await platform.wait_until(lambda: platform.processes and platform.extension.process.returncode is not None)
         starting.cancel()
         assert [name in error["errorMessage"] for error in platform.init_errors] == [True]
-        assert platform.life.process.returncode == 1
+        assert platform.extension.process.returncode == 1
 
 
 @pytest.mark.parametrize("name", INVALID)

@@ -170,17 +170,6 @@ def test_send_neither_blocks_nor_raises_if_the_process_hangs_or_has_ended() -> N
         it.reap()
 
 
-def test_signal_event_has_no_effect_without_a_handler_or_a_process() -> None:
-    """The default action of SIGURG is to be ignored, and a missing process is no error."""
-    assert ipc.NUDGE == signal.SIGURG
-    with shipper() as it:
-        it.signal_event()
-        it.send(b"one")
-        assert it.receive(5) == b"echo one"
-        it.kill()
-        it.signal_event()
-
-
 def test_kill_returns_the_exit_code_of_a_process_that_has_already_ended() -> None:
     """The process may exit between the check and the kill."""
     with shipper() as it:

@@ -8,7 +8,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sinks": {"records", "errors", "log"},
     "listener": {"journal", "records", "errors"},
     "flush": {"journal", "records", "sinks", "deadline", "errors", "log"},
-    "settings": {"flush.policy", "records.object_key", "sinks", "errors", "values"},
+    "settings": {"flush.policy", "records.object_key", "destination", "errors", "settings_validation", "values"},
+    "settings_validation": {"flush.policy", "records.object_key", "destination"},
     "shipper": {
         *("flush", "journal", "listener", "records", "settings", "sinks"),
         *("deadline", "errors", "ipc", "log"),

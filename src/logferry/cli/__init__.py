@@ -1,1 +1,1 @@
-"""The command line: never imported by the extension's processes."""
+"""The command line. The extension's processes never import it."""

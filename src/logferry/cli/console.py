@@ -1,4 +1,4 @@
-"""Terminal output shared by the commands: numbers with their nouns, and a progress bar."""
+"""Terminal output that the commands share: numbers with their nouns, and a progress bar."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress(console: Console, what: str, total: int) -> Iterator[Callable[[], None]]:
-    """Give the function that moves the bar by one."""
+def progress(console: Console, label: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that draws the bar for a count and its total. The bar needs a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
+        task = bar.add_task(label, total=None)
 
-        def step() -> None:
-            bar.advance(task)
+        def update(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
 
-        yield step
+        yield update
 
 
 def counted(number: int, noun: str) -> str:
-    """Return `1 segment`, `2 segments` or `0 segments`, for nouns that take an s."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """Return `1 segment`, `2 segments` or `1,000 segments`, for nouns with a regular plural."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

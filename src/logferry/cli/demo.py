@@ -1,8 +1,8 @@
-"""`logferry demo`: the whole way on one machine, for somebody who has five minutes.
+"""`logferry demo`: a sample function, the real extension and a real S3 server on one machine.
 
-A sample function runs in the local Lambda with the real extension beside it, and ships to a real S3 server that lives
-in a temporary folder. Then what is in S3 is listed, the records of one invocation are read back, and the proof of
-completeness that `logferry verify` gives is run.
+The function runs in the emulated environment, and the S3 server stores objects in a temporary
+directory. The demo lists the objects, reads the records of one invocation, and ends with the report
+of `logferry verify`.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ PREFIX = "logs"
 INVOCATIONS = 6
 PAUSE_SECONDS = 0.3
 SHOWN = 12
-"""Records of the invocation that are shown: a screen, not a listing."""
+"""Maximum number of records shown, to fit on one screen."""
 
 
 async def demo(console: Console) -> int:
-    """Run it, show it, and return the exit status of the proof."""
-    console.print("Starting a real S3 server (SeaweedFS) on loopback, in a temporary folder …")
+    """Run the demo, print it, and return the exit status of the verification."""
+    console.print("Starting a real S3 server (SeaweedFS) on loopback, in a temporary directory …")
     async with S3Server(buckets=(BUCKET,)) as s3:
         with tempfile.TemporaryDirectory(prefix="logferry-demo-") as folder, _environ(s3.environment(s3.admin)):
             destination = f"s3://{BUCKET}/{PREFIX}"
@@ -56,9 +56,9 @@ async def demo(console: Console) -> int:
                 interval_seconds=PAUSE_SECONDS,
                 function_name="sample",
             )
-            console.print(f"A Python function is invoked {INVOCATIONS} times; its environment is frozen in between.\n")
-            with progress(console, "invocations", INVOCATIONS) as step:
-                outcome = await play(session, tmp=Path(folder), step=step)
+            console.print(f"Invoking a Python function {INVOCATIONS} times, frozen between invocations …\n")
+            with progress(console, "invocations") as update:
+                outcome = await play(session, tmp=Path(folder), update=update)
             objects = await _read(destination)
             show_timeline(console, outcome.timeline)
             show_summary(console, outcome, objects=len(objects))
@@ -72,7 +72,7 @@ async def demo(console: Console) -> int:
 
 @contextmanager
 def _environ(variables: Mapping[str, str]) -> Iterator[None]:
-    """AWS's variables, as a person would have set them to read this bucket back; none of the caller's is mixed in."""
+    """Replace the caller's AWS variables with those for this bucket."""
     kept = dict(os.environ)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
@@ -110,11 +110,12 @@ def _list_objects(console: Console, objects: Sequence[ReadObject]) -> None:
 def _show_invocation(console: Console, objects: Sequence[ReadObject], request_id: str) -> None:
     records = [json.loads(line) for stored in objects for line in stored.lines]
     own = [record for record in records if record.get("requestId") == request_id]
-    console.rule(f"the last invocation, read back from S3 ({len(own)} records)")
+    console.rule(f"the last invocation, read from S3 ({len(own)} records)")
     for record in own[:SHOWN]:
-        what = record["record"] if isinstance(record["record"], str) else json.dumps(record["record"])
+        content = next((record[name] for name in ("message", "record", "event") if name in record), "")
+        text = content if isinstance(content, str) else json.dumps(content)
         console.print(
-            f"{record['time'][11:]}  {record['type']:<21}{what.rstrip()}",
+            f"{record['time'][11:]}  {record['type']:<21}{text.rstrip()}",
             no_wrap=True,
             overflow="ellipsis",
             markup=False,

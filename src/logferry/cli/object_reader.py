@@ -1,16 +1,19 @@
-"""The objects of a destination, read back: ``s3://bucket/prefix`` and ``file:///directory``.
+"""Reader of stored objects, for `s3://bucket/prefix` and `file:///directory`.
 
-Promises
-  * Every object under the destination is handed over exactly once: as its lines and metadata, or as unreadable with the
-    reason. One bad object never hides another.
-  * Whatever lies there, reading it ends: larger than ``MAX_OBJECT_BYTES``, or with a line beyond ``MAX_LINE_BYTES``, it
-    is unreadable. Lines are decompressed as they are read, so a small object of endless zeros fills no memory.
-  * What concerns all objects (no such bucket, no rights, no such directory) raises ``DestinationError`` instead.
-  * At most ``CONCURRENCY`` objects are in memory at a time.
+Guarantees:
+- The reader returns every object of the destination exactly once: lines and metadata, or a reason
+  why it is unreadable. An unreadable object does not affect others.
+- Reading always ends. An object above `MAX_OBJECT_BYTES` or with a line above `MAX_LINE_BYTES` is
+  unreadable. Lines are decompressed one at a time, so that a small object of compressed zeros does
+  not fill the memory.
+- An error of the destination (no such bucket, no permission, no such directory) raises
+  `DestinationError`.
+- At most `CONCURRENCY` objects are in memory at a time.
 
-In a directory an object is a file, and its metadata are a JSON object of strings in ``<key>.meta.json`` beside it.
-A prefix is a whole number of path segments: ``s3://b/logs`` does not cover ``logs-of-another/...``.
-AWS's variables and files (endpoint, region, profile, credentials, CA bundle, proxies) mean what they mean to any SDK.
+Design: in a directory an object is a file, and its metadata are a JSON object of strings in
+`<key>.meta.json`. A prefix consists of complete path segments: `s3://b/logs` does not cover
+`logs-of-another/...`. AWS's variables and files (endpoint, region, profile, credentials, CA bundle,
+proxies) have the same meaning as in any AWS SDK.
 """
 
 from __future__ import annotations
@@ -38,20 +41,24 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
 CONCURRENCY = 16
-"""Objects read at a time: enough to hide S3's latency, few enough to hold in memory at some megabytes each."""
+"""Number of objects that are read concurrently. It hides S3's latency, at some megabytes of memory
+each."""
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
-"""Bounds on connecting to S3 and on waiting for each piece of an answer, before the SDK tries again."""
+"""Time limits of a connection and of each read, in seconds. Then the SDK tries again."""
 
 MAX_OBJECT_BYTES = 1 << 30
-"""As stored. logferry's own are a fraction of ``LOGFERRY_FLUSH_BYTES``, which is 256 MiB at most."""
+"""Maximum stored size, in bytes. logferry's objects are smaller than `LOGFERRY_FLUSH_BYTES` (256
+MiB at most)."""
 
 MAX_LINE_BYTES = 128 << 20
-"""Decompressed. The largest delivery is 64 MiB (journal/frame), and takes a third more where it is kept as base64."""
+"""Maximum decompressed size, in bytes. The largest batch has 64 MiB (journal/frame), and base64
+adds a third."""
 
 MAX_METADATA_BYTES = 64 << 10
-"""Of a file; S3 allows 2 KB (Amazon S3 User Guide, "Working with object metadata")."""
+"""Maximum size of a metadata file, in bytes. S3 allows 2 KB (User Guide, "Working with object
+metadata")."""
 
 METADATA_SUFFIX = ".meta.json"
 
@@ -59,18 +66,18 @@ _S3_ERRORS = (BotoCoreError, ClientError, aiohttp.ClientError, OSError, TimeoutE
 
 
 class DestinationError(Exception):
-    """The destination as a whole cannot be read; the message says which, why, and what to do."""
+    """A destination that cannot be read; the message names it with the reason and the remedy."""
 
 
 class BrokenLinesError(Exception):
-    """The lines of an object end in its middle; the message says why."""
+    """An object with a damaged or truncated body; the message names the reason."""
 
 
 @dataclass(frozen=True)
 class ReadObject:
-    """One object: its key, its user metadata, and its lines, decompressed and without their newlines.
+    """One object: its key, its user metadata, and its decompressed lines without newlines.
 
-    Going through the lines raises ``BrokenLinesError``.
+    Iteration over the lines raises `BrokenLinesError`.
     """
 
     key: str
@@ -80,7 +87,7 @@ class ReadObject:
 
 @dataclass(frozen=True)
 class UnreadableObject:
-    """An object that is there and cannot be read, with what is known of it and the reason."""
+    """An object that cannot be read, with its metadata, if they are known, and the reason."""
 
     key: str
     metadata: Mapping[str, str]
@@ -88,25 +95,25 @@ class UnreadableObject:
 
 
 class Destination(Protocol):
-    """A place that holds objects."""
+    """A bucket prefix or a directory."""
 
     async def keys(self) -> list[str]:
-        """Return the key of every object. Raises ``DestinationError``."""
+        """Return the key of every object. Raise DestinationError."""
         ...
 
     async def read(self, key: str) -> ReadObject | UnreadableObject:
-        """Return one object, or why it cannot be read."""
+        """Return one object, or the reason why it is unreadable."""
         ...
 
 
 def open_destination(url: str) -> AbstractAsyncContextManager[Destination]:
-    """Return the destination that a URL names, to be used with ``async with``. Raises ``DestinationError``."""
+    """Return the destination of a URL, for use with `async with`. Raise DestinationError."""
     parts = urlsplit(url)
     if parts.scheme == "s3" and parts.netloc:
         return _open_s3(parts.netloc, unquote(parts.path).strip("/"))
     if parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path.startswith("/"):
         return contextlib.nullcontext(_Directory(Path(unquote(parts.path))))
-    raise DestinationError(f"{url!r} is no destination: write s3://bucket/prefix or file:///directory")
+    raise DestinationError(f"{url!r} is not a destination: use s3://bucket/prefix or file:///directory")
 
 
 async def read_all(
@@ -116,7 +123,7 @@ async def read_all(
     *,
     concurrency: int = CONCURRENCY,
 ) -> None:
-    """Read the objects, so many at a time, and hand each to ``take`` as soon as it is there, in no order."""
+    """Read the objects concurrently and call `take` with each of them, in any order."""
     waiting = iter(keys)
 
     async def work() -> None:
@@ -129,14 +136,14 @@ async def read_all(
 
 
 def _decode(key: str, metadata: Mapping[str, str], body: bytes) -> ReadObject | UnreadableObject:
-    """Make lines of a body, compressed as its key says."""
+    """Return an object with its lines. The key's suffix gives the compression."""
     if key.endswith(".zst"):
-        return UnreadableObject(key, metadata, "compressed with zstd, which this command does not read")
+        return UnreadableObject(key, metadata, "zstd compression is not supported")
     return ReadObject(key, metadata, _Lines(body, compressed=key.endswith(".gz")))
 
 
 class _Lines:
-    """The lines of a body, one at a time."""
+    """The lines of a body, decompressed one at a time."""
 
     def __init__(self, body: bytes, *, compressed: bool) -> None:
         self._body = body
@@ -151,12 +158,12 @@ class _Lines:
                         raise BrokenLinesError(f"a line is longer than {MAX_LINE_BYTES} bytes")
                     yield line.removesuffix(b"\n")
         except (OSError, EOFError, zlib.error) as error:
-            raise BrokenLinesError(f"not a whole gzip file: {error}") from error
+            raise BrokenLinesError(f"incomplete gzip data: {error}") from error
 
 
 def _check_size(size: int, most: int) -> None:
     if size > most:
-        raise ValueError(f"it takes {size} bytes, and at most {most} are read")
+        raise ValueError(f"its size of {size} bytes exceeds the limit of {most} bytes")
 
 
 @contextlib.asynccontextmanager
@@ -166,7 +173,7 @@ async def _open_s3(bucket: str, prefix: str) -> AsyncIterator[Destination]:
         read_timeout=READ_SECONDS,
         max_pool_connections=CONCURRENCY,
         retries={"mode": "standard", "total_max_attempts": 3},
-        http_session_cls=VerifyingSession,  # it looks at the names in certificates
+        http_session_cls=VerifyingSession,  # it verifies host names in certificates
     )
     try:
         opening = aioboto3.Session().client("s3", config=config)
@@ -180,7 +187,7 @@ async def _open_s3(bucket: str, prefix: str) -> AsyncIterator[Destination]:
 
 
 class _Bucket:
-    """The objects of an S3 bucket under a prefix."""
+    """The objects under a prefix of an S3 bucket."""
 
     def __init__(self, client: Any, bucket: str, prefix: str) -> None:
         self._client = client
@@ -194,7 +201,7 @@ class _Bucket:
         except _S3_ERRORS as error:
             raise DestinationError(
                 f"cannot list s3://{self._bucket}/{self._prefix}: {_reason(error)}; "
-                "reading back needs s3:ListBucket and s3:GetObject, which a function's own role need not have"
+                "reading requires s3:ListBucket and s3:GetObject, which the role of a function does not need"
             ) from error
 
     async def read(self, key: str) -> ReadObject | UnreadableObject:
@@ -211,14 +218,17 @@ class _Bucket:
 
 
 class _Directory:
-    """The objects of a directory: files with their metadata beside them. What is named ``.something`` is not one."""
+    """The objects of a directory: each file has its metadata in a second file.
+
+    Hidden files are no objects.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     async def keys(self) -> list[str]:
         if not self._root.is_dir():
-            raise DestinationError(f"cannot read file://{self._root}: there is no such directory")
+            raise DestinationError(f"cannot read file://{self._root}: the directory does not exist")
         paths = [path.relative_to(self._root) for path in self._root.rglob("*") if path.is_file()]
         names = {str(path) for path in paths if not any(part.startswith(".") for part in path.parts)}
         return sorted({name.removesuffix(METADATA_SUFFIX) for name in names})
@@ -239,10 +249,10 @@ def _content(path: Path, most: int) -> bytes:
 
 
 def _metadata(text: bytes) -> dict[str, str]:
-    said = json.loads(text)
-    if not isinstance(said, dict) or not all(isinstance(value, str) for value in said.values()):
-        raise ValueError("its metadata are no JSON object of strings")
-    return said
+    parsed = json.loads(text)
+    if not isinstance(parsed, dict) or not all(isinstance(value, str) for value in parsed.values()):
+        raise ValueError("its metadata are not a JSON object of strings")
+    return parsed
 
 
 def _reason(error: BaseException) -> str:

@@ -173,4 +173,6 @@ def _open_sink(settings: Settings) -> Sink:
         return DirectorySink(Path(destination.path))
     from logferry.sinks.s3 import open_sink  # noqa: PLC0415 - only one kind of sink is used
 
-    return open_sink(destination.bucket, destination.path, os.environ, settings.upload_timeout)
+    return open_sink(
+        destination.bucket, destination.path, os.environ, settings.upload_timeout, client=settings.s3_client
+    )

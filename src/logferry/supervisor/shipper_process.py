@@ -75,13 +75,6 @@ class ShipperProcess:
         except OSError:
             return
 
-    def signal_event(self) -> None:
-        """Send SIGURG, so that library loading is suspended before the event's packet is read."""
-        try:
-            posix.kill(self._pid, ipc.NUDGE)
-        except OSError:
-            return
-
     def receive(self, seconds: float) -> bytes | None:
         """Return the next packet, an empty one at the shipper's end, or None after `seconds`."""
         poll = select.poll()

@@ -244,8 +244,6 @@ class Supervisor:
         recipient: ShipperProcess | None = None
         while self._shipper:
             if recipient is not self._shipper:
-                # The signal comes first: the process that the packet wakes may take this process's turn on the core.
-                self._shipper.signal_event()
                 self._shipper.send((ipc.EVENT_RETRY if recipient else ipc.EVENT) + packet)
                 recipient = self._shipper
             remaining = until - time.monotonic()

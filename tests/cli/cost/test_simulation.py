@@ -1,4 +1,4 @@
-"""A life of an environment: the search for what happens agrees with living through every moment of it."""
+"""The simulation of an environment gives the result of a calculation second by second."""
 
 from __future__ import annotations
 
@@ -8,74 +8,79 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import assume, given
 
-from logferry.cli.cost.simulation import ENOUGH, Rhythm, Shipped, live
+from logferry.cli.cost.simulation import MAX_SIMULATED_FLUSHES, FlushTotals, Workload, simulate
 from logferry.flush.policy import Flush, Pace, Policy, Thresholds, Timing, Waiting
 
-MOST = 16 << 20
+MAX_PENDING = 16 << 20
 
 
 @dataclass
 class Walk:
-    """The same life second by second, with the state that the extension keeps: bytes, the oldest, invocations."""
+    """The same environment second by second, with bytes, age and invocations."""
 
     policy: Policy
-    rhythm: Rhythm
+    workload: Workload
     size: int = 0
     oldest: float | None = None
     since_seal: int = 0
-    after: int = 0
-    beside: int = 0
+    post_execution: int = 0
+    next_invocation: int = 0
     longest: float = 0.0
 
-    def walk(self) -> Shipped:
-        """Live it."""
+    def walk(self) -> FlushTotals:
+        """Return the flushes of the environment."""
         pace = Pace()
-        gap, seconds = int(self.rhythm.gap), int(self.rhythm.seconds)
-        for number in range(self.rhythm.invocations):
+        gap, seconds = int(self.workload.gap), int(self.workload.seconds)
+        for number in range(self.workload.invocations):
             start = number * gap
             pace = pace.after_gap(gap if number else None)
             due = self.policy.on_invoke(self._waiting(start), pace)
             self.since_seal += 1
-            promised = due is not None and due.timing is Timing.POST_EXECUTION
-            before = self.size if promised else 0
+            pending_flush = due is not None and due.timing is Timing.POST_EXECUTION
+            before = self.size if pending_flush else 0
             if due and due.timing is Timing.NEXT_INVOCATION:
-                self._seal(start, beside=True, running=1)
+                self._seal(start, in_next=True, running=1)
             for now in range(start, start + seconds):
-                waiting = self._waiting(now, since=start if promised else 0, before=before)
-                if self.policy.while_running(waiting) or self.size >= self.rhythm.most:
-                    self._seal(now, beside=True, running=1)
+                waiting = self._waiting(now, since=start if pending_flush else 0, before=before)
+                if self.policy.while_running(waiting) or self.size >= self.workload.max_pending:
+                    self._seal(now, in_next=True, running=1)
                     before = 0
                 if self.oldest is None:
                     self.oldest = now
-                self.size += self.rhythm.size // seconds
+                self.size += self.workload.size // seconds
             if due and due.timing is Timing.POST_EXECUTION:
-                self._seal(start + seconds, beside=False, running=0)
-        end = (self.rhythm.invocations - 1) * gap + seconds
-        if self.after < self.rhythm.invocations:
+                self._seal(start + seconds, in_next=False, running=0)
+        end = (self.workload.invocations - 1) * gap + seconds
+        if self.post_execution < self.workload.invocations:
             left = 0 if self.oldest is None else end - self.oldest
-            self.longest = max(self.longest, left + self.rhythm.idle)
-        return Shipped(self.after, self.beside, self.longest)
+            self.longest = max(self.longest, left + self.workload.idle)
+        return FlushTotals(self.post_execution, self.next_invocation, self.longest)
 
     def _waiting(self, now: int, *, since: int = 0, before: int = 0) -> Waiting:
         age = 0 if self.oldest is None else now - max(self.oldest, since)
         return Waiting(size=self.size - before, age=age, invocations=self.since_seal)
 
-    def _seal(self, now: int, *, beside: bool, running: int) -> None:
+    def _seal(self, now: int, *, in_next: bool, running: int) -> None:
         if self.oldest is not None:
             self.longest = max(self.longest, now - self.oldest)
         self.size, self.oldest, self.since_seal = 0, None, running
-        self.beside += beside
-        self.after += not beside
+        self.next_invocation += in_next
+        self.post_execution += not in_next
 
 
 @st.composite
-def rhythms(draw: st.DrawFn) -> Rhythm:
-    """Short lives in whole seconds; runs of a power of two, so that a share of one is exact."""
+def workloads(draw: st.DrawFn) -> Workload:
+    """Generate workloads in whole seconds, with powers of two for exact shares."""
     seconds = 2 ** draw(st.integers(0, 7))
     gap = seconds + draw(st.integers(0, 150))
     size = seconds * draw(st.sampled_from([64, 4096, 65536]))
-    return Rhythm(
-        draw(st.integers(1, 60)), gap=gap, seconds=seconds, size=size, idle=draw(st.integers(0, 900)), most=MOST
+    return Workload(
+        draw(st.integers(1, 60)),
+        gap=gap,
+        seconds=seconds,
+        size=size,
+        idle=draw(st.integers(0, 900)),
+        max_pending=MAX_PENDING,
     )
 
 
@@ -87,43 +92,45 @@ THRESHOLDS = st.builds(
 )
 
 
-@given(rhythm=rhythms(), flush=st.sampled_from(Flush), timing=st.sampled_from(Timing), thresholds=THRESHOLDS)
-def test_what_is_searched_for_is_what_is_met_by_living_it(
-    rhythm: Rhythm, flush: Flush, timing: Timing, thresholds: Thresholds
+@given(workload=workloads(), flush=st.sampled_from(Flush), timing=st.sampled_from(Timing), thresholds=THRESHOLDS)
+def test_simulation_equals_the_calculation_second_by_second(
+    workload: Workload, flush: Flush, timing: Timing, thresholds: Thresholds
 ) -> None:
-    """Objects by moment, and the longest wait: as when the policy is asked at every second of the life."""
+    """Objects by timing and the maximum delay are those of a policy call in every second."""
     policy = Policy(flush, timing, thresholds)
-    walked = Walk(policy, rhythm).walk()
-    assume(walked.after + walked.beside < ENOUGH)
-    assert live(policy, rhythm) == walked
+    walked = Walk(policy, workload).walk()
+    assume(walked.post_execution + walked.next_invocation < MAX_SIMULATED_FLUSHES)
+    assert simulate(policy, workload) == walked
 
 
 @pytest.mark.parametrize("timing", Timing)
 @pytest.mark.parametrize("flush", Flush)
 @pytest.mark.parametrize(("gap", "seconds", "size"), [(1, 1, 4096), (41, 16, 4096), (7, 4, 65536 * 4), (61, 1, 64)])
-def test_a_long_life_goes_on_as_it_began(flush: Flush, timing: Timing, gap: int, seconds: int, size: int) -> None:
-    """After so many flushes the rest is taken to be alike: objects within 1 %, a wait that is not said too short."""
+def test_extrapolation_of_a_long_simulation_is_accurate(
+    flush: Flush, timing: Timing, gap: int, seconds: int, size: int
+) -> None:
+    """The number of objects differs by less than 1 %, and the maximum delay is never too short."""
     policy = Policy(flush, timing, Thresholds())
-    rhythm = Rhythm(2000, gap=gap, seconds=seconds, size=size, idle=600, most=MOST)
-    found, walked = live(policy, rhythm), Walk(policy, rhythm).walk()
+    workload = Workload(2000, gap=gap, seconds=seconds, size=size, idle=600, max_pending=MAX_PENDING)
+    found, walked = simulate(policy, workload), Walk(policy, workload).walk()
     assert found.objects == pytest.approx(walked.objects, rel=0.01)
-    assert found.after == pytest.approx(walked.after, rel=0.01, abs=1)
+    assert found.post_execution == pytest.approx(walked.post_execution, rel=0.01, abs=1)
     between = 2000 * gap / walked.objects + gap
-    assert walked.longest_wait <= found.longest_wait <= walked.longest_wait + between
+    assert walked.max_delay <= found.max_delay <= walked.max_delay + between
 
 
 @pytest.mark.parametrize(
     ("flush", "objects"), [(Flush.INVOCATION, 1001), (Flush.TIME, 1), (Flush.SIZE, 1), (Flush.ADAPTIVE, 2)]
 )
-def test_a_thousand_invocations_in_a_row_make_the_objects_that_were_measured(flush: Flush, objects: int) -> None:
-    """The README's "PUTs for 1,000 invocations in a row", measured with the real extension."""
-    rhythm = Rhythm(1000, gap=0.004, seconds=0.002, size=2000, idle=600, most=MOST)
-    assert live(Policy(flush, Timing.POST_EXECUTION, Thresholds()), rhythm).objects == objects
+def test_a_thousand_consecutive_invocations_make_the_measured_number_of_objects(flush: Flush, objects: int) -> None:
+    """The numbers are those of the benchmark, "PUTs for 1,000 invocations in a row"."""
+    workload = Workload(1000, gap=0.004, seconds=0.002, size=2000, idle=600, max_pending=MAX_PENDING)
+    assert simulate(Policy(flush, Timing.POST_EXECUTION, Thresholds()), workload).objects == objects
 
 
-def test_the_journals_own_bound_ships_where_no_threshold_does() -> None:
-    """A segment is never larger than a quarter of the spool: 64 MiB logged by one invocation are four objects."""
-    rhythm = Rhythm(1, gap=100, seconds=64, size=64 << 20, idle=600, most=MOST)
-    shipped = live(Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=86_400)), rhythm)
-    assert shipped == Shipped(after=0, beside=3, longest_wait=16 + 600)
-    assert shipped.objects == 4
+def test_the_size_limit_of_a_segment_seals_without_a_threshold() -> None:
+    """A segment has at most a quarter of the spool, so 64 MiB of one invocation make four objects."""
+    workload = Workload(1, gap=100, seconds=64, size=64 << 20, idle=600, max_pending=MAX_PENDING)
+    totals = simulate(Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=86_400)), workload)
+    assert totals == FlushTotals(post_execution=0, next_invocation=3, max_delay=16 + 600)
+    assert totals.objects == 4

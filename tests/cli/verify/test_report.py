@@ -1,4 +1,4 @@
-"""The proof finds what is missing and what is there twice, in tables of objects and in a real bucket."""
+"""`verify` finds missing and duplicated records, in tables of objects and in a real bucket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from logferry.cli.object_reader import DestinationError, ReadObject, UnreadableObject, open_destination, read_all
 from logferry.cli.verify.completeness import Report, judge
-from logferry.cli.verify.object_check import examine
+from logferry.cli.verify.object_check import check_object
 from logferry.cli.verify.report import run_verify, verify
 from support.tls_server import tls_server
 
@@ -24,44 +24,44 @@ if TYPE_CHECKING:
 
 
 def line(segment: int, number: int, *, environment: str = "e1", kind: str = "function", record: Any = "x") -> bytes:
-    """Return one line as the encoder writes it."""
+    """Return one line in the encoder's format."""
     seq = f"{segment:08d}-{number:06d}"
     return json.dumps({"type": kind, "record": record, "environment": environment, "seq": seq}).encode()
 
 
 def stored(segment: int, lines: Sequence[bytes], *, environment: str = "e1", **metadata: str) -> ReadObject:
-    """Return one object as the sink stores it; `metadata` overrides, `_` standing for `-`."""
-    said = {
+    """Return one object. `metadata` overrides its metadata, with `_` for `-`."""
+    defaults = {
         "environment": environment,
         "segment": str(segment),
         "records": str(len(lines)),
         "first-time": f"2026-11-21T02:{segment:02d}:00.000Z",
         "last-time": f"2026-11-21T02:{segment:02d}:59.000Z",
     }
-    said |= {name.replace("_", "-"): value for name, value in metadata.items()}
-    return ReadObject(f"{environment}-{segment}-{id(lines)}.ndjson", said, tuple(lines))
+    defaults |= {name.replace("_", "-"): value for name, value in metadata.items()}
+    return ReadObject(f"{environment}-{segment}-{id(lines)}.ndjson", defaults, tuple(lines))
 
 
 def whole(segment: int, count: int = 3, *, environment: str = "e1", **metadata: str) -> ReadObject:
-    """Return an object in which nothing is wrong."""
+    """Return an object without a fault."""
     lines = [line(segment, number, environment=environment) for number in range(1, count + 1)]
     return stored(segment, lines, environment=environment, **metadata)
 
 
 def dropped(segment: int, number: int, *, lost: int, until: int | None = None, environment: str = "e1") -> bytes:
-    """Return a line that reports lost segments of ten records together; one, in the old way, without `until`."""
+    """Return a line that reports ten lost records. Without `until` it names one segment."""
     record = {"environment": environment, "segment": lost, "records": 10, "bytes": 900, "reason": "spool full"}
     record |= {} if until is None else {"until": until}
     return line(segment, number, kind="logferry.dropped", record=record)
 
 
 def proof(*objects: ReadObject | UnreadableObject) -> Report:
-    """Examine and judge."""
-    return judge(examine(each) for each in objects)
+    """Return the report for these objects."""
+    return judge(check_object(each) for each in objects)
 
 
 def found(report: Report) -> dict[str, int]:
-    """Return what a report finds wrong, by name, without what is not wrong."""
+    """Return the faults of a report by name, without zeros."""
     counts = {
         "missing segments": sum(each.missing for each in report.environments),
         "missing lines": sum(each.missing_lines for each in report.environments),
@@ -107,11 +107,11 @@ def found(report: Report) -> dict[str, int]:
         "the order of reading does not matter",
         "two environments",
         "an empty last segment",
-        "no final object is said, not judged",
+        "no final object is not a fault",
         "a final object that is not the last",
         "a reported loss is no gap",
-        "a loss of an environment of which nothing else is known",
-        "a segment reported lost that arrived all the same",
+        "a loss of an otherwise unknown environment",
+        "a segment reported lost and stored nevertheless",
         "the first segment is missing",
         "segments between are missing",
         "a reported loss does not cover its neighbour",
@@ -119,19 +119,19 @@ def found(report: Report) -> dict[str, int]:
         "a range of losses is no gap",
         "a range does not cover its neighbour",
         "a range at the end, and a gap before it",
-        "a range of which all arrived all the same",
-        "a range of which one arrived all the same",
+        "a range that was stored nevertheless",
+        "a range with one segment stored nevertheless",
         "a line between is missing",
         "the last lines are missing",
         "a line is repeated within its object",
-        "a segment is there under two keys",
+        "a segment is stored under two keys",
         "a segment in two halves",
         "an empty and a full copy",
-        "nothing at all proves nothing",
+        "no objects",
     ],
 )
-def test_what_is_wrong_is_found_and_nothing_else(objects: list[ReadObject], wrong: dict[str, int], status: int) -> None:
-    """Every kind of damage is named as what it is, and what is whole is never accused."""
+def test_verify_finds_each_fault_and_no_other(objects: list[ReadObject], wrong: dict[str, int], status: int) -> None:
+    """Each kind of fault has its own count, and objects without a fault have none."""
     report = proof(*objects)
     assert found(report) == wrong
     assert report.status == status
@@ -140,26 +140,26 @@ def test_what_is_wrong_is_found_and_nothing_else(objects: list[ReadObject], wron
 @pytest.mark.parametrize(
     ("damaged", "reason"),
     [
-        (stored(2, [b"{}"]), "line 1 is no record"),
-        (stored(2, [b"[1]"]), "line 1 is no record"),
-        (stored(2, [b'{"half": ']), "line 1 is no record"),
-        (stored(2, [b"\xff"]), "line 1 is no record"),
-        (stored(2, [line(2, 1), b""]), "line 2 is no record"),
-        (stored(2, [b'{"environment":"e1","seq":"2-1"}']), "which is no place"),
-        (stored(2, [b'{"environment":"e1","seq":2}']), "line 1 is no record"),
-        (stored(2, [line(7, 1)]), "belongs to segment 7 of e1"),
-        (stored(2, [line(2, 1, environment="e9")]), "belongs to segment 2 of e9"),
-        (stored(2, [line(2, 1), line(2, 2)], records="1"), "numbered 2, of 1 records"),
-        (stored(2, [line(2, 0)]), "numbered 0, of 1 records"),
+        (stored(2, [b"{}"]), "line 1 is not a line"),
+        (stored(2, [b"[1]"]), "line 1 is not a line"),
+        (stored(2, [b'{"half": ']), "line 1 is not a line"),
+        (stored(2, [b"\xff"]), "line 1 is not a line"),
+        (stored(2, [line(2, 1), b""]), "line 2 is not a line"),
+        (stored(2, [b'{"environment":"e1","seq":"2-1"}']), "the invalid seq"),
+        (stored(2, [b'{"environment":"e1","seq":2}']), "line 1 is not a line"),
+        (stored(2, [line(7, 1)]), "is of segment 7 of e1"),
+        (stored(2, [line(2, 1, environment="e9")]), "is of segment 2 of e9"),
+        (stored(2, [line(2, 1), line(2, 2)], records="1"), "number 2, the metadata have records=1"),
+        (stored(2, [line(2, 0)]), "number 0, the metadata have records=1"),
         (stored(2, [line(2, 1, kind="logferry.dropped", record={"environment": "e1", "segment": "x", "records": 1,
-                                                                "bytes": 1})]), "line 1 is no record"),
+                                                                "bytes": 1})]), "line 1 is not a line"),
         (UnreadableObject("k", whole(2).metadata, "AccessDenied"), "AccessDenied"),
     ],
 )  # fmt: skip
-def test_an_object_that_contradicts_itself_proves_nothing_and_is_not_called_missing(
+def test_an_object_that_contradicts_itself_is_unreadable_and_not_missing(
     damaged: ReadObject | UnreadableObject, reason: str
 ) -> None:
-    """Its segment exists, as its metadata say; what it holds cannot be believed."""
+    """Its segment exists according to the metadata, but its content is not reliable."""
     report = proof(whole(1), damaged, whole(3, final="true"))
     assert found(report) == {"unreadable": 1}
     assert reason in report.unreadable[0][1]
@@ -170,24 +170,24 @@ def test_an_object_that_contradicts_itself_proves_nothing_and_is_not_called_miss
     "metadata",
     [{"environment": ""}, {"segment": "0"}, {"segment": "-1"}, {"segment": "two"}, {"records": ""}, {"records": "1.5"}],
 )
-def test_an_object_without_a_place_is_unreadable_and_its_segment_missing(metadata: dict[str, str]) -> None:
-    """What does not say which segment it is fills no gap."""
+def test_an_object_without_a_valid_place_is_unreadable_and_its_segment_missing(metadata: dict[str, str]) -> None:
+    """An object without a segment number fills no gap."""
     placeless = replace(whole(2), metadata={**whole(2).metadata, **metadata})
     report = proof(whole(1), placeless, whole(3, final="true"))
     assert found(report) == {"missing segments": 1, "unreadable": 1}
     assert report.status == 1
 
 
-def test_the_platforms_own_losses_are_summed_once() -> None:
-    """A copy of an object does not lose records again."""
+def test_losses_of_the_platform_are_counted_once() -> None:
+    """A copy of an object does not count again."""
     lost = {"droppedRecords": 5, "droppedBytes": 70, "reason": "slow"}
     lines = [line(1, number, kind="platform.logsDropped", record=lost) for number in (1, 2)]
     report = proof(stored(1, lines), stored(1, list(lines)))
     assert (report.platform_lost.records, report.platform_lost.bytes) == (10, 140)
 
 
-def test_an_environment_is_summed_up() -> None:
-    """Segments, records, times and gaps are those of all its objects together."""
+def test_an_environment_has_the_totals_of_its_objects() -> None:
+    """Segments, records, times and gaps come from all its objects."""
     [each] = proof(whole(1, 2), whole(4, 5), whole(7, 1)).environments
     assert (each.environment, each.segments, each.records) == ("e1", 3, 8)
     assert (each.first_time, each.last_time) == ("2026-11-21T02:01:00.000Z", "2026-11-21T02:07:59.000Z")
@@ -197,7 +197,7 @@ def test_an_environment_is_summed_up() -> None:
 async def test_objects_of_a_real_bucket_are_verified(
     s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Listing, metadata, gzip and the prefix work against a real server, for more objects than are read at a time."""
+    """A real server has more objects than are read concurrently, and a second prefix."""
     for name, value in s3.environment(s3.admin).items():
         monkeypatch.setenv(name, value)
     objects = [whole(number, final="true" if number == 20 else "false") for number in range(1, 21)]
@@ -210,9 +210,9 @@ async def test_objects_of_a_real_bucket_are_verified(
         for each in objects[:5] + objects[6:]:
             body = b"\n".join(each.lines) + b"\n"
             await put(f"logs/dt=1/{each.metadata['segment']}.ndjson.gz", each, gzip.compress(body))
-        await put("logs-of-another/1", whole(1), b"not looked at")
+        await put("logs-of-another/1", whole(1), b"not read")
         seen: list[tuple[int, int]] = []
-        good = await verify(f"s3://{bucket}/logs", progress=lambda done, total: seen.append((done, total)))
+        good = await verify(f"s3://{bucket}/logs", update=lambda done, total: seen.append((done, total)))
         await put("logs/dt=1/3.ndjson.gz", objects[2], gzip.compress(b"cut off")[:-4])
         await client.delete_object(Bucket=bucket, Key="logs/dt=1/8.ndjson.gz")
         damaged = await verify(f"s3://{bucket}/logs/")
@@ -227,17 +227,17 @@ async def test_objects_of_a_real_bucket_are_verified(
 async def test_a_bucket_that_cannot_be_listed_is_an_error_with_a_remedy(
     s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The role of the function may not read; whoever verifies with it is told so."""
+    """The role of a function cannot read, and the message names the permissions."""
     for name, value in s3.environment(s3.shipper).items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(DestinationError, match=r"AccessDenied.*needs s3:ListBucket"):
+    with pytest.raises(DestinationError, match=r"AccessDenied.*requires s3:ListBucket"):
         await verify(f"s3://{bucket}")
 
 
 @pytest.mark.parametrize("url", ["s3:///x", "http://x/y", "logs", "file://host/x", "file:relative/.."])
-def test_a_url_that_names_no_destination_is_refused(url: str) -> None:
-    """A mistake is told before anything is read."""
-    with pytest.raises(DestinationError, match="no destination"):
+def test_an_invalid_destination_is_rejected(url: str) -> None:
+    """The message precedes any access."""
+    with pytest.raises(DestinationError, match="is not a destination"):
         open_destination(url)
 
 
@@ -250,33 +250,33 @@ def put_file(root: Path, name: str, each: ReadObject) -> None:
     path.with_name(f"{name}.meta.json").write_text(json.dumps(each.metadata))
 
 
-def test_a_directory_is_verified_and_the_verdict_is_printed_last(
+def test_verify_reads_a_directory_and_prints_the_verdict_last(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Compressed and plain files count alike, unfinished ones do not; the last line is the verdict."""
+    """Compressed and plain files count, temporary ones do not."""
     put_file(tmp_path, "1.ndjson.gz", whole(1))
     put_file(tmp_path, "2.ndjson", stored(2, [dropped(2, 1, lost=3)], final="true"))
-    (tmp_path / "a=1" / ".4.ndjson.gz.77.part").write_bytes(b"in the making")
+    (tmp_path / "a=1" / ".4.ndjson.gz.77.part").write_bytes(b"incomplete")
     assert run_verify(f"file://{tmp_path}") == 0
     printed = capsys.readouterr().out
     assert "Reported lost by logferry: 10 records (900 bytes) in 1 segment." in printed
-    assert "Without a final object: 1 environment, still open" in printed
+    assert "Without a final object: 1 environment, still running" in printed
     assert printed.splitlines()[-1] == (
-        "PROVEN: nothing is missing, nothing is there twice (2 objects, 4 records, 1 environment)."
+        "COMPLETE: no missing and no duplicate records (2 objects, 4 records, 1 environment)."
     )
 
 
-def test_a_range_of_losses_is_shown_and_summed_up(
+def test_a_range_of_losses_is_shown_with_its_totals(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its segments are counted without those that arrived all the same, of its records there is one number."""
+    """Segments that were stored nevertheless do not count as lost."""
     monkeypatch.setenv("COLUMNS", "200")
     put_file(tmp_path, "1.ndjson", whole(1, 1))
     put_file(tmp_path, "9.ndjson", stored(9, [dropped(9, 1, lost=1, until=8)], final="true"))
     assert run_verify(f"file://{tmp_path}") == 0
     printed = capsys.readouterr().out
     assert "1-8" in printed
-    assert "Why: spool full" in printed
+    assert "Reason: spool full" in printed
     assert "Reported lost by logferry: 10 records (900 bytes) in 7 segments." in printed
 
 
@@ -285,24 +285,24 @@ def test_a_range_of_losses_is_shown_and_summed_up(
     [
         (
             [whole(2, 1, final="true")],
-            "missing are 1 segment and 0 lines, there twice 0 lines (1 object, 1 record, 1",
+            "1 segment missing, 0 lines missing, 0 lines duplicated (1 object, 1 record, 1",
         ),
-        ([stored(1, [line(1, 1), line(1, 1)], records="2")], "missing are 0 segments and 1 line, there twice 1 line ("),
-        ([stored(1, [b"{}"])], "NOT JUDGED: 1 of 1 object could not be read (0 records, 1 environment)."),
+        ([stored(1, [line(1, 1), line(1, 1)], records="2")], "0 segments missing, 1 line missing, 1 line duplicated ("),
+        ([stored(1, [b"{}"])], "UNREADABLE: 1 of 1 object (0 records, 1 environment)."),
     ],
 )
-def test_one_of_a_thing_is_said_as_one(
+def test_the_verdict_has_singular_and_plural(
     objects: list[ReadObject], verdict: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """1 segment, 1 line, 1 object; 0 and 2 lines."""
+    """One has no plural s: 1 segment, 1 line, 1 object."""
     for number, each in enumerate(objects):
         put_file(tmp_path, f"{number}.ndjson", each)
     run_verify(f"file://{tmp_path}")
     assert verdict in capsys.readouterr().out
 
 
-def test_a_file_without_its_metadata_is_unreadable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """So are metadata without their file, a damaged gzip, metadata that are no JSON, and a format that is not read."""
+def test_files_with_faults_are_unreadable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The faults are missing files, damaged gzip data, invalid metadata, and an unsupported format."""
     put_file(tmp_path, "1.ndjson", whole(1))
     put_file(tmp_path, "2.ndjson", whole(2))
     put_file(tmp_path, "3.ndjson.gz", whole(3))
@@ -310,27 +310,29 @@ def test_a_file_without_its_metadata_is_unreadable(tmp_path: Path, capsys: pytes
     put_file(tmp_path, "5.ndjson.zst", whole(5, final="true"))
     (tmp_path / "a=1/1.ndjson.meta.json").unlink()
     (tmp_path / "a=1/2.ndjson").unlink()
-    (tmp_path / "a=1/3.ndjson.gz").write_bytes(b"no gzip")
+    (tmp_path / "a=1/3.ndjson.gz").write_bytes(b"not gzip")
     (tmp_path / "a=1/4.ndjson.meta.json").write_text("[1]")
     assert run_verify(f"file://{tmp_path}") == 1
     printed = " ".join(capsys.readouterr().out.split())
     assert "unreadable: a=1/2.ndjson: [Errno 2]" in printed
-    assert "unreadable: a=1/5.ndjson.zst: compressed with zstd" in printed
-    assert "NOT PROVEN: missing are 2 segments and 0 lines, there twice 0 lines" in printed
+    assert "unreadable: a=1/5.ndjson.zst: zstd compression is not supported" in printed
+    assert "INCOMPLETE: 2 segments missing, 0 lines missing, 0 lines duplicated" in printed
 
 
 @pytest.mark.parametrize("where", ["absent", "empty"])
-def test_a_place_without_objects_is_not_proven(tmp_path: Path, where: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A misspelt prefix must not look like a proof."""
+def test_a_destination_without_objects_is_not_complete(
+    tmp_path: Path, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A misspelt prefix must not look complete."""
     (tmp_path / "empty").mkdir()
     assert run_verify(f"file://{tmp_path / where}") == 2
-    assert capsys.readouterr().out.startswith("cannot read" if where == "absent" else "NOTHING TO JUDGE")
+    assert capsys.readouterr().out.startswith("cannot read" if where == "absent" else "NO OBJECTS")
 
 
-async def test_a_bucket_behind_a_certificate_for_another_name_is_not_read(
+async def test_a_server_with_a_certificate_for_another_name_is_not_read(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Who pretends to be S3 could prove anything."""
+    """The reader verifies the host name of the S3 endpoint."""
     with tls_server(tmp_path, name="another.example") as (environment, certificate, asked):
         for name, value in (environment | {"AWS_CA_BUNDLE": certificate}).items():
             monkeypatch.setenv(name, value)
@@ -339,8 +341,8 @@ async def test_a_bucket_behind_a_certificate_for_another_name_is_not_read(
     assert asked == []
 
 
-async def test_no_more_objects_are_read_at_a_time_than_agreed() -> None:
-    """Memory is bounded by the concurrency, not by the bucket."""
+async def test_the_concurrency_limits_the_objects_in_memory() -> None:
+    """The memory does not depend on the size of the bucket."""
     at_once = most = 0
 
     class Slow:

@@ -1,8 +1,9 @@
-"""The prices of AWS: data in ``prices.toml``, each with its unit, region, date and source, and what replaces them.
+"""AWS prices, each with its unit, region, date and source: the package's and the user's.
 
-Promises
-  * A price is never guessed: it stands in the file that comes with the package, or in the one that the user names.
-  * All mistakes in a user's file are found at once, and each says its remedy.
+Guarantees:
+- Each price comes from the file in the package or from the user's file. None is a constant in the
+  code.
+- All mistakes in the user's file are reported at once, each with its remedy.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _FIELDS = {"tiers", "unit", "region", "date", "source"}
 
 
 class PriceError(Exception):
-    """A file of prices cannot be used; ``mistakes`` names everything that is wrong with it."""
+    """An invalid price file; `mistakes` lists all its faults."""
 
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("; ".join(mistakes))
@@ -30,7 +31,10 @@ class PriceError(Exception):
 
 @dataclass(frozen=True)
 class Price:
-    """What a thing costs: USD per ``unit``, in tiers of (units a month up to which it holds, USD), cheapest last."""
+    """A price in USD per `unit`.
+
+    A tier is an upper limit in units per month and a price. The last tier is unlimited.
+    """
 
     tiers: tuple[tuple[float, float], ...]
     unit: str
@@ -39,7 +43,7 @@ class Price:
     source: str
 
     def of(self, units: float) -> float:
-        """USD for so many units in a month, were they the account's only ones."""
+        """Return the USD for a number of units in a month, if the account has no others."""
         usd, below = 0.0, 0.0
         for up_to, price in self.tiers:
             usd += price * (min(units, up_to) - below)
@@ -50,7 +54,7 @@ class Price:
 
 
 def load(file: Path | None = None) -> Mapping[str, Price]:
-    """Every price by its name; those in ``file`` replace the package's own. Raises PriceError."""
+    """Return each price by its name. Those in `file` replace the package's. Raise PriceError."""
     known = tomllib.loads(resources.files(__package__).joinpath("prices.toml").read_text())
     prices = {name: _price(table) for name, table in known.items()}
     if file is None:
@@ -59,27 +63,27 @@ def load(file: Path | None = None) -> Mapping[str, Price]:
     mistakes = [f"{file}: {mistake}" for name in given for mistake in _mistakes(name, given[name], prices)]
     if mistakes:
         raise PriceError(mistakes)
-    return prices | {name: _price(_unsaid(file, prices[name].unit) | table) for name, table in given.items()}
+    return prices | {name: _price(_unstated(file, prices[name].unit) | table) for name, table in given.items()}
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text())
     except OSError as error:
-        raise PriceError([f"{file} cannot be read ({error.strerror}): name a TOML file"]) from error
+        raise PriceError([f"cannot read {file} ({error.strerror}): give a TOML file"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PriceError([f"{file} is not TOML ({error}): write it as logferry/cli/cost/prices.toml is"]) from error
+        raise PriceError([f"{file} is not valid TOML ({error}): see logferry/cli/cost/prices.toml"]) from error
 
 
 def _mistakes(name: str, table: Any, known: Mapping[str, Price]) -> list[str]:
     if name not in known:
-        return [f"there is no price {name!r}; there are {', '.join(sorted(known))}"]
+        return [f"unknown price {name!r}: use {', '.join(sorted(known))}"]
     if not isinstance(table, dict) or not _are_tiers(table.get("tiers")):
         form = "tiers = [{ usd = 0.5, up_to = 10240 }, { usd = 0.25 }]"
-        return [f"{name} needs {form}: none below zero, each up_to above the one before, the last without"]
-    mistakes = [f"{name} has no field {field!r}: leave it out" for field in sorted(set(table) - _FIELDS)]
+        return [f"{name} needs {form}: prices of at least 0, increasing limits, and no limit for the last tier"]
+    mistakes = [f"{name} has no field {field!r}: remove it" for field in sorted(set(table) - _FIELDS)]
     if table.get("unit", known[name].unit) != known[name].unit:
-        mistakes.append(f"{name} is counted in {known[name].unit}, not in {table['unit']}: convert the price")
+        mistakes.append(f"{name} has the unit {known[name].unit}, not {table['unit']}: convert the price")
     return mistakes
 
 
@@ -96,8 +100,8 @@ def _is_tier(tier: Any) -> bool:
     return all(type(value) in {int, float} and 0 <= value < math.inf for value in tier.values())
 
 
-def _unsaid(file: Path, unit: str) -> dict[str, Any]:
-    return {"unit": unit, "region": "unsaid", "date": "unsaid", "source": str(file)}
+def _unstated(file: Path, unit: str) -> dict[str, Any]:
+    return {"unit": unit, "region": "region not stated", "date": "date not stated", "source": str(file)}
 
 
 def _price(table: Mapping[str, Any]) -> Price:

@@ -1,9 +1,9 @@
-"""``logferry cost``: what a month of a function's logs costs under each policy, beside AWS's own ways, as a table.
+"""The report of `logferry cost`: costs, cheapest policy, assumptions and price sources.
 
-Promises
-  * The cheapest is named together with what it costs in freshness: how long a record may wait until it is stored.
-  * Whatever the figures rest on is said: the assumptions, the prices' region, date and source.
-  * All mistakes in what was given are found at once, and each says its remedy (``Mistaken``).
+Guarantees:
+- The report names the cheapest policy together with the maximum delay of a record.
+- The report lists all assumptions, and region, date and source of the prices.
+- All mistakes in a request are reported at once, each with its remedy (`UsageError`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from logferry.cli.cost import model as billing
+from logferry.cli.console import counted
+from logferry.cli.cost import model
 from logferry.cli.cost.prices import PriceError, load
 from logferry.errors import SettingsError
 from logferry.flush.policy import Timing
@@ -28,144 +29,145 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from logferry.cli.cost.model import Bill, Function
+    from logferry.cli.cost.model import Function, MonthlyCost
     from logferry.cli.cost.prices import Price
 
-BYTES_PER_LINE = 200
-"""Where nothing is said: the README's own figures are measured with such lines."""
-MOST_BYTES = 1 << 30
-"""That an invocation may log: more is a slip of the keyboard, and would be counted in minutes."""
+DEFAULT_BYTES_PER_LINE = 200
+"""Average line size in bytes without an option: the size of the benchmark's lines."""
+MAX_INVOCATION_BYTES = 1 << 30
+"""Maximum size of the logs of an invocation, in bytes. The simulation of more takes minutes."""
+_TEN = 10
 _PER_CENT = 100
 _THOUSAND = 1_000
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
-_MINUTE, _HOUR = 60, 3600
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
-class Mistaken(Exception):
-    """What was asked cannot be answered; the message names everything that is wrong with it, a line each."""
+class UsageError(Exception):
+    """An invalid request; the message has one line for each mistake."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The options that no single value can judge, as they were given."""
+class CostRequest:
+    """The options of the command, before they are validated together."""
 
     invocations_per_day: int
     lines: int
     bytes_per_line: int | None
     size: int | None
-    """--bytes: of an invocation, instead of ``bytes_per_line``."""
+    """--bytes: bytes per invocation, an alternative to `bytes_per_line`."""
     memory_mb: int
     duration_ms: float
     architecture: str
     environments: int | None
     retention_days: int
-    life_hours: float
+    lifetime_hours: float
     idle_minutes: float
     put_ms: float
     timing: str | None
-    """--timing; None for each that makes a difference."""
+    """--timing, or None for each timing."""
     settings: dict[str, str]
-    """The thresholds, as the LOGFERRY_ settings that they are."""
+    """The thresholds as LOGFERRY_ variables."""
     prices: Path | None
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The bills, and what they rest on."""
+class CostReport:
+    """The costs, and the figures that they depend on."""
 
     function: Function
     prices: Mapping[str, Price]
-    bills: Sequence[Bill]
+    costs: Sequence[MonthlyCost]
 
     @property
-    def cheapest(self) -> Bill:
-        """The cheapest policy."""
-        return billing.cheapest([bill for bill in self.bills if bill.policy])
+    def cheapest(self) -> MonthlyCost:
+        """The cost of the cheapest policy."""
+        return model.cheapest([cost for cost in self.costs if cost.policy])
 
     @property
-    def default(self) -> Bill:
-        """The policy of a function that sets nothing."""
-        return next(bill for bill in self.bills if bill.policy == billing.DEFAULT)
+    def default(self) -> MonthlyCost:
+        """The cost of the default policy."""
+        return next(cost for cost in self.costs if cost.policy == model.DEFAULT)
 
 
-def run_cost(asked: Asked, *, as_json: bool) -> None:
-    """Print the answer. Raises Mistaken."""
-    answer = work_out(asked)
+def run_cost(request: CostRequest, *, as_json: bool) -> None:
+    """Print the report. Raise UsageError."""
+    report = estimate(request)
     console = Console()
     if as_json:
-        print(json.dumps(as_dict(answer), indent=2))
+        print(json.dumps(as_dict(report), indent=2))
         return
-    for part in render(answer):
-        # A sentence is one line for grep, and wrapped between words for the eye.
+    for part in render(report):
+        # In a pipe a sentence is one line, for grep. On a terminal it is wrapped between words.
         console.print(part, soft_wrap=isinstance(part, Text) and not console.is_terminal)
 
 
-def work_out(asked: Asked) -> Answer:
-    """The bills of what was asked. Raises Mistaken."""
-    mistakes = _contradictions(asked)
-    timings = [Timing(asked.timing)] if asked.timing else list(Timing)
+def estimate(request: CostRequest) -> CostReport:
+    """Return the costs for a request. Raise UsageError."""
+    mistakes = _contradictions(request)
+    timings = [Timing(request.timing)] if request.timing else list(Timing)
     try:
-        prices = load(asked.prices)
+        prices = load(request.prices)
     except PriceError as error:
         mistakes += error.mistakes
     try:
-        candidates = billing.candidates(asked.settings, timings)
+        candidates = model.candidates(request.settings, timings)
     except SettingsError as error:
         mistakes += error.mistakes
     if mistakes:
-        raise Mistaken("\n".join(mistakes))
-    function = _function(asked)
-    return Answer(function, prices, billing.bills(function, prices, candidates))
+        raise UsageError("\n".join(mistakes))
+    function = _function(request)
+    return CostReport(function, prices, model.monthly_costs(function, prices, candidates))
 
 
-def _contradictions(asked: Asked) -> list[str]:
+def _contradictions(request: CostRequest) -> list[str]:
     mistakes = []
-    if asked.size is not None and asked.bytes_per_line is not None:
-        mistakes.append("--bytes and --bytes-per-line say the same: give one of them")
-    needed = _needed(asked)
-    if asked.environments is not None and asked.environments < needed:
+    if request.size is not None and request.bytes_per_line is not None:
+        mistakes.append("--bytes and --bytes-per-line exclude each other: give one of them")
+    needed = _needed(request)
+    if request.environments is not None and request.environments < needed:
         mistakes.append(
-            f"--environments {asked.environments} cannot run {asked.invocations_per_day:,} invocations of "
-            f"{asked.duration_ms:g} ms in a day: give {needed} or more, or leave it out"
+            f"--environments {request.environments} cannot run {request.invocations_per_day:,} invocations of "
+            f"{request.duration_ms:g} ms in a day: give at least {needed}, or omit the option"
         )
-    if _size(asked) > MOST_BYTES:
-        mistakes.append(f"an invocation logs {_size(asked):,} bytes: give lines and bytes that make 1 GiB at most")
+    if _size(request) > MAX_INVOCATION_BYTES:
+        mistakes.append(f"an invocation logs {_size(request):,} bytes: the maximum is 1 GiB, give fewer lines or bytes")
     return mistakes
 
 
-def _needed(asked: Asked) -> int:
-    return billing.environments_needed(invocations_per_day=asked.invocations_per_day, duration_ms=asked.duration_ms)
+def _needed(request: CostRequest) -> int:
+    return model.environments_needed(invocations_per_day=request.invocations_per_day, duration_ms=request.duration_ms)
 
 
-def _size(asked: Asked) -> int:
-    per_line = BYTES_PER_LINE if asked.bytes_per_line is None else asked.bytes_per_line
-    return asked.lines * per_line if asked.size is None else asked.size
+def _size(request: CostRequest) -> int:
+    per_line = DEFAULT_BYTES_PER_LINE if request.bytes_per_line is None else request.bytes_per_line
+    return request.lines * per_line if request.size is None else request.size
 
 
-def _function(asked: Asked) -> Function:
-    return billing.Function(
-        invocations_per_day=asked.invocations_per_day,
-        lines=asked.lines,
-        size=_size(asked),
-        memory_mb=asked.memory_mb,
-        duration_ms=asked.duration_ms,
-        architecture=asked.architecture,
-        environments=_needed(asked) if asked.environments is None else asked.environments,
-        retention_days=asked.retention_days,
-        life_hours=asked.life_hours,
-        idle_minutes=asked.idle_minutes,
-        put_ms=asked.put_ms,
+def _function(request: CostRequest) -> Function:
+    return model.Function(
+        invocations_per_day=request.invocations_per_day,
+        lines=request.lines,
+        size=_size(request),
+        memory_mb=request.memory_mb,
+        duration_ms=request.duration_ms,
+        architecture=request.architecture,
+        environments=_needed(request) if request.environments is None else request.environments,
+        retention_days=request.retention_days,
+        lifetime_hours=request.lifetime_hours,
+        idle_minutes=request.idle_minutes,
+        put_ms=request.put_ms,
     )
 
 
-def as_dict(answer: Answer) -> dict[str, Any]:
-    """The answer for a program: amounts unrounded, in the units that their names say."""
+def as_dict(report: CostReport) -> dict[str, Any]:
+    """Return the report for a program: unrounded, in the units that the names state."""
     return {
-        "function": asdict(answer.function),
-        "bills": [asdict(bill) | {"usd": dict(bill.usd) | {"total": bill.total}} for bill in answer.bills],
-        "cheapest": answer.cheapest.name,
-        "assumptions": _assumptions(answer.function),
-        "prices": {name: _price_as_dict(price) for name, price in answer.prices.items()},
+        "function": asdict(report.function),
+        "costs": [asdict(cost) | {"usd": dict(cost.usd) | {"total": cost.total}} for cost in report.costs],
+        "cheapest": report.cheapest.name,
+        "assumptions": _assumptions(report.function),
+        "prices": {name: _price_as_dict(price) for name, price in report.prices.items()},
     }
 
 
@@ -174,91 +176,91 @@ def _price_as_dict(price: Price) -> dict[str, Any]:
     return asdict(price) | {"tiers": tiers}
 
 
-def render(answer: Answer) -> list[RenderableType]:
-    """The answer for a terminal: the figures, the table, the cheapest, and what all that rests on."""
+def render(report: CostReport) -> list[RenderableType]:
+    """Return the report for a terminal: figures, table, verdict, assumptions, sources."""
     return [
-        Text(_figures(answer.function), style="bold"),
-        _table(answer),
+        Text(_figures(report.function), style="bold"),
+        _table(report),
         Text(),
-        Text(_verdict(answer), style="bold green"),
-        Text(f"Assumed: {'; '.join(_assumptions(answer.function))}."),
-        *(Text(sentence) for sentence in _sources(answer.prices)),
+        Text(_verdict(report), style="bold green"),
+        Text(f"Assumptions: {'; '.join(_assumptions(report.function))}."),
+        *(Text(sentence) for sentence in _sources(report.prices)),
     ]
 
 
 def _figures(function: Function) -> str:
     return (
-        f"{function.invocations_per_day:,} invocations a day, {function.lines:,} lines and {function.size:,} bytes "
-        f"each, {function.memory_mb} MB on {function.architecture}, {function.duration_ms:g} ms; a month:"
+        f"{function.invocations_per_day:,} invocations per day with {function.lines:,} lines, {function.size:,} bytes "
+        f"and {function.duration_ms:g} ms each, {function.memory_mb} MB on {function.architecture}. Per month:"
     )
 
 
-def _table(answer: Answer) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
+def _table(report: CostReport) -> Table:
+    """Return a table of at most 80 columns."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("policy", no_wrap=True)
-    for name in ("PUTs", "added s", "GB kept", "waits", "USD"):
+    table.add_column("timing", no_wrap=True)
+    for name in ("PUTs", "added", "GB kept", "delay", "USD"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("mostly", no_wrap=True)
-    for each in answer.bills:
-        table.add_row(*(Text(cell) for cell in _row(each)), style="green" if each is answer.cheapest else "")
+    for cost in report.costs:
+        table.add_row(*(Text(cell) for cell in _row(cost)), style="green" if cost is report.cheapest else "")
     return table
 
 
-def _row(each: Bill) -> list[str]:
-    of = max(each.usd, key=lambda what: each.usd[what])
-    share = each.usd[of] / each.total * _PER_CENT if each.total else 0
+def _row(cost: MonthlyCost) -> list[str]:
+    item = max(cost.usd, key=lambda name: cost.usd[name])
+    share = cost.usd[item] / cost.total * _PER_CENT if cost.total else 0
+    usage = [_count(cost.puts), _duration(cost.added_seconds)] if cost.policy else ["-", "-"]
     return [
-        each.name,
-        _count(each.puts) if each.policy else "-",
-        _count(each.added_seconds) if each.policy else "-",
-        _amount(each.stored_gb),
-        "-" if each.longest_wait is None else _duration(each.longest_wait),
-        _usd(each.total),
-        f"{of} {share:.0f}%",
+        cost.policy or cost.name,
+        (cost.timing or "either") if cost.policy else "-",
+        *usage,
+        _amount(cost.stored_gb),
+        "-" if cost.max_delay_seconds is None else _duration(cost.max_delay_seconds),
+        _usd(cost.total),
+        f"{item} {share:.0f}%",
     ]
 
 
-def _verdict(answer: Answer) -> str:
-    best, default = answer.cheapest, answer.default
-    said = f"Cheapest: {best.name}, {_usd(best.total)} USD; for that a record waits up to {_wait(best)}."
+def _verdict(report: CostReport) -> str:
+    best, default = report.cheapest, report.default
+    text = f"Cheapest: {best.name}, {_usd(best.total)} USD, each record is stored within {_delay(best)}."
     if default.policy != best.policy:
-        said += f" {default.name}, the default: {_usd(default.total)} USD, up to {_wait(default)}."
-    cheaper = [bill for bill in answer.bills if not bill.policy and bill.total < best.total]
-    return said + "".join(f" {bill.name} costs less: {_usd(bill.total)} USD." for bill in cheaper)
+        text += f" Default: {default.name}, {_usd(default.total)} USD, within {_delay(default)}."
+    cheaper = [cost for cost in report.costs if not cost.policy and cost.total < best.total]
+    return text + "".join(f" {cost.name} costs less: {_usd(cost.total)} USD." for cost in cheaper)
 
 
 def _assumptions(function: Function) -> list[str]:
-    environments, lives = function.environments, function.invocations_per_life
-    spread = f"the day and {_counted(environments, 'environment')}, in each one every {_duration(function.gap_seconds)}"
-    ends = f"after {function.life_hours:g} h, or {function.idle_minutes:g} min without an invocation"
+    environments = counted(function.environments, "environment")
+    per_environment = counted(function.invocations_per_environment, "invocation")
     return [
-        f"invocations come evenly over {spread}",
-        f"an environment ends {ends}: a cold start and an object more for every {_counted(lives, 'invocation')}",
-        f'S3 takes {function.put_ms:g} ms for a PUT, logferry what the README\'s "Speed" says',
-        f"gzip leaves {billing.STORED_SHARE:g} of a line, wherever it is stored, for {function.retention_days} days",
-        f"a month has {billing.DAYS} days, and nothing is free or discounted",
+        f"invocations are spread evenly over {environments}, in each one every {_duration(function.gap_seconds)}",
+        f"an environment ends after {function.lifetime_hours:g} h, or {function.idle_minutes:g} min without invocation",
+        f"a cold start and an additional object occur per {per_environment}",
+        f"a PUT takes {function.put_ms:g} ms in S3, and logferry's own times are those of its benchmark",
+        f"gzip reduces a line to {model.STORED_SHARE:g} of its size in every destination",
+        f"records are kept for {counted(function.retention_days, 'day')}",
+        f"a month has {model.DAYS} days, without free tier and discounts",
     ]
 
 
 def _sources(prices: Mapping[str, Price]) -> Iterable[str]:
-    """Where prices are from: a sentence for each region and date."""
+    """Yield a sentence for each region and date of the prices."""
     pages: dict[tuple[str, str], dict[str, None]] = {}
     for price in prices.values():
         pages.setdefault((price.region, price.date), {})[price.source] = None
     for (region, date), sources in pages.items():
-        yield f"Prices: {region}, {date}, {' '.join(sources)} (others: --prices FILE)"
+        yield f"Prices: {region}, {date}, {' '.join(sources)} (other prices: --prices FILE)"
 
 
-def _wait(each: Bill) -> str:
-    return _duration(each.longest_wait or 0.0)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+def _delay(cost: MonthlyCost) -> str:
+    return _duration(cost.max_delay_seconds or 0.0)
 
 
 def _usd(amount: float) -> str:
-    return f"<{billing.CENT}" if 0 < amount < billing.CENT else _amount(amount)
+    return f"<{model.CENT}" if 0 < amount < model.CENT else _amount(amount)
 
 
 def _amount(number: float) -> str:
@@ -266,9 +268,11 @@ def _amount(number: float) -> str:
 
 
 def _count(number: float) -> str:
+    """Return a number in at most seven characters."""
     for unit, letter in _UNITS:
         if number >= unit:
-            return f"{number / unit:,.2f} {letter}"
+            value = number / unit
+            return f"{value:.{2 if value < _TEN else 1 if value < _PER_CENT else 0}f} {letter}"
     return f"{number:,.0f}"
 
 
@@ -277,4 +281,6 @@ def _duration(seconds: float) -> str:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 2 * _MINUTE:
         return f"{seconds:.0f} s"
-    return f"{seconds / _MINUTE:.0f} min" if seconds < 2 * _HOUR else f"{seconds / _HOUR:.1f} h"
+    if seconds < 2 * _HOUR:
+        return f"{seconds / _MINUTE:.0f} min"
+    return f"{seconds / _HOUR:.1f} h" if seconds < 4 * _DAY else f"{_count(seconds / _DAY)} d"

@@ -1,15 +1,17 @@
-"""The life of one execution environment, from its first invocation to SHUTDOWN: how many objects it ships, and when.
+"""Flushes of one execution environment between its first invocation and SHUTDOWN, by simulation.
 
-Promises
-  * Every decision is the real one: ``logferry.flush.policy`` is asked at each INVOKE and inside invocations, as the
-    extension
-    asks it. Only what is asked is made up: invocations as regular as a clock, each logging evenly while it runs.
-  * It takes milliseconds, however many invocations there are: what waits only grows until it is sealed, so the next
-    invocation in which anything happens is searched for instead of walked to; and after ``ENOUGH`` flushes the rest of
-    the life is taken to be like what was seen.
+Pure.
 
-Progress is one number, ``sealed``: the invocations whose records have gone, with the running one as a fraction. What
-waits, how old it is and how many invocations have ended since all follow from it.
+Guarantees:
+- Each decision comes from `logferry.flush.policy`, which is called at the same moments as in the
+  extension.
+- The run time is some milliseconds, however many invocations the environment has.
+
+Design: the workload is regular. Invocations have a fixed distance, and each one logs evenly while
+it runs. Pending bytes only grow until a seal, so a binary search finds the next invocation with a
+flush. After `MAX_SIMULATED_FLUSHES` the rest is extrapolated. The state is one number, `_sealed`:
+the count of invocations whose records are sealed, with the running invocation as a fraction. Size,
+age and invocations since the last seal follow.
 """
 
 from __future__ import annotations
@@ -20,22 +22,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logferry.flush.policy import Pace, Timing, Waiting
-from logferry.supervisor.lambda_api import SHORT_BUFFER_MS
+from logferry.values import SHORT_BUFFER_MS
 
 if TYPE_CHECKING:
     from logferry.flush.policy import Due, Policy
 
-ENOUGH = 500
-"""Flushes after which a life holds no surprises: its first two or three differ, the others repeat."""
-DELIVERY_BYTES = 1 << 20
-"""The most that the platform is asked to deliver at once; it does after 25 ms, too (Telemetry API, "Buffering")."""
+MAX_SIMULATED_FLUSHES = 500
+"""Simulated flushes before extrapolation. The first two or three differ, and the others repeat."""
+BATCH_BYTES = 1 << 20
+"""Maximum size of a batch, in bytes. The platform also sends after 25 ms (Telemetry API,
+"Buffering")."""
 
 
 @dataclass(frozen=True)
-class Rhythm:
-    """What an environment lives through: ``invocations``, one every ``gap`` seconds, each running ``seconds`` of them.
+class Workload:
+    """The load of one environment: `invocations`, one every `gap` seconds.
 
-    Each leaves ``size`` bytes waiting; SHUTDOWN comes ``idle`` seconds after the last has ended.
+    Each invocation runs for `seconds`. Each invocation logs `size` bytes. SHUTDOWN follows `idle`
+    seconds after the end of the last one.
     """
 
     invocations: int
@@ -43,120 +47,133 @@ class Rhythm:
     seconds: float
     size: int
     idle: float
-    most: int
-    """Bytes that the journal lets wait at most: then it seals by itself."""
+    max_pending: int
+    """Bytes that the journal holds in one segment before it seals the segment by itself."""
 
 
 @dataclass(frozen=True)
-class Shipped:
-    """What a life ships: objects by the moment of their flush, and the longest that a record waited (seconds).
+class FlushTotals:
+    """Objects of one environment by flush timing, and the maximum delay of a record in seconds.
 
-    SHUTDOWN always ships one more, for the last invocation's ``platform.report`` comes after everything else.
+    SHUTDOWN always stores one more object, because the last `platform.report` follows all other
+    records.
     """
 
-    after: float
-    beside: float
-    longest_wait: float
+    post_execution: float
+    next_invocation: float
+    max_delay: float
 
     @property
     def objects(self) -> float:
-        """All of them, SHUTDOWN's included."""
-        return self.after + self.beside + 1
+        """The number of all objects, with the one of SHUTDOWN."""
+        return self.post_execution + self.next_invocation + 1
 
 
-def live(policy: Policy, rhythm: Rhythm) -> Shipped:
-    """Live a life under a policy."""
-    life = _Life(policy, rhythm)
-    at = 0
-    while at < rhythm.invocations and life.after + life.beside < ENOUGH:
-        life.run(at)
-        at = life.next_eventful(at + 1)
-    share = rhythm.invocations / at
-    return Shipped(after=life.after * share, beside=life.beside * share, longest_wait=life.longest_wait(at))
+def simulate(policy: Policy, workload: Workload) -> FlushTotals:
+    """Return the flushes of an environment under a policy."""
+    simulation = _Simulation(policy, workload)
+    number = 0
+    while number < workload.invocations and simulation.flushes < MAX_SIMULATED_FLUSHES:
+        simulation.run(number)
+        number = simulation.next_with_flush(number + 1)
+    share = workload.invocations / number
+    return FlushTotals(
+        post_execution=simulation.post_execution * share,
+        next_invocation=simulation.next_invocation * share,
+        max_delay=simulation.max_delay(number),
+    )
 
 
-class _Life:
-    """What has been sealed so far."""
+class _Simulation:
+    """The seals up to an invocation."""
 
-    def __init__(self, policy: Policy, rhythm: Rhythm) -> None:
+    def __init__(self, policy: Policy, workload: Workload) -> None:
         self._policy = policy
-        self._rhythm = rhythm
+        self._workload = workload
         large = bisect_left(
-            range(rhythm.most), True, key=lambda size: policy.while_running(Waiting(size=size)) is not None
+            range(workload.max_pending), True, key=lambda size: policy.while_running(Waiting(size=size)) is not None
         )
-        delivery = min(DELIVERY_BYTES, rhythm.size * min(1.0, SHORT_BUFFER_MS / 1000 / rhythm.seconds))
-        self._enough_bytes = max(large, delivery)  # what arrives together goes together
-        self._most_bytes = max(rhythm.most, delivery)
+        batch = min(BATCH_BYTES, workload.size * min(1.0, SHORT_BUFFER_MS / 1000 / workload.seconds))
+        self._flush_bytes = max(large, batch)  # the records of one batch are sealed together
+        self._max_bytes = max(workload.max_pending, batch)
         self._sealed = 0.0
         self._longest = 0.0
-        self.after = self.beside = 0
+        self.post_execution = self.next_invocation = 0
+
+    @property
+    def flushes(self) -> int:
+        """The number of flushes so far."""
+        return self.post_execution + self.next_invocation
 
     def run(self, number: int) -> None:
-        """Live through an invocation: seal what is due at its INVOKE, while it runs, and after it."""
-        start, seconds = number * self._rhythm.gap, self._rhythm.seconds
+        """Simulate one invocation: seal at INVOKE, while it runs, and after it, if a flush is due."""
+        start, seconds = number * self._workload.gap, self._workload.seconds
         due = self._on_invoke(number)
-        after = due is not None and due.timing is Timing.POST_EXECUTION
-        if due and not after:
+        pending_flush = due is not None and due.timing is Timing.POST_EXECUTION
+        if due and not pending_flush:
             self._seal(number, at=start)
-            self.beside += 1
-        while (into := self._seconds_until_due(number, promised=after)) < seconds:
+            self.next_invocation += 1
+        while (into := self._seconds_until_due(number, pending_flush=pending_flush)) < seconds:
             self._seal(number + into / seconds, at=start + into)
-            self.beside += 1
-        if after:
+            self.next_invocation += 1
+        if pending_flush:
             self._seal(number + 1, at=start + seconds)
-            self.after += 1
+            self.post_execution += 1
 
-    def next_eventful(self, number: int) -> int:
-        """The first invocation from `number` on in which a flush is due; their total where none is."""
+    def next_with_flush(self, number: int) -> int:
+        """Return the first invocation from `number` on with a flush, or their total without one."""
 
-        def eventful(number: int) -> bool:
+        def has_flush(number: int) -> bool:
             due = self._on_invoke(number)
-            return due is not None or self._seconds_until_due(number, promised=False) < self._rhythm.seconds
+            return due is not None or self._seconds_until_due(number, pending_flush=False) < self._workload.seconds
 
-        return bisect_left(range(self._rhythm.invocations), True, lo=number, key=eventful)
+        return bisect_left(range(self._workload.invocations), True, lo=number, key=has_flush)
 
-    def longest_wait(self, reached: int) -> float:
-        """The longest that a record waits; until SHUTDOWN where nothing else ships it."""
-        if self.after == reached:
+    def max_delay(self, reached: int) -> float:
+        """Return the maximum delay of a record.
+
+        SHUTDOWN stores the records that no flush has stored.
+        """
+        if self.post_execution == reached:
             return self._longest
-        end = (self._rhythm.invocations - 1) * self._rhythm.gap + self._rhythm.seconds
-        seen_to_the_end = reached == self._rhythm.invocations
-        left = max(0.0, end - self._logged_at(self._sealed)) if seen_to_the_end else self._longest
-        return max(self._longest, left + self._rhythm.idle)
+        end = (self._workload.invocations - 1) * self._workload.gap + self._workload.seconds
+        is_complete = reached == self._workload.invocations
+        left = max(0.0, end - self._logged_at(self._sealed)) if is_complete else self._longest
+        return max(self._longest, left + self._workload.idle)
 
     def _seal(self, sealed: float, *, at: float) -> None:
         self._longest = max(self._longest, at - self._logged_at(self._sealed))
         self._sealed = sealed
 
     def _logged_at(self, place: float) -> float:
-        """When the first record after `place` is logged, in seconds of this life."""
+        """Return the seconds between the first invocation and the first record after `place`."""
         number = math.floor(place)
-        return number * self._rhythm.gap + (place - number) * self._rhythm.seconds
+        return number * self._workload.gap + (place - number) * self._workload.seconds
 
     def _on_invoke(self, number: int) -> Due | None:
         waiting = Waiting()
         if number > self._sealed:
             waiting = Waiting(
                 size=math.ceil(self._bytes_up_to(number)),
-                age=number * self._rhythm.gap - self._logged_at(self._sealed),
+                age=number * self._workload.gap - self._logged_at(self._sealed),
                 invocations=number - math.floor(self._sealed),
             )
-        return self._policy.on_invoke(waiting, Pace(self._rhythm.gap) if number else Pace())
+        return self._policy.on_invoke(waiting, Pace(self._workload.gap) if number else Pace())
 
-    def _seconds_until_due(self, number: int, *, promised: bool) -> float:
-        """How far into the run of `number` age or size make a flush due; beyond its end where they do not.
+    def _seconds_until_due(self, number: int, *, pending_flush: bool) -> float:
+        """Return the seconds from INVOKE until a flush is due, or more than the duration.
 
-        Once a flush after this invocation is promised, age and size count from its INVOKE.
+        If a flush follows the invocation anyway, age and size count from its INVOKE.
         """
-        start, seconds = number * self._rhythm.gap, self._rhythm.seconds
+        start, seconds = number * self._workload.gap, self._workload.seconds
         place = max(float(number), self._sealed)
         now = self._logged_at(place)
-        since = max(self._logged_at(self._sealed), start if promised else 0.0)
+        since = max(self._logged_at(self._sealed), start if pending_flush else 0.0)
         old = self._policy.seconds_until_old(Waiting(size=1, age=now - since))
-        before = self._bytes_up_to(max(float(number), self._sealed)) if promised else 0.0
-        enough = min(self._enough_bytes + before, self._most_bytes)
-        large = (enough - self._bytes_up_to(place)) / self._rhythm.size * seconds
+        before = self._bytes_up_to(max(float(number), self._sealed)) if pending_flush else 0.0
+        limit = min(self._flush_bytes + before, self._max_bytes)
+        large = (limit - self._bytes_up_to(place)) / self._workload.size * seconds
         return now - start + min(large, math.inf if old is None else old)
 
     def _bytes_up_to(self, place: float) -> float:
-        return (place - self._sealed) * self._rhythm.size
+        return (place - self._sealed) * self._workload.size

@@ -1,1 +1,1 @@
-"""`logferry emulate`: a function with the extension in a local Lambda."""
+"""`logferry emulate`: a function with the extension in a local Lambda environment."""

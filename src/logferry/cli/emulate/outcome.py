@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What happened in a session."""
+    """The result of a session."""
 
     invocations: Sequence[InvokeResult]
     shutdown: ShutdownResult
@@ -25,19 +25,19 @@ class Outcome:
     records_dropped: int
     spool_left: int
     messages: Sequence[str]
-    """What the extension said."""
+    """Lines that the extension printed."""
 
     @property
     def failed(self) -> int:
-        """How many invocations did not succeed."""
+        """The number of invocations without success."""
         return sum(result.status != "success" for result in self.invocations)
 
     @property
     def added_ms(self) -> list[float]:
-        """For each invocation that ended, the milliseconds that extensions added after the runtime was done."""
+        """The milliseconds that extensions added to each completed invocation."""
         return [result.post_runtime_ms for result in self.invocations if result.post_runtime_ms is not None]
 
     @property
     def median_added_ms(self) -> float:
-        """Their median; 0 where nothing was measured."""
+        """The median of the added milliseconds, or 0 without a completed invocation."""
         return statistics.median(self.added_ms) if self.added_ms else 0.0

@@ -1,4 +1,4 @@
-"""A session for a person to read: the timeline line by line, the summary in a table."""
+"""Terminal output of a session: the timeline and a summary."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ _STYLES = {
 }
 _UUID_DASHES = 4
 _HEAD, _TAIL = 60, 25
-"""Entries shown of a long session: its start and its end; what lies between says the same again."""
+"""Entries of a long session that are shown, from its start and from its end. Those between repeat
+the same steps."""
 
 
 def show_timeline(console: Console, entries: Sequence[Entry]) -> None:
-    """Print what happened, in milliseconds since the start."""
+    """Print the timeline in milliseconds since the start."""
     console.rule("timeline")
     if len(entries) <= _HEAD + _TAIL:
         _print(console, entries)
@@ -56,12 +57,12 @@ def _print(console: Console, entries: Iterable[Entry]) -> None:
 
 
 def _short(subject: str) -> str:
-    """A request id by its beginning, as people say them."""
+    """Return the first eight characters of a request ID, and other subjects unchanged."""
     return subject[:8] if subject.count("-") == _UUID_DASHES else subject
 
 
 def show_summary(console: Console, outcome: Outcome, *, objects: int | None) -> None:
-    """Print the figures that decide whether all is well."""
+    """Print the figures that decide about the exit status."""
     table = Table(title="summary", show_header=False, title_justify="left")
     table.add_row("invocations", f"{len(outcome.invocations)}, failed {outcome.failed}")
     table.add_row(
@@ -72,8 +73,8 @@ def show_summary(console: Console, outcome: Outcome, *, objects: int | None) -> 
         table.add_row("objects", str(objects))
     added = outcome.added_ms
     table.add_row(
-        "added after the runtime was done",
-        f"median {outcome.median_added_ms:.1f} ms, most {max(added, default=0.0):.1f} ms",
+        "added after the runtime ended",
+        f"median {outcome.median_added_ms:.1f} ms, maximum {max(added, default=0.0):.1f} ms",
     )
     table.add_row(
         "shutdown", f"{outcome.shutdown.duration_ms:.0f} ms" + (", killed" if outcome.shutdown.killed else "")

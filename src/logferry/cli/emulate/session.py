@@ -1,6 +1,7 @@
-"""`logferry emulate`: a function beside the real extension in a local Lambda, and what happened as a timeline.
+"""A function with the real extension in a local Lambda environment, from cold start to SHUTDOWN.
 
-The session is a plain coroutine, so that the demo and tests run the very thing that the command runs.
+Design: `play` is a coroutine without output, so that the demo and the tests run the same session as
+the command.
 """
 
 from __future__ import annotations
@@ -27,12 +28,11 @@ if TYPE_CHECKING:
     from logferry.emulator.results import InvokeResult
 
 EXTENSION = "logferry"
-MODES = ("on-demand", "provisioned-concurrency", "lambda-managed-instances")
 
 
 @dataclass(frozen=True)
 class Session:
-    """What to run: the function, its events, and how they follow each other."""
+    """The function, its events, and the time between them."""
 
     function: Sequence[str]
     events: Sequence[Mapping[str, Any]]
@@ -40,7 +40,8 @@ class Session:
     working_directory: Path
     launcher: Sequence[str] = field(default_factory=argv)
     interval_seconds: float = 0.0
-    """Between the end of an invocation and the next event; the environment is frozen meanwhile."""
+    """Seconds between the end of an invocation and the next event. The environment is frozen
+    meanwhile."""
     timeout_seconds: float = 3.0
     memory_mb: int = 128
     function_name: str = "sample"
@@ -51,16 +52,16 @@ class Session:
 
 
 def aws_variables() -> dict[str, str]:
-    """The caller's AWS variables: the function's role, so to speak."""
+    """Return the caller's AWS variables. They replace the function's role."""
     return {name: value for name, value in os.environ.items() if name.startswith("AWS_") and "LAMBDA" not in name}
 
 
 async def emulate(console: Console, session: Session, *, folder: Path) -> int:
-    """Play a session, show it, and return the status: 0 when all succeeded and all was delivered."""
+    """Run a session, print it, and return the exit status."""
     tmp = folder / "tmp"
     tmp.mkdir()
-    with progress(console, "invocations", len(session.events)) as step:
-        outcome = await play(session, tmp=tmp, step=step)
+    with progress(console, "invocations") as update:
+        outcome = await play(session, tmp=tmp, update=update)
     show_timeline(console, outcome.timeline)
     for line in outcome.messages:
         console.print(line.rstrip(), style="yellow", markup=False)
@@ -69,7 +70,7 @@ async def emulate(console: Console, session: Session, *, folder: Path) -> int:
 
 
 async def _objects(destination: str) -> int | None:
-    """How many objects the destination holds; None where it cannot be read with these rights."""
+    """Return the number of objects in the destination, or None if it is not readable."""
     try:
         async with open_destination(destination) as opened:
             return len(await opened.keys())
@@ -77,8 +78,13 @@ async def _objects(destination: str) -> int | None:
         return None
 
 
-async def play(session: Session, *, tmp: Path, step: Callable[[], None] = lambda: None) -> Outcome:
-    """Run a session from cold start to SHUTDOWN; `tmp` is the environment's /tmp. `step` is called for each answer."""
+async def play(
+    session: Session, *, tmp: Path, update: Callable[[int, int], None] = lambda _done, _total: None
+) -> Outcome:
+    """Run a session.
+
+    `tmp` is the environment's /tmp. `update` receives the number of responses and of events.
+    """
     spool = tmp / "logferry"
     config = EnvironmentConfig(
         function=session.function,
@@ -97,7 +103,7 @@ async def play(session: Session, *, tmp: Path, step: Callable[[], None] = lambda
     )
     async with Lambda(config) as service:
         await service.start()
-        invocations = await _invoke(service, session, step)
+        invocations = await _invoke(service, session, update)
         shutdown = await service.shutdown()
         return Outcome(
             invocations=invocations,
@@ -111,14 +117,17 @@ async def play(session: Session, *, tmp: Path, step: Callable[[], None] = lambda
         )
 
 
-async def _invoke(service: Lambda, session: Session, step: Callable[[], None]) -> list[InvokeResult]:
-    """One after another; on Managed Instances as many at once as the environment takes."""
+async def _invoke(service: Lambda, session: Session, update: Callable[[int, int], None]) -> list[InvokeResult]:
+    """Invoke the function with each event in turn, or concurrently on Managed Instances."""
+    done = 0
     at_once = asyncio.Semaphore(session.concurrency)
 
     async def one(event: Mapping[str, Any]) -> InvokeResult:
+        nonlocal done
         async with at_once:
             result = await service.invoke(event)
-            step()
+            done += 1
+            update(done, len(session.events))
             return result
 
     if session.concurrency > 1:

@@ -1,1 +1,1 @@
-"""`logferry verify`: every stored object is read back and checked for completeness."""
+"""`logferry verify`: completeness of the stored records, from the objects alone."""

@@ -1,15 +1,16 @@
-"""The proof that nothing is missing and nothing is there twice. Pure: what each object proves in, a report out.
+"""Completeness of the stored records: the results of all objects in, a report out. Pure.
 
-For every environment:
+Guarantees, for every environment:
+1. Each segment from 1 to the highest known number is present, or a `logferry.dropped` record
+   reports it lost.
+2. Each segment has the lines 1 to `records`, each once.
+3. No line of a segment is in two objects.
+4. If the highest segment is `final`, nothing followed it. Otherwise the environment is still
+   running or ended without SHUTDOWN, and later segments cannot be known. The report states this,
+   but it is not a fault.
 
-  1. Segments 1 to the highest that is known are all there, or reported lost by a ``logferry.dropped`` record.
-  2. The lines of a segment are 1 to ``records``, each once.
-  3. No line of a segment is in two objects.
-  4. When the highest segment is ``final``, nothing came after it. When it is not, the environment is still open or
-     ended without SHUTDOWN, and what it may have held beyond cannot be known from here. That is said, not judged.
-
-A segment that is there and cannot be read is neither missing nor proven.
-``platform.logsDropped`` records are the platform's own losses, before anything reached logferry: summed and shown.
+Design: an unreadable segment counts neither as missing nor as complete. `platform.logsDropped`
+records are losses of the platform before delivery. The report contains their sum.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from logferry.cli.verify.object_check import PlatformLoss
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from logferry.cli.verify.object_check import Examined, Loss
+    from logferry.cli.verify.object_check import CheckedObject, Loss
 
 
 @dataclass(frozen=True)
 class EnvironmentReport:
-    """What is known of one execution environment. ``ended`` says that its highest segment is its final one."""
+    """The segments and records of one execution environment. `ended`: its highest segment is final."""
 
     environment: str
     segments: int
@@ -44,18 +45,18 @@ class EnvironmentReport:
 
     @property
     def missing(self) -> int:
-        """How many segments are neither there nor reported lost."""
+        """The number of segments that are neither stored nor reported lost."""
         return sum(len(each) for each in self.missing_segments)
 
     @property
-    def proven(self) -> bool:
-        """Whether nothing is missing, but for what was reported lost, and nothing is there twice."""
+    def complete(self) -> bool:
+        """No record is missing or duplicated, except for those reported lost."""
         return not (self.missing or self.missing_lines or self.duplicates)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a whole destination proves. ``unreadable`` pairs keys with reasons."""
+    """The result for a destination. `unreadable` has pairs of key and reason."""
 
     objects: int
     environments: tuple[EnvironmentReport, ...]
@@ -64,18 +65,18 @@ class Report:
 
     @property
     def status(self) -> int:
-        """The exit status: 0 proven, 1 something is missing or twice, 2 nothing found or not all could be read."""
-        if not all(each.proven for each in self.environments):
+        """The exit status: 0 complete, 1 incomplete, 2 without objects or with unreadable ones."""
+        if not all(each.complete for each in self.environments):
             return 1
         return 2 if self.unreadable or not self.objects else 0
 
 
-def judge(objects: Iterable[Examined]) -> Report:
-    """Put together what the objects of a destination prove."""
-    examined = sorted(objects, key=lambda each: each.key)
-    segments: dict[str, dict[int, list[Examined]]] = defaultdict(lambda: defaultdict(list))
+def judge(objects: Iterable[CheckedObject]) -> Report:
+    """Return the report for the checked objects of a destination."""
+    checked = sorted(objects, key=lambda each: each.key)
+    segments: dict[str, dict[int, list[CheckedObject]]] = defaultdict(lambda: defaultdict(list))
     losses: dict[str, dict[range, Loss]] = defaultdict(dict)
-    for each in examined:
+    for each in checked:
         if each.place is not None:
             segments[each.place.environment][each.place.segment].append(each)
         for loss in each.losses:
@@ -83,18 +84,20 @@ def judge(objects: Iterable[Examined]) -> Report:
     once = [copies[0] for by_number in segments.values() for copies in by_number.values()]
     platform = [loss for each in once for loss in each.platform_losses]
     return Report(
-        objects=len(examined),
+        objects=len(checked),
         environments=tuple(
             _environment(name, segments.get(name, {}), losses.get(name, {}).values())
             for name in sorted({*segments, *losses})
         ),
-        unreadable=tuple((each.key, each.unreadable) for each in examined if each.unreadable),
+        unreadable=tuple((each.key, each.unreadable) for each in checked if each.unreadable),
         platform_lost=PlatformLoss(sum(each.records for each in platform), sum(each.bytes for each in platform)),
     )
 
 
-def _environment(name: str, segments: Mapping[int, Sequence[Examined]], losses: Iterable[Loss]) -> EnvironmentReport:
-    # A segment that was reported lost and is there all the same is not lost.
+def _environment(
+    name: str, segments: Mapping[int, Sequence[CheckedObject]], losses: Iterable[Loss]
+) -> EnvironmentReport:
+    # A segment that is reported lost, but stored nevertheless, is not lost.
     lost = sorted(
         (loss for loss in losses if not all(number in segments for number in loss.segments)),
         key=lambda loss: loss.segments.start,
@@ -109,7 +112,7 @@ def _environment(name: str, segments: Mapping[int, Sequence[Examined]], losses: 
         records=sum(held for held, _, _ in counts),
         missing_segments=tuple(_gaps(known)),
         missing_lines=sum(missing for _, missing, _ in counts),
-        duplicates=sum(twice for _, _, twice in counts),
+        duplicates=sum(duplicated for _, _, duplicated in counts),
         losses=tuple(lost),
         lost_segments=sum(len(each.segments) - sum(n in each.segments for n in segments) for each in lost),
         ended=any(place.final and place.segment == highest for place in places),
@@ -118,18 +121,18 @@ def _environment(name: str, segments: Mapping[int, Sequence[Examined]], losses: 
     )
 
 
-def _count(copies: Sequence[Examined]) -> tuple[int, int, int]:
-    """Return how many lines of a segment are there, are missing, and are there again."""
+def _count(copies: Sequence[CheckedObject]) -> tuple[int, int, int]:
+    """Return the numbers of present, missing and duplicated lines of a segment."""
     readable = [each for each in copies if not each.unreadable]
     expected = max((each.place.records for each in readable if each.place), default=0)
     ranges = [numbers for each in readable for numbers in each.lines]
     held = len(ranges[0]) if len(ranges) == 1 else len(set().union(*ranges))
-    twice = sum(len(numbers) for numbers in ranges) - held + sum(each.repeated for each in readable)
-    return held, expected - held, twice
+    duplicated = sum(len(numbers) for numbers in ranges) - held + sum(each.repeated for each in readable)
+    return held, expected - held, duplicated
 
 
 def _gaps(known: Iterable[range]) -> list[range]:
-    """Return what lies between 1 and the highest number and is not known."""
+    """Return the unknown numbers between 1 and the highest known number."""
     gaps, expected = [], 1
     for each in sorted(known, key=lambda each: each.start):
         if each.start > expected:

@@ -1,12 +1,14 @@
-"""What one object proves. Pure: an object in, its place, its line numbers and the losses it reports out.
+"""Check of one object: its segment, its line numbers, and the losses that it reports. Pure.
 
-Every line says where it belongs: ``environment``, and ``seq``, its segment and its line, both counted from 1. Every
-object is one segment; its metadata say which (``environment``, ``segment``), how many records it holds (``records``),
-from when to when (``first-time``, ``last-time``), and whether it is its environment's last (``final``).
+Design: each line names its place: `environment`, and `seq` with segment and line, both counted from
+1. Each object is one segment. Its metadata name the segment (`environment`, `segment`), the number
+of records (`records`), their time range (`first-time`, `last-time`), and the last segment of an
+environment (`final`).
 
-An object that contradicts itself (a line is no JSON object with a place, or its place is not the one that the metadata
-name) is unreadable: it proves nothing but that its segment exists, if its metadata name one. A function may log what it
-likes, numbers of ten thousand digits among them; what must be a number here has ``MAX_DIGITS`` at most.
+An object that contradicts itself is unreadable: a line is not a JSON object with a place, or the
+place differs from the metadata. Such an object proves that its segment exists, if its metadata name
+it, and nothing else. A function can log any value, such as numbers of ten thousand digits. Numbers
+of logferry itself have `MAX_DIGITS` at most.
 """
 
 from __future__ import annotations
@@ -25,9 +27,9 @@ if TYPE_CHECKING:
     from logferry.cli.object_reader import ReadObject
 
 MAX_DIGITS = 18
-"""More than anybody counts to, and what a range of Python can be long."""
+"""Maximum number of digits of a count. The length of a Python range has the same limit."""
 SHOWN = 80
-"""Characters of a wrong value in a message."""
+"""Maximum number of characters of an invalid value in a message."""
 
 _SEQ = re.compile(rf"(\d{{8,{MAX_DIGITS}}})-(\d{{6,{MAX_DIGITS}}})", re.ASCII)
 _WHOLE = re.compile(rf"\d{{1,{MAX_DIGITS}}}", re.ASCII)
@@ -35,7 +37,7 @@ _WHOLE = re.compile(rf"\d{{1,{MAX_DIGITS}}}", re.ASCII)
 
 @dataclass(frozen=True)
 class Loss:
-    """What a ``logferry.dropped`` record says: these segments will never arrive, and so much was in them."""
+    """Content of a `logferry.dropped` record: segments that were discarded, with their size."""
 
     environment: str
     segments: range
@@ -46,7 +48,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class PlatformLoss:
-    """What a ``platform.logsDropped`` record says (Telemetry API schema reference)."""
+    """Content of a `platform.logsDropped` record (Telemetry API schema reference)."""
 
     records: int
     bytes: int
@@ -54,7 +56,7 @@ class PlatformLoss:
 
 @dataclass(frozen=True)
 class Place:
-    """What an object's metadata say of it. The times are as the platform wrote them, or empty."""
+    """Place of an object by its metadata. The times have the platform's format, or are empty."""
 
     environment: str
     segment: int
@@ -65,8 +67,8 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Examined:
-    """What one object proves. ``lines`` are the line numbers it holds, ``repeated`` how many of them came again."""
+class CheckedObject:
+    """Result for one object. `lines` are its line numbers, `repeated` counts the duplicates."""
 
     key: str
     place: Place | None
@@ -78,41 +80,41 @@ class Examined:
 
 
 class _ContradictionError(Exception):
-    """An object does not prove what it should; the message says where it fails."""
+    """An object contradicts itself; the message names the line or the metadata."""
 
 
-def examine(stored: ReadObject | UnreadableObject) -> Examined:
-    """Return what one object proves, so small that the proofs of a whole bucket fit in memory."""
+def check_object(stored: ReadObject | UnreadableObject) -> CheckedObject:
+    """Return the result for one object. It is small enough to keep those of a bucket in memory."""
     place = None
     try:
         place = _place(stored.metadata)
-        runs, said = _read(_lines(stored), place)
+        runs, losses = _read(_lines(stored), place)
     except (_ContradictionError, BrokenLinesError) as error:
         reason = stored.reason if isinstance(stored, UnreadableObject) else str(error)
-        return Examined(key=stored.key, place=place, unreadable=reason)
+        return CheckedObject(key=stored.key, place=place, unreadable=reason)
     lines = runs if len(runs) == 1 else _ranges(sorted({number for run in runs for number in run}))
-    return Examined(
+    return CheckedObject(
         key=stored.key,
         place=place,
         lines=tuple(lines),
         repeated=sum(map(len, runs)) - sum(map(len, lines)),
-        losses=tuple(loss for loss in said if isinstance(loss, Loss)),
-        platform_losses=tuple(loss for loss in said if isinstance(loss, PlatformLoss)),
+        losses=tuple(loss for loss in losses if isinstance(loss, Loss)),
+        platform_losses=tuple(loss for loss in losses if isinstance(loss, PlatformLoss)),
     )
 
 
 def _read(lines: Iterable[bytes], place: Place) -> tuple[list[range], list[Loss | PlatformLoss]]:
-    """Return the lines' own numbers, in runs as they stand, and the losses that they report."""
+    """Return the line numbers as runs in their order, and the reported losses."""
     runs: list[range] = []
     losses: list[Loss | PlatformLoss] = []
     for position, text in enumerate(lines, start=1):
-        number, said = _line(position, text, place)
+        number, loss = _line(position, text, place)
         if runs and number == runs[-1].stop:
             runs[-1] = range(runs[-1].start, number + 1)
         else:
             runs.append(range(number, number + 1))
-        if said:
-            losses.append(said)
+        if loss:
+            losses.append(loss)
     return runs, losses
 
 
@@ -125,7 +127,7 @@ def _lines(stored: ReadObject | UnreadableObject) -> Iterable[bytes]:
 def _place(metadata: Mapping[str, str]) -> Place:
     environment = metadata.get("environment", "")
     if not environment:
-        raise _ContradictionError("its metadata name no environment: not an object of logferry's?")
+        raise _ContradictionError("its metadata name no environment")
     return Place(
         environment=environment,
         segment=_whole(metadata, "segment", least=1),
@@ -139,30 +141,32 @@ def _place(metadata: Mapping[str, str]) -> Place:
 def _whole(metadata: Mapping[str, str], name: str, *, least: int) -> int:
     text = metadata.get(name, "")
     if not _WHOLE.fullmatch(text) or int(text) < least:
-        raise _ContradictionError(f"its metadata say {name}={text[:SHOWN]!r}, not a whole number from {least}")
+        raise _ContradictionError(
+            f"its metadata have {name}={text[:SHOWN]!r}, which is not a whole number of at least {least}"
+        )
     return int(text)
 
 
 def _line(number: int, text: bytes, place: Place) -> tuple[int, Loss | PlatformLoss | None]:
-    """Return a line's own number, and the loss that it reports, if it does."""
+    """Return the number in a line, and the loss that the line reports, or None."""
     try:
         line = json.loads(text, parse_constant=_refuse, parse_int=_number)
         environment, seq = line["environment"], line["seq"]
         matched = _SEQ.fullmatch(seq)
         if matched is None:
-            raise _ContradictionError(f"line {number} has seq {seq[:SHOWN]!r}, which is no place")
+            raise _ContradictionError(f"line {number} has the invalid seq {seq[:SHOWN]!r}")
         segment, own = int(matched[1]), int(matched[2])
-        said = _loss(line)
+        loss = _loss(line)
     except (TypeError, KeyError, ValueError, RecursionError) as error:
-        raise _ContradictionError(f"line {number} is no record of logferry's: {error!r}") from None
+        raise _ContradictionError(f"line {number} is not a line of logferry: {error!r}") from None
     if (environment, segment) != (place.environment, place.segment):
         raise _ContradictionError(
-            f"line {number} belongs to segment {segment} of {str(environment)[:SHOWN]}, "
-            f"the object to segment {place.segment} of {place.environment}"
+            f"line {number} is of segment {segment} of {str(environment)[:SHOWN]}, "
+            f"the object is of segment {place.segment} of {place.environment}"
         )
     if not 1 <= own <= place.records:
-        raise _ContradictionError(f"line {number} is numbered {own}, of {place.records} records by the metadata")
-    return own, said
+        raise _ContradictionError(f"line {number} has the number {own}, the metadata have records={place.records}")
+    return own, loss
 
 
 def _loss(line: Mapping[str, Any]) -> Loss | PlatformLoss | None:
@@ -176,17 +180,17 @@ def _loss(line: Mapping[str, Any]) -> Loss | PlatformLoss | None:
             reason=str(record.get("reason", "")),
         )
     if kind == "platform.logsDropped" and isinstance(record, dict):
-        said = (record.get("droppedRecords"), record.get("droppedBytes"))
-        return PlatformLoss(*(_amount(value) if _is_amount(value) else 0 for value in said))
+        values = (record.get("droppedRecords"), record.get("droppedBytes"))
+        return PlatformLoss(*(_amount(value) if _is_amount(value) else 0 for value in values))
     return None
 
 
 def _segments(record: Mapping[str, Any]) -> range:
-    """Return which segments a report of a loss names; one alone where it has no ``until``, as earlier ones had none."""
+    """Return the segments in a report of a loss. A report without `until` names one segment."""
     first = _amount(record["segment"])
     last = _amount(record.get("until", first))
     if not 1 <= first <= last:
-        raise ValueError(f"{first} to {last} are no segments")
+        raise ValueError(f"{first} to {last} is not a range of segments")
     return range(first, last + 1)
 
 
@@ -195,14 +199,14 @@ def _is_amount(value: object) -> bool:
 
 
 def _amount(value: Any) -> int:
-    """Return what counts something of ours. Raises ValueError for anything else."""
+    """Return a count. Raise ValueError for any other value."""
     if not _is_amount(value):
-        raise ValueError(f"{str(value)[:SHOWN]} counts nothing")
+        raise ValueError(f"{str(value)[:SHOWN]} is not a count")
     return int(value)
 
 
 def _number(digits: str) -> float:
-    """Return an integer; beyond what anybody counts to as a float, for int() refuses 4,300 digits."""
+    """Return an integer, or a float for a long number, because int() refuses 4,300 digits."""
     return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
 
 

@@ -1,8 +1,9 @@
-"""``logferry verify``: read a destination back and say whether anything is missing or there twice.
+"""The report of `logferry verify`: environments, unreadable objects, losses, verdict.
 
-The exit status is the verdict: 0, nothing is missing (but for what was reported lost, which is shown) and nothing is
-there twice; 1, something is; 2, it could not be judged: an object or the destination could not be read, or nothing is
-there.
+Guarantees: the exit status is the verdict.
+- 0: complete. No record is missing or duplicated, except for reported losses, which are shown.
+- 1: incomplete. A record is missing or duplicated.
+- 2: not verifiable. An object or the destination is unreadable, or there are no objects.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from logferry.cli.console import counted
+from logferry.cli.console import counted, progress
 from logferry.cli.object_reader import DestinationError, open_destination, read_all
 from logferry.cli.verify.completeness import Report, judge
-from logferry.cli.verify.object_check import examine
+from logferry.cli.verify.object_check import check_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,57 +29,51 @@ if TYPE_CHECKING:
 
     from logferry.cli.object_reader import ReadObject, UnreadableObject
     from logferry.cli.verify.completeness import EnvironmentReport
-    from logferry.cli.verify.object_check import Examined, Loss, PlatformLoss
+    from logferry.cli.verify.object_check import CheckedObject, Loss, PlatformLoss
 
 ROWS = 20
-"""Environments and unreadable objects shown; what is wrong comes first. A screen, not a listing."""
+"""Maximum number of environments and of unreadable objects shown, faulty ones first."""
 
 ENVIRONMENT_CHARACTERS = 16
-"""Of the name that the supervisor draws."""
+"""Length of an environment's name, as the supervisor generates it."""
 _TO_THE_SECOND = len("2026-11-21T02:26:24")
 
 
-async def verify(destination: str, *, progress: Callable[[int, int], None] = lambda _done, _total: None) -> Report:
-    """Read every object under a destination (``s3://bucket/prefix``, ``file:///directory``) and judge them together.
+async def verify(destination: str, *, update: Callable[[int, int], None] = lambda _done, _total: None) -> Report:
+    """Read every object of a destination and return the report. Raise DestinationError.
 
-    ``progress`` is told how many objects have been read, and of how many. Raises ``DestinationError``.
+    `update` receives the number of objects that have been read, and their total.
     """
-    examined: list[Examined] = []
+    checked: list[CheckedObject] = []
     async with open_destination(destination) as opened:
         keys = await opened.keys()
 
         def take(stored: ReadObject | UnreadableObject) -> None:
-            examined.append(examine(stored))
-            progress(len(examined), len(keys))
+            checked.append(check_object(stored))
+            update(len(checked), len(keys))
 
         await read_all(opened, keys, take)
-    return judge(examined)
+    return judge(checked)
 
 
 def run_verify(destination: str) -> int:
-    """Verify a destination, print the report, with progress on a terminal, and return the exit status."""
+    """Verify a destination, print the report, and return the exit status."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # keys and metadata may be no text at all
+        sys.stdout.reconfigure(errors="backslashreplace")  # keys and metadata can contain surrogates
     console = Console()
-    columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TextColumn("objects"))
     try:
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task("reading", total=None)
-
-            def progress(done: int, total: int) -> None:
-                bar.update(task, completed=done, total=total)
-
-            report = asyncio.run(verify(destination, progress=progress))
+        with progress(console, "reading objects") as update:
+            report = asyncio.run(verify(destination, update=update))
     except DestinationError as error:
         console.print(Text(str(error), style="bold red"))
         return 2
     for part in render(report):
-        console.print(part, soft_wrap=isinstance(part, Text))  # a sentence is one line, for grep and for the eye
+        console.print(part, soft_wrap=isinstance(part, Text))  # a sentence is one line, for grep
     return report.status
 
 
 def render(report: Report) -> list[RenderableType]:
-    """Return the report for a terminal: environments, unreadable objects, sums, and the verdict last."""
+    """Return the report for a terminal: environments, unreadable objects, sums, verdict."""
     parts: list[RenderableType] = []
     if report.environments:
         parts += [_table(report.environments), *_unshown(len(report.environments), "environment"), Text()]
@@ -90,20 +84,20 @@ def render(report: Report) -> list[RenderableType]:
 
 
 def _table(environments: Sequence[EnvironmentReport]) -> RenderableType:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))  # 80 columns hold it
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))  # fits into 80 columns
     table.add_column("environment", overflow="fold", min_width=ENVIRONMENT_CHARACTERS)
     for name in ("segments", "records"):
         table.add_column(name, justify="right", min_width=len(name))
     table.add_column("from, to (UTC)", no_wrap=True)
     for name in ("end", "twice", "missing", "lost"):
         table.add_column(name, overflow="fold", min_width=max(len(name), len("final")))
-    for each in sorted(environments, key=lambda each: (each.proven, not each.losses, each.environment))[:ROWS]:
-        table.add_row(*(Text(cell) for cell in _row(each)), style="" if each.proven else "red")
+    for each in sorted(environments, key=lambda each: (each.complete, not each.losses, each.environment))[:ROWS]:
+        table.add_row(*(Text(cell) for cell in _row(each)), style="" if each.complete else "red")
     return table
 
 
 def _row(each: EnvironmentReport) -> list[str]:
-    """The cells of an environment; what is missing or lost by the numbers of segments."""
+    """Return the cells of an environment. Missing and lost segments are shown by number."""
     missing = [_named(gap) for gap in each.missing_segments[:ROWS]]
     missing += [counted(each.missing_lines, "line")] if each.missing_lines else []
     lost = [_named(loss.segments) for loss in each.losses[:ROWS]]
@@ -128,7 +122,7 @@ def _unshown(count: int, noun: str) -> list[RenderableType]:
 
 
 def _sums(report: Report) -> list[str]:
-    """Return one sentence for each thing that is not wrong, and that a reader must know all the same."""
+    """Return one sentence for each fact that is not a fault but limits the result."""
     lost = [loss for each in report.environments for loss in each.losses]
     still_open = sum(not each.ended for each in report.environments)
     platform = report.platform_lost
@@ -138,13 +132,15 @@ def _sums(report: Report) -> list[str]:
             f"Reported lost by logferry: {_amount(lost)} in "
             f"{counted(sum(each.lost_segments for each in report.environments), 'segment')}."
         )
-        sentences += [f"Why: {reason}" for reason in dict.fromkeys(loss.reason for loss in lost if loss.reason)][:ROWS]
+        sentences += [f"Reason: {reason}" for reason in dict.fromkeys(loss.reason for loss in lost if loss.reason)][
+            :ROWS
+        ]
     if platform.records or platform.bytes:
-        sentences.append(f"Dropped by the platform before reaching logferry: {_amount([platform])}.")
+        sentences.append(f"Dropped by the platform before delivery: {_amount([platform])}.")
     if still_open:
         sentences.append(
-            f"Without a final object: {counted(still_open, 'environment')}, still open or ended without SHUTDOWN; "
-            "what came after the last object cannot be known from here."
+            f"Without a final object: {counted(still_open, 'environment')}, still running or ended without SHUTDOWN. "
+            "Records after its last object cannot be verified."
         )
     return sentences
 
@@ -161,16 +157,16 @@ def _verdict(report: Report) -> RenderableType:
     if report.status == 1:
         segments = sum(each.missing for each in report.environments)
         lines = sum(each.missing_lines for each in report.environments)
-        twice = sum(each.duplicates for each in report.environments)
-        wrong = (
-            f"NOT PROVEN: missing are {counted(segments, 'segment')} and {counted(lines, 'line')}, "
-            f"there twice {counted(twice, 'line')} ({objects}, {held})."
+        duplicated = sum(each.duplicates for each in report.environments)
+        fault = (
+            f"INCOMPLETE: {counted(segments, 'segment')} missing, {counted(lines, 'line')} missing, "
+            f"{counted(duplicated, 'line')} duplicated ({objects}, {held})."
         )
-        hint = " Was the whole prefix of the destination read? An environment's segments may lie under several dates."
-        return Text(wrong + (hint if segments else ""), style="bold red")
+        hint = " Verify the prefix of LOGFERRY_DESTINATION: the segments of an environment can have several dates."
+        return Text(fault + (hint if segments else ""), style="bold red")
     if not report.objects:
-        return Text("NOTHING TO JUDGE: there are no objects here; is the prefix right?", style="bold red")
+        return Text("NO OBJECTS: the destination is empty; check the prefix", style="bold red")
     if report.unreadable:
-        unread = f"NOT JUDGED: {len(report.unreadable)} of {objects} could not be read ({held})."
-        return Text(unread, style="bold red")
-    return Text(f"PROVEN: nothing is missing, nothing is there twice ({objects}, {held}).", style="bold green")
+        text = f"UNREADABLE: {len(report.unreadable)} of {objects} ({held})."
+        return Text(text, style="bold red")
+    return Text(f"COMPLETE: no missing and no duplicate records ({objects}, {held}).", style="bold green")
