@@ -137,7 +137,7 @@ def test_done_waits_for_an_upload_that_age_started(tmp_path: Path) -> None:
 
 
 def test_upload_that_age_started_is_cancelled_before_the_deadline(tmp_path: Path) -> None:
-    """Nothing is in flight when "done" is said, however little time the invocation has; it is made again later."""
+    """No upload is in flight at DONE, however short the invocation is; the upload is repeated later."""
     policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=10.0))
 
     async def scenario() -> None:
@@ -195,7 +195,7 @@ def test_records_that_aged_in_a_freeze_wait_for_the_next_invocation(tmp_path: Pa
 
 
 def test_upload_that_was_frozen_is_repeated_after_the_thaw(tmp_path: Path) -> None:
-    """Nothing is lost or stored twice, and the circuit breaker does not count it."""
+    """No record is lost or stored twice, and the circuit breaker does not count the failure."""
     policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=10.0))
 
     async def scenario() -> None:

@@ -40,7 +40,7 @@ def test_invocation_is_not_extended_without_a_due_flush(tmp_path: Path) -> None:
 
 
 def test_due_flush_waits_for_the_end_of_its_own_invocation(tmp_path: Path) -> None:
-    """Not for another's end, nor for lines; then the object holds this invocation, and "done" comes behind it."""
+    """Neither lines nor the end of another request start the upload; the object contains this invocation."""
 
     async def scenario() -> None:
         async with life(tmp_path, sink := Takes(0.05)) as it:
@@ -109,7 +109,7 @@ def test_upload_waits_for_the_pending_connection(tmp_path: Path) -> None:
 
 
 def test_hanging_connection_costs_at_most_the_upload_timeout(tmp_path: Path) -> None:
-    """It is inside the same bound; and nothing is in flight when "done" is said."""
+    """The attempt is within the same limit, and nothing is in flight at DONE."""
 
     async def scenario() -> None:
         async with life(tmp_path, sink := Takes()) as it:

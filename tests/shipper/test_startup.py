@@ -42,7 +42,7 @@ class Clock:
 
 
 class Server:
-    """A server that records how long it was told to serve; each wait takes as long as it may."""
+    """A server that records how long it has served; each wait takes as long as it may."""
 
     def __init__(self, clock: Clock, queue: Queue) -> None:
         self.served: list[float] = []

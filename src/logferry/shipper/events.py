@@ -1,6 +1,7 @@
-"""Events of the Extensions API as the shipper sees them: a packet from the supervisor becomes a value, once.
+"""INVOKE and SHUTDOWN events as values, parsed from the supervisor's packets.
 
-Source: Extensions API, "Next": INVOKE carries `requestId` and `deadlineMs`, SHUTDOWN `shutdownReason` and `deadlineMs`.
+References: Extensions API, "Next": INVOKE has `requestId` and `deadlineMs`, SHUTDOWN has `shutdownReason` and
+`deadlineMs`.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from logferry.deadline import Deadline
 
 
 class Invoke(NamedTuple):
-    """An invocation begins."""
+    """An INVOKE event."""
 
     number: bytes
     request_id: str
     deadline: Deadline
     again: bool
-    """Handed on a second time, because the shipper before this one died with it."""
+    """Whether the supervisor sends the event once more, because the previous shipper ended while it held the event."""
 
 
 class Shutdown(NamedTuple):
-    """The environment ends."""
+    """A SHUTDOWN event."""
 
     number: bytes
     reason: str
@@ -31,12 +32,12 @@ class Shutdown(NamedTuple):
 
 
 def is_event(packet: bytes) -> bool:
-    """Whether a packet from the supervisor holds an event."""
+    """Return whether a packet from the supervisor contains an event."""
     return packet[:1] in (ipc.EVENT, ipc.EVENT_RETRY)
 
 
 def parse(packet: bytes, *, now_ms: float, now: float) -> Invoke | Shutdown:
-    """The event in a packet, its date turned into a moment of our clock."""
+    """Return the event in a packet. `now_ms` is the wall clock (epoch ms), `now` the event loop's clock (s)."""
     number, _, document = packet[1:].partition(b"\n")
     fields = json.loads(document)
     deadline = Deadline.from_epoch_ms(fields.get("deadlineMs"), now_ms=now_ms, now=now)
@@ -46,5 +47,5 @@ def parse(packet: bytes, *, now_ms: float, now: float) -> Invoke | Shutdown:
 
 
 def done(event: Invoke | Shutdown) -> bytes:
-    """The packet that tells the supervisor that nothing is in flight for this event any more."""
+    """Return the DONE packet for an event: nothing is in flight for it any more."""
     return ipc.DONE + event.number

@@ -108,7 +108,7 @@ def _idle(channel: socket.socket, error: SettingsError) -> int:
 def _open_journal(
     settings: Settings, environment: str, invocations: Invocations, deduplicator: Deduplicator
 ) -> Journal:
-    """Return the journal in the spool directory, or in a directory of its own if another process holds the spool."""
+    """Return the journal in the spool directory, or in a separate one if another process holds the spool."""
 
     def follow(running: str | None, batches: Iterable[bytes]) -> str | None:
         invocations.running = running

@@ -6,8 +6,8 @@ Guarantees:
 - Transient failures of the sink are retried until the deadline.
 - The last message states how much was refused or left in the spool.
 
-Design: the stream has no end mark. The platform delivers the last lines of a function (a crash during Init, a SIGTERM
-handler, the last `platform.report`) up to one buffer interval after they were written, also after SHUTDOWN.
+Design: the stream has no end mark. The platform delivers lines up to one buffer interval after they were written, also
+after SHUTDOWN. Examples are lines of a crash during Init or of a SIGTERM handler, and the last `platform.report`.
 """
 
 from __future__ import annotations

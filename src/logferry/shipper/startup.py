@@ -3,8 +3,8 @@
 Guarantees:
 - Before each module is imported, everything that has arrived is served. The longest step is one module alone.
 - Loading stands still while the queue requests it, which is while the first invocation runs.
-- If another process needs the core, loading stands still for `YIELD_SECONDS` after each step, in total at most
-  `MAX_YIELD_SECONDS`, and not at all once an event waits for the end of loading.
+- If another process needs the core, loading stands still for `YIELD_SECONDS` after each step, in total at most for
+  `MAX_YIELD_SECONDS`. Once an event waits for the end of loading, it does not stand still for this reason.
 
 Design: one thread. A second, niced thread for the imports would hold the interpreter's lock while it has no turn on a
 busy core, so responses would wait for it. A finder at the head of `sys.meta_path` runs before each module is searched
