@@ -1,4 +1,4 @@
-"""A date from the platform becomes a moment of our own clock, once."""
+"""Deadlines: conversion of dates, and margins."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ NOW_MS, NOW = 1_795_000_000_000.0, 5000.0
         (None, LONGEST_SECONDS),
     ],
 )
-def test_a_date_becomes_a_moment_between_now_and_the_longest_timeout(date_ms: float | None, seconds: float) -> None:
-    """A date in the past leaves nothing, one beyond any timeout (a clock that is wrong) is not believed."""
+def test_date_becomes_a_deadline_between_now_and_the_longest_timeout(date_ms: float | None, seconds: float) -> None:
+    """A date in the past leaves no time. A date beyond any timeout shows a wrong clock and is limited."""
     deadline = Deadline.from_epoch_ms(date_ms, now_ms=NOW_MS, now=NOW)
     assert deadline.at == pytest.approx(NOW + seconds)
     assert deadline.remaining(NOW) == pytest.approx(seconds)
 
 
-def test_a_deadline_leaves_a_margin_and_yields_to_an_earlier_moment() -> None:
-    """`less` and `sooner` only ever bring it nearer."""
+def test_deadline_is_only_moved_to_an_earlier_time() -> None:
+    """`less` leaves a margin, and `sooner` takes the earlier time."""
     deadline = Deadline(10.0)
     assert deadline.less(0.5) == Deadline(9.5)
     assert deadline.sooner(7.0) == Deadline(7.0)

@@ -1,7 +1,7 @@
-"""Every await is cut once: nothing accepted is lost by it, nothing is committed early, nothing stays locked.
+"""Cancellation of every await: no record is lost, no segment is removed early, no lock stays held.
 
-A coroutine is cancelled after so many steps of the loop, at so many moments of a scenario; then somebody else goes on,
-as the next shipper would, and everything has to arrive once.
+A coroutine is cancelled after a number of steps of the event loop, at several times of a scenario.
+Then another one continues, as the next shipper would, and every record must be stored once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.timeout(90)
 
 FAR = Deadline(START + 1e6)
 STEPS = 8
-"""Of the loop, after each of the moments below: more than any await in here takes to come to its next."""
+"""Number of steps of the event loop after each time below. No await of a scenario takes more steps."""
 
 
 @pytest.fixture(autouse=True)
@@ -46,12 +46,12 @@ def _quiet() -> Iterator[None]:
 
 
 async def steps(count: int) -> None:
-    """Let everybody else run so many steps."""
+    """Let the other tasks run for some steps."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
-async def cut(task: asyncio.Task[Any]) -> None:
+async def cancel(task: asyncio.Task[Any]) -> None:
     """Cancel a task and wait for its end."""
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -60,10 +60,8 @@ async def cut(task: asyncio.Task[Any]) -> None:
 
 @pytest.mark.parametrize("timing", [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, UPLOAD_TIMEOUT, UPLOAD_TIMEOUT + 0.5])
 @pytest.mark.parametrize("sink_kind", [Takes, Throttles, Stalls, ResetsAfterStoring])
-def test_an_upload_that_is_cut_anywhere_is_finished_by_the_next(
-    tmp_path: Path, sink_kind: type[Takes], timing: float
-) -> None:
-    """A segment is in the journal or with the sink, and at the end with the sink, once."""
+def test_cancelled_upload_is_completed_by_the_next(tmp_path: Path, sink_kind: type[Takes], timing: float) -> None:
+    """A segment is in the journal or in the sink, and in the end in the sink, once."""
     for count in range(STEPS):
         journal = open_journal(tmp_path / str(count))
         for n in (1, 2, 3):
@@ -82,7 +80,7 @@ def test_an_upload_that_is_cut_anywhere_is_finished_by_the_next(
             drain = asyncio.create_task(it.drain(FAR))
             await asyncio.sleep(timing)
             await steps(count)
-            await cut(drain)
+            await cancel(drain)
             stored = {line.split()[0] for line in sink.lines()}
             waiting = {str(segment.number) for segment in it.backlog}
             assert stored | waiting == {"1", "2", "3"}
@@ -96,7 +94,7 @@ def test_an_upload_that_is_cut_anywhere_is_finished_by_the_next(
 
 
 async def some_invocations(it: Life, names: str) -> None:
-    """Play a few invocations, one of them long, with lines in all of them, whoever listens."""
+    """Play four invocations with lines, whether a shipper listens or not."""
     for n in range(4):
         request_id = f"{names}{n}"
         it.invoke(request_id, seconds=20)
@@ -109,18 +107,18 @@ async def some_invocations(it: Life, names: str) -> None:
         it.report(request_id)
 
 
-MOMENTS = [0.0, 0.25, 0.5, 0.6, 1.0, 1.5, 2.0, 3.05, 3.9]
+TIMES = [0.0, 0.25, 0.5, 0.6, 1.0, 1.5, 2.0, 3.05, 3.9]
 
 
-@pytest.mark.parametrize("beside", [False, True])
-@pytest.mark.parametrize("timing", MOMENTS)
-def test_a_shipper_that_is_cut_anywhere_loses_and_doubles_nothing(
-    tmp_path: Path, timing: float, *, beside: bool
+@pytest.mark.parametrize("next_invocation", [False, True])
+@pytest.mark.parametrize("timing", TIMES)
+def test_cancelled_shipper_loses_and_duplicates_no_record(
+    tmp_path: Path, timing: float, *, next_invocation: bool
 ) -> None:
-    """The next one finds the journal, and ships what the first one had not."""
+    """The next shipper recovers the journal and uploads the rest."""
     from support.lifecycle_harness import EACH_BESIDE, INVOCATION  # noqa: PLC0415 - named where they are chosen
 
-    policy: Policy = EACH_BESIDE if beside else INVOCATION
+    policy: Policy = EACH_BESIDE if next_invocation else INVOCATION
     for count in range(STEPS):
         directory = tmp_path / str(count)
         sink = Takes(0.1)
@@ -132,7 +130,7 @@ def test_a_shipper_that_is_cut_anywhere_loses_and_doubles_nothing(
                 await asyncio.sleep(timing)
                 await steps(count)
                 working = next(t for t in asyncio.all_tasks() if "Lifecycle.run" in repr(t.get_coro()))
-                await cut(working)
+                await cancel(working)
                 assert sink.in_flight == 0
                 await playing
             async with life(directory, sink, policy=policy, environment="e2") as it:
@@ -146,10 +144,10 @@ def test_a_shipper_that_is_cut_anywhere_loses_and_doubles_nothing(
 
 @pytest.mark.parametrize("timing", [0.0, 0.1, 0.3, 0.4, 1.0, 1.7])
 @pytest.mark.parametrize("sink_kind", [Takes, Stalls])
-def test_a_shutdown_that_is_cut_anywhere_is_finished_by_the_next_life(
+def test_cancelled_shutdown_is_completed_by_the_next_shipper(
     tmp_path: Path, sink_kind: type[Takes], timing: float
 ) -> None:
-    """2,000 ms are over: SIGKILL is no more than a cut."""
+    """A SIGKILL after 2,000 ms has the effect of a cancellation."""
     for count in range(STEPS):
         directory = tmp_path / str(count)
 
@@ -165,7 +163,7 @@ def test_a_shutdown_that_is_cut_anywhere_is_finished_by_the_next_life(
                 await steps(count)
                 working = [t for t in asyncio.all_tasks() if "Lifecycle.run" in repr(t.get_coro())]
                 for task in working:
-                    await cut(task)
+                    await cancel(task)
             async with life(directory, sink, environment="e2") as it:
                 await it.done(it.shut_down())
             assert sink.lines() == ["one", "two"]
@@ -173,8 +171,8 @@ def test_a_shutdown_that_is_cut_anywhere_is_finished_by_the_next_life(
         run(scenario())
 
 
-async def test_a_listener_that_is_cut_anywhere_has_stored_what_it_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Never 200 without the append; an append without 200 is what the platform's repeat is for."""
+async def test_cancelled_listener_has_stored_every_batch_with_a_200(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no 200 without the append. After an append without 200 the platform delivers the batch again."""
     monkeypatch.setattr(admission, "READ_SECONDS", 0.05)
     raw = request(b"delivery")
     outcomes = set()
@@ -187,7 +185,7 @@ async def test_a_listener_that_is_cut_anywhere_has_stored_what_it_answered(monke
                 await loop.sock_connect(client, sock.getsockname())
                 await loop.sock_sendall(client, raw if whole else raw[:-3])
                 await steps(count)
-            sock.close()  # else what nobody has taken would wait in its backlog for ever
+            sock.close()  # otherwise a connection in its backlog would stay open
             try:
                 answer = await asyncio.wait_for(loop.sock_recv(client, 4096), 5)
             except ConnectionResetError:

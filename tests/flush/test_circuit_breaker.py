@@ -1,4 +1,4 @@
-"""The circuit breaker: a sink that fails costs one attempt, then nothing for a while."""
+"""The circuit breaker: a failing sink costs one attempt, then nothing for some time."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from logferry.flush.circuit_breaker import (
 )
 
 STEADY = 0.5
-"""The jitter in whose middle nothing is added or taken."""
+"""Random number for which jitter changes nothing."""
 
 
 @pytest.mark.parametrize(
     ("failures", "seconds"), [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 32), (7, 60), (8, 60), (10_000, 60)]
 )
-def test_the_wait_doubles_with_each_failure_up_to_its_longest(failures: int, seconds: float) -> None:
-    """After a long outage the sink is tried once a minute, and no number of failures overflows."""
+def test_backoff_doubles_with_each_failure_up_to_the_longest_time(failures: int, seconds: float) -> None:
+    """After a long outage there is one trial per minute, and no number of failures overflows."""
     assert backoff(failures, jitter=lambda: STEADY) == seconds
 
 
 @pytest.mark.parametrize(("throw", "factor"), [(0.0, 1 - JITTER), (1.0, 1 + JITTER)])
-def test_jitter_spreads_the_environments_by_a_quarter(throw: float, factor: float) -> None:
-    """A thousand environments do not come back in the same second."""
+def test_backoff_has_a_jitter_of_a_quarter(throw: float, factor: float) -> None:
+    """A thousand environments must not return in the same second."""
     assert backoff(3, jitter=lambda: throw) == pytest.approx(4 * factor)
 
 
-def test_it_allows_one_trial_when_its_time_has_come_and_not_before() -> None:
-    """Closed it allows all; open nothing, until the moment that `failed` has named."""
+def test_breaker_allows_a_trial_after_the_returned_time_and_not_before() -> None:
+    """A closed breaker allows every attempt, an open one no attempt until the time that `failed` returned."""
     breaker = CircuitBreaker(jitter=lambda: STEADY)
     assert breaker.allows(0.0)
     seconds = breaker.failed(100.0, rejected=False)
@@ -44,8 +44,8 @@ def test_it_allows_one_trial_when_its_time_has_come_and_not_before() -> None:
     assert not breaker.allows(102.9)
 
 
-def test_a_success_makes_it_forget() -> None:
-    """One trial that works closes it, and the next failure begins from the shortest wait."""
+def test_breaker_begins_with_the_shortest_time_after_a_success() -> None:
+    """A successful trial closes the breaker and resets the number of failures."""
     breaker = CircuitBreaker(jitter=lambda: STEADY)
     for _ in range(9):
         breaker.failed(0.0, rejected=False)
@@ -55,7 +55,7 @@ def test_a_success_makes_it_forget() -> None:
     assert breaker.failed(0.0, rejected=False) == FIRST_SECONDS
 
 
-def test_what_somebody_must_mend_is_tried_rarely_from_the_first_time_on() -> None:
-    """A missing right does not pass by waiting a second."""
+def test_breaker_allows_rare_trials_from_the_first_rejection_on() -> None:
+    """A missing permission does not appear within seconds."""
     breaker = CircuitBreaker(jitter=lambda: STEADY)
     assert breaker.failed(0.0, rejected=True) == REJECTED_SECONDS > LONGEST_SECONDS

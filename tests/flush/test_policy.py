@@ -1,4 +1,4 @@
-"""When what waits is shipped: every cell of the table, as a table."""
+"""The flush policy: every cell of its decision table."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ ONE_ENDED = Waiting(size=100, age=1.0, invocations=1)
 EMPTY = Waiting()
 
 
-def moment_on_invoke(
+def timing_on_invoke(
     flush: Flush,
     waiting: Waiting,
     pace: Pace = FAR,
     timing: Timing = POST_EXECUTION,
     thresholds: Thresholds = NOTHING_SET,
 ) -> Timing | None:
-    """Give the moment in which a flush is due when INVOKE comes; None when none is."""
+    """Return the timing of the flush that an INVOKE makes due, or None."""
     due = Policy(flush, timing, thresholds).on_invoke(waiting, pace)
     return due.timing if due else None
 
@@ -61,11 +61,9 @@ def moment_on_invoke(
         (Flush.ADAPTIVE, EMPTY, CLOSE, None),
     ],
 )
-def test_each_policy_looks_at_its_own_threshold(
-    flush: Flush, waiting: Waiting, pace: Pace, expected: Timing | None
-) -> None:
-    """With nothing set a policy heeds its default, and adaptive ships beside while invocations are close."""
-    assert moment_on_invoke(flush, waiting, pace) is expected
+def test_policy_checks_its_own_threshold(flush: Flush, waiting: Waiting, pace: Pace, expected: Timing | None) -> None:
+    """Without settings the defaults apply. Adaptive uses the next invocation while invocations are close."""
+    assert timing_on_invoke(flush, waiting, pace) is expected
 
 
 @pytest.mark.parametrize("flush", Flush)
@@ -77,16 +75,16 @@ def test_each_policy_looks_at_its_own_threshold(
         (Thresholds(size=2000), Waiting(size=2000, age=1.0)),
     ],
 )
-def test_a_threshold_that_is_set_caps_every_policy(flush: Flush, thresholds: Thresholds, waiting: Waiting) -> None:
-    """Whichever comes first: what the user has said holds under every policy."""
-    assert moment_on_invoke(flush, waiting, FAR, thresholds=thresholds) is POST_EXECUTION
+def test_threshold_of_the_user_limits_every_policy(flush: Flush, thresholds: Thresholds, waiting: Waiting) -> None:
+    """The threshold that is reached first makes the flush due, under every policy."""
+    assert timing_on_invoke(flush, waiting, FAR, thresholds=thresholds) is POST_EXECUTION
 
 
 @pytest.mark.parametrize("flush", Flush)
 @pytest.mark.parametrize(
     "waiting", [Waiting(size=1999, age=4.9, invocations=1), Waiting(), Waiting(size=0, age=100.0, invocations=0)]
 )
-def test_below_every_threshold_nothing_is_due(flush: Flush, waiting: Waiting) -> None:
+def test_no_flush_is_due_below_every_threshold(flush: Flush, waiting: Waiting) -> None:
     """An invocation in which nothing is due costs nothing, under every policy."""
     thresholds = Thresholds(invocations=3, seconds=5.0, size=2000)
     policy = Policy(flush, POST_EXECUTION, thresholds)
@@ -95,31 +93,31 @@ def test_below_every_threshold_nothing_is_due(flush: Flush, waiting: Waiting) ->
 
 
 @pytest.mark.parametrize(("before", "expected"), [(0, None), (1, NEXT_INVOCATION), (2, NEXT_INVOCATION)])
-def test_beside_waits_for_an_invocation_that_has_ended(before: int, expected: Timing | None) -> None:
-    """What goes beside the next invocation holds only those before it."""
+def test_flush_during_the_next_invocation_needs_an_ended_one(before: int, expected: Timing | None) -> None:
+    """An object that is uploaded during an invocation contains only earlier ones."""
     assert (
-        moment_on_invoke(Flush.INVOCATION, Waiting(size=9, age=0, invocations=before), FAR, NEXT_INVOCATION) is expected
+        timing_on_invoke(Flush.INVOCATION, Waiting(size=9, age=0, invocations=before), FAR, NEXT_INVOCATION) is expected
     )
 
 
 @pytest.mark.parametrize(("before", "expected"), [(0, None), (3, None), (4, POST_EXECUTION), (5, POST_EXECUTION)])
-def test_every_nth_invocation_ships_and_counts_itself(before: int, expected: Timing | None) -> None:
-    """N=5: the fifth is shipped in its own post-execution, so that the object holds five."""
+def test_every_nth_invocation_flushes_and_counts_itself(before: int, expected: Timing | None) -> None:
+    """With N=5 the fifth invocation flushes in its own post-execution, so the object contains five."""
     waiting = Waiting(size=9, age=0.0, invocations=before)
-    assert moment_on_invoke(Flush.INVOCATION, waiting, FAR, POST_EXECUTION, Thresholds(invocations=5)) is expected
+    assert timing_on_invoke(Flush.INVOCATION, waiting, FAR, POST_EXECUTION, Thresholds(invocations=5)) is expected
 
 
 @pytest.mark.parametrize("timing", Timing)
 @pytest.mark.parametrize("flush", [Flush.TIME, Flush.SIZE])
-def test_the_users_moment_holds_for_time_and_size(flush: Flush, timing: Timing) -> None:
-    """LOGFERRY_FLUSH_TIMING says when, whatever made the flush due."""
+def test_timing_of_the_user_applies_to_time_and_size(flush: Flush, timing: Timing) -> None:
+    """LOGFERRY_FLUSH_TIMING applies to every reason of a flush."""
     waiting = OLD if flush is Flush.TIME else LARGE
-    assert moment_on_invoke(flush, waiting, CLOSE, timing) is timing
+    assert timing_on_invoke(flush, waiting, CLOSE, timing) is timing
 
 
 @pytest.mark.parametrize("flush", Flush)
-def test_an_empty_segment_is_never_old_or_large(flush: Flush) -> None:
-    """Age without records is no reason: an empty object tells nothing."""
+def test_empty_segment_is_never_old_or_large(flush: Flush) -> None:
+    """An object without records is useless, so age alone makes no flush due."""
     policy = Policy(flush, POST_EXECUTION, NOTHING_SET)
     empty = Waiting(size=0, age=1e6, invocations=9)
     assert policy.while_running(empty) is None
@@ -141,8 +139,8 @@ def test_an_empty_segment_is_never_old_or_large(flush: Flush) -> None:
         (Flush.ADAPTIVE, NEW, False),
     ],
 )
-def test_inside_a_long_invocation_age_and_size_ship_beside_it(flush: Flush, waiting: Waiting, *, due: bool) -> None:
-    """While the function runs nothing is waited for: it is uploaded at once."""
+def test_age_and_size_flush_at_once_inside_a_long_invocation(flush: Flush, waiting: Waiting, *, due: bool) -> None:
+    """While the function runs, the upload extends nothing, so it does not wait."""
     found = Policy(flush, POST_EXECUTION, NOTHING_SET).while_running(waiting)
     assert (found.timing if found else None) is (NEXT_INVOCATION if due else None)
 
@@ -159,10 +157,10 @@ def test_inside_a_long_invocation_age_and_size_ship_beside_it(flush: Flush, wait
         (Flush.SIZE, Thresholds(invocations=10), 10, True),
     ],
 )
-def test_where_no_event_announces_an_invocation_its_end_counts(
+def test_end_of_an_invocation_counts_on_managed_instances(
     flush: Flush, thresholds: Thresholds, ended: int, *, due: bool
 ) -> None:
-    """On Managed Instances invocations are close by nature: adaptive batches there."""
+    """No event announces an invocation there. Invocations are close, so adaptive batches them."""
     waiting = Waiting(size=9, age=0.0, invocations=ended)
     assert bool(Policy(flush, POST_EXECUTION, thresholds).on_end(waiting)) is due
 
@@ -178,10 +176,10 @@ def test_where_no_event_announces_an_invocation_its_end_counts(
         (Flush.INVOCATION, NOTHING_SET, 20.0, None),
     ],
 )
-def test_the_timer_is_set_for_the_moment_age_makes_it_due(
+def test_policy_returns_the_time_until_age_makes_a_flush_due(
     flush: Flush, thresholds: Thresholds, age: float, expected: float | None
 ) -> None:
-    """Nothing polls: whoever waits knows how long."""
+    """The caller sets one timer and does not poll."""
     assert Policy(flush, POST_EXECUTION, thresholds).seconds_until_old(Waiting(size=1, age=age)) == expected
 
 
@@ -194,31 +192,31 @@ def test_the_timer_is_set_for_the_moment_age_makes_it_due(
         (0.5, 2.0, None),
     ],
 )
-def test_adaptive_calls_close_what_would_share_an_object(
+def test_adaptive_batches_invocations_that_are_close(
     gap: float, seconds: float | None, expected: Timing | None
 ) -> None:
-    """Close means that at least CLOSE_SHARE invocations fit into the time that a record may wait."""
+    """Invocations are close if at least CLOSE_SHARE fit into the maximum age of a record."""
     pace = Pace(mean_gap=gap)
-    assert moment_on_invoke(Flush.ADAPTIVE, NEW, pace, thresholds=Thresholds(seconds=seconds)) is expected
+    assert timing_on_invoke(Flush.ADAPTIVE, NEW, pace, thresholds=Thresholds(seconds=seconds)) is expected
 
 
-def test_a_burst_is_noticed_within_three_invocations_and_a_pause_as_fast() -> None:
-    """The pace is a running mean: a few gaps turn it, one alone does not turn a burst."""
+def test_pace_detects_a_burst_or_a_pause_within_three_invocations() -> None:
+    """The pace is a running mean, so one gap alone does not end a burst."""
     pace = Pace().after_gap(None)
     assert pace.mean_gap is None
     for _ in range(3):
         pace = pace.after_gap(0.1)
-    assert moment_on_invoke(Flush.ADAPTIVE, NEW, pace) is None
+    assert timing_on_invoke(Flush.ADAPTIVE, NEW, pace) is None
     for _ in range(3):
         pace = pace.after_gap(600.0)
-    assert moment_on_invoke(Flush.ADAPTIVE, NEW, pace) is POST_EXECUTION
+    assert timing_on_invoke(Flush.ADAPTIVE, NEW, pace) is POST_EXECUTION
     for _ in range(20):
         pace = pace.after_gap(0.1)
-    assert moment_on_invoke(Flush.ADAPTIVE, NEW, pace) is None
+    assert timing_on_invoke(Flush.ADAPTIVE, NEW, pace) is None
 
 
-def test_the_same_question_has_the_same_answer() -> None:
-    """The policy is pure: asked twice it says the same, and what is due says why in words."""
+def test_policy_returns_the_same_decision_with_a_reason_for_the_same_arguments() -> None:
+    """The policy is pure, and a due flush has a reason for the log."""
     for flush, timing, waiting, pace in itertools.product(Flush, Timing, (NEW, OLD, LARGE, EMPTY), (FAR, CLOSE, FIRST)):
         policy = Policy(flush, timing, NOTHING_SET)
         first = policy.on_invoke(waiting, pace)

@@ -1,113 +1,63 @@
-"""Sealed segments to the sink, in order, within the time given; on virtual time, with sinks that misbehave."""
+"""The uploader on virtual time: order, deadlines, failures, and what is logged."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from structlog.testing import capture_logs
 
 from logferry.deadline import Deadline
 from logferry.errors import SinkUnavailable
-from logferry.flush.circuit_breaker import REJECTED_SECONDS, CircuitBreaker
-from logferry.flush.uploader import Uploader
-from logferry.records.encoder import encode
-from logferry.records.object_key import DEFAULT_KEY
+from logferry.flush.circuit_breaker import REJECTED_SECONDS
 from support.journal_harness import numbered, open_journal
 from support.sink_doubles import REMEDY, IsFrozenInTheMiddle, Rejects, ResetsAfterStoring, Stalls, Takes, Throttles
+from support.uploader_harness import FAR, TIMEOUT, logged, new_uploader, numbers, sealed_journal
 from support.virtual_time import START, freeze, now, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
-    from logferry.journal.journal import Journal
-    from logferry.records.model import Header, StoredObject
-
-TIMEOUT = 5.0
-FAR = Deadline(START + 1e6)
+    from logferry.records.model import StoredObject
 
 
-def as_object(header: Header, bodies: Iterable[bytes], final: bool) -> StoredObject:
-    """Encode as the extension does."""
-    return encode(header, bodies, final=final, key=DEFAULT_KEY, compress=False, types=frozenset({"function"}))
-
-
-def sealed(directory: Path, segments: int = 3) -> Journal:
-    """Give a journal with so many sealed segments, numbered bodies in them."""
-    journal = open_journal(directory)
-    for n in range(1, segments + 1):
-        journal.append(numbered(n))
-        journal.seal()
-    return journal
-
-
-def uploader(journal: Journal, sink: Any) -> Uploader:
-    """Give an uploader without jitter."""
-    return Uploader(
-        journal=journal,
-        sink=sink,
-        encode=as_object,
-        timeout_seconds=TIMEOUT,
-        breaker=CircuitBreaker(jitter=lambda: 0.5),
-    )
-
-
-def said(logs: list[Any], level: str = "warning") -> list[str]:
-    """Give what was said aloud."""
-    return [str(entry) for entry in logs if entry["log_level"] == level]
-
-
-def test_all_that_is_sealed_is_stored_in_order_and_removed(tmp_path: Path) -> None:
-    """Oldest first; the journal is empty afterwards."""
-    journal, sink = sealed(tmp_path), Takes()
-
-    async def scenario() -> None:
-        await uploader(journal, sink).drain(FAR)
-
-    run(scenario())
-    assert sink.lines() == ["1 ", "2 ", "3 "]
-    assert journal.sealed == ()
-    assert sorted(sink.holds) == [key for _, key in sink.asked]
-
-
-def test_a_segment_stays_until_the_sink_has_said_that_it_holds_it(tmp_path: Path) -> None:
-    """Committed after, never before."""
-    journal = sealed(tmp_path, 1)
+def test_uploader_removes_a_segment_after_the_sink_has_confirmed_it(tmp_path: Path) -> None:
+    """The removal is the commit, so it must not come first."""
+    journal = sealed_journal(tmp_path, 0)
     waiting: list[int] = []
 
-    class Looks(Takes):
+    class Observer(Takes):
         async def put(self, stored: StoredObject) -> None:
             await super().put(stored)
             waiting.append(len(journal.sealed))
 
     async def scenario() -> None:
-        await uploader(journal, Looks(0.5)).drain(FAR)
+        await new_uploader(journal, Observer(0.5)).drain(FAR)
 
     run(scenario())
     assert waiting == [1]
     assert journal.sealed == ()
 
 
-def test_a_failure_ends_the_attempt_and_keeps_everything(tmp_path: Path) -> None:
-    """The ones behind it are not tried: they would fail alike, and order is kept."""
-    journal, sink = sealed(tmp_path), Throttles()
+def test_uploader_ends_after_a_failure_and_keeps_the_segments(tmp_path: Path) -> None:
+    """The other segments are not tried, because they would probably fail as well."""
+    journal, sink = sealed_journal(tmp_path), Throttles()
 
     async def scenario() -> None:
-        await uploader(journal, sink).drain(FAR)
+        await new_uploader(journal, sink).drain(FAR)
 
     run(scenario())
     assert len(sink.asked) == 1
-    assert [s.number for s in journal.sealed] == [1, 2, 3]
+    assert numbers(journal) == [1, 2, 3]
 
 
-def test_an_open_breaker_costs_nothing(tmp_path: Path) -> None:
-    """Until the next trial neither an attempt nor a moment."""
-    journal, sink = sealed(tmp_path), Stalls()
+def test_uploader_makes_no_attempt_while_the_circuit_breaker_is_open(tmp_path: Path) -> None:
+    """Until the next trial a drain takes no time."""
+    journal, sink = sealed_journal(tmp_path), Stalls()
 
     async def scenario() -> None:
-        it = uploader(journal, sink)
+        it = new_uploader(journal, sink)
         await it.drain(FAR)
         assert now() == pytest.approx(TIMEOUT)
         for _ in range(100):
@@ -123,12 +73,12 @@ def test_an_open_breaker_costs_nothing(tmp_path: Path) -> None:
     assert len(sink.asked) == 2
 
 
-def test_when_the_sink_works_again_everything_goes_at_once(tmp_path: Path) -> None:
-    """One trial, and after it the rest; the recovery is said once."""
-    journal, sink = sealed(tmp_path), Throttles(times=3)
+def test_uploader_uploads_the_backlog_at_once_after_a_recovery(tmp_path: Path) -> None:
+    """After one successful trial the others follow; the recovery is logged once."""
+    journal, sink = sealed_journal(tmp_path), Throttles(times=3)
 
     async def scenario() -> None:
-        it = uploader(journal, sink)
+        it = new_uploader(journal, sink)
         for seconds in (1, 2, 4):
             await it.drain(FAR)
             await asyncio.sleep(seconds)
@@ -138,18 +88,18 @@ def test_when_the_sink_works_again_everything_goes_at_once(tmp_path: Path) -> No
         run(scenario())
     assert journal.sealed == ()
     assert sink.timings == [0.0, 1.0, 3.0, 7.0, 7.0, 7.0]
-    warnings = said(logs)
+    warnings = logged(logs)
     assert len(warnings) == 2
     assert "SlowDown" in warnings[0]
     assert "work again" in warnings[1]
 
 
-def test_what_has_to_be_mended_is_said_once_with_its_remedy(tmp_path: Path) -> None:
-    """And tried rarely, until somebody has mended it."""
-    journal, sink = sealed(tmp_path), Rejects(times=3)
+def test_uploader_logs_a_rejection_once_with_its_remedy(tmp_path: Path) -> None:
+    """Attempts are rare until a person has changed something."""
+    journal, sink = sealed_journal(tmp_path), Rejects(times=3)
 
     async def scenario() -> None:
-        it = uploader(journal, sink)
+        it = new_uploader(journal, sink)
         while journal.sealed:
             await it.drain(FAR)
             await asyncio.sleep(REJECTED_SECONDS / 10)
@@ -157,12 +107,12 @@ def test_what_has_to_be_mended_is_said_once_with_its_remedy(tmp_path: Path) -> N
     with capture_logs() as logs:
         run(scenario())
     assert [m for m in sink.timings if m][:3] == [REJECTED_SECONDS, 2 * REJECTED_SECONDS, 3 * REJECTED_SECONDS]
-    assert [REMEDY in warning for warning in said(logs)] == [True, False]
+    assert [REMEDY in warning for warning in logged(logs)] == [True, False]
 
 
-def test_a_remedy_is_said_even_when_another_failure_came_first(tmp_path: Path) -> None:
-    """A passing outage, and then the bucket is gone: the second is what somebody must read."""
-    journal = sealed(tmp_path)
+def test_uploader_logs_a_rejection_that_follows_another_failure(tmp_path: Path) -> None:
+    """A transient outage, and then the bucket is missing: the second failure needs an action."""
+    journal = sealed_journal(tmp_path)
 
     class Both(Rejects):
         async def _fail(self, stored: StoredObject) -> None:
@@ -171,22 +121,22 @@ def test_a_remedy_is_said_even_when_another_failure_came_first(tmp_path: Path) -
             await super()._fail(stored)
 
     async def scenario() -> None:
-        it = uploader(journal, Both())
+        it = new_uploader(journal, Both())
         await it.drain(FAR)
         await asyncio.sleep(2)
         await it.drain(FAR)
 
     with capture_logs() as logs:
         run(scenario())
-    assert any(REMEDY in warning for warning in said(logs))
+    assert any(REMEDY in warning for warning in logged(logs))
 
 
-def test_an_upload_that_stalls_is_given_up_after_its_timeout(tmp_path: Path) -> None:
-    """LOGFERRY_UPLOAD_TIMEOUT, for each."""
-    journal, sink = sealed(tmp_path), Stalls(times=1)
+def test_uploader_ends_a_stalled_upload_after_its_timeout(tmp_path: Path) -> None:
+    """LOGFERRY_UPLOAD_TIMEOUT limits each upload of a small object."""
+    journal, sink = sealed_journal(tmp_path), Stalls(times=1)
 
     async def scenario() -> float:
-        await uploader(journal, sink).drain(FAR)
+        await new_uploader(journal, sink).drain(FAR)
         return now()
 
     assert run(scenario()) == pytest.approx(TIMEOUT)
@@ -195,12 +145,12 @@ def test_an_upload_that_stalls_is_given_up_after_its_timeout(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.3, 4.9])
-def test_nothing_is_in_flight_after_the_deadline(tmp_path: Path, seconds: float) -> None:
-    """The deadline comes before the timeout; what was begun is given up, and stays."""
-    journal, sink = sealed(tmp_path), Stalls()
+def test_uploader_has_nothing_in_flight_after_the_deadline(tmp_path: Path, seconds: float) -> None:
+    """A deadline before the timeout ends the upload, and the segment stays."""
+    journal, sink = sealed_journal(tmp_path), Stalls()
 
     async def scenario() -> float:
-        await uploader(journal, sink).drain(Deadline(START + seconds))
+        await new_uploader(journal, sink).drain(Deadline(START + seconds))
         return now()
 
     assert run(scenario()) == pytest.approx(seconds)
@@ -208,24 +158,24 @@ def test_nothing_is_in_flight_after_the_deadline(tmp_path: Path, seconds: float)
     assert len(journal.sealed) == 3
 
 
-def test_a_failure_says_how_long_was_really_waited(tmp_path: Path) -> None:
-    """Else a user raises a timeout that is not to blame."""
-    journal = sealed(tmp_path)
+def test_uploader_logs_the_duration_of_a_failed_upload(tmp_path: Path) -> None:
+    """Otherwise a user would raise a timeout that was not the cause."""
+    journal = sealed_journal(tmp_path)
 
     async def scenario() -> None:
-        await uploader(journal, Stalls()).drain(Deadline(START + 0.3))
+        await new_uploader(journal, Stalls()).drain(Deadline(START + 0.3))
 
     with capture_logs() as logs:
         run(scenario())
-    assert "5 s" not in said(logs)[0]
+    assert "not stored within 0.3 s, the time that was left" in logged(logs)[0]
 
 
-def test_an_upload_that_was_stored_without_an_answer_is_repeated_and_overwrites_itself(tmp_path: Path) -> None:
-    """The same key and the same bytes: nothing is there twice."""
-    journal, sink = sealed(tmp_path, 2), ResetsAfterStoring()
+def test_uploader_repeats_an_upload_without_a_response_under_the_same_key(tmp_path: Path) -> None:
+    """The repeated upload has the same key and bytes, so no record is stored twice."""
+    journal, sink = sealed_journal(tmp_path, 0, 0), ResetsAfterStoring()
 
     async def scenario() -> None:
-        it = uploader(journal, sink)
+        it = new_uploader(journal, sink)
         await it.drain(FAR)
         await asyncio.sleep(1)
         await it.drain(FAR)
@@ -235,27 +185,12 @@ def test_an_upload_that_was_stored_without_an_answer_is_repeated_and_overwrites_
     assert sink.lines() == ["1 ", "2 "]
 
 
-def test_insisting_makes_one_attempt_while_the_breaker_is_open(tmp_path: Path) -> None:
-    """SHUTDOWN is the last chance of this environment; when it works everything goes."""
-    journal, sink = sealed(tmp_path), Throttles(times=2)
-
-    async def scenario() -> None:
-        it = uploader(journal, sink)
-        await it.drain(FAR)
-        await it.drain(FAR, force=True)
-        assert len(sink.asked) == 2
-        await it.drain(FAR, force=True)
-
-    run(scenario())
-    assert journal.sealed == ()
-
-
-def test_one_upload_at_a_time_whoever_asks(tmp_path: Path) -> None:
-    """Two drains at once store each segment once, and whoever asks last waits for both."""
-    journal, sink = sealed(tmp_path), Takes(0.5)
+def test_uploader_has_one_upload_in_flight_for_all_callers(tmp_path: Path) -> None:
+    """Concurrent drains store each segment once, and the last caller waits for all of them."""
+    journal, sink = sealed_journal(tmp_path), Takes(0.5)
 
     async def scenario() -> float:
-        it = uploader(journal, sink)
+        it = new_uploader(journal, sink)
         drains = [asyncio.create_task(it.drain(FAR)) for _ in range(2)]
         await asyncio.sleep(0.1)
         assert sink.in_flight == 1
@@ -270,13 +205,13 @@ def test_one_upload_at_a_time_whoever_asks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "how"), [(Takes, 0.5), (Stalls, 3), (IsFrozenInTheMiddle, 3600.0)])
-def test_while_an_upload_is_in_flight_something_is_owed(tmp_path: Path, kind: type[Takes], how: float) -> None:
-    """So whoever is about to say "done" asks what is owed, and has waited for it when nothing is."""
-    journal, sink = sealed(tmp_path), kind(how)
+def test_uploader_has_a_ready_segment_during_an_upload(tmp_path: Path, kind: type[Takes], how: float) -> None:
+    """A caller that finds no ready segment can rely on it that nothing is in flight."""
+    journal, sink = sealed_journal(tmp_path), kind(how)
     seen: list[bool] = []
 
     async def scenario() -> None:
-        it = uploader(journal, sink)
+        it = new_uploader(journal, sink)
 
         async def watch() -> None:
             while True:
@@ -293,12 +228,12 @@ def test_while_an_upload_is_in_flight_something_is_owed(tmp_path: Path, kind: ty
     assert set(seen) == {True}
 
 
-def test_waiting_for_an_upload_that_somebody_else_began_ends_with_the_deadline(tmp_path: Path) -> None:
-    """It may last longer than whoever waits can; who wants it to end has to hurry it."""
-    journal, sink = sealed(tmp_path), Stalls()
+def test_uploader_ends_the_wait_for_the_drain_of_another_caller_at_the_deadline(tmp_path: Path) -> None:
+    """The other drain may last longer; `shorten_deadline` would end it."""
+    journal, sink = sealed_journal(tmp_path), Stalls()
 
     async def scenario() -> float:
-        it = uploader(journal, sink)
+        it = new_uploader(journal, sink)
         drain = asyncio.create_task(it.drain(FAR))
         await asyncio.sleep(0)
         await it.drain(Deadline(START + 1))
@@ -310,11 +245,11 @@ def test_waiting_for_an_upload_that_somebody_else_began_ends_with_the_deadline(t
     assert run(scenario()) == pytest.approx(1)
 
 
-def test_hurrying_shortens_what_is_in_flight_and_never_lengthens_it(tmp_path: Path) -> None:
-    """There is less time now than when the upload began."""
+def test_shortened_deadline_ends_an_upload_in_flight_and_never_extends_it(tmp_path: Path) -> None:
+    """A new event may leave less time than there was when the upload began."""
 
     async def scenario(seconds: float, directory: Path) -> float:
-        it = uploader(sealed(directory), Stalls())
+        it = new_uploader(sealed_journal(directory), Stalls())
         drain = asyncio.create_task(it.drain(FAR))
         await asyncio.sleep(0.1)
         it.shorten_deadline(Deadline(START + seconds))
@@ -325,12 +260,12 @@ def test_hurrying_shortens_what_is_in_flight_and_never_lengthens_it(tmp_path: Pa
     assert run(scenario(99.0, tmp_path / "b")) == pytest.approx(TIMEOUT)
 
 
-def test_hurrying_holds_for_all_that_one_drain_uploads(tmp_path: Path) -> None:
-    """The one in flight may end in time; then the next was begun as if there were time for it."""
-    journal, sink = sealed(tmp_path), Takes(0.5)
+def test_shortened_deadline_applies_to_all_segments_of_the_drain(tmp_path: Path) -> None:
+    """Before, only the upload in flight was limited, and the next one began as if there were time."""
+    journal, sink = sealed_journal(tmp_path), Takes(0.5)
 
     async def scenario() -> float:
-        it = uploader(journal, sink)
+        it = new_uploader(journal, sink)
         drain = asyncio.create_task(it.drain(FAR))
         await asyncio.sleep(0.1)
         it.shorten_deadline(Deadline(START + 0.7))
@@ -350,12 +285,12 @@ def test_hurrying_holds_for_all_that_one_drain_uploads(tmp_path: Path) -> None:
         (3600.0, 60.0),
     ],
 )
-def test_an_attempt_that_was_frozen_in_the_middle_is_made_again(tmp_path: Path, frozen: float, bound: float) -> None:
-    """A freeze says nothing about the sink: once more, and no breaker opens."""
-    journal, sink = sealed(tmp_path, 1), IsFrozenInTheMiddle(frozen)
+def test_uploader_repeats_an_upload_after_a_freeze(tmp_path: Path, frozen: float, bound: float) -> None:
+    """A freeze is no failure of the sink, so the circuit breaker stays closed."""
+    journal, sink = sealed_journal(tmp_path, 0), IsFrozenInTheMiddle(frozen)
 
     async def scenario() -> None:
-        it = uploader(journal, sink)
+        it = new_uploader(journal, sink)
         await it.drain(Deadline(START + bound))
         assert it._breaker.failures == 0
 
@@ -364,13 +299,13 @@ def test_an_attempt_that_was_frozen_in_the_middle_is_made_again(tmp_path: Path, 
     assert len(sink.asked) == 2
 
 
-def test_a_segment_that_is_gone_is_reported_and_the_others_are_shipped(tmp_path: Path) -> None:
-    """Its loss is in the next object, and the sink was never to blame."""
-    journal, sink = sealed(tmp_path), Takes()
+def test_uploader_reports_a_missing_segment_and_uploads_the_others(tmp_path: Path) -> None:
+    """The next object contains the loss, and it is no failure of the sink."""
+    journal, sink = sealed_journal(tmp_path), Takes()
     journal.sealed[1].path.unlink()
 
     async def scenario() -> None:
-        it = uploader(journal, sink)
+        it = new_uploader(journal, sink)
         await it.drain(FAR)
         journal.seal()
         await it.drain(FAR)
@@ -380,16 +315,16 @@ def test_a_segment_that_is_gone_is_reported_and_the_others_are_shipped(tmp_path:
         run(scenario())
     assert sink.lines() == ["1 ", "3 "]
     assert [r["record"]["segment"] for r in sink.records() if r["type"] == "logferry.dropped"] == [2]
-    assert len(said(logs, "error")) == 1
+    assert len(logged(logs, "error")) == 1
 
 
-def test_a_segment_that_is_in_flight_while_the_spool_overflows_is_not_counted_as_lost(tmp_path: Path) -> None:
-    """A slow sink and a flood: what arrives is not reported lost, and what is reported lost does not arrive."""
+def test_uploader_keeps_the_segment_in_flight_while_the_spool_overflows(tmp_path: Path) -> None:
+    """A stored record is not reported as lost, and a record that is reported as lost is not stored."""
     journal = open_journal(tmp_path, limit_bytes=40_000)
     sink = Takes(1.0)
 
     async def scenario() -> None:
-        it = uploader(journal, sink)
+        it = new_uploader(journal, sink)
         journal.append(numbered(1, size=6000))
         journal.seal()
         drain = asyncio.create_task(it.drain(FAR))
@@ -410,14 +345,14 @@ def test_a_segment_that_is_in_flight_while_the_spool_overflows_is_not_counted_as
     assert len(arrived) < 11
 
 
-def test_an_upload_of_the_past_is_not_begun(tmp_path: Path) -> None:
-    """After a thaw the deadline has passed: the event that comes next brings another."""
-    journal, sink = sealed(tmp_path), Takes()
+def test_uploader_begins_no_upload_after_the_deadline(tmp_path: Path) -> None:
+    """After a thaw the deadline has passed, and the next event brings a new one."""
+    journal, sink = sealed_journal(tmp_path), Takes()
 
     async def scenario() -> None:
         deadline = Deadline(START + 1)
         freeze(100)
-        await uploader(journal, sink).drain(deadline)
+        await new_uploader(journal, sink).drain(deadline)
 
     run(scenario())
     assert sink.asked == []

@@ -1,6 +1,7 @@
-"""Sinks that are named for what they do; each keeps what it holds and when it was asked.
+"""Sink doubles that are named after their behaviour; each records its objects and its requests.
 
-They keep the contract that every sink keeps: `put` stores or raises. `in_flight` is how many puts are under way.
+They keep the contract of every sink: `put` stores or raises. `in_flight` is the number of current
+puts.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ REMEDY = "create the bucket or correct LOGFERRY_DESTINATION"
 
 
 class Takes:
-    """Stores each object after that many seconds."""
+    """A sink that stores each object after some seconds."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
@@ -35,13 +36,13 @@ class Takes:
         self.connected: list[tuple[float, float]] = []
 
     async def connect(self) -> None:
-        """Take `connects_in` seconds; note when it was asked to, and when it had."""
+        """Take `connects_in` seconds; record the times of the request and of the connection."""
         asked = round(now(), 3)
         await asyncio.sleep(self.connects_in)
         self.connected.append((asked, round(now(), 3)))
 
     async def put(self, stored: StoredObject) -> None:
-        """Store."""
+        """Store an object."""
         with self._asked(stored):
             await self._take(stored)
 
@@ -64,29 +65,41 @@ class Takes:
 
     @property
     def timings(self) -> list[float]:
-        """When it was asked."""
+        """The times of the requests."""
         return [timing for timing, _ in self.asked]
 
     def records(self) -> list[dict[str, Any]]:
-        """Every record it holds, in the order of keys."""
+        """Return every stored record, in the order of the keys."""
         bodies = [stored.body for _, stored in sorted(self.holds.items())]
         texts = [gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body for body in bodies]
         return [json.loads(line) for text in texts for line in text.decode().splitlines()]
 
     def lines(self) -> list[str]:
-        """The function's lines it holds, in the order of keys."""
+        """Return the stored lines of the function, in the order of the keys."""
         return [str(r["record"]) for r in self.records() if r["type"] == "function"]
 
 
+class SlowLink(Takes):
+    """A sink behind a network of so many bytes per second."""
+
+    def __init__(self, bytes_per_second: float) -> None:
+        super().__init__()
+        self.bytes_per_second = bytes_per_second
+
+    async def _take(self, stored: StoredObject) -> None:
+        await asyncio.sleep(len(stored.body) / self.bytes_per_second)
+        await super()._take(stored)
+
+
 class Fails(Takes):
-    """Stores like the others, but fails the first `times`, each kind in its own way."""
+    """A sink that fails the first requests, and then stores like the others."""
 
     def __init__(self, times: int = 1_000_000) -> None:
         super().__init__()
         self.times = times
 
     async def put(self, stored: StoredObject) -> None:
-        """Fail, or store."""
+        """Fail, or store an object."""
         with self._asked(stored):
             if len(self.asked) <= self.times:
                 await self._fail(stored)
@@ -97,7 +110,7 @@ class Fails(Takes):
 
 
 class Stalls(Fails):
-    """Never answers."""
+    """A sink that never responds."""
 
     async def _fail(self, stored: StoredObject) -> None:
         del stored
@@ -105,21 +118,21 @@ class Stalls(Fails):
 
 
 class Throttles(Fails):
-    """Says SlowDown."""
+    """A sink that responds 503 SlowDown."""
 
     async def _fail(self, stored: StoredObject) -> None:
         raise SinkUnavailable(f"{stored.key}: 503 SlowDown")
 
 
 class Rejects(Fails):
-    """Says that there is no such bucket, and the remedy."""
+    """A sink whose bucket is missing; its message has the remedy."""
 
     async def _fail(self, stored: StoredObject) -> None:
         raise SinkRejected(f"{stored.key}: 404 NoSuchBucket; {REMEDY}")
 
 
 class ResetsAfterStoring(Fails):
-    """Stores, and then the connection breaks before it could say so."""
+    """A sink that stores the object and loses the connection before the response."""
 
     def __init__(self, times: int = 1) -> None:
         super().__init__(times)
@@ -130,10 +143,10 @@ class ResetsAfterStoring(Fails):
 
 
 class IsFrozenInTheMiddle(Takes):
-    """The environment is frozen that long while the first put is under way, and its connection is dead after it."""
+    """A sink whose first request is frozen for some seconds; afterwards its connection is dead."""
 
     async def put(self, stored: StoredObject) -> None:
-        """Be frozen once, then store."""
+        """Freeze once, then store."""
         with self._asked(stored):
             if len(self.asked) == 1:
                 freeze(self.seconds)

@@ -1,11 +1,12 @@
-"""Virtual time: an event loop whose clock jumps to the next timer when everybody is blocked.
+"""Virtual time: an event loop whose clock jumps to the next timer when every task is blocked.
 
-An hour of waiting takes no time, and what happens when is exact, so that a test can say "at once" and mean it. When all
-are blocked and no timer is set nothing could ever happen again: that raises `Deadlock` instead of hanging.
+An hour of waiting takes no time, and the time of each step is exact, so that a test can assert "at
+once". If every task is blocked and no timer is set, nothing could ever happen again. The loop then
+raises `Deadlock` instead of blocking.
 
-Before the clock jumps, descriptors are looked at once. Sockets whose both ends are in this process (a socket pair) are
-therefore real here: what was sent is there. What another process or a thread is about to send is not waited for; such
-rooms are tested in real time.
+Before the clock jumps, descriptors are polled once. Sockets with both ends in this process (a
+socket pair) therefore work. Data that another process or thread is about to send are not awaited,
+so such components are tested in real time.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 START = 10_000.0
-"""Seconds on the clock when a loop begins; not zero, so that nobody takes a moment for a duration."""
+"""Time on the clock when a loop begins, in seconds. It is not zero, so that a time is not mistaken for a duration."""
 
 
 class Deadlock(AssertionError):
-    """Everybody waits, and no timer will ever wake anybody."""
+    """Every task waits, and no timer is set."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Looks at its descriptors once; instead of waiting it moves the clock."""
+    """A selector that polls its descriptors once, and moves the clock instead of waiting."""
 
     now = START
 
@@ -37,7 +38,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         if ready or timeout == 0:
             return ready
         if timeout is None:
-            raise Deadlock("everybody is blocked, and no timer is set")
+            raise Deadlock("every task is blocked, and no timer is set")
         self.now += timeout
         return []
 
@@ -50,11 +51,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(self._jumping)
 
     def time(self) -> float:
-        """Seconds on the virtual clock."""
+        """Return the time of the virtual clock, in seconds."""
         return self._jumping.now
 
     def freeze(self, seconds: float) -> None:
-        """Let time pass in which nobody runs, as between two invocations."""
+        """Let time pass in which no task runs, as between two invocations."""
         self._jumping.now += seconds
 
 
@@ -65,12 +66,12 @@ def run(main: Coroutine[Any, Any, Result]) -> Result:
 
 
 def now() -> float:
-    """Seconds since the loop began."""
+    """Return the seconds since the loop began."""
     return asyncio.get_running_loop().time() - START
 
 
 def freeze(seconds: float) -> None:
-    """Freeze the environment that is running on virtual time."""
+    """Freeze the environment that runs on virtual time."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
     loop.freeze(seconds)

@@ -28,22 +28,28 @@ JITTER = 0.25
 """Largest random deviation of these times, as a fraction."""
 
 
-def backoff(failures: int, *, jitter: Callable[[], float]) -> float:
+def backoff(
+    failures: int,
+    *,
+    jitter: Callable[[], float],
+    first: float = FIRST_SECONDS,
+    longest: float = LONGEST_SECONDS,
+) -> float:
     """Return the seconds to wait after consecutive failures: 1, 2, 4 … 60, each with jitter."""
-    seconds = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** min(failures - 1, 16))
+    seconds = min(longest, first * 2.0 ** min(failures - 1, 16))
     return float(seconds * (1 + JITTER * (2 * jitter() - 1)))
 
 
 class CircuitBreaker:
     """State of the sink: number of consecutive failures, and the time of the next allowed attempt."""
 
-    __slots__ = ("_jitter", "closed_at", "failures")
+    __slots__ = ("closed_at", "failures", "jitter")
 
     def __init__(self, *, jitter: Callable[[], float]) -> None:
         """`jitter` returns random numbers from 0 to 1, which must differ between the clones of a SnapStart snapshot."""
         self.failures = 0
         self.closed_at = 0.0
-        self._jitter = jitter
+        self.jitter = jitter
 
     def allows(self, now: float) -> bool:
         """Return whether an attempt is allowed."""
@@ -56,6 +62,6 @@ class CircuitBreaker:
     def failed(self, now: float, *, rejected: bool) -> float:
         """Open the breaker after a failed attempt; return the seconds until the next one."""
         self.failures += 1
-        seconds = REJECTED_SECONDS if rejected else backoff(self.failures, jitter=self._jitter)
+        seconds = REJECTED_SECONDS if rejected else backoff(self.failures, jitter=self.jitter)
         self.closed_at = now + seconds
         return seconds

@@ -5,7 +5,7 @@ Each policy checks its own thresholds:
     invocation   one object for every N invocations
     time         the oldest record is older than T seconds
     size         B bytes are stored
-    adaptive     like invocation while invocations are far apart, like time and size while they are close
+    adaptive     like invocation while invocations are far apart, else like time and size
 
 Guarantees:
 - A threshold that the user has set applies under every policy, so that it also limits the others.

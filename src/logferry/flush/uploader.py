@@ -1,23 +1,29 @@
-"""Sealed segments to the sink, in order, within the time given.
+"""Upload of sealed segments to the sink, within deadlines.
 
-Promises:
-- a segment is removed only after the sink has said that it holds the object; until then every failure leaves it where
-  it is, and the repeat overwrites itself (see `encode`);
-- one upload at a time, so that whoever says "done" can wait for all of them by waiting for one;
-- a sink that fails costs one attempt, then nothing until the breaker allows a trial. At SHUTDOWN one attempt is always
-  made;
-- a failure is said once, with its remedy, and so is the recovery; a rejection is said even behind another failure.
+Guarantees:
+- A segment is removed only after the sink has confirmed the object. After any failure it stays in
+  the spool, and the repeated upload overwrites the object (see `encoder`).
+- One upload is in flight at a time, so that the caller waits for all uploads by waiting for one.
+- A failing sink costs one attempt, then nothing until the circuit breaker allows a trial.
+- With `force`, at SHUTDOWN, transient failures are retried until the deadline.
+- An object that does not fit into the upload timeout gets more time with each attempt. Meanwhile
+  the other segments are uploaded (see `upload_limits`).
+- An upload during which the environment was frozen is repeated at once on a new connection.
+- A failure is logged once, with its remedy, and so is the recovery. A rejection is logged even if
+  it follows another failure.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from logferry.deadline import Deadline
 from logferry.errors import SegmentLost, SinkError, SinkRejected, SinkUnavailable
-from logferry.flush.circuit_breaker import CircuitBreaker
+from logferry.flush.circuit_breaker import CircuitBreaker, backoff
+from logferry.flush.freeze_watch import FreezeWatch
+from logferry.flush.upload_limits import LARGE_BYTES, UploadLimits
 from logferry.log import get_logger
 
 if TYPE_CHECKING:
@@ -26,27 +32,24 @@ if TYPE_CHECKING:
     from logferry.journal.journal import Journal
     from logferry.journal.segment import Segment
     from logferry.records.model import Header, StoredObject
+    from logferry.sinks.base import Sink
 
 INLINE_BYTES = 256 * 1024
-"""Up to here encoding takes 2 ms and is done at once; what is larger goes to a thread, and deliveries are answered."""
-FROZEN_SECONDS = 2.0
-"""An attempt that overran its time by this much was frozen in the middle: that says nothing about the sink."""
+"""Size of a segment up to which it is encoded in the event loop, in bytes. This takes 2 ms. A
+larger one is encoded in a thread, so that batches are answered meanwhile."""
+RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.1, 0.4
+"""Time between two attempts at SHUTDOWN, in seconds: the first, doubled with each failure, and the
+longest. The Shutdown phase has 2 seconds."""
 
 log = get_logger()
 
 
-class Sink(Protocol):
-    """Stores an object or raises; there is no third outcome."""
-
-    async def connect(self) -> None:
-        """Do what can be done ahead of a `put`; bounded, and it does not raise."""
-
-    async def put(self, stored: StoredObject) -> None:
-        """Return when the object is stored; raise SinkUnavailable or SinkRejected when it may not be."""
+class UploadTimeout(SinkUnavailable):
+    """An upload that did not end within its limit."""
 
 
 class Uploader:
-    """Brings what is sealed to the sink."""
+    """The way of sealed segments to the sink."""
 
     def __init__(
         self,
@@ -57,52 +60,69 @@ class Uploader:
         timeout_seconds: float,
         breaker: CircuitBreaker | None = None,
     ) -> None:
+        """`timeout_seconds` is LOGFERRY_UPLOAD_TIMEOUT; `breaker` is given only in tests."""
         self._journal = journal
         self._sink = sink
         self._encode = encode
-        self.timeout_seconds = self._timeout = timeout_seconds
         self._breaker = breaker or CircuitBreaker(jitter=_system_random)
+        self._limits = UploadLimits(timeout_seconds=timeout_seconds, jitter=self._breaker.jitter)
         self._one_at_a_time = asyncio.Lock()
         self._until = Deadline(0.0)
-        """Of the drain that is under way."""
-        self._bound: asyncio.Timeout | None = None
+        """Deadline of the current drain."""
+        self._shortened: Deadline | None = None
+        """Deadline that `shorten_deadline` has set since the current attempt began."""
+        self._timeout: asyncio.Timeout | None = None
+        """Timeout of the current attempt."""
         self._connecting: asyncio.Task[None] | None = None
+        self._failure_logged = False
         self._rejected = False
         self._uploaded = 0
 
     @property
     def backlog(self) -> tuple[Segment, ...]:
-        """What is sealed and not uploaded, oldest first."""
+        """The segments that are sealed and not uploaded, oldest first."""
         return self._journal.sealed
 
     def attempt_allowed(self) -> bool:
-        """Whether an attempt may be made now."""
+        """Return whether the circuit breaker allows an attempt now."""
         return self._breaker.allows(_now())
 
     def has_ready_segment(self) -> bool:
-        """Whether something sealed waits and may be tried now; always so while an upload is in flight."""
-        return bool(self.backlog) and self.attempt_allowed()
+        """Return whether a segment may be uploaded now; this includes an upload in flight."""
+        return self.attempt_allowed() and self._next_segment() is not None
+
+    def hold_deadline(self, deadline: Deadline) -> Deadline:
+        """Return when to release an invocation that ends at `deadline`.
+
+        However large the backlog is after an outage, it is one upload timeout from now. A large
+        object whose upload has timed out before gets more time.
+        """
+        now = _now()
+        return deadline.sooner(now + self._limits.hold_seconds(self.backlog, now))
 
     def connect(self) -> None:
-        """Have the sink connect while the function still runs: else its caller's bill holds the handshake too."""
+        """Let the sink connect while the function runs, so that the handshake does not extend the invocation."""
+        self.cancel_connect()
         self._connecting = asyncio.create_task(self._sink.connect())
 
     def cancel_connect(self) -> None:
-        """Give up a connection that is still being opened: nothing is to be under way in a freeze."""
+        """Cancel a pending connection attempt, so that no I/O is in flight when the environment is frozen."""
         if self._connecting:
             self._connecting.cancel()
 
     def shorten_deadline(self, deadline: Deadline) -> None:
-        """Let the drain that is under way end at this deadline, if it would end later: there is less time now."""
+        """Let the current drain end at this deadline if it would end later."""
         self._until = self._until.sooner(deadline.at)
-        if self._bound and deadline.at < (self._bound.when() or deadline.at):
-            self._bound.reschedule(deadline.at)
+        self._shortened = deadline if self._shortened is None else self._shortened.sooner(deadline.at)
+        if self._timeout:
+            _shorten(self._timeout, deadline.at)
 
     async def drain(self, deadline: Deadline, *, force: bool = False) -> int:
-        """Upload what is sealed, oldest first, until all is done, one fails, or the deadline comes; returns how many.
+        """Upload segments until none is ready, one fails, or the deadline passes; return the number.
 
-        An upload that somebody else has begun is waited for, and goes on where it outlasts the deadline. With `insist`
-        one attempt is made even while the breaker is open.
+        A drain of another caller is awaited, and continues if it outlasts the deadline. With
+        `force`, the circuit breaker is ignored and transient failures are retried until the
+        deadline.
         """
         try:
             async with asyncio.timeout_at(deadline.at):
@@ -111,81 +131,146 @@ class Uploader:
             return 0
         self._until, before = deadline, self._uploaded
         try:
-            while self.backlog:
-                waiting = self.backlog[0]  # looked up each time: the spool may have given one up meanwhile
-                if self._until.remaining(_now()) <= 0 or not (force or self._breaker.allows(_now())):
-                    break
-                with self._journal.holding(waiting):
-                    if not await self._upload(waiting):
-                        break
-            return self._uploaded - before
+            await (self._upload_with_retries() if force else self._upload_until_failure())
         finally:
             self._one_at_a_time.release()
+            self._limits.retain(self.backlog)
+        return self._uploaded - before
 
-    async def _upload(self, waiting: Segment) -> bool:
-        """One segment; False when the sink failed."""
-        try:
-            stored = await self._encoded(waiting)
-        except SegmentLost as error:
-            log.error("a segment is lost", segment=repr(waiting), reason=str(error))  # noqa: TRY400 - no traceback for users
-            self._journal.lose(waiting, reason=str(error))
-            return True
-        try:
-            await self._put(stored)
-        except SinkError as error:
-            self._note_failure(error)
-            return False
-        self._journal.remove(waiting)
+    async def _upload_until_failure(self) -> None:
+        # The backlog is looked up each time: the journal may have discarded or sealed segments meanwhile.
+        while self._until.remaining(_now()) and self.attempt_allowed() and (segment := self._next_segment()):
+            try:
+                await self._upload(segment)
+            except SinkError as error:
+                self._log_failure(segment, error, retry_in=self._open_breaker(error))
+                return
+
+    async def _upload_with_retries(self) -> None:
+        failures = 0
+        while self._until.remaining(_now()) and self.backlog:
+            segment = self._limits.in_order(self.backlog)[0]
+            try:
+                await self._upload(segment)
+            except SinkError as error:
+                failures += 1
+                seconds = self._seconds_until_retry(failures)
+                self._log_failure(segment, error, retry_in=seconds)
+                self._open_breaker(error)
+                if isinstance(error, SinkRejected):
+                    return
+                await asyncio.sleep(seconds)
+            else:
+                failures = 0
+
+    def _seconds_until_retry(self, failures: int) -> float:
+        seconds = backoff(failures, first=RETRY_SECONDS, longest=LONGEST_RETRY_SECONDS, jitter=self._breaker.jitter)
+        return min(seconds, self._until.remaining(_now()))
+
+    def _next_segment(self) -> Segment | None:
+        now = _now()
+        return next((one for one in self._limits.in_order(self.backlog) if self._limits.is_ready(one, now)), None)
+
+    async def _upload(self, segment: Segment) -> None:
+        """Upload one segment, or report its loss. Raises SinkError."""
+        with self._journal.holding(segment):
+            try:
+                stored = await self._encoded(segment)
+            except SegmentLost as error:
+                log.error("a segment is lost", segment=repr(segment), reason=str(error))  # noqa: TRY400 - no traceback for users
+                self._journal.lose(segment, reason=str(error))
+                return
+            try:
+                await self._put(segment, stored)
+            except UploadTimeout:
+                self._limits.note_timeout(segment, len(stored.body), _now())
+                raise
+            self._journal.remove(segment)
         self._uploaded += 1
-        if self._breaker.failures:
+        if self._failure_logged:
             log.warning("uploads work again", after_failures=self._breaker.failures)
         self._breaker.succeeded()
+        self._failure_logged = self._rejected = False
         log.debug("uploaded", key=stored.key, bytes=len(stored.body), records=stored.metadata["records"])
-        return True
 
-    async def _put(self, stored: StoredObject) -> None:
-        """Put within the upload timeout and the deadline. Raises SinkError.
+    async def _put(self, segment: Segment, stored: StoredObject) -> None:
+        """Put an object within its limit and the deadline, and once more after a freeze. Raises SinkError."""
+        limit = self._limits.seconds(segment, len(stored.body))
+        self._shortened = None
+        if not await self._attempt(stored, limit, self._until, may_be_repeated=True):
+            # The deadline of the drain is from before the freeze. A deadline from after the thaw counts.
+            await self._attempt(stored, limit, self._shortened, may_be_repeated=False)
 
-        Once more where a freeze came in between, whose end has left a deadline from before it behind.
-        """
-        for may_repeat in (True, False):
-            began = _now()
-            bound = self._until.sooner(began + self._timeout) if may_repeat else Deadline(began + self._timeout)
-            try:
-                async with asyncio.timeout_at(bound.at) as self._bound:
+    async def _attempt(
+        self, stored: StoredObject, limit: float, deadline: Deadline | None, *, may_be_repeated: bool
+    ) -> bool:
+        """Put an object once; return False if it must be repeated after a freeze. Raises SinkError."""
+        began, frozen = _now(), False
+        bound = Deadline(began + limit)
+        self._timeout = timeout = asyncio.timeout_at((bound.sooner(deadline.at) if deadline else bound).at)
+
+        def on_thaw() -> None:
+            nonlocal frozen
+            frozen = may_be_repeated
+            if frozen:
+                _shorten(timeout, _now())
+
+        try:
+            with FreezeWatch(on_thaw):
+                async with timeout:
                     if self._connecting and not self._connecting.done():
                         await asyncio.wait((self._connecting,))
                     await self._sink.put(stored)
-            except (TimeoutError, SinkUnavailable) as error:
-                if not may_repeat or _now() <= bound.at + FROZEN_SECONDS:
-                    raise _unavailable(error, stored.key, seconds=_now() - began) from error
-            else:
-                return
-            finally:
-                self._bound = None
+        except (SinkUnavailable, TimeoutError) as error:
+            if frozen:
+                return False
+            if isinstance(error, SinkUnavailable):
+                raise
+            at_deadline = (timeout.when() or 0.0) < bound.at
+            raise UploadTimeout(_timeout_message(stored, _now() - began, at_deadline=at_deadline)) from None
+        finally:
+            self._timeout = None
+        return True
 
-    async def _encoded(self, waiting: Segment) -> StoredObject:
-        if waiting.size <= INLINE_BYTES:
-            return self._encode_segment(waiting)
-        return await asyncio.to_thread(self._encode_segment, waiting)
+    async def _encoded(self, segment: Segment) -> StoredObject:
+        if segment.size <= INLINE_BYTES:
+            return self._encode_segment(segment)
+        return await asyncio.to_thread(self._encode_segment, segment)
 
-    def _encode_segment(self, waiting: Segment) -> StoredObject:
-        with self._journal.reading(waiting) as (header, bodies):
-            return self._encode(header, bodies, waiting.final)
+    def _encode_segment(self, segment: Segment) -> StoredObject:
+        with self._journal.reading(segment) as (header, batches):
+            return self._encode(header, batches, segment.final)
 
-    def _note_failure(self, error: SinkError) -> None:
+    def _open_breaker(self, error: SinkError) -> float:
+        return self._breaker.failed(_now(), rejected=isinstance(error, SinkRejected))
+
+    def _log_failure(self, segment: Segment, error: SinkError, *, retry_in: float) -> None:
         rejected = isinstance(error, SinkRejected)
-        news = not self._breaker.failures or (rejected and not self._rejected)
+        # 1. The first rejection. 2. The first failure, unless the segment's timeouts have been logged.
+        is_new = (rejected and not self._rejected) or (not self._failure_logged and self._limits.timeouts(segment) <= 1)
         self._rejected = rejected
-        seconds = self._breaker.failed(_now(), rejected=rejected)
-        say = log.warning if news else log.debug
-        say("an upload failed, the records stay on disk", why=str(error), next_attempt_in_s=round(seconds, 1))
+        self._failure_logged |= is_new
+        write = log.warning if is_new else log.debug
+        message = "an upload failed, the records stay in the spool"
+        write(message, reason=str(error), next_attempt_in_s=round(retry_in, 1))
 
 
-def _unavailable(error: Exception, key: str, *, seconds: float) -> SinkUnavailable:
-    if isinstance(error, SinkUnavailable):
-        return error
-    return SinkUnavailable(f"{key} was not stored within {seconds:.1f} s")
+def _shorten(timeout: asyncio.Timeout, at: float) -> None:
+    """Let a timeout end earlier. A timeout that has expired, and whose task has not run yet, cannot be changed."""
+    when = timeout.when()
+    if when is not None and at < when and not timeout.expired():
+        timeout.reschedule(at)
+
+
+def _timeout_message(stored: StoredObject, seconds: float, *, at_deadline: bool) -> str:
+    """Return event, cause and remedy of a timeout."""
+    size = len(stored.body)
+    message = f"{stored.key} ({size} bytes) was not stored within {seconds:.1f} s"
+    if at_deadline:
+        message += ", the time that was left"
+    if size >= LARGE_BYTES:
+        return f"{message}; if this recurs, lower LOGFERRY_FLUSH_BYTES or raise LOGFERRY_UPLOAD_TIMEOUT"
+    return f"{message}; check the network route to the destination, or raise LOGFERRY_UPLOAD_TIMEOUT"
 
 
 def _system_random() -> float:

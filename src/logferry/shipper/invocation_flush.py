@@ -52,8 +52,7 @@ class InvocationFlush:
         # While the circuit breaker is open, nothing is waited for: a due flush stays due.
         if decision.due and self._uploader.attempt_allowed():
             await self._seal(event, decision, decision.due)
-        # After an outage the backlog may be large. One invocation is extended by one upload timeout at most.
-        until = event.deadline.less(UPLOAD_MARGIN_SECONDS).sooner(_now() + self._uploader.timeout_seconds)
+        until = self._uploader.hold_deadline(event.deadline.less(UPLOAD_MARGIN_SECONDS))
         if self._uploader.has_ready_segment():
             self._uploader.shorten_deadline(until.less(CANCEL_MARGIN_SECONDS))
             await self._uploader.drain(until)
