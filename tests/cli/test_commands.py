@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,12 @@ SAMPLES = Path(__file__).parents[2] / "src" / "logferry" / "emulator" / "samples
 SECONDS = 60
 
 
-def _logferry(*arguments: str, cwd: Path = SAMPLES) -> subprocess.CompletedProcess[str]:
+def _logferry(*arguments: str, columns: int = 120) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from logferry.cli.main import main; main()", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, cwd=cwd, check=False)
+    environment = os.environ | {"COLUMNS": str(columns)}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=SECONDS, cwd=SAMPLES, check=False, env=environment
+    )
 
 
 def test_emulate_prints_timeline_and_summary_and_stores_the_records(tmp_path: Path) -> None:
@@ -29,6 +33,54 @@ def test_emulate_prints_timeline_and_summary_and_stores_the_records(tmp_path: Pa
         assert part in done.stdout
     assert list((tmp_path / "out").rglob("*.ndjson.gz"))
     assert _logferry("verify", f"file://{tmp_path}/out").returncode == 0
+
+
+def test_emulate_shows_the_output_of_the_function(tmp_path: Path) -> None:
+    """The lines of the function are shown unchanged, even with characters of rich's markup."""
+    function = f"{sys.executable} -m awslambdaric app.handler"
+    event = '{"marker": "[bold]on the screen[/]"}'
+    done = _logferry("emulate", function, "--event", event, "--destination", f"file://{tmp_path}/out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\n[bold]on the screen[/]-0\n" in done.stdout
+
+
+def test_emulate_sends_each_event_option(tmp_path: Path) -> None:
+    """`--event` is repeatable, and `--count` repeats all events."""
+    function = f"{sys.executable} -m awslambdaric app.handler"
+    events = ("--event", '{"marker": "first"}', "--event", '{"marker": "second"}', "--count", "2")
+    done = _logferry("emulate", function, *events, "--destination", f"file://{tmp_path}/out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4, failed 0" in done.stdout
+    assert [line for line in done.stdout.splitlines() if line in {"first-0", "second-0"}] == 2 * ["first-0", "second-0"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "fault"),
+    [
+        ("LOGFERRY_ENABLED=false", "logferry is idle and stores no records"),
+        ("LOGFERRY_KEY={segment}", "records not delivered to logferry"),
+        ("LOGFERRY_DESTINATION=s3://bucket/%Y", "records not delivered to logferry"),
+    ],
+)
+def test_emulate_has_status_1_if_records_are_not_stored(setting: str, fault: str) -> None:
+    """An idle extension and undelivered records are faults, although the invocations succeed."""
+    function = f"{sys.executable} -m awslambdaric app.handler"
+    done = _logferry("emulate", function, "--set", setting)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "1, failed 0" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("FAILED: ")
+    assert fault in done.stdout.splitlines()[-1]
+
+
+def test_emulate_timeline_has_eighty_columns_and_no_truncated_details() -> None:
+    """Long details are wrapped into their column."""
+    function = f"{sys.executable} -m awslambdaric app.handler"
+    done = _logferry("emulate", function, columns=80)
+    timeline = done.stdout[: done.stdout.index("output of the function")].splitlines()[1:-1]
+    assert max(map(len, timeline)) <= 80
+    assert not [line for line in timeline if "…" in line]
+    assert "schema=2025-01-29 status=200" in done.stdout
+    assert "error_type" not in done.stdout
 
 
 def test_emulate_takes_events_from_a_file(tmp_path: Path) -> None:
@@ -55,6 +107,9 @@ def test_emulate_has_status_1_and_stores_the_records_if_an_invocation_fails(tmp_
     [
         (("emulate", "x", "--event", "{"), "not JSON"),
         (("emulate", "x", "--event", "[]"), "not a JSON object"),
+        (("emulate", "x", "--event", "{}", "--events", "x.ndjson"), "exclude each other"),
+        (("emulate", "x", "--events", "/nowhere.ndjson"), "cannot read /nowhere.ndjson"),
+        (("emulate", "x", "--events", "/dev/null"), "has no events"),
         (("emulate", "x", "--set", "NOVALUE"), "NAME=VALUE"),
         (("emulate", "x", "--mode", "edge"), "lambda-managed-instances"),
     ],

@@ -133,8 +133,12 @@ def emulate(  # noqa: PLR0917 - typer reads options from the signature
     function: Annotated[
         str, typer.Argument(help="command of the function, such as 'python -m awslambdaric app.handler'")
     ],
-    event: Annotated[str, typer.Option(help="event, a JSON object")] = "{}",
-    events: Annotated[Path | None, typer.Option(help="file with one event per line, instead of --event")] = None,
+    event: Annotated[
+        list[str] | None, typer.Option(help="event, a JSON object (repeatable, default: {})", metavar="JSON")
+    ] = None,
+    events: Annotated[
+        Path | None, typer.Option(help="file with one event per line, instead of --event", metavar="FILE")
+    ] = None,
     count: Annotated[int, typer.Option(metavar="N", min=1, help="repetitions of the events")] = 1,
     interval: Annotated[
         float, typer.Option(metavar="N", min=0, help="seconds between invocations; the environment is frozen meanwhile")
@@ -161,14 +165,14 @@ def emulate(  # noqa: PLR0917 - typer reads options from the signature
 ) -> None:
     """Run a function with logferry in a local Lambda environment and print what happens.
 
-    The exit status is 0 if all invocations succeeded and all records were delivered and stored.
+    The exit status is 0 if all invocations succeeded and all records were stored.
     """
     from logferry.cli.emulate import session as emulation  # noqa: PLC0415 - only this command needs the emulator
 
     with tempfile.TemporaryDirectory(prefix="logferry-emulate-") as folder:
         session = emulation.Session(
             function=shlex.split(function),
-            events=_events(event, events) * count,
+            events=_events(event or [], events) * count,
             environment={
                 "LOGFERRY_DESTINATION": destination or f"file://{folder}/objects",
                 "LOGFERRY_FLUSH": flush,
@@ -200,9 +204,11 @@ def layer(context: typer.Context) -> None:
     app(args=context.args, prog_name="logferry layer")
 
 
-def _events(event: str, file: Path | None) -> list[dict[str, Any]]:
+def _events(given: list[str], file: Path | None) -> list[dict[str, Any]]:
     """Return the events of the options, each a JSON object."""
-    lines = [line for line in file.read_text().splitlines() if line.strip()] if file else [event]
+    if given and file:
+        raise typer.BadParameter("--event and --events exclude each other: give one of them", param_hint="--events")
+    lines = _event_lines(file) if file else given or ["{}"]
     found = []
     for number, line in enumerate(lines, 1):
         try:
@@ -213,6 +219,16 @@ def _events(event: str, file: Path | None) -> list[dict[str, Any]]:
             raise typer.BadParameter(f"event {number} is not a JSON object", param_hint="--event")
         found.append(parsed)
     return found
+
+
+def _event_lines(file: Path) -> list[str]:
+    try:
+        lines = [line for line in file.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"cannot read {file}: {error}", param_hint="--events") from error
+    if not lines:
+        raise typer.BadParameter(f"{file} has no events: write one JSON object per line", param_hint="--events")
+    return lines
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -1,8 +1,8 @@
-"""Terminal output of a session: the timeline and a summary."""
+"""Terminal output of a session: timeline, output of the processes, summary, and verdict."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.table import Table
 from rich.text import Text
@@ -31,34 +31,34 @@ _STYLES = {
 }
 _UUID_DASHES = 4
 _HEAD, _TAIL = 60, 25
-"""Entries of a long session that are shown, from its start and from its end. Those between repeat
-the same steps."""
+"""Shown entries of a long timeline: its start and its end. Those between repeat the same steps."""
+_OUTPUT_HEAD, _OUTPUT_TAIL = 200, 50
+"""Shown lines of a long output."""
+_HIDDEN_DETAILS = ("argv", "pid")
+
+_Item = TypeVar("_Item")
 
 
 def show_timeline(console: Console, entries: Sequence[Entry]) -> None:
-    """Print the timeline in milliseconds since the start."""
-    console.rule("timeline")
-    if len(entries) <= _HEAD + _TAIL:
-        _print(console, entries)
+    """Print the timeline in milliseconds since the start. Details are wrapped, never truncated."""
+    console.rule("timeline (ms)")
+    start, omitted, end = _clipped(entries, _HEAD, _TAIL)
+    console.print(_grid(start))
+    if omitted:
+        console.print(f"           … {omitted} more entries …", style="dim")
+        console.print(_grid(end))
+
+
+def show_output(console: Console, title: str, lines: Sequence[str]) -> None:
+    """Print the lines of a process, unchanged and without styles."""
+    if not lines:
         return
-    _print(console, entries[:_HEAD])
-    console.print(f"            … {len(entries) - _HEAD - _TAIL} more …", style="dim")
-    _print(console, entries[-_TAIL:])
-
-
-def _print(console: Console, entries: Iterable[Entry]) -> None:
-    for entry in entries:
-        details = "  ".join(f"{name} {value}" for name, value in entry.detail.items() if name not in ("argv", "pid"))
-        line = Text(
-            f"{entry.at_ms:10.1f}  {entry.kind:<13}{_short(entry.subject):<13}", style=_STYLES.get(entry.kind, "")
-        )
-        line.append(details, style="dim")
-        console.print(line, no_wrap=True, overflow="ellipsis")
-
-
-def _short(subject: str) -> str:
-    """Return the first eight characters of a request ID, and other subjects unchanged."""
-    return subject[:8] if subject.count("-") == _UUID_DASHES else subject
+    console.rule(title)
+    start, omitted, end = _clipped(lines, _OUTPUT_HEAD, _OUTPUT_TAIL)
+    _print_lines(console, start)
+    if omitted:
+        console.print(f"… {counted(omitted, 'more line')} …", style="dim")
+        _print_lines(console, end)
 
 
 def show_summary(console: Console, outcome: Outcome, *, objects: int | None) -> None:
@@ -82,3 +82,52 @@ def show_summary(console: Console, outcome: Outcome, *, objects: int | None) -> 
     if outcome.spool_left:
         table.add_row("left in the spool", counted(outcome.spool_left, "segment"))
     console.print(table)
+
+
+def show_verdict(console: Console, outcome: Outcome) -> None:
+    """Print one line: OK, or FAILED with all faults."""
+    if outcome.faults:
+        console.print(Text(f"FAILED: {'; '.join(outcome.faults)}", style="bold red"), soft_wrap=True)
+    else:
+        console.print(Text("OK: all invocations succeeded, all records are stored", style="bold green"))
+
+
+def _clipped(items: Sequence[_Item], head: int, tail: int) -> tuple[Sequence[_Item], int, Sequence[_Item]]:
+    """Return the start of a sequence, the number of omitted items, and the end."""
+    omitted = len(items) - head - tail
+    return (items[:head], omitted, items[-tail:]) if omitted > 0 else (items, 0, ())
+
+
+def _grid(entries: Iterable[Entry]) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(justify="right", min_width=9, no_wrap=True)
+    grid.add_column(min_width=12, no_wrap=True)
+    grid.add_column(min_width=11, no_wrap=True)
+    grid.add_column(style="dim", overflow="fold")
+    for entry in entries:
+        details = (
+            f"{name}={_shown(value)}"
+            for name, value in entry.detail.items()
+            if name not in _HIDDEN_DETAILS and value not in ("", (), [])
+        )
+        cells = (f"{entry.at_ms:.1f}", entry.kind, _short(entry.subject), " ".join(details))
+        grid.add_row(*map(Text, cells), style=_STYLES.get(entry.kind, ""))
+    return grid
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value))
+    return str(value)
+
+
+def _short(subject: str) -> str:
+    """Return the first eight characters of a request ID, and other subjects unchanged."""
+    return subject[:8] if subject.count("-") == _UUID_DASHES else subject
+
+
+def _print_lines(console: Console, lines: Iterable[str]) -> None:
+    for line in lines:
+        console.print(Text(line.rstrip("\n")), soft_wrap=True, highlight=False)

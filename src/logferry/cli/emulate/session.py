@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from logferry.cli.console import progress
 from logferry.cli.emulate.outcome import Outcome
-from logferry.cli.emulate.report import show_summary, show_timeline
+from logferry.cli.emulate.report import show_output, show_summary, show_timeline, show_verdict
 from logferry.cli.object_reader import DestinationError, open_destination
 from logferry.cli.run import argv
 from logferry.emulator.environment_config import EnvironmentConfig
@@ -63,10 +63,11 @@ async def emulate(console: Console, session: Session, *, folder: Path) -> int:
     with progress(console, "invocations") as update:
         outcome = await play(session, tmp=tmp, update=update)
     show_timeline(console, outcome.timeline)
-    for line in outcome.messages:
-        console.print(line.rstrip(), style="yellow", markup=False)
+    show_output(console, "output of the function", outcome.output)
+    show_output(console, "messages of logferry", outcome.messages)
     show_summary(console, outcome, objects=await _objects(session.environment["LOGFERRY_DESTINATION"]))
-    return int(bool(outcome.failed or outcome.records_dropped or outcome.spool_left))
+    show_verdict(console, outcome)
+    return int(bool(outcome.faults))
 
 
 async def _objects(destination: str) -> int | None:
@@ -113,6 +114,7 @@ async def play(
             records_delivered=len(service.records_delivered),
             records_dropped=len(service.records_dropped),
             messages=[line for process, line in service.console if process == EXTENSION],
+            output=[line for process, line in service.console if process != EXTENSION],
             spool_left=sum(1 for path in spool.glob("*-*.*")) if spool.is_dir() else 0,
         )
 
