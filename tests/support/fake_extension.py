@@ -8,6 +8,7 @@
 | at_start | before registration: "exit:N", "hang", "child" (start one), "variables" (note them) |
 | before_next | before the first `/next`: "exit:N", "init-error", "hang", "hold:FIFO" (wait for a byte) |
 | on_invoke | "exit:N", "exit-error", "hang", "sleep:SECONDS", "two-nexts" |
+| on_unknown | action for an event of another type, as for `on_invoke` |
 | on_shutdown | "hang", "sleep:SECONDS", "exit:N" |
 | reject | number of batches to answer with 500 |
 """
@@ -121,9 +122,13 @@ def main() -> None:
         _, text = call(
             connection, "GET", "/2020-01-01/extension/event/next", None, Lambda_Extension_Identifier=identifier
         )
-        if json.loads(text)["eventType"] == "SHUTDOWN":
+        event_type = json.loads(text)["eventType"]
+        if event_type == "SHUTDOWN":
             act(BEHAVIOUR.get("on_shutdown", ""), identifier)
             break
+        if event_type != "INVOKE":
+            act(BEHAVIOUR.get("on_unknown", ""), identifier)
+            continue
         if BEHAVIOUR.get("on_invoke") == "two-nexts":
             BEHAVIOUR["on_invoke"] = ""
             threading.Timer(0.05, next_twice, [identifier]).start()

@@ -5,6 +5,7 @@ The keys of an event, in the order of processing:
 | key | effect |
 |---|---|
 | print | text for stdout, unchanged |
+| print_stderr | text for stderr, unchanged |
 | sleep | pause in seconds |
 | exit | exit code of the process |
 | variables | include the environment of the process in the response |
@@ -13,8 +14,20 @@ The keys of an event, in the order of processing:
 | error | type of the error to report |
 | linger | seconds between the response and `/next` |
 
-The arguments: "init-error" reports an error instead of starting, "ignore-sigterm" ignores SIGTERM,
-"never-ready" requests no invocation.
+The arguments:
+
+| argument | effect |
+|---|---|
+| init-error | reports an error instead of starting |
+| init-crash | prints a line on stdout and on stderr, and exits with status 1 |
+| never-ready | requests no invocation |
+| ignore-sigterm | ignores SIGTERM |
+| sigterm-lines:N | prints N lines on SIGTERM and exits |
+| sigterm-sleep:SECONDS | sleeps on SIGTERM, then prints a line and exits |
+| internal-extension | registers an internal extension for no event |
+| restore | waits for the restore of a snapshot, and prints a line after it |
+| restore-hang | does not return from its after-restore hook |
+| restore-error | reports a failed after-restore hook |
 """
 
 from __future__ import annotations
@@ -46,6 +59,8 @@ def serve() -> None:
     event: dict[str, Any] = json.loads(text)
     sys.stdout.write(event.get("print", ""))
     sys.stdout.flush()
+    sys.stderr.write(event.get("print_stderr", ""))
+    sys.stderr.flush()
     time.sleep(event.get("sleep", 0))
     response_body: dict[str, Any] = {"headers": dict(invocation.headers)}
     if "exit" in event:
@@ -66,16 +81,59 @@ def serve() -> None:
     time.sleep(event.get("linger", 0))
 
 
+def end_on_sigterm(argument: str) -> None:
+    """Perform the action of a SIGTERM handler and exit."""
+    action, _, detail = argument.partition(":")
+    if action == "sigterm-sleep":
+        time.sleep(float(detail))
+    lines = int(detail) if action == "sigterm-lines" else 1
+    sys.stdout.write("".join(f"sigterm {number}\n" for number in range(lines)))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def restore() -> None:
+    """Wait for the restore of the snapshot and run the after-restore hook."""
+    call("GET", "/restore/next")
+    if "restore-hang" in sys.argv:
+        time.sleep(LONG_SECONDS)
+    if "restore-error" in sys.argv:
+        headers = {"Lambda_Runtime_Function_Error_Type": "Runtime.AfterRestoreError"}
+        call("POST", "/restore/error", json.dumps({"errorMessage": "hook failed"}), **headers)
+        sys.exit(1)
+    sys.stdout.write("restored\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     """Start as the arguments require, then process invocations until killed."""
     if "init-error" in sys.argv:
         body = json.dumps({"errorType": "Runtime.ImportModuleError", "errorMessage": "no module named app"})
         call("POST", "/init/error", body)
         sys.exit(1)
+    if "init-crash" in sys.argv:
+        sys.stdout.write("starting\n")
+        sys.stdout.flush()
+        sys.stderr.write("cannot connect to the database\n")
+        sys.stderr.flush()
+        os._exit(1)
     if "ignore-sigterm" in sys.argv:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for argument in sys.argv[1:]:
+        if argument.startswith("sigterm-"):
+            signal.signal(signal.SIGTERM, lambda *_, argument=argument: end_on_sigterm(argument))
+    if "internal-extension" in sys.argv:
+        api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+        headers = {"Lambda-Extension-Name": "internal"}
+        api.request("POST", "/2020-01-01/extension/register", body='{"events": []}', headers=headers)
+        identifier = api.getresponse().headers["Lambda-Extension-Identifier"]
+        # The Init phase ends after the first /next of every extension; no event follows.
+        api.close()
+        api.request("GET", "/2020-01-01/extension/event/next", headers={"Lambda-Extension-Identifier": identifier})
     if "never-ready" in sys.argv:
         time.sleep(LONG_SECONDS)
+    if any(argument.startswith("restore") for argument in sys.argv):
+        restore()
     while True:
         serve()
 

@@ -10,14 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from logferry.emulator.clock import PlatformClock
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-InitializationType = Literal["on-demand", "provisioned-concurrency", "lambda-managed-instances"]
+InitializationType = Literal["on-demand", "provisioned-concurrency", "snap-start", "lambda-managed-instances"]
 LogFormat = Literal["Text", "JSON"]
 
 MANAGED_INSTANCES: InitializationType = "lambda-managed-instances"
 ON_DEMAND: InitializationType = "on-demand"
+SNAP_START: InitializationType = "snap-start"
 
 MEBIBYTE = 1024 * 1024
 
@@ -41,7 +44,20 @@ class Limits:
     """Limit of the Shutdown phase with internal extensions only. Without extensions it is zero."""
 
     runtime_share_seconds: float = 0.3
-    """Time from SIGTERM to SIGKILL of the runtime."""
+    """Time from SIGTERM to SIGKILL of the runtime, with external extensions only."""
+
+    runtime_share_internal_seconds: float = 0.5
+    """Time from SIGTERM to SIGKILL of the runtime with an internal extension."""
+
+    telemetry_flush_seconds: float = 1.0
+    """Maximum wait for the delivery of pending records before SHUTDOWN, as in AWS's code for Managed Instances.
+
+    It applies there and to every reset. AWS documents that the end of an input stream, such as a crash of
+    the runtime, flushes the buffers.
+    """
+
+    restore_seconds: float = 10.0
+    """Time limit of the Restore phase: after-restore hooks of the runtime."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +74,12 @@ class TelemetryBehaviour:
     telemetry_status: Literal[200, 202, 404, 500] = 200
     logs_status: Literal[200, 202, 404, 500] = 200
     rejected_schemas: frozenset[str] = frozenset()
+
+    shutdown_delay_seconds: Mapping[str, float] = field(default_factory=dict)
+    """Delay after the SHUTDOWN event, by type (`platform.report`) or category (`function`).
+
+    It applies to records that are pending at the start of the Shutdown phase or produced during it.
+    """
 
     drop_on_busy: bool = False
     """Drop each batch that is due during an unfinished request, and never retry.
@@ -89,6 +111,7 @@ class EnvironmentConfig:
     `function` and the values of `extensions` are argument vectors. The key of an extension is its file
     name in `/opt/extensions`, under which it has to register. The runtime and every extension receive
     the variables in `environment`, which may contain credentials.
+    `AWS_LAMBDA_EXEC_WRAPPER` there wraps `function`, as in a managed runtime.
     """
 
     function: Sequence[str]
@@ -115,6 +138,12 @@ class EnvironmentConfig:
     """
 
     freeze: bool = True
+    limit_cpu: bool = False
+    """Limit the CPU share of all processes as `memory_mb` does on Lambda. It needs control groups and root."""
+
+    clock: PlatformClock = field(default_factory=PlatformClock)
+    """Clock of the times in records."""
+
     working_directory: Path = field(default_factory=Path.cwd)
     tmp_directory: Path | None = None
     """`/tmp` of the environment, passed as TMPDIR and kept across resets.
@@ -138,6 +167,11 @@ class EnvironmentConfig:
     def managed_instances(self) -> bool:
         """Whether this is Lambda Managed Instances: concurrent invocations, no freeze, SHUTDOWN events only."""
         return self.initialization_type == MANAGED_INSTANCES
+
+    @property
+    def snap_start(self) -> bool:
+        """Whether the environment is initialized for a snapshot and restored before its first invocation."""
+        return self.initialization_type == SNAP_START
 
     @property
     def function_arn(self) -> str:

@@ -2,7 +2,7 @@
 
 An invocation runs in one of three sandboxes:
 
-1. the running sandbox;
+1. the running sandbox, after a restore if it is the snapshot of SnapStart;
 2. in an environment that has never run, a new sandbox after an Init phase with a separate limit;
 3. otherwise (failed Init, reset), a new sandbox that starts within the function timeout. This is the
    suppressed init, which telemetry reports as `phase: "invoke"`.
@@ -23,12 +23,14 @@ from typing import TYPE_CHECKING
 from logferry.emulator.conditions import EnvironmentBrokenError
 from logferry.emulator.phases import invoke_phase, shutdown_phase
 from logferry.emulator.phases.init_phase import initialize
+from logferry.emulator.phases.restore_phase import restore
 from logferry.emulator.results import ShutdownResult
 from logferry.emulator.sandbox import Sandbox
 from logferry.emulator.telemetry.telemetry_relay import TelemetryRelay
 
 if TYPE_CHECKING:
     from collections import deque
+    from collections.abc import Mapping
     from pathlib import Path
 
     import aiohttp
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from logferry.emulator.environment_config import EnvironmentConfig
     from logferry.emulator.invocation import Invocation
     from logferry.emulator.phases.init_phase import Phase
+    from logferry.emulator.processes.cpu_quota import CpuQuota
     from logferry.emulator.timeline import Timeline
 
 
@@ -50,6 +53,7 @@ class ExecutionEnvironment:
         session: aiohttp.ClientSession,
         timeline: Timeline,
         console: deque[tuple[str, str]],
+        cpu_quota: CpuQuota | None = None,
     ) -> None:
         self.sandbox: Sandbox | None = None
         self.relays: list[TelemetryRelay] = []
@@ -59,6 +63,7 @@ class ExecutionEnvironment:
         self._session = session
         self._timeline = timeline
         self._console = console
+        self._cpu_quota = cpu_quota
         self._log_stream = f"[$LATEST]{uuid.uuid4().hex}"
         self._previous: Sandbox | None = None
         self._starting = asyncio.Lock()
@@ -104,6 +109,22 @@ class ExecutionEnvironment:
         if self.sandbox is not None and self.sandbox.conditions.failure is None:
             self.sandbox.freeze()
 
+    async def send_event(self, event: Mapping[str, object]) -> None:
+        """Send an event to every extension and wait until each has called `/next` again.
+
+        Raise TimeoutError after the function timeout, and EnvironmentBrokenError if a process fails.
+        """
+        await self.init()
+        sandbox = self.sandbox
+        if sandbox is None:
+            raise RuntimeError("no extension can receive an event: the Init phase failed")
+        sandbox.thaw()
+        for extension in sandbox.registry.external:
+            sandbox.timeline.add("event", extension.name, event=event.get("eventType"))
+            extension.deliver(event)
+        deadline = asyncio.get_running_loop().time() + self._config.timeout_seconds
+        await sandbox.conditions.wait_for(sandbox.registry.all_ready, deadline=deadline)
+
     async def shutdown(self, reason: shutdown_phase.Reason) -> ShutdownResult:
         """Run the Shutdown phase of the running sandbox."""
         sandbox, self.sandbox = self.sandbox, None
@@ -123,16 +144,30 @@ class ExecutionEnvironment:
         async with self._starting:
             if not self.relays:
                 invocation.init_ms = await self._start_first()
-            if self.sandbox is not None:
-                invoke_phase.begin(self.sandbox, invocation)
-                return self.sandbox
-            return await self._suppressed_init(invocation)
+            if self.sandbox is None:
+                return await self._suppressed_init(invocation)
+            return await self._restore_and_begin(self.sandbox, invocation)
+
+    async def _restore_and_begin(self, sandbox: Sandbox, invocation: Invocation) -> Sandbox | None:
+        """Begin an invocation, after a restore if one is due; return None if the restore fails."""
+        if not self._config.snap_start or sandbox.is_restored:
+            invoke_phase.begin(sandbox, invocation)
+            return sandbox
+        try:
+            invocation.restore_ms = await restore(sandbox)
+        except EnvironmentBrokenError as error:
+            invoke_phase.begin(sandbox, invocation)
+            invoke_phase.fail(sandbox, invocation, error.failure)
+            await self._reset(sandbox, "failure")
+            return None
+        invoke_phase.begin(sandbox, invocation)
+        return sandbox
 
     async def _start_first(self) -> float | None:
         """Run the Init phase; return its duration in ms, or None if it failed and was reset."""
         sandbox = self._new_sandbox()
         deadline = asyncio.get_running_loop().time() + self._config.init_limit_seconds
-        phase: Phase = "init"
+        phase: Phase = "snap-start" if self._config.snap_start else "init"
         try:
             return await initialize(sandbox, phase=phase, deadline=deadline)
         except (EnvironmentBrokenError, TimeoutError):
@@ -144,6 +179,8 @@ class ExecutionEnvironment:
         sandbox = self._new_sandbox()
         try:
             invocation.init_ms = await initialize(sandbox, phase="invoke", deadline=invocation.deadline)
+            if self._config.snap_start:
+                invocation.restore_ms = await restore(sandbox)
         except EnvironmentBrokenError as error:
             invoke_phase.emit_start(sandbox, invocation)
             invoke_phase.fail(sandbox, invocation, error.failure)
@@ -174,5 +211,6 @@ class ExecutionEnvironment:
             relay=relay,
             timeline=self._timeline,
             console=self._console,
+            cpu_quota=self._cpu_quota,
         )
         return self.sandbox

@@ -58,6 +58,7 @@ class Invocation:
     deadline: float = 0.0
     deadline_ms: int = 0
     init_ms: float | None = None
+    restore_ms: float | None = None
 
     def begin(self) -> None:
         """Start the clock of the function timeout."""

@@ -29,10 +29,12 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from logferry.emulator.apis.server import Server
+from logferry.emulator.clock import PlatformClock
 from logferry.emulator.environment_config import ON_DEMAND, EnvironmentConfig, Limits, TelemetryBehaviour
 from logferry.emulator.execution_environment import ExecutionEnvironment
 from logferry.emulator.invocation import Invocation, encode_payload
 from logferry.emulator.phases import shutdown_phase
+from logferry.emulator.processes.cpu_quota import CpuQuota
 from logferry.emulator.results import InvokeResult, ShutdownResult, result_of
 from logferry.emulator.timeline import Entry, Timeline
 
@@ -49,13 +51,14 @@ __all__ = [
     "InvokeResult",
     "Lambda",
     "Limits",
+    "PlatformClock",
     "ShutdownResult",
     "TelemetryBehaviour",
     "Timeline",
 ]
 
 CONSOLE_LINES = 100_000
-"""Maximum number of output lines kept for `Lambda.console`."""
+"""Maximum number of output lines in `Lambda.console`, which keeps the last ones, and in the timeline."""
 
 IDLE_MARGIN_SECONDS = 10.0
 """Margin of `wait_idle` in addition to the sum of all limits, in seconds, for a busy machine."""
@@ -89,8 +92,16 @@ class Lambda:
                 tmp = Path(tempfile.mkdtemp(prefix="lambda-tmp-"))
                 stack.callback(shutil.rmtree, tmp, ignore_errors=True)
             session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)))
+            quota = CpuQuota(memory_mb=self._config.memory_mb) if self._config.limit_cpu else None
+            if quota is not None:
+                stack.enter_context(quota)
             self._environment = ExecutionEnvironment(
-                self._config, tmp=tmp, session=session, timeline=self.timeline, console=self.console
+                self._config,
+                tmp=tmp,
+                session=session,
+                timeline=self.timeline,
+                console=self.console,
+                cpu_quota=quota,
             )
             server = Server(self._environment.current_sandbox)
             stack.push_async_callback(server.stop)
@@ -146,6 +157,22 @@ class Lambda:
         """Wait until the environment is idle, then for `seconds`."""
         await self.wait_idle()
         await asyncio.sleep(seconds)
+
+    async def skip_time(self, seconds: float) -> None:
+        """Wait until the environment is idle, then advance the platform clock without waiting."""
+        await self.wait_idle()
+        self._config.clock.advance(seconds)
+        self.timeline.add("skip", "clock", seconds=seconds)
+
+    async def send_event(self, event: Mapping[str, object]) -> None:
+        """Send an event of any type to every extension, and wait until each has called `/next` again.
+
+        A future version of the platform can send types that an extension does not know. Raise TimeoutError
+        after the function timeout.
+        """
+        async with self._slots:
+            await self._environment.send_event(event)
+            self._freeze_if_idle(running=0)
 
     async def shutdown(self, reason: shutdown_phase.Reason = shutdown_phase.SPINDOWN) -> ShutdownResult:
         """Run the Shutdown phase after the last invocation has ended."""

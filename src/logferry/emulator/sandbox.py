@@ -8,13 +8,15 @@ The modules in `phases` contain the behaviour, this module contains the state th
 from __future__ import annotations
 
 import errno
+import secrets
 from typing import TYPE_CHECKING
 
 from logferry.emulator.conditions import Conditions, Failure
 from logferry.emulator.processes import process_environment
+from logferry.emulator.processes.exec_wrapper import wrapped_command
 from logferry.emulator.processes.extensions import ExtensionRegistry, State
 from logferry.emulator.processes.log_socket import LogSocket
-from logferry.emulator.processes.processes import ChildProcess, resident_bytes
+from logferry.emulator.processes.processes import ChildProcess, Stream, resident_bytes
 from logferry.emulator.processes.runtime import Runtime
 from logferry.emulator.telemetry import platform_events
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from logferry.emulator.environment_config import EnvironmentConfig
+    from logferry.emulator.processes.cpu_quota import CpuQuota
     from logferry.emulator.telemetry.telemetry_relay import TelemetryRelay
     from logferry.emulator.timeline import Timeline
 
@@ -48,6 +51,7 @@ class Sandbox:
         relay: TelemetryRelay,
         timeline: Timeline,
         console: deque[tuple[str, str]],
+        cpu_quota: CpuQuota | None = None,
     ) -> None:
         self.config = config
         self.log_stream = log_stream
@@ -59,10 +63,13 @@ class Sandbox:
         self.processes: dict[str, ChildProcess] = {}
         self.is_ending = False
         self.is_frozen = False
+        self.is_restored = False
+        self.credentials_token = secrets.token_urlsafe()
         self.log_socket: LogSocket | None = None
         self._runtime_api = runtime_api
         self._tmp = tmp
         self._console = console
+        self._cpu_quota = cpu_quota
         self._max_resident_mb = 0
 
     def __repr__(self) -> str:
@@ -72,7 +79,12 @@ class Sandbox:
 
     def start_extension(self, name: str) -> None:
         """Execute a file of `/opt/extensions`; fail the environment if it cannot be executed."""
-        variables = process_environment.for_extension(self.config, runtime_api=self._runtime_api, tmp=str(self._tmp))
+        variables = process_environment.for_extension(
+            self.config,
+            runtime_api=self._runtime_api,
+            tmp=str(self._tmp),
+            credentials_token=self.credentials_token,
+        )
         try:
             self._start(name, self.config.extensions[name], variables, platform_events.EXTENSION_LINE)
         except OSError as error:
@@ -82,20 +94,25 @@ class Sandbox:
             self.fail(LAUNCH_ERROR, f"{name}: {error}")
 
     def start_runtime(self) -> None:
-        """Execute the function's command, as often as configured."""
+        """Execute the function's command, with its exec wrapper, as often as configured."""
         if self.config.managed_instances and self.config.runtime_processes == 1:
-            self.log_socket = LogSocket(lambda line: self._on_line(RUNTIME, platform_events.FUNCTION_LINE, line))
+            self.log_socket = LogSocket(
+                lambda line: self._on_line(RUNTIME, platform_events.FUNCTION_LINE, "stdout", line)
+            )
         variables = process_environment.for_runtime(
             self.config,
             runtime_api=self._runtime_api,
             tmp=str(self._tmp),
+            credentials_token=self.credentials_token,
             log_stream=self.log_stream,
             log_socket=self.log_socket.path if self.log_socket else None,
         )
         for number in range(self.config.runtime_processes):
             name = RUNTIME if number == 0 else f"{RUNTIME}-{number}"
             try:
-                self._start(name, self.config.function, variables, platform_events.FUNCTION_LINE)
+                self._start(
+                    name, wrapped_command(self.config.function, variables), variables, platform_events.FUNCTION_LINE
+                )
             except OSError as error:
                 self.fail(INVALID_ENTRYPOINT, str(error))
 
@@ -105,9 +122,11 @@ class Sandbox:
             argv,
             environment=variables,
             directory=self.config.working_directory,
-            on_line=lambda line: self._on_line(name, category, line),
+            on_line=lambda stream, line: self._on_line(name, category, stream, line),
             on_exit=self._on_exit,
         )
+        if self._cpu_quota is not None:
+            self._cpu_quota.add(process.pid)
         self.processes[name] = process
         self.timeline.add("process", name, pid=process.pid, argv=list(argv))
 
@@ -115,6 +134,11 @@ class Sandbox:
     def runtime_processes(self) -> list[ChildProcess]:
         """The processes of the function."""
         return [process for name, process in self.processes.items() if name not in self.config.extensions]
+
+    def is_running(self, name: str) -> bool:
+        """Return whether the process with this name has started and not ended."""
+        process = self.processes.get(name)
+        return process is not None and process.exit_code is None
 
     def fail(self, error_type: str, message: str, *, payload: bytes | None = None) -> None:
         """Record a fatal failure and end every wait of this sandbox; the first failure is kept."""
@@ -125,11 +149,11 @@ class Sandbox:
         """Read the lines that a process wrote before its current request."""
         if name == RUNTIME:
             for process in self.runtime_processes:
-                process.output.drain()
+                process.drain()
             if self.log_socket is not None:
                 self.log_socket.drain()
         elif name in self.processes:
-            self.processes[name].output.drain()
+            self.processes[name].drain()
 
     def freeze(self) -> None:
         """Stop every process and every delivery."""
@@ -162,8 +186,10 @@ class Sandbox:
         self._max_resident_mb = max(self._max_resident_mb, now)
         return self._max_resident_mb
 
-    def _on_line(self, source: str, category: str, line: bytes) -> None:
+    def _on_line(self, source: str, category: str, stream: Stream, line: bytes) -> None:
         text = line.decode(errors="replace")
+        if len(self._console) != self._console.maxlen:  # bound the timeline by the size of the console
+            self.timeline.add("output", source, stream=stream, line=text)
         self._console.append((source, text))
         self.relay.emit(category, text)
 

@@ -6,6 +6,7 @@ Design: all modules append and none reads, so the timeline cannot influence the 
 | kind | event | fields of `detail` |
 |---|---|---|
 | process | a process started | pid, argv |
+| output | a process printed a line | stream, line |
 | exit | a process ended | exit_code, how |
 | crash | a failure that is fatal to the environment | error_type, message |
 | kill | SIGKILL to a process group | why |
@@ -13,6 +14,8 @@ Design: all modules append and none reads, so the timeline cannot influence the 
 | subscribe | an extension subscribed to telemetry | api, schema, status |
 | error | a request was answered with an error | status, error_type, message |
 | next | a process requested its next event | |
+| skip | the platform clock was advanced | seconds |
+| restore | the Restore phase began or ended | status, duration_ms |
 | init | the Init phase began or ended | phase, status, duration_ms |
 | invoke | an invocation was dispatched to the runtime | |
 | response | the runtime responded | status, bytes |

@@ -176,3 +176,27 @@ async def test_an_extension_registered_for_shutdown_only_never_extends_an_invoca
         await lam.shutdown()
     assert result.post_runtime_ms is not None
     assert [event["eventType"] for event in harness.events()] == ["SHUTDOWN"]
+
+
+async def test_an_event_of_an_unknown_type_is_sent_outside_invocations(tmp_path: Path) -> None:
+    """A new event type reaches a frozen extension, and the environment freezes again after its `/next`."""
+    harness = EmulatorHarness(tmp_path)
+    async with Lambda(harness.config()) as lam:
+        await lam.invoke({})
+        await lam.wait_idle()
+        await lam.send_event({"eventType": "HIBERNATE", "deadlineMs": 0})
+        assert lam.timeline.of("freeze")[-1].at_ms > lam.timeline.of("event")[-1].at_ms
+        assert (await lam.invoke({})).status == "success"
+    assert [event["eventType"] for event in harness.events()] == ["INVOKE", "HIBERNATE", "INVOKE"]
+    unknown = harness.responses("/event/next")[1]
+    assert uuid.UUID(unknown["headers"]["Lambda-Extension-Event-Identifier"]).version == 4
+
+
+async def test_an_unknown_event_without_a_following_next_exceeds_the_function_timeout(tmp_path: Path) -> None:
+    """An extension that waits instead of calling `/next` holds the environment."""
+    harness = EmulatorHarness(tmp_path)
+    config = harness.config(extensions={"ext": harness.extension(on_unknown="hang")}, timeout_seconds=0.3)
+    async with Lambda(config) as lam:
+        await lam.start()
+        with pytest.raises(TimeoutError):
+            await lam.send_event({"eventType": "HIBERNATE"})

@@ -1,1 +1,1 @@
-"""The HTTP APIs of Lambda: Extensions, Runtime and Telemetry."""
+"""The HTTP APIs of Lambda: Extensions, Runtime, Telemetry, and the credentials of SnapStart."""

@@ -39,6 +39,8 @@ class RuntimeApi:
             web.post(PREFIX + "/invocation/{request_id}/response", self.response),
             web.post(PREFIX + "/invocation/{request_id}/error", self.error),
             web.post(f"{PREFIX}/init/error", self.init_error),
+            web.get(f"{PREFIX}/restore/next", self.restore_next),
+            web.post(f"{PREFIX}/restore/error", self.restore_error),
         ]
 
     async def next(self, _: web.Request) -> web.Response:
@@ -86,6 +88,23 @@ class RuntimeApi:
         sandbox = self._sandbox()
         sandbox.drain(RUNTIME)
         sandbox.fail(_error_type(request, body), "the runtime reported an init error", payload=body or None)
+        return web.json_response(ACCEPTED, status=HTTPStatus.ACCEPTED)
+
+    async def restore_next(self, _: web.Request) -> web.Response:
+        """Wait for the restore of the snapshot (SnapStart)."""
+        sandbox = self._sandbox()
+        sandbox.drain(RUNTIME)
+        future = sandbox.runtime.restore_next()
+        sandbox.conditions.recheck()
+        await future
+        return web.Response(content_type="application/json")
+
+    async def restore_error(self, request: web.Request) -> web.Response:
+        """Accept the report that an after-restore hook failed, which is fatal to the environment."""
+        body = await request.read()
+        sandbox = self._sandbox()
+        sandbox.drain(RUNTIME)
+        sandbox.fail(_error_type(request, body), "the runtime reported a restore error", payload=body or None)
         return web.json_response(ACCEPTED, status=HTTPStatus.ACCEPTED)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from logferry.emulator.apis.api_error import ApiError
+from logferry.emulator.apis.credentials_api import CredentialsApi
 from logferry.emulator.apis.extensions_api import ExtensionsApi
 from logferry.emulator.apis.runtime_api import RuntimeApi
 from logferry.emulator.apis.telemetry_api import TelemetryApi
@@ -32,7 +33,7 @@ class Server:
 
     def __init__(self, sandbox: Callable[[], Sandbox]) -> None:
         application = web.Application(middlewares=[_error_middleware(sandbox)], client_max_size=MAX_REQUEST_BYTES)
-        for api in (RuntimeApi(sandbox), ExtensionsApi(sandbox), TelemetryApi(sandbox)):
+        for api in (RuntimeApi(sandbox), ExtensionsApi(sandbox), TelemetryApi(sandbox), CredentialsApi(sandbox)):
             application.add_routes(api.routes())
         self._runner = web.AppRunner(
             application, access_log=None, keepalive_timeout=KEEP_ALIVE_SECONDS, shutdown_timeout=STOP_SECONDS

@@ -1,1 +1,1 @@
-"""The Init, Invoke and Shutdown phases of an execution environment."""
+"""The Init, Restore, Invoke and Shutdown phases of an execution environment."""

@@ -21,7 +21,7 @@ from logferry.emulator.telemetry import platform_events
 if TYPE_CHECKING:
     from logferry.emulator.sandbox import Sandbox
 
-Phase = Literal["init", "invoke"]
+Phase = Literal["init", "invoke", "snap-start"]
 
 INIT_TIMED_OUT = "Sandbox.Timedout"
 

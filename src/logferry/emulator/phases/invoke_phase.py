@@ -14,7 +14,6 @@ References: `doInvoke` and `handleReset` in aws-lambda-runtime-interface-emulato
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 from logferry.emulator.invocation import MILLISECONDS, FunctionResponse, error_payload
@@ -124,7 +123,7 @@ def _end_runtime(
         _outcome(invocation, status, error_type),
         duration_ms=duration_ms,
         produced_bytes=len(response.payload) if response else None,
-        spans=_spans(invocation, until=now),
+        spans=_spans(sandbox, invocation, until=now),
     )
     sandbox.relay.emit(platform_events.RUNTIME_DONE, record)
     sandbox.timeline.add("runtime-done", invocation.request_id, duration_ms=duration_ms)
@@ -139,7 +138,7 @@ def finish(
     outcome = _outcome(invocation, status, error_type)
     duration_ms = _milliseconds(invocation.started_at, now)
     if sandbox.config.managed_instances:
-        spans = _spans(invocation, until=now)[:2]  # Managed Instances report responseLatency and responseDuration only
+        spans = _spans(sandbox, invocation, until=now)[:2]  # responseLatency and responseDuration
         record = platform_events.reduced_report(outcome, duration_ms=duration_ms, spans=spans)
     else:
         record = platform_events.report(
@@ -148,6 +147,7 @@ def finish(
             memory_mb=sandbox.config.memory_mb,
             max_memory_used_mb=sandbox.max_resident_mb(),
             init_duration_ms=invocation.init_ms,
+            restore_duration_ms=invocation.restore_ms,
             spans=_extension_overhead(sandbox, invocation, now),
         )
     sandbox.relay.emit(platform_events.END, {"requestId": invocation.request_id})
@@ -175,14 +175,14 @@ def _outcome(invocation: Invocation, status: str | None, error_type: str | None)
     )
 
 
-def _spans(invocation: Invocation, *, until: float) -> list[Span]:
+def _spans(sandbox: Sandbox, invocation: Invocation, *, until: float) -> list[Span]:
     if invocation.responded_at is None:
         return []
-    responded = _wall_clock(invocation.responded_at)
+    responded = _wall_clock(sandbox, invocation.responded_at)
     return [
         Span(
             "responseLatency",
-            _wall_clock(invocation.started_at),
+            _wall_clock(sandbox, invocation.started_at),
             _milliseconds(invocation.started_at, invocation.responded_at),
         ),
         Span("responseDuration", responded, 0.0),
@@ -194,12 +194,12 @@ def _extension_overhead(sandbox: Sandbox, invocation: Invocation, until: float) 
     if invocation.runtime_done_at is None or not list(sandbox.registry):
         return []
     start = invocation.runtime_done_at
-    return [Span("extensionOverhead", _wall_clock(start), _milliseconds(start, until))]
+    return [Span("extensionOverhead", _wall_clock(sandbox, start), _milliseconds(start, until))]
 
 
 def _milliseconds(start: float, end: float) -> float:
     return round((end - start) * MILLISECONDS, 3)
 
 
-def _wall_clock(loop_time: float) -> float:
-    return time.time() - (asyncio.get_running_loop().time() - loop_time)
+def _wall_clock(sandbox: Sandbox, loop_time: float) -> float:
+    return sandbox.config.clock.now() - (asyncio.get_running_loop().time() - loop_time)

@@ -2,8 +2,10 @@
 
 1. The runtime ends first. A spindown sends SIGTERM, a reset or an environment without extensions
    sends SIGKILL.
-2. Each extension that registered for SHUTDOWN receives the event. Any other is killed at once.
-3. A process that exceeds its limit is killed and named in the result.
+2. After a reset, and on Managed Instances, the pending records are delivered before SHUTDOWN, within a
+   limit. At a spindown AWS's documentation promises no such order.
+3. Each extension that registered for SHUTDOWN receives the event. Any other is killed at once.
+4. A process that exceeds its limit is killed and named in the result.
 
 Guarantees:
 - The phase ends within its limit: 2,000 ms with an external extension, including the runtime's share.
@@ -38,11 +40,12 @@ async def end(sandbox: Sandbox, *, reason: Reason) -> ShutdownResult:
     started = loop.time()
     sandbox.is_ending = True
     sandbox.thaw()
-    sandbox.relay.deliver_immediately()
+    sandbox.relay.begin_shutdown()
     sandbox.timeline.add("shutdown", ENVIRONMENT, phase="begin", reason=reason)
     limit = _limit_seconds(sandbox)
     deadline_ms = int((time.time() + limit) * MILLISECONDS)
     late = await _end_runtime(sandbox, started, limit, reason)
+    await _flush_telemetry(sandbox, started + limit, reason)
     late += await _end_extensions(sandbox, started + limit, _shutdown_event(reason, deadline_ms))
     duration_ms = round((loop.time() - started) * MILLISECONDS, 3)
     await destroy(sandbox)
@@ -67,20 +70,33 @@ async def destroy(sandbox: Sandbox) -> None:
 def _limit_seconds(sandbox: Sandbox) -> float:
     """Return the time limit of the phase."""
     limits = sandbox.config.limits
-    if any(
-        process.name in sandbox.config.extensions and process.exit_code is None
-        for process in sandbox.processes.values()
-    ):
+    if any(sandbox.is_running(name) for name in sandbox.config.extensions):
         return limits.shutdown_seconds
     return limits.shutdown_internal_seconds if list(sandbox.registry) else 0.0
+
+
+async def _flush_telemetry(sandbox: Sandbox, deadline: float, reason: Reason) -> None:
+    """Wait for the delivery of pending records to the extensions that are running."""
+    if reason == SPINDOWN and not sandbox.config.managed_instances:
+        return
+    names = {name for name in sandbox.config.extensions if sandbox.is_running(name)}
+    limit = asyncio.get_running_loop().time() + sandbox.config.limits.telemetry_flush_seconds
+    await sandbox.relay.flush(names, deadline=min(limit, deadline))
+
+
+def _runtime_share_seconds(sandbox: Sandbox) -> float:
+    """Return the time from SIGTERM to SIGKILL of the runtime."""
+    limits = sandbox.config.limits
+    has_internal = any(not extension.external for extension in sandbox.registry)
+    return limits.runtime_share_internal_seconds if has_internal else limits.runtime_share_seconds
 
 
 async def _end_runtime(sandbox: Sandbox, started: float, limit: float, reason: Reason) -> list[str]:
     """End the runtime; return its name if it exceeded its share."""
     running = [process for process in sandbox.runtime_processes if process.exit_code is None]
     late: list[str] = []
+    share = min(_runtime_share_seconds(sandbox), limit)
     if reason == SPINDOWN and limit and running:
-        share = min(sandbox.config.limits.runtime_share_seconds, limit)
         for process in running:
             process.terminate()
         try:
@@ -91,7 +107,7 @@ async def _end_runtime(sandbox: Sandbox, started: float, limit: float, reason: R
             late.append(RUNTIME)
     for process in running:
         if process.exit_code is None:
-            sandbox.kill(process, f"late: it had {sandbox.config.limits.runtime_share_seconds:g} s" if late else reason)
+            sandbox.kill(process, f"late: it had {share:g} s" if late else reason)
     return late
 
 
@@ -108,6 +124,8 @@ async def _end_extensions(sandbox: Sandbox, deadline: float, event: dict[str, ob
             notified.append(extension)
         else:
             sandbox.kill(process, "not registered for SHUTDOWN")
+    if notified:
+        sandbox.relay.shutdown_sent()
     processes = [sandbox.processes[extension.name] for extension in notified]
     try:
         await sandbox.conditions.wait_despite_failure(

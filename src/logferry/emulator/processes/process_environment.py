@@ -33,7 +33,12 @@ NOT_FOR_EXTENSIONS = frozenset(
 )
 
 
-def _shared(config: EnvironmentConfig, *, runtime_api: str, tmp: str, path: str) -> dict[str, str]:
+KEY_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+
+def _shared(
+    config: EnvironmentConfig, *, runtime_api: str, tmp: str, path: str, credentials_token: str
+) -> dict[str, str]:
     variables = {
         "PATH": path,
         "LANG": "en_US.UTF-8",
@@ -48,16 +53,26 @@ def _shared(config: EnvironmentConfig, *, runtime_api: str, tmp: str, path: str)
         "AWS_REGION": config.region,
         "AWS_DEFAULT_REGION": config.region,
     }
+    if config.snap_start:  # keys in a snapshot would expire ("Improving startup performance with SnapStart")
+        variables = {key: value for key, value in variables.items() if key not in KEY_VARIABLES}
+        variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"http://{runtime_api}/2021-04-23/credentials"
+        variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = credentials_token
     if config.log_format == "JSON":
         variables["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
     return variables
 
 
 def for_extension(
-    config: EnvironmentConfig, *, runtime_api: str, tmp: str, inherited: Mapping[str, str] = os.environ
+    config: EnvironmentConfig,
+    *,
+    runtime_api: str,
+    tmp: str,
+    credentials_token: str,
+    inherited: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
     """Return the variables of an extension; `inherited` supplies PATH."""
-    variables = _shared(config, runtime_api=runtime_api, tmp=tmp, path=inherited.get("PATH", os.defpath))
+    path = inherited.get("PATH", os.defpath)
+    variables = _shared(config, runtime_api=runtime_api, tmp=tmp, path=path, credentials_token=credentials_token)
     return {key: value for key, value in variables.items() if key not in NOT_FOR_EXTENSIONS and not key.startswith("_")}
 
 
@@ -66,6 +81,7 @@ def for_runtime(
     *,
     runtime_api: str,
     tmp: str,
+    credentials_token: str,
     log_stream: str,
     log_socket: str | None,
     inherited: Mapping[str, str] = os.environ,
@@ -74,7 +90,10 @@ def for_runtime(
 
     `log_socket` is the path for the output of Managed Instances workers, or None.
     """
-    variables = _shared(config, runtime_api=runtime_api, tmp=tmp, path=inherited.get("PATH", os.defpath))
+    path = inherited.get("PATH", os.defpath)
+    variables = _shared(config, runtime_api=runtime_api, tmp=tmp, path=path, credentials_token=credentials_token)
+    if config.snap_start:  # log group and stream do not exist ("SnapStart monitoring")
+        return variables | {"_HANDLER": config.handler, "LAMBDA_TASK_ROOT": str(config.working_directory)}
     variables |= {
         "_HANDLER": config.handler,
         "LAMBDA_TASK_ROOT": str(config.working_directory),

@@ -19,7 +19,7 @@ import os
 import signal
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from logferry.emulator.processes.line_stream import LineStream
 
@@ -32,6 +32,8 @@ STAT_STATE, STAT_SESSION = 0, 3
 KILL_SECONDS = 10.0
 """Time limit for the end of a killed process, in seconds. It ends when the kernel next schedules it."""
 
+Stream = Literal["stdout", "stderr"]
+
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 _running: set[ChildProcess] = set()
@@ -40,7 +42,8 @@ _running: set[ChildProcess] = set()
 class ChildProcess:
     """A started process. The constructor raises OSError if it cannot be executed.
 
-    `on_line` is called with each line of stdout and stderr, `on_exit` once when the leader ends.
+    `on_line` is called with the stream and each line of stdout and stderr, `on_exit` once when the leader
+    ends. The order of lines is kept within a stream, not between the two.
     """
 
     def __init__(
@@ -50,30 +53,36 @@ class ChildProcess:
         *,
         environment: Mapping[str, str],
         directory: Path,
-        on_line: Callable[[bytes], None],
+        on_line: Callable[[Stream, bytes], None],
         on_exit: Callable[[ChildProcess], None],
     ) -> None:
         self.name = name
         self.exit_code: int | None = None
         self._on_exit = on_exit
         self._ended = asyncio.Event()
-        read_end, write_end = os.pipe()
+        out_read, out_write = os.pipe()
+        err_read, err_write = os.pipe()
         try:
             self._popen = subprocess.Popen(
                 list(argv),
                 env=dict(environment),
                 cwd=directory,
                 stdin=subprocess.DEVNULL,
-                stdout=write_end,
-                stderr=write_end,
+                stdout=out_write,
+                stderr=err_write,
                 start_new_session=True,
             )
         except BaseException:
-            os.close(read_end)
+            os.close(out_read)
+            os.close(err_read)
             raise
         finally:
-            os.close(write_end)
-        self.output = LineStream(read_end, on_line)
+            os.close(out_write)
+            os.close(err_write)
+        self._streams = (
+            LineStream(out_read, lambda line: on_line("stdout", line)),
+            LineStream(err_read, lambda line: on_line("stderr", line)),
+        )
         self._pidfd: int | None = os.pidfd_open(self.pid)
         asyncio.get_running_loop().add_reader(self._pidfd, self._leader_ended)
         _running.add(self)
@@ -95,6 +104,11 @@ class ChildProcess:
         if self.exit_code < 0:
             return f"signal: {signal.Signals(-self.exit_code).name}"
         return "exit code 0" if self.exit_code == 0 else f"exit status {self.exit_code}"
+
+    def drain(self) -> None:
+        """Read the lines that the process has written so far."""
+        for stream in self._streams:
+            stream.drain()
 
     def freeze(self) -> None:
         """Send SIGSTOP to the group."""
@@ -134,7 +148,7 @@ class ChildProcess:
         if result is None:  # impossible: the descriptor is readable only after the exit
             raise RuntimeError(f"{self.name} (pid {self.pid}) was reported as ended and is running")
         self.exit_code = result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
-        self.output.drain()
+        self.drain()
         self._ended.set()
         self._on_exit(self)
 
@@ -153,8 +167,9 @@ class ChildProcess:
                     await _wait_for_end(pid)
             await self._ended.wait()
         self._popen.wait()  # the leader has ended: this reaps it without blocking
-        self.output.drain()
-        self.output.close()
+        self.drain()
+        for stream in self._streams:
+            stream.close()
         os.close(self._pidfd)
         self._pidfd = None
         _running.discard(self)

@@ -30,6 +30,7 @@ class Runtime:
         self._concurrent = concurrent
         self._pending_next: deque[asyncio.Future[Invocation]] = deque()
         self._in_progress: dict[str, Invocation] = {}
+        self._pending_restore: asyncio.Future[None] | None = None
         self.is_initialized = False
         self._closed = False
 
@@ -52,6 +53,19 @@ class Runtime:
         self._pending_next.append(future)
         self.is_initialized = True
         return future
+
+    def restore_next(self) -> asyncio.Future[None]:
+        """Return a future of the restore, and end the runtime's part of the Init phase."""
+        if self._closed or self._pending_restore is not None:
+            raise _invalid_transition("RestoreReady", "RestoreReady")
+        self._pending_restore = asyncio.get_running_loop().create_future()
+        self.is_initialized = True
+        return self._pending_restore
+
+    def restore(self) -> None:
+        """Answer a pending `/restore/next`; a runtime without hooks has none."""
+        if self._pending_restore is not None and not self._pending_restore.done():
+            self._pending_restore.set_result(None)
 
     def dispatch(self, invocation: Invocation) -> None:
         """Answer the oldest pending `/next` with an invocation; there has to be one."""
@@ -83,6 +97,8 @@ class Runtime:
     def close(self) -> None:
         """Fail every pending `/next` after the processes have ended."""
         self._closed = True
+        if self._pending_restore is not None and not self._pending_restore.done():
+            self._pending_restore.set_exception(_invalid_transition("RestoreReady", "Exited"))
         while self._pending_next:
             pending = self._pending_next.popleft()
             if not pending.done():

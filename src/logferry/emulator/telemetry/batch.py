@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _RECORD_KEY = b'"record":'
 
@@ -56,6 +59,22 @@ class Batch:
     def records(self) -> list[dict[str, Any]]:
         """The records that the delivery of this batch completes."""
         return [fragment.completes for fragment in self.fragments if fragment.completes is not None]
+
+    def remove(self, matches: Callable[[dict[str, Any]], bool]) -> list[Fragment]:
+        """Remove and return the unsplit records that match."""
+        removed = [
+            fragment
+            for previous, fragment in zip([None, *self.fragments], self.fragments, strict=False)
+            if fragment.completes is not None
+            and (previous is None or previous.completes is not None)
+            and matches(fragment.completes)
+        ]
+        removed_ids = {id(fragment) for fragment in removed}
+        self.fragments = [fragment for fragment in self.fragments if id(fragment) not in removed_ids]
+        self.size -= sum(len(fragment.encoded) for fragment in removed)
+        if not self.fragments:
+            self.due_at = None
+        return removed
 
     def body(self) -> bytes:
         """Return the body of the request."""

@@ -27,6 +27,9 @@ INIT_REPORT = "platform.initReport"
 START = "platform.start"
 RUNTIME_DONE = "platform.runtimeDone"
 REPORT = "platform.report"
+RESTORE_START = "platform.restoreStart"
+RESTORE_RUNTIME_DONE = "platform.restoreRuntimeDone"
+RESTORE_REPORT = "platform.restoreReport"
 EXTENSION = "platform.extension"
 TELEMETRY_SUBSCRIPTION = "platform.telemetrySubscription"
 LOGS_DROPPED = "platform.logsDropped"
@@ -131,6 +134,26 @@ def init_report(config: EnvironmentConfig, *, phase: str, duration_ms: float, er
     )
 
 
+def restore_start(config: EnvironmentConfig, *, instance_id: str) -> Record:
+    """Return the record of `platform.restoreStart`."""
+    return {
+        "functionName": config.function_name,
+        "functionVersion": FUNCTION_VERSION,
+        "instanceId": instance_id,
+        "instanceMaxMemory": config.memory_mb * BYTES_PER_MB,
+    }
+
+
+def restore_runtime_done(*, error_type: str | None) -> Record:
+    """Return the record of `platform.restoreRuntimeDone`."""
+    return _present(status=_status(error_type), errorType=error_type)
+
+
+def restore_report(*, duration_ms: float, error_type: str | None) -> Record:
+    """Return the record of `platform.restoreReport`."""
+    return _present(status=_status(error_type), errorType=error_type, metrics={"durationMs": duration_ms})
+
+
 def _status(error_type: str | None) -> str:
     return "success" if error_type is None else "error"
 
@@ -163,6 +186,7 @@ def report(
     memory_mb: int,
     max_memory_used_mb: int,
     init_duration_ms: float | None,
+    restore_duration_ms: float | None,
     spans: Sequence[Span],
 ) -> Record:
     """Return the record of `platform.report` outside Managed Instances.
@@ -171,10 +195,11 @@ def report(
     """
     metrics = _present(
         durationMs=duration_ms,
-        billedDurationMs=ceil(duration_ms + (init_duration_ms or 0.0)),
+        billedDurationMs=ceil(duration_ms + (init_duration_ms or 0.0) + (restore_duration_ms or 0.0)),
         memorySizeMB=memory_mb,
         maxMemoryUsedMB=max_memory_used_mb,
         initDurationMs=init_duration_ms,
+        restoreDurationMs=restore_duration_ms,
     )
     return outcome.as_record(metrics=metrics, spans=_as_records(spans))
 

@@ -6,6 +6,7 @@ Guarantees:
 - At most one request is in progress. Meanwhile records collect in the open batch, which is sent when it
   is due or full and the subscriber is free.
 - No request starts while the subscriber is frozen.
+- `flush` returns when no record is pending, except for those that `late_records` withholds.
 - Dropped records are reported in `platform.logsDropped` before the next record that is accepted.
 
 Design: with `drop_on_busy` the subscriber behaves as AWS's Managed Instances emulator
@@ -24,6 +25,7 @@ from logferry.emulator.telemetry import platform_events
 from logferry.emulator.telemetry.batch import Batch, Fragment, encode, split
 from logferry.emulator.telemetry.event_schema import render
 from logferry.emulator.telemetry.http_post import HttpPoster
+from logferry.emulator.telemetry.late_records import LateRecords
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +72,9 @@ class Subscriber:
         self._frozen = False
         self._immediate = False
         self._changed = asyncio.Event()
+        self._flushed = asyncio.Event()
+        self._flushed.set()
+        self._late = LateRecords(behaviour.shutdown_delay_seconds, self._append)
         self._task = asyncio.create_task(self._send_loop(), name=f"deliver to {subscription.name}")
 
     def __repr__(self) -> str:
@@ -85,6 +90,9 @@ class Subscriber:
             return
         self.sent.append(record)
         encoded = encode(record)
+        if self._late.matches(record):
+            self._late.withhold(record, encoded)
+            return
         if self._pending_bytes + len(encoded) > self._behaviour.buffer_limit_bytes:
             self._drop([record], len(encoded), platform_events.TOO_SLOW)
             return
@@ -105,13 +113,32 @@ class Subscriber:
         self._changed.set()
 
     def deliver_immediately(self) -> None:
-        """Treat every batch as due from now on, because the environment ends."""
+        """Treat every batch as due from now on."""
         self._immediate = True
         self._changed.set()
+
+    def begin_shutdown(self) -> None:
+        """Deliver without buffering from now on, and withhold the records of delayed types."""
+        self._late.begin_shutdown()
+        for batch in (*self._closed, self._open):
+            for fragment in batch.remove(self._late.matches):
+                self._add_pending(-len(fragment.encoded))
+                self._late.withhold(fragment.completes or {}, fragment.encoded)
+        self._closed = deque(batch for batch in self._closed if batch.fragments)
+        self.deliver_immediately()
+
+    def shutdown_sent(self) -> None:
+        """Start the delays of the withheld records."""
+        self._late.shutdown_sent()
+
+    async def flush(self) -> None:
+        """Return when no record is pending."""
+        await self._flushed.wait()
 
     async def close(self) -> None:
         """Discard pending records; raise an error of the send loop, which is a fault of the emulator."""
         self._task.cancel()
+        self._late.close()
         if self._timer is not None:
             self._timer.cancel()
         await asyncio.wait({self._task})
@@ -130,7 +157,7 @@ class Subscriber:
             if self._open.due_at is None:
                 self._start_timer(self._open)
             self._open.add(fragment)
-            self._pending_bytes += len(fragment.encoded)
+            self._add_pending(len(fragment.encoded))
             if self._open.full:
                 self._close_open()
         if self._immediate:
@@ -141,7 +168,7 @@ class Subscriber:
         self._timer = self._loop.call_at(batch.due_at, self._on_timer, batch)
 
     def _on_timer(self, batch: Batch) -> None:
-        if batch is self._open and self._behaviour.drop_on_busy:
+        if batch is self._open and batch.fragments and self._behaviour.drop_on_busy:
             self._close_open()
         self._changed.set()
 
@@ -157,7 +184,14 @@ class Subscriber:
         self._changed.set()
 
     def _release(self, batch: Batch) -> None:
-        self._pending_bytes -= batch.size
+        self._add_pending(-batch.size)
+
+    def _add_pending(self, size: int) -> None:
+        self._pending_bytes += size
+        if self._pending_bytes:
+            self._flushed.clear()
+        else:
+            self._flushed.set()
 
     def _drop(self, records: list[dict[str, Any]], size: int, why: str) -> None:
         self.dropped.extend(records)

@@ -11,7 +11,7 @@ References: `initEventsBuffer` in aws-lambda-runtime-interface-emulator.
 from __future__ import annotations
 
 import asyncio
-import time
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from logferry.emulator.apis.api_error import ApiError
@@ -21,7 +21,7 @@ from logferry.emulator.telemetry.subscriber import Subscriber
 from logferry.emulator.telemetry.subscription import LOGS_API
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Container
 
     import aiohttp
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class TelemetryRelay:
-    """The subscribers of one sandbox; `now` returns seconds since the epoch."""
+    """The subscribers of one sandbox."""
 
     def __init__(
         self,
@@ -39,14 +39,13 @@ class TelemetryRelay:
         *,
         session: aiohttp.ClientSession,
         timeline: Timeline,
-        now: Callable[[], float] = time.time,
     ) -> None:
         self._config = config
         self._session = session
         self._timeline = timeline
-        self._now = now
+        self._now = config.clock.now
         self._init_events: list[Event] = []
-        self._immediate = False
+        self._shutting_down = False
         self.subscribers: list[Subscriber] = []
         self.closed = False
 
@@ -75,8 +74,8 @@ class TelemetryRelay:
         for event in self._init_events:
             subscriber.enqueue(event)
         self.subscribers.append(subscriber)
-        if self._immediate:
-            subscriber.deliver_immediately()
+        if self._shutting_down:
+            subscriber.begin_shutdown()
         kind = (
             platform_events.LOGS_SUBSCRIPTION
             if subscription.api == LOGS_API
@@ -104,11 +103,23 @@ class TelemetryRelay:
         for subscriber in self.subscribers:
             subscriber.thaw()
 
-    def deliver_immediately(self) -> None:
-        """Deliver all pending and further records without buffering, because the environment ends."""
-        self._immediate = True
+    def begin_shutdown(self) -> None:
+        """Deliver all pending and further records without buffering, except for those with a delay."""
+        self._shutting_down = True
         for subscriber in self.subscribers:
-            subscriber.deliver_immediately()
+            subscriber.begin_shutdown()
+
+    def shutdown_sent(self) -> None:
+        """Start the delays of late records, because the extensions have received SHUTDOWN."""
+        for subscriber in self.subscribers:
+            subscriber.shutdown_sent()
+
+    async def flush(self, names: Container[str], *, deadline: float) -> None:
+        """Return when the subscribers with these names have no pending record, or at `deadline`."""
+        flushes = [subscriber.flush() for subscriber in self.subscribers if subscriber.subscription.name in names]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                await asyncio.gather(*flushes)
 
     async def close(self) -> None:
         """Stop all deliveries."""
