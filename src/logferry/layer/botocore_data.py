@@ -28,7 +28,8 @@ _SHARED = ("_retry.json", "endpoints.json", "partitions.json", "sdk-default-conf
 """Files that belong to no service and that botocore reads for each client."""
 
 _KEPT_OF_SERVICE = ("service-2", "endpoint-rule-set-1")
-"""Files of a service that botocore reads. It loads paginators, waiters and examples on request only."""
+"""Files of a service that botocore reads. It loads paginators, waiters and examples on request
+only."""
 
 
 def prune(site: Path) -> None:

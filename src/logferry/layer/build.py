@@ -20,7 +20,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import logferry
-from logferry.layer import archive, bytecode, checks, launcher, libraries, notice, smoke_test, standard_library, wheels
+from logferry.layer import (
+    archive,
+    bytecode,
+    checks,
+    inputs,
+    launcher,
+    libraries,
+    notice,
+    smoke_test,
+    standard_library,
+    wheels,
+)
 from logferry.layer.architecture import ARCHITECTURES, HOME, Architecture, native
 from logferry.layer.interpreter import Interpreter, from_debian, from_prefix
 from logferry.layer.subprocesses import LayerError
@@ -88,9 +99,7 @@ def _build_tree(
     report_step(f"standard library of Python {python.version}, wheels")
     shutil.copyfile(python.executable, home / f"bin/python{python.version}")
     standard_library.copy(python.standard_library, home / f"lib/python{python.version}")
-    wheels.install(
-        _input(".requirements/extension.txt"), python=python.version, arch=arch, into=home / "site", work=work
-    )
+    wheels.install(inputs.find(inputs.REQUIREMENTS), python=python.version, arch=arch, into=home / "site", work=work)
     (home / "NOTICE").write_text(_notice(python, home / "site"), encoding="utf-8")
     wheels.prune(home / "site")
     _copy_logferry(home)
@@ -99,7 +108,7 @@ def _build_tree(
     libraries.relink(home, python=python.version, arch=arch)
     bytecode.compile_tree(home, compiler=_compiler(home, python, arch, work, report_step))
     executed = f"{HOME}/bin/python{python.version}"
-    launcher.build(_input("extension/launcher.c"), interpreter=executed, arch=arch, to=opt / checks.LAUNCHER)
+    launcher.build(inputs.find(inputs.LAUNCHER), interpreter=executed, arch=arch, to=opt / checks.LAUNCHER)
     _set_modes(opt)
     report_step("checks")
     checks.check(opt, python=python.version, arch=arch)
@@ -153,16 +162,6 @@ def _set_modes(opt: Path) -> None:
     for path in sorted(opt.rglob("*")):
         is_program = path.parent.name in ("bin", "extensions") or path.name.startswith("ld-linux")
         path.chmod(libraries.PROGRAM_MODE if path.is_dir() or is_program else libraries.FILE_MODE)
-
-
-def _input(name: str) -> Path:
-    """Return a file of the checkout. Raises LayerError if there is none, as in an installed wheel."""
-    path = Path(logferry.__file__).parents[2] / name
-    if not path.is_file():
-        raise LayerError(
-            f"{name} is not in the installed package; build the layer from a checkout of logferry (pip install -e .)"
-        )
-    return path
 
 
 def _report(tree: Path, packed: Path, *, arch: str, python: str) -> LayerReport:

@@ -27,8 +27,8 @@ _PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
 _DT_NEEDED, _DT_STRTAB, _DT_SONAME, _DT_RPATH, _DT_RUNPATH = 1, 5, 14, 15, 29
 _SHT_SYMTAB = 2
 _SHOFF_AT, _SHENTSIZE_AT = 40, 58
-"""Offsets of e_shoff, and of e_shentsize, e_shnum and e_shstrndx: the header fields that describe the
-section headers."""
+"""Offsets of e_shoff, and of e_shentsize, e_shnum and e_shstrndx: the header fields that describe
+the section headers."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,25 @@
+"""Files that the builder reads in addition to the package: the launcher's source and the pinned requirements.
+
+Guarantees:
+- The builder works from a checkout and from an installed package.
+
+Design: a wheel contains the files in the folder `data` of this package, under their names in the
+checkout. The table `force-include` in pyproject.toml lists them.
+"""
+
+from pathlib import Path
+
+from logferry.layer.subprocesses import LayerError
+
+LAUNCHER = "extension/launcher.c"
+REQUIREMENTS = ".requirements/extension.txt"
+DATA = Path(__file__).with_name("data")
+CHECKOUT = Path(__file__).parents[3]
+
+
+def find(name: str) -> Path:
+    """Return an input by its name in the checkout. Raises LayerError if it is missing."""
+    for folder in (DATA, CHECKOUT):
+        if (folder / name).is_file():
+            return folder / name
+    raise LayerError(f"{name} is missing in {DATA} and {CHECKOUT}; install logferry again, or build from a checkout")
