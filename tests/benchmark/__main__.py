@@ -91,7 +91,7 @@ def _measure(options: argparse.Namespace) -> Iterator[Row]:
             )
             for row in FIGURES[name](run):
                 text = f"{name}: {row.name}: {row.value} {row.unit} {row.verdict}"
-                console.print(text, highlight=False, markup=False)
+                console.print(text, highlight=False, markup=False, soft_wrap=True)
                 yield row
 
 

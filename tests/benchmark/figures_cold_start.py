@@ -30,6 +30,8 @@ STARTUP_SECONDS = 2.0
 """Duration of the measurement of responses, in seconds: longer than startup on a free core."""
 STORED_SECONDS = 5.0
 """Maximum wait for an expected object, in seconds. An extension that has exited stores none and costs nothing."""
+BY_NAME_ROUNDS = 5
+"""Rounds of the endpoint by name, which has no target."""
 START_ROUNDS = 3
 """Factor of the usual number of rounds, because a start is short and has the largest relative noise."""
 
@@ -143,7 +145,8 @@ def endpoint_by_name(run: RunContext) -> Iterator[Row]:
         {
             "name": start_and_store(run, run.extensions.logferry, endpoint=run.s3.endpoint_by_name),
             "address": start_and_store(run, run.extensions.logferry),
-        }
+        },
+        rounds=min(run.rounds, BY_NAME_ROUNDS),
     )
     cpu = {key: [one.object_cpu_ms for one in startups] for key, startups in samples.items()}
     memory = {key: [one.memory_mb for one in startups] for key, startups in samples.items()}
@@ -206,24 +209,18 @@ def _slowest_response(
     on_register: Callable[[], None] = lambda: None,
     finish: Callable[[], object] = lambda: None,
 ) -> Row:
-    def slowest(extension: Extension) -> Callable[[], float]:
-        def sample() -> float:
-            lines = log_lines.Lines()
-            with Environment(extension, run.s3, cpus=cpus, on_register=on_register) as environment:
-                worst, until = 0.0, time.perf_counter() + STARTUP_SECONDS
-                while (now := time.perf_counter()) < until:
-                    worst = max(worst, environment.deliver(log_lines.delivery(lines.records(5, log_lines.REQUEST_ID))))
-                    time.sleep(max(0.0, now + BATCH_INTERVAL_SECONDS - time.perf_counter()))
-            finish()
-            return worst * 1000
+    def slowest() -> float:
+        lines = log_lines.Lines()
+        with Environment(run.extensions.logferry, run.s3, cpus=cpus, on_register=on_register) as environment:
+            worst, until = 0.0, time.perf_counter() + STARTUP_SECONDS
+            while (now := time.perf_counter()) < until:
+                worst = max(worst, environment.deliver(log_lines.delivery(lines.records(5, log_lines.REQUEST_ID))))
+                time.sleep(max(0.0, now + BATCH_INTERVAL_SECONDS - time.perf_counter()))
+        finish()
+        return worst * 1000
 
-        return sample
-
-    samplers = {"logferry": slowest(run.extensions.logferry)}
-    if baseline := run.extensions.baseline:
-        samplers["baseline"] = slowest(baseline)
-    samples = run.interleaved(samplers)
-    detail = f"a batch every {BATCH_INTERVAL_SECONDS * 1000:.0f} ms; worst round {max(samples['logferry']):.1f} ms"
-    if baseline:
-        detail += f"; baseline {spread(samples['baseline'])} ms"
-    return Row(name, spread(samples["logferry"]), "ms", target, detail)
+    samples = run.interleaved({"logferry": slowest})["logferry"]
+    return Row(
+        name, spread(samples), "ms", target,
+        f"a batch every {BATCH_INTERVAL_SECONDS * 1000:.0f} ms; worst round {max(samples):.1f} ms",
+    )  # fmt: skip

@@ -116,15 +116,17 @@ def lines(run: RunContext) -> Iterator[Row]:
         _invoke_with_lines(environment, count)
         return (environment.settle() - before) / count * 1e6
 
-    for count in LINE_COUNTS:
-        with ExitStack() as stack:
-            samplers = _bound(_all_warmed(stack, run), lambda one, count=count: cpu_per_line(one, count))  # type: ignore[misc]
+    with ExitStack() as stack:
+        environments = _all_warmed(stack, run)
+        for count in LINE_COUNTS:
+            samplers = _bound(environments, lambda one, count=count: cpu_per_line(one, count))  # type: ignore[misc]
             samples = run.interleaved(samplers, rounds=min(run.rounds, LINES_ROUNDS))
-        baseline = f", baseline {spread(samples['baseline'])} us" if "baseline" in samples else ""
-        yield Row(
-            f"CPU per line, {count:,} lines in an invocation with one object", spread(samples["logferry"]), "us",
-            detail=f"naive {spread(samples['naive'])} us{baseline}; {len(samples['logferry'])} rounds",
-        )  # fmt: skip
+            baseline = f", baseline {spread(samples['baseline'])} us" if "baseline" in samples else ""
+            yield Row(
+                f"CPU per line, {count:,} {'line' if count == 1 else 'lines'} per invocation, one object",
+                spread(samples["logferry"]), "us",
+                detail=f"naive {spread(samples['naive'])} us{baseline}; {len(samples['logferry'])} rounds",
+            )  # fmt: skip
 
 
 def _invoke_with_lines(environment: Environment, count: int) -> None:

@@ -33,8 +33,8 @@ ENVIRONMENTS = 20
 LINES = 3
 TIMEOUT_SECONDS = 3.0
 """Default timeout of a function, in seconds."""
-SHARES = ((SHARE_AT_128_MB, 4), (2 * SHARE_AT_128_MB, 3), (1.0, 1))
-"""Shares of a core, and the number of concurrent environments: together less than half of two cores, or one core."""
+SHARES = ((SHARE_AT_128_MB, 7), (2 * SHARE_AT_128_MB, 4), (1.0, 1))
+"""Shares of a core, and the number of concurrent environments: together at most one of two cores."""
 
 
 def single_invocation(run: RunContext) -> Iterator[Row]:

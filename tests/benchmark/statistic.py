@@ -23,6 +23,8 @@ class Spread:
     high: float
 
     def __str__(self) -> str:
+        if self.low == self.high:
+            return f"{self.median:.4g}"
         return f"{self.median:.4g} ({self.low:.4g}-{self.high:.4g})"
 
 

@@ -22,7 +22,9 @@ from benchmark.__main__ import FIGURES
 from benchmark.cpu_worker import CpuWorker
 from benchmark.environment import PER_INVOCATION, Environment
 from benchmark.extensions import Extension, extensions
+from benchmark.figures_single_invocation import LINES, live_once, stored_text
 from benchmark.lambda_stub import StepTimeout
+from benchmark.mount_namespace import MountNamespace
 from benchmark.quota import SHARE_AT_128_MB, Quota, why_impossible
 from benchmark.run_context import RunContext
 from benchmark.s3 import S3
@@ -163,6 +165,44 @@ def test_quota_slows_the_function_and_is_removed(run: RunContext) -> None:
 
     assert limited > 3 * free
     assert not procs_file.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace needs root")
+def test_baseline_namespace_mounts_the_tree_only_for_its_processes(tmp_path: Path) -> None:
+    """A process that is started in the namespace finds the tree at /opt; others do not."""
+    (tmp_path / "only-in-the-baseline").touch()
+    seen = ["test", "-e", "/opt/only-in-the-baseline"]
+
+    try:
+        with MountNamespace(tmp_path) as namespace:
+            with namespace.entered():
+                inside = subprocess.run(seen, check=False).returncode
+            outside = subprocess.run(seen, check=False).returncode
+    except OSError as error:
+        pytest.skip(f"no mount namespace can be created here: {error}")
+
+    assert (inside, outside) == (0, 1)
+    assert Path.cwd().exists()
+
+
+@pytest.mark.skipif(bool(why_impossible()), reason=str(why_impossible()))
+def test_single_invocation_counts_the_lines_that_are_not_stored(run: RunContext, tmp_path: Path) -> None:
+    """At one core the environment of one invocation stores its lines; without S3 all of them count as lost."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    run.s3.keep(kept)
+    without_s3 = Extension(
+        "without S3", run.extensions.logferry.command, {"AWS_ENDPOINT_URL_S3": "https://127.0.0.1:9"}
+    )
+
+    stored = live_once(run.extensions.logferry, run.s3, 1.0)
+    lost = live_once(without_s3, run.s3, 1.0, timeout_seconds=1.0)
+    run.s3.keep(None)
+
+    text = stored_text(kept)
+    assert len(stored) == len(lost) == LINES
+    assert all(line in text for line in stored)
+    assert not any(line in text for line in lost)
 
 
 def test_ratio_is_the_quotient_of_medians_with_the_spread_of_rounds() -> None:

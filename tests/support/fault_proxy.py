@@ -22,8 +22,7 @@ from support.fault_connections import as_chunked, make_context, read_message, re
 from support.s3_faults import (
     DRIP_SECONDS,
     ENDLESS_SECONDS,
-    LATENCY_SECONDS,
-    NEARBY_SECONDS,
+    LATENCIES,
     Fault,
     response_without_storing,
 )
@@ -208,7 +207,7 @@ class FaultProxy:
             # 2. Faults before storing, which delay it.
             if fault is Fault.CONTINUE:
                 await write(writer, b"HTTP/1.1 100 Continue\r\n\r\n")
-            await asyncio.sleep({Fault.LATENCY: LATENCY_SECONDS, Fault.NEARBY: NEARBY_SECONDS}.get(fault, 0))
+            await asyncio.sleep(LATENCIES.get(fault, 0))
             response = await self._forward(request)
             self._note(STORED, key)
             # 3. Faults after storing.

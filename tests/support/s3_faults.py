@@ -18,6 +18,8 @@ LATENCY_SECONDS = 1.5
 """Latency of a slow S3, in seconds: above the upload timeout of the scenarios."""
 NEARBY_SECONDS = 0.02
 """Latency of S3 for a function in the same region, in seconds."""
+DISTANT_SECONDS = 0.15
+"""Latency of S3 for a function in another region, in seconds."""
 DRIP_SECONDS = 0.2
 """Interval between two bytes of a dripping response, in seconds: 300 bytes take a minute."""
 ENDLESS_SECONDS = 0.002
@@ -33,6 +35,7 @@ class Fault(Enum):
 
     NONE = "none"
     NEARBY = "latency 20 ms"
+    DISTANT = "latency 150 ms"
     LATENCY = "latency 1.5 s"
     HANG = "hang"
     INTERNAL_ERROR = "500 InternalError"
@@ -59,6 +62,8 @@ class Fault(Enum):
     NO_TLS = "no TLS on a TLS endpoint"
 
 
+LATENCIES = {Fault.NEARBY: NEARBY_SECONDS, Fault.DISTANT: DISTANT_SECONDS, Fault.LATENCY: LATENCY_SECONDS}
+"""Time before storing, in seconds, for the faults that delay it."""
 _XML = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>injected fault</Message></Error>'
 _PORTAL = "<!DOCTYPE html><html><head><title>Sign in</title></head><body><p>Welcome to the network.</p></body></html>"
 
