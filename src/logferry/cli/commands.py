@@ -6,6 +6,7 @@ import asyncio
 import json
 import shlex
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -44,14 +45,24 @@ def demo() -> None:
 
 
 @cli.command()
-def verify(destination: Annotated[str, typer.Argument(help="s3://bucket/prefix or file:///directory")]) -> None:
+def verify(
+    destination: Annotated[str, typer.Argument(help="s3://bucket/prefix or file:///directory")],
+    since: Annotated[
+        str | None, typer.Option(help="ignore older records, which a lifecycle rule deletes", metavar="TIME")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="ignore newer records", metavar="TIME")] = None,
+) -> None:
     """Read all objects of a destination and verify that no record is missing or duplicated.
+
+    TIME is an age such as 2h or 7d, or an ISO 8601 time. Without a time zone it is UTC.
 
     Exit status: 0 complete, 1 incomplete, 2 not verifiable (an unreadable object, or no objects).
     """
     from logferry.cli.verify.report import run_verify  # noqa: PLC0415 - only this command reads S3
+    from logferry.cli.verify.window import Window  # noqa: PLC0415
 
-    raise typer.Exit(run_verify(destination))
+    window = Window(since=_time("--since", since), until=_time("--until", until))
+    raise typer.Exit(run_verify(destination, window))
 
 
 @cli.command()
@@ -229,6 +240,15 @@ def _event_lines(file: Path) -> list[str]:
     if not lines:
         raise typer.BadParameter(f"{file} has no events: write one JSON object per line", param_hint="--events")
     return lines
+
+
+def _time(option: str, text: str | None) -> datetime | None:
+    from logferry.cli.verify.window import parse_time  # noqa: PLC0415
+
+    try:
+        return None if text is None else parse_time(text, now=datetime.now(UTC))
+    except (ValueError, OverflowError) as error:
+        raise typer.BadParameter(f"{text!r}: {error}", param_hint=option) from error
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -1,6 +1,8 @@
 """Reader of stored objects, for `s3://bucket/prefix` and `file:///directory`.
 
 Guarantees:
+- Markers of folders and jobs, such as `_SUCCESS`, are no objects (`object_names`).
+- Markers of folders and jobs, such as `_SUCCESS`, are no objects (`object_names`).
 - The reader returns every object of the destination exactly once: lines and metadata, or a reason
   why it is unreadable. An unreadable object does not affect others.
 - Reading always ends. An object above `MAX_OBJECT_BYTES` or with a line above `MAX_LINE_BYTES` is
@@ -27,18 +29,20 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import unquote, urlsplit
 
 import aioboto3
 import aiohttp
 from aiobotocore.config import AioConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
+from logferry import destination
+from logferry.cli.object_names import is_marker
 from logferry.sinks.s3.sdk_session import VerifyingSession
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
+    from datetime import datetime
 
 CONCURRENCY = 16
 """Number of objects that are read concurrently. It hides S3's latency, at some megabytes of memory
@@ -97,8 +101,8 @@ class UnreadableObject:
 class Destination(Protocol):
     """A bucket prefix or a directory."""
 
-    async def keys(self) -> list[str]:
-        """Return the key of every object. Raise DestinationError."""
+    async def keys(self, *, stored_since: datetime | None = None) -> list[str]:
+        """Return the key of every object, or of those stored since a time. Raise DestinationError."""
         ...
 
     async def read(self, key: str) -> ReadObject | UnreadableObject:
@@ -108,16 +112,17 @@ class Destination(Protocol):
 
 def open_destination(url: str) -> AbstractAsyncContextManager[Destination]:
     """Return the destination of a URL, for use with `async with`. Raise DestinationError."""
-    parts = urlsplit(url)
-    if parts.scheme == "s3" and parts.netloc:
-        return _open_s3(parts.netloc, unquote(parts.path).strip("/"))
-    if parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path.startswith("/"):
-        return contextlib.nullcontext(_Directory(Path(unquote(parts.path))))
-    raise DestinationError(f"{url!r} is not a destination: use s3://bucket/prefix or file:///directory")
+    try:
+        place = destination.parse(url)
+    except ValueError as error:
+        raise DestinationError(f"{url!r} is not a valid destination: {error}") from error
+    if place.scheme == "s3":
+        return _open_s3(place.bucket, place.path)
+    return contextlib.nullcontext(_Directory(Path(place.path)))
 
 
 async def read_all(
-    destination: Destination,
+    opened: Destination,
     keys: Iterable[str],
     take: Callable[[ReadObject | UnreadableObject], None],
     *,
@@ -128,7 +133,7 @@ async def read_all(
 
     async def work() -> None:
         for key in waiting:
-            take(await destination.read(key))
+            take(await opened.read(key))
 
     async with asyncio.TaskGroup() as group:
         for _ in range(concurrency):
@@ -194,15 +199,21 @@ class _Bucket:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
 
-    async def keys(self) -> list[str]:
+    async def keys(self, *, stored_since: datetime | None = None) -> list[str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
         try:
-            return [entry["Key"] async for page in pages for entry in page.get("Contents", [])]
+            entries = [entry async for page in pages for entry in page.get("Contents", [])]
         except _S3_ERRORS as error:
             raise DestinationError(
                 f"cannot list s3://{self._bucket}/{self._prefix}: {_reason(error)}; "
                 "reading requires s3:ListBucket and s3:GetObject, which the role of a function does not need"
             ) from error
+        return [
+            entry["Key"]
+            for entry in entries
+            if not is_marker(entry["Key"].removeprefix(self._prefix))
+            and (stored_since is None or entry["LastModified"] >= stored_since)
+        ]
 
     async def read(self, key: str) -> ReadObject | UnreadableObject:
         metadata: Mapping[str, str] = {}
@@ -218,29 +229,32 @@ class _Bucket:
 
 
 class _Directory:
-    """The objects of a directory: each file has its metadata in a second file.
-
-    Hidden files are no objects.
-    """
+    """The objects of a directory: each file has its metadata in a second file."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    async def keys(self) -> list[str]:
+    async def keys(self, *, stored_since: datetime | None = None) -> list[str]:
         if not self._root.is_dir():
             raise DestinationError(f"cannot read file://{self._root}: the directory does not exist")
-        paths = [path.relative_to(self._root) for path in self._root.rglob("*") if path.is_file()]
-        names = {str(path) for path in paths if not any(part.startswith(".") for part in path.parts)}
-        return sorted({name.removesuffix(METADATA_SUFFIX) for name in names})
+        earliest = stored_since.timestamp() if stored_since else 0.0
+        paths = [path for path in self._root.rglob("*") if path.is_file() and path.stat().st_mtime >= earliest]
+        names = {str(path.relative_to(self._root)) for path in paths}
+        return sorted({name.removesuffix(METADATA_SUFFIX) for name in names if not is_marker(name)})
 
     async def read(self, key: str) -> ReadObject | UnreadableObject:
         metadata: Mapping[str, str] = {}
         try:
-            metadata = _metadata(_content(self._root / f"{key}{METADATA_SUFFIX}", MAX_METADATA_BYTES))
+            metadata = self._metadata_of(key)
             body = _content(self._root / key, MAX_OBJECT_BYTES)
         except (OSError, ValueError, RecursionError) as error:
             return UnreadableObject(key, metadata, _reason(error))
         return _decode(key, metadata, body)
+
+    def _metadata_of(self, key: str) -> Mapping[str, str]:
+        """Return the metadata of a file, which are empty after a download of the object alone."""
+        path = self._root / f"{key}{METADATA_SUFFIX}"
+        return _metadata(_content(path, MAX_METADATA_BYTES)) if path.exists() else {}
 
 
 def _content(path: Path, most: int) -> bytes:

@@ -15,16 +15,19 @@ records are losses of the platform before delivery. The report contains their su
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logferry.cli.verify.object_check import PlatformLoss
+from logferry.cli.verify.window import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from logferry.cli.verify.object_check import CheckedObject, Loss
+    from logferry.cli.verify.window import Window
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,9 @@ class Report:
     environments: tuple[EnvironmentReport, ...]
     unreadable: tuple[tuple[str, str], ...]
     platform_lost: PlatformLoss
+    foreign: tuple[str, ...] = ()
+    """Keys of objects that logferry did not write."""
+    window: Window = EVERYTHING
 
     @property
     def status(self) -> int:
@@ -71,8 +77,8 @@ class Report:
         return 2 if self.unreadable or not self.objects else 0
 
 
-def judge(objects: Iterable[CheckedObject]) -> Report:
-    """Return the report for the checked objects of a destination."""
+def judge(objects: Iterable[CheckedObject], window: Window = EVERYTHING) -> Report:
+    """Return the report for the checked objects of a destination, limited to a window."""
     checked = sorted(objects, key=lambda each: each.key)
     segments: dict[str, dict[int, list[CheckedObject]]] = defaultdict(lambda: defaultdict(list))
     losses: dict[str, dict[range, Loss]] = defaultdict(dict)
@@ -81,41 +87,69 @@ def judge(objects: Iterable[CheckedObject]) -> Report:
             segments[each.place.environment][each.place.segment].append(each)
         for loss in each.losses:
             losses[loss.environment][loss.segments] = loss
-    once = [copies[0] for by_number in segments.values() for copies in by_number.values()]
-    platform = [loss for each in once for loss in each.platform_losses]
+    covered = {name: _covered(segments.get(name, {}), window) for name in sorted({*segments, *losses})}
+    relevant = [each for each in checked if not each.foreign and _is_relevant(each, covered)]
+    once = {(each.place.environment, each.place.segment): each for each in reversed(relevant) if each.place}
+    platform = [loss for each in once.values() for loss in each.platform_losses]
     return Report(
-        objects=len(checked),
+        objects=len(relevant),
         environments=tuple(
-            _environment(name, segments.get(name, {}), losses.get(name, {}).values())
-            for name in sorted({*segments, *losses})
+            _environment(name, segments.get(name, {}), losses.get(name, {}).values(), numbers)
+            for name, numbers in covered.items()
+            if numbers
         ),
-        unreadable=tuple((each.key, each.unreadable) for each in checked if each.unreadable),
+        unreadable=tuple((each.key, each.unreadable) for each in relevant if each.unreadable),
         platform_lost=PlatformLoss(sum(each.records for each in platform), sum(each.bytes for each in platform)),
+        foreign=tuple(each.key for each in checked if each.foreign),
+        window=window,
     )
 
 
+def _covered(segments: Mapping[int, Sequence[CheckedObject]], window: Window) -> range:
+    """Return the segment numbers to verify: all, or those between the first and last in the window."""
+    if not window.is_limited:
+        return range(1, sys.maxsize)
+    inside = [
+        number
+        for number, copies in segments.items()
+        if any(each.place and window.overlaps(each.place.first_time, each.place.last_time) for each in copies)
+    ]
+    return range(min(inside), max(inside) + 1) if inside else range(0)
+
+
+def _is_relevant(checked: CheckedObject, covered: Mapping[str, range]) -> bool:
+    return checked.place is None or checked.place.segment in covered[checked.place.environment]
+
+
 def _environment(
-    name: str, segments: Mapping[int, Sequence[CheckedObject]], losses: Iterable[Loss]
+    name: str, every: Mapping[int, Sequence[CheckedObject]], losses: Iterable[Loss], covered: range
 ) -> EnvironmentReport:
+    segments = {number: copies for number, copies in every.items() if number in covered}
     # A segment that is reported lost, but stored nevertheless, is not lost.
     lost = sorted(
-        (loss for loss in losses if not all(number in segments for number in loss.segments)),
+        (
+            loss
+            for loss in losses
+            if loss.segments.start < covered.stop
+            and loss.segments.stop > covered.start
+            and not all(number in segments for number in loss.segments)
+        ),
         key=lambda loss: loss.segments.start,
     )
     known = [range(number, number + 1) for number in segments] + [loss.segments for loss in lost]
     counts = [_count(copies) for copies in segments.values()]
     places = [each.place for copies in segments.values() for each in copies if each.place is not None]
-    highest = max(each.stop for each in known) - 1
+    highest = max([*every, *(loss.segments[-1] for loss in lost)])
     return EnvironmentReport(
         environment=name,
         segments=len(segments),
         records=sum(held for held, _, _ in counts),
-        missing_segments=tuple(_gaps(known)),
+        missing_segments=tuple(_gaps(known, start=covered.start)),
         missing_lines=sum(missing for _, missing, _ in counts),
         duplicates=sum(duplicated for _, _, duplicated in counts),
         losses=tuple(lost),
         lost_segments=sum(len(each.segments) - sum(n in each.segments for n in segments) for each in lost),
-        ended=any(place.final and place.segment == highest for place in places),
+        ended=any(each.place.final for each in every.get(highest, ()) if each.place is not None),
         first_time=min((place.first_time for place in places if place.first_time), default=""),
         last_time=max((place.last_time for place in places if place.last_time), default=""),
     )
@@ -131,9 +165,9 @@ def _count(copies: Sequence[CheckedObject]) -> tuple[int, int, int]:
     return held, expected - held, duplicated
 
 
-def _gaps(known: Iterable[range]) -> list[range]:
-    """Return the unknown numbers between 1 and the highest known number."""
-    gaps, expected = [], 1
+def _gaps(known: Iterable[range], *, start: int) -> list[range]:
+    """Return the unknown numbers between a start and the highest known number."""
+    gaps, expected = [], start
     for each in sorted(known, key=lambda each: each.start):
         if each.start > expected:
             gaps.append(range(expected, each.start))

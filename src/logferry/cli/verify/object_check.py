@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from logferry.cli.object_names import looks_like_logferry
 from logferry.cli.object_reader import BrokenLinesError, UnreadableObject
+from logferry.cli.verify.line_place import place_of_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -77,6 +79,8 @@ class CheckedObject:
     losses: tuple[Loss, ...] = ()
     platform_losses: tuple[PlatformLoss, ...] = ()
     unreadable: str = ""
+    foreign: bool = False
+    """logferry did not write the object: it has neither metadata nor lines of logferry."""
 
 
 class _ContradictionError(Exception):
@@ -87,7 +91,9 @@ def check_object(stored: ReadObject | UnreadableObject) -> CheckedObject:
     """Return the result for one object. It is small enough to keep those of a bucket in memory."""
     place = None
     try:
-        place = _place(stored.metadata)
+        place = _place(stored.metadata) if _has_metadata(stored) else _place_from_lines(stored)
+        if place is None:
+            return CheckedObject(key=stored.key, place=None, foreign=True)
         runs, losses = _read(_lines(stored), place)
     except (_ContradictionError, BrokenLinesError) as error:
         reason = stored.reason if isinstance(stored, UnreadableObject) else str(error)
@@ -122,6 +128,32 @@ def _lines(stored: ReadObject | UnreadableObject) -> Iterable[bytes]:
     if isinstance(stored, UnreadableObject):
         raise _ContradictionError(stored.reason)
     return stored.lines
+
+
+def _has_metadata(stored: ReadObject | UnreadableObject) -> bool:
+    return bool(stored.metadata.get("environment")) or isinstance(stored, UnreadableObject)
+
+
+def _place_from_lines(stored: ReadObject | UnreadableObject) -> Place | None:
+    """Return the place of an object without metadata, or None if logferry did not write it."""
+    try:
+        found = place_of_lines(_lines(stored))
+    except BrokenLinesError:
+        if looks_like_logferry(stored.key):
+            raise
+        return None
+    if found is None and looks_like_logferry(stored.key):
+        raise _ContradictionError("it has neither metadata nor lines of logferry")
+    if found is None:
+        return None
+    return Place(
+        environment=found.environment,
+        segment=found.segment,
+        records=found.highest_line if found.records is None else found.records,
+        first_time=found.first_time,
+        last_time=found.last_time,
+        final=found.final,
+    )
 
 
 def _place(metadata: Mapping[str, str]) -> Place:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -21,6 +22,7 @@ from logferry.cli.console import counted, progress
 from logferry.cli.object_reader import DestinationError, open_destination, read_all
 from logferry.cli.verify.completeness import Report, judge
 from logferry.cli.verify.object_check import check_object
+from logferry.cli.verify.window import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,40 +32,50 @@ if TYPE_CHECKING:
     from logferry.cli.object_reader import ReadObject, UnreadableObject
     from logferry.cli.verify.completeness import EnvironmentReport
     from logferry.cli.verify.object_check import CheckedObject, Loss, PlatformLoss
+    from logferry.cli.verify.window import Window
 
 ROWS = 20
 """Maximum number of environments and of unreadable objects shown, faulty ones first."""
 
 ENVIRONMENT_CHARACTERS = 16
 """Length of an environment's name, as the supervisor generates it."""
+STORE_MARGIN = timedelta(minutes=1)
+"""Allowance for different clocks, and for S3's times without fractions of a second."""
 _TO_THE_SECOND = len("2026-11-21T02:26:24")
 
 
-async def verify(destination: str, *, update: Callable[[int, int], None] = lambda _done, _total: None) -> Report:
+async def verify(
+    destination: str,
+    window: Window = EVERYTHING,
+    *,
+    update: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Report:
     """Read every object of a destination and return the report. Raise DestinationError.
 
     `update` receives the number of objects that have been read, and their total.
     """
     checked: list[CheckedObject] = []
     async with open_destination(destination) as opened:
-        keys = await opened.keys()
+        # Objects that were stored earlier have no records in the window.
+        stored_since = window.since - STORE_MARGIN if window.since else None
+        keys = await opened.keys(stored_since=stored_since)
 
         def take(stored: ReadObject | UnreadableObject) -> None:
             checked.append(check_object(stored))
             update(len(checked), len(keys))
 
         await read_all(opened, keys, take)
-    return judge(checked)
+    return judge(checked, window)
 
 
-def run_verify(destination: str) -> int:
+def run_verify(destination: str, window: Window = EVERYTHING) -> int:
     """Verify a destination, print the report, and return the exit status."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # keys and metadata can contain surrogates
     console = Console()
     try:
         with progress(console, "reading objects") as update:
-            report = asyncio.run(verify(destination, update=update))
+            report = asyncio.run(verify(destination, window, update=update))
     except DestinationError as error:
         console.print(Text(str(error), style="bold red"))
         return 2
@@ -127,6 +139,12 @@ def _sums(report: Report) -> list[str]:
     still_open = sum(not each.ended for each in report.environments)
     platform = report.platform_lost
     sentences = []
+    if report.foreign:
+        sentences.append(
+            f"Ignored: {counted(len(report.foreign), 'object')} of another program, such as {report.foreign[0]}"
+        )
+    if report.window.is_limited:
+        sentences.append(f"Verified: segments with records {report.window}, and those between them.")
     if lost:
         sentences.append(
             f"Reported lost by logferry: {_amount(lost)} in "
@@ -163,9 +181,12 @@ def _verdict(report: Report) -> RenderableType:
             f"{counted(duplicated, 'line')} duplicated ({objects}, {held})."
         )
         hint = " Verify the prefix of LOGFERRY_DESTINATION: the segments of an environment can have several dates."
+        if any(gap.start == 1 for each in report.environments for gap in each.missing_segments):
+            hint = " If a lifecycle rule deletes objects, or for a part of the prefix, use --since."
         return Text(fault + (hint if segments else ""), style="bold red")
     if not report.objects:
-        return Text("NO OBJECTS: the destination is empty; check the prefix", style="bold red")
+        where = "none has records in the window" if report.window.is_limited else "check the prefix"
+        return Text(f"NO OBJECTS: {where}", style="bold red")
     if report.unreadable:
         text = f"UNREADABLE: {len(report.unreadable)} of {objects} ({held})."
         return Text(text, style="bold red")

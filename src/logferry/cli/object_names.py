@@ -1,0 +1,24 @@
+"""Names of objects under a destination: which ones logferry cannot have written. Pure.
+
+Design: the S3 console creates a zero-byte object for a folder, Hadoop writes `name_$folder$`, and
+Spark writes `_SUCCESS` and `_temporary/`. Query engines skip names that begin with `_` or `.`, so
+the settings reject them for logferry's own objects (`settings_validation`).
+"""
+
+from __future__ import annotations
+
+import re
+
+_FOLDER_SUFFIXES = ("/", "_$folder$")
+_LOGFERRY_NAME = re.compile(r"[0-9a-f]{16}(?:r\d+)?\D\d{8,}", re.ASCII)
+"""Environment and segment as in the default key."""
+
+
+def is_marker(name: str) -> bool:
+    """Return whether a name, relative to the prefix, is that of a marker or of a hidden file."""
+    return not name or name.endswith(_FOLDER_SUFFIXES) or any(part.startswith(("_", ".")) for part in name.split("/"))
+
+
+def looks_like_logferry(key: str) -> bool:
+    """Return whether a key contains an environment and a segment in the form of the default key."""
+    return _LOGFERRY_NAME.search(key) is not None
