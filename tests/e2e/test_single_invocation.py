@@ -60,11 +60,7 @@ async def _live_once(platform: BareLambda) -> None:
 @pytest.mark.parametrize(
     "share",
     [
-        pytest.param(
-            SHARE_AT_128_MB,
-            marks=pytest.mark.xfail(strict=True, reason="loading the SDK takes longer than timeout and Shutdown phase"),
-            id="128 MB",
-        ),
+        pytest.param(SHARE_AT_128_MB, id="128 MB"),
         pytest.param(2 * SHARE_AT_128_MB, id="256 MB"),
         pytest.param(1.0, id="1769 MB"),
     ],

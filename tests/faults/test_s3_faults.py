@@ -17,8 +17,6 @@ from support.s3_faults import LATENCY_SECONDS, Fault
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from _pytest.mark import ParameterSet
-
     from logferry.emulator.s3_server import S3Server
     from support.s3_environment import S3Environment
 
@@ -31,22 +29,10 @@ OPEN_SECONDS = 0.005
 
 Healthy invocations calibrate slow machines.
 """
-NEED_S3_CLIENT = {
-    Fault.SILENT_CONNECTIONS: "aiohttp waits for the upload timeout on a connection that drops all packets",
-    Fault.OTHER_REGION: "the SDK's client sends two requests to the wrong region",
-    Fault.CLOCK_SKEW: "botocore does not correct the clock from the Date of the response",
-}
-"""Faults that the S3 client of the SDK does not handle."""
-
-
-def _case(scenario: Scenario) -> ParameterSet:
-    reason = NEED_S3_CLIENT.get(scenario.fault)
-    marks = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
-    return pytest.param(scenario, id=scenario.name, marks=marks)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scenario", list(map(_case, SCENARIOS)))
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 async def test_fault_costs_one_attempt_and_no_record(
     scenario: Scenario, s3: S3Server, bucket: str, tmp_path: Path
 ) -> None:
@@ -69,7 +55,7 @@ async def test_fault_costs_one_attempt_and_no_record(
     assert result.open <= max(OPEN_SECONDS, result.healthy / 3)
     assert len(failures) == (1 if scenario.permanent else 2), "one message for each time S3 failed"
     assert result.left > 0
-    last = [line for line in result.messages if "not everything could be shipped" in line]
+    last = [line for line in result.messages if "not all records were uploaded" in line]
     assert len(last) == 1
     assert f"segments={result.left}" in last[0]
 

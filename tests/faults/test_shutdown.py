@@ -126,7 +126,7 @@ async def test_segments_left_at_shutdown_are_counted_in_one_message(s3_env: S3En
         waiting = list(s3_env.spool.glob("*.last")) + list(s3_env.spool.glob("*.sealed"))
         account = assert_balanced(platform, await s3_env.arrived(), s3_env.spool)
     assert account.waiting == account.accepted
-    last = [line for line in extension.output if "not everything could be shipped" in line]
+    last = [line for line in extension.output if "not all records were uploaded" in line]
     assert len(last) == 1
     assert f"segments={len(waiting)}" in last[0]
     assert f"bytes={sum(path.stat().st_size for path in waiting)}" in last[0]
