@@ -182,11 +182,11 @@ def test_kill_returns_the_exit_code_of_a_process_that_has_already_ended() -> Non
 FORK = """
 import sys, types
 app = types.ModuleType("logferry.shipper.main")
-def run_shipper(*, channel_fd, listener_fd, environment, restarts, door):
+def run_shipper(*, channel_fd, listener_fd, environment, restarts, path_token):
     import os, socket
     channel = socket.socket(fileno=channel_fd)
     socket.socket(fileno=listener_fd).getsockname()
-    channel.send(f"{environment} {restarts} {os.getppid()} {door}".encode())
+    channel.send(f"{environment} {restarts} {os.getppid()} {path_token}".encode())
     if environment.startswith("fails"):
         raise RuntimeError("no libraries")
     channel.recv(1)

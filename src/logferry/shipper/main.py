@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 MANAGED_INSTANCES = "lambda-managed-instances"
 
 
-def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts: int, door: str) -> int:
+def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts: int, path_token: str) -> int:
     """Run the shipper of `environment`, after `restarts` earlier ones; return the exit code.
 
-    `door` is the path of the subscription, to which the platform delivers.
+    `path_token` is the path of the subscription, to which the platform delivers.
     """
     channel, listener = socket.socket(fileno=channel_fd), socket.socket(fileno=listener_fd)
     try:
@@ -69,7 +69,7 @@ def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts
     intake.add_callback(scheduler.on_batch)
     channel.send(ipc.READY)
     queue = EventQueue(scheduler=scheduler, invocations=invocations)
-    is_allowed = PathToken(door).is_allowed
+    is_allowed = PathToken(path_token).is_allowed
     server = BootstrapServer(
         listener=listener, channel=channel, is_allowed=is_allowed, accept=intake.accept, on_packet=queue.handle_packet
     )

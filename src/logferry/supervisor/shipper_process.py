@@ -99,7 +99,7 @@ class ShipperProcess:
 
         If a shipper ends with unread packets, the kernel reports ECONNRESET once, before the last
         packets of the shipper. Without the second attempt an IDLE message was lost, and the
-        supervisor restarted the shipper repeatedly (tests/e2e/test_trouble.py, the missing
+        supervisor restarted the shipper repeatedly (tests/e2e/test_configuration_errors.py, the missing
         destination).
         """
         for _ in range(2):
@@ -162,7 +162,7 @@ def _become_shipper(
             listener_fd=listener.detach(),
             environment=environment,
             restarts=restarts,
-            door=path_token,
+            path_token=path_token,
         )
     except BaseException:  # noqa: BLE001 - a failed child can only print a traceback and return an exit code
         if not quiet:
