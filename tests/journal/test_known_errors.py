@@ -570,6 +570,6 @@ def test_request_of_an_earlier_environment_is_not_running(tmp_path: Path) -> Non
     journal.append(json.dumps([start]).encode())
     close(journal)
     followed: list[bytes] = []
-    journal = open_journal(tmp_path, environment="new", following=lambda _running, bodies: followed.extend(bodies))
+    journal = open_journal(tmp_path, environment="new", following=lambda _header, bodies: followed.extend(bodies))
     assert followed == []
     assert journal.running is None

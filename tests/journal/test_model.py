@@ -77,11 +77,11 @@ class WatchedJournal(Journal):
 
         self._backlog.discard = noted  # type: ignore[method-assign]
 
-    def _write(self, body: bytes) -> bool:
-        written = super()._write(body)
+    def _write(self, *bodies: bytes) -> bool:
+        written = super()._write(*bodies)
         if written:
             here = (self.origin.environment, self._file.header.number)
-            self.reports |= {name: here for loss in losses_in(body) for name in names_in(loss)}
+            self.reports |= {name: here for body in bodies for loss in losses_in(body) for name in names_in(loss)}
         return written
 
 

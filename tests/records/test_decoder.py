@@ -5,31 +5,22 @@ from __future__ import annotations
 import base64
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from logferry.records import attribution, decoder
-from logferry.records.decoder import Event
+from logferry.records import decoder
 from logferry.records.internal import UNPARSABLE, InternalBatch
 from support.batch_strategies import ANYTHING, JSON_VALUES, deliveries
 from support.decoded import events_in
 
-A, B = "459921b5-681c-4a96-beb0-81e0aa586026", "79b4f56e-95b1-4643-9700-2807f4e68189"
+if TYPE_CHECKING:
+    from logferry.records.decoder import Event
+
 THOROUGH = settings(max_examples=200, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 BETWEEN = re.compile(r"[\s,\[\]]*")
-
-
-def event(**fields: Any) -> Event:
-    """Return an event with these fields."""
-    return Event(json.dumps(fields), fields)
-
-
-def line(record: Any) -> Event:
-    """Return a line of the function."""
-    return event(time="2026-11-21T02:26:24.357Z", type="function", record=record)
 
 
 def kept(found: Event) -> str:
@@ -237,88 +228,6 @@ def test_complete_batch_is_recognised_by_its_end(record: Any) -> None:
     """The platform writes batches without spaces."""
     events = [{"time": "2026-11-21T02:26:24.357Z", "type": "function", "record": each} for each in ("x", record)]
     assert decoder.ends_complete(json.dumps(events, separators=(",", ":")).encode())
-
-
-# --- which request
-
-
-@pytest.mark.parametrize(
-    ("found", "request_id"),
-    [
-        (event(type="platform.start", record={"requestId": A}), A),
-        (event(type="platform.report", record={"requestId": A, "metrics": {}}), A),
-        (event(type="function", requestId=A, record="x"), A),
-        (line({"requestId": A, "message": "x"}), A),
-        (line({"AWSRequestId": A}), A),
-        (line({"function_request_id": A}), A),
-        (line({"requestId": "not-a-uuid"}), "not-a-uuid"),
-        (line(f"[INFO]\t2026-11-21T02:26:24.357Z\t{A}\thello\n"), A),
-        (line(f"2026-11-21T02:26:24.357Z\t{A}\tINFO\thello"), A),
-        (line(f"[ERROR]\t2026-11-21T02:26:24.357Z\t{A}\tTraceback\n\tRequestId: {B}"), A),
-        (line(f'{{"level":"info","requestId": "{A}","msg":"x"}}'), A),
-        (line(f'{{"function_request_id":"{A}"}}'), A),
-        (line(f"RequestId: {A} Error: Runtime exited"), A),
-        (line("[INFO]\t2026-11-21T02:26:24.357Z\t\tat init\n"), None),
-        (line("hello"), None),
-        (line(f"a sentence about {A}"), None),
-        (line({"requestId": ""}), None),
-        (line({"requestId": 7}), None),
-        (line({"nested": {"requestId": A}}), None),
-        (line(None), None),
-        (line(["requestId", A]), None),
-        (event(type="platform.initStart", record={}), None),
-        (event(), None),
-    ],
-)
-def test_request_is_stated_at_the_known_places(found: Event, request_id: str | None) -> None:
-    """These are keys of an object and the places of the runtime clients; another UUID in a line does not count."""
-    assert attribution.stated_request(found) == request_id
-
-
-@pytest.mark.parametrize(
-    ("found", "running", "concurrent", "expected"),
-    [
-        (line("x"), A, False, (A, "inferred")),
-        (line("x"), None, False, None),
-        (line("x"), A, True, None),
-        (line({"requestId": B}), A, False, (B, "record")),
-        (line({"requestId": B}), A, True, (B, "record")),
-        (line({"message": "x"}), A, False, (A, "inferred")),
-        (event(type="extension", record="x"), A, False, None),
-        (event(type="platform.extension", record={}), A, False, None),
-        (event(type=UNPARSABLE, record={"text": "x"}), A, False, None),
-        (event(record="x"), A, False, None),
-        (event(type=7, record="x"), A, False, None),
-    ],
-)
-def test_request_is_inferred_only_for_function_lines_without_concurrency(
-    found: Event, running: str | None, expected: tuple[str, str] | None, *, concurrent: bool
-) -> None:
-    """The source is part of the result; on Managed Instances no request is inferred."""
-    assert attribution.attribute(found, running=running, concurrent=concurrent) == expected
-
-
-def test_lines_belong_to_the_invocation_between_start_and_runtime_done() -> None:
-    """Lines of the Init phase and between invocations belong to none; the late report changes nothing."""
-    stream = [
-        line("init"),
-        event(type="platform.start", record={"requestId": A}),
-        line("one"),
-        event(type="platform.runtimeDone", record={"requestId": A}),
-        line("between"),
-        event(type="platform.start", record={"requestId": B}),
-        event(type="platform.report", record={"requestId": A}),
-        line("two"),
-        event(type="platform.fault", record="RequestId: ?"),
-        line("after"),
-    ]
-    running, found = None, {}
-    for each in stream:
-        running = attribution.running_after(running, each)
-        if each.type == "function":
-            request = attribution.attribute(each, running=running, concurrent=False)
-            found[each.fields["record"]] = request and request[0]
-    assert found == {"init": None, "one": A, "between": None, "two": B, "after": None}
 
 
 @THOROUGH

@@ -1,4 +1,4 @@
-"""A segment to one object: the same segment gives the same bytes, with every event in it, under the same key."""
+"""A segment to one object in format 1: the same segment gives the same bytes, with every record, under the same key."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from logferry.records import decoder
+from logferry.records import decoder, internal, lines
 from logferry.records.encoder import encode
 from logferry.records.internal import InternalBatch
 from logferry.records.model import Header, Origin, StoredObject
-from logferry.records.object_key import DEFAULT_KEY, KEY_FIELDS, render_key
+from logferry.records.object_key import DEFAULT_KEY
 from support.batch_strategies import ANYTHING, deliveries
+from support.decoded import events_in
+from support.format_1 import OURS, read_lines, read_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-A = "459921b5-681c-4a96-beb0-81e0aa586026"
+A, B = "459921b5-681c-4a96-beb0-81e0aa586026", "79b4f56e-95b1-4643-9700-2807f4e68189"
+TIME = "2026-11-21T02:26:24.357Z"
 ALL = frozenset({"platform", "function", "extension"})
 ORIGIN = Origin("0a1b2c", function="orders", version="$LATEST", region="eu-west-1", concurrent=False)
 HEADER = Header(origin=ORIGIN, number=7, opened_ms=1_795_227_984_357, request_id=None)
 THOROUGH = settings(max_examples=150, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
-OURS = {"environment", "seq", "requestId", "requestIdSource", "time"}
 
 
 def encoded(
@@ -38,121 +40,149 @@ def encoded(
     compress: bool = False,
     types: frozenset[str] = ALL,
 ) -> StoredObject:
-    """Encode with what a test does not care about."""
+    """Return an object, with defaults for everything that a test does not set."""
     return encode(header, bodies, final=final, key=key, compress=compress, types=types)
 
 
-def lines(stored: StoredObject) -> list[dict[str, Any]]:
-    """Read an object as a strict reader would: UTF-8, one JSON object on each line, each line ended."""
-    body = gzip.decompress(stored.body) if stored.content_encoding == "gzip" else stored.body
-    if not body:
-        return []
-    assert body.endswith(b"\n")
-    return [json.loads(line.decode("utf-8", "strict"), parse_int=float) for line in body[:-1].split(b"\n")]
+def stored_lines(stored: StoredObject) -> list[dict[str, Any]]:
+    """Return the columns of the records of an object."""
+    return read_lines(stored.body)[:-1]
 
 
-def delivery(*events: dict[str, Any]) -> bytes:
-    """Give a delivery of these events."""
-    return json.dumps(events).encode()
+def records(stored: StoredObject) -> list[dict[str, Any]]:
+    """Return the restored records of an object."""
+    return read_object(stored.body, stored.metadata)[0]
+
+
+def batch(*events: dict[str, Any]) -> bytes:
+    """Return a batch of events as the platform writes it."""
+    return json.dumps(events, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass")
 
 
 def at(time: str, record: Any = "x", kind: str = "function") -> dict[str, Any]:
-    """Give an event of that time."""
+    """Return an event of that time."""
     return {"time": time, "type": kind, "record": record}
+
+
+def start(time: str, request_id: str = A) -> dict[str, Any]:
+    """Return the start of a request."""
+    return at(time, {"requestId": request_id}, "platform.start")
 
 
 # --- the lines
 
 
-def test_a_line_is_the_event_with_our_keys_at_its_end() -> None:
-    """`time`, `type` and `record` as the platform gave them; then environment and `seq`, segment and line."""
-    stored = encoded([delivery(at("2026-11-21T02:26:24.357Z", {"message": "ä"}))])
-    assert lines(stored) == [
-        {
-            "time": "2026-11-21T02:26:24.357Z",
-            "type": "function",
-            "record": {"message": "ä"},
-            "environment": "0a1b2c",
-            "seq": "00000007-000001",
-        }
-    ]
+def test_line_of_a_text_record_has_the_column_message() -> None:
+    """The columns of format 1, in their order."""
+    (line,) = stored_lines(encoded([batch(at(TIME, "ä"))]))
+    assert line == {
+        "time": TIME,
+        "type": "function",
+        "message": "ä",
+        "environment": "0a1b2c",
+        "segment": 7,
+        "line": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    "value", ['{"b":1,"a":"\\"x\\\\"}', "null", "true", "-12.50", "[1, {}]", '{"a":1,"a":2,"A":3}', "9" * 5000, "1e999"]
+)
+def test_line_of_any_other_record_has_its_json_text_in_the_column_record(value: str) -> None:
+    """The text is kept byte for byte: key order, duplicate keys and number formats."""
+    (line,) = stored_lines(encoded([f'[{{"time":"{TIME}","type":"function","record":{value}}}]'.encode()]))
+    assert line["record"] == value
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        f'{{"time":"{TIME}","type":"function","record":"x","seq":1}}',
+        f'{{"time":"{TIME}","type":"function","record":"x","record":"y"}}',
+        f'{{"time":"{TIME}","type":"function"}}',
+        f'{{"time":"{TIME}","type":7,"record":"x"}}',
+        f'{{"time":"{TIME}","type":"\\ud800","record":"x"}}',
+        f'{{"time":"{TIME}","type":"function","record":"caf\\udce9"}}',
+        f'{{"time":"{TIME}","type":"function","record":"x","Environment":"y"}}',
+        '{"time":"2026-02-30T02:26:24.357Z","type":"function","record":"x"}',
+        '{"time":"2026-13-01T02:26:24.357Z","type":"function","record":"x"}',
+        '{"time":"yesterday, at noon or so.","type":"function","record":"x"}',
+        '{"time":1,"type":"function","record":"x"}',
+        "{}",
+    ],
+)
+@pytest.mark.parametrize("padding", [0, decoder.MAX_ODD * 50])
+def test_element_that_is_not_exactly_an_event_is_kept_in_the_column_event(event: str, padding: int) -> None:
+    """A reader never meets a foreign column, a lone surrogate or a time that does not exist."""
+    body = f"[{event},{json.dumps(at(TIME, 'y' * padding), separators=(',', ':'))}]"
+    line, _ = stored_lines(encoded([body.encode()]))
+    assert line["event"] == event
+    assert not {"message", "record"} & line.keys()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{{"time": "{TIME}", "type": "function", "record": {{"a": 1}}}}',
+        f'{{"record":{{"a": 1}},"type":"function","time":"{TIME}"}}',
+        f'{{\t"time":"{TIME}","\\u0074ype":"function" ,"record" :\t{{"a": 1}} }}',
+    ],
+)
+def test_event_with_other_spaces_or_order_is_still_an_event(text: str) -> None:
+    """Another JSON encoder of the platform must not turn every record into the column `event`."""
+    (line,) = stored_lines(encoded([f"[{text}]".encode()]))
+    assert (line["type"], line["record"]) == ("function", '{"a": 1}')
+
+
+def test_tab_between_the_tokens_of_a_record_is_escaped() -> None:
+    """A tab between tokens is valid JSON, and it is not valid inside the string that holds the JSON text."""
+    (line,) = stored_lines(encoded([f'[{{"time":"{TIME}","type":"function","record":{{\t"a":1}}}}]'.encode()]))
+    assert line["record"] == '{\t"a":1}'
 
 
 @THOROUGH
 @given(st.lists(deliveries(), max_size=4))
-def test_every_valid_event_comes_out_unchanged_with_our_keys_beside_it(
-    both: list[tuple[list[dict[str, Any]], bytes]],
-) -> None:
-    """As the same JSON value; one that has such keys itself is kept whole under `event`."""
+def test_valid_event_is_restored_from_its_line(both: list[tuple[list[dict[str, Any]], bytes]]) -> None:
+    """Each event has the delivered value, in one of three columns."""
     events = [event for _, body in both for event in json.loads(body, parse_int=float)]
-    found = lines(encoded([body for _, body in both]))
+    found = stored_lines(encoded([body for _, body in both]))
     assert len(found) == len(events)
     for event, line in zip(events, found, strict=True):
-        if "event" in line and line["event"] == event and set(line) - OURS <= {"event"}:
-            assert set(event) & OURS
+        if "event" in line:
+            assert json.loads(line["event"], parse_int=float) == event
         else:
-            assert {name: line[name] for name in event} == event
-            assert set(line) - set(event) <= OURS
-        assert line["environment"] == "0a1b2c"
+            value = line["message"] if "message" in line else json.loads(line["record"], parse_int=float)
+            assert {"time": line["time"], "type": line["type"], "record": value} == event
 
 
 @THOROUGH
 @given(bodies=st.lists(ANYTHING, max_size=4), final=st.booleans())
-def test_whatever_is_in_a_segment_each_line_is_json_and_they_are_numbered(bodies: list[bytes], *, final: bool) -> None:
-    """The numbers have no gap, the metadata says how many there are, and the same segment gives the same object."""
+def test_any_segment_gives_valid_numbered_lines_and_the_same_object(bodies: list[bytes], *, final: bool) -> None:
+    """The numbers have no gap, the metadata count the records, and each line follows the format strictly."""
     stored = encoded(bodies, final=final)
-    found = lines(stored)
-    assert [line["seq"] for line in found] == [f"00000007-{n:06d}" for n in range(1, len(found) + 1)]
-    assert stored.metadata["records"] == str(len(found)) == str(decoder.count_records(bodies))
+    found, closing = read_object(stored.body, stored.metadata)
+    assert [(line["segment"], line["line"]) for line in found] == [(7, n) for n in range(1, len(found) + 1)]
+    assert closing["records"] == len(found) == decoder.count_records(bodies)
     assert stored == encoded(bodies, final=final)
     packed = encoded(bodies, final=final, compress=True)
     assert gzip.decompress(packed.body) == stored.body
     assert packed == encoded(iter(bodies), final=final, compress=True)
 
 
-@pytest.mark.parametrize("name", sorted(OURS - {"time"}))
-def test_an_event_that_has_our_keys_itself_is_kept_whole(name: str) -> None:
-    """Ours would hide its own, or the other way round; some JSON readers take the first of two, some the last."""
-    event = at("2026-11-21T02:26:24.357Z", {"requestId": A}) | {name: "its own"}
-    (line,) = lines(encoded([delivery(event)]))
-    assert line["event"] == event
-    assert line["seq"] == "00000007-000001"
-
-
-def test_an_event_without_a_time_gets_the_latest_before_it() -> None:
-    """A reader sorts by time; where the segment has none yet, it is that of the segment."""
-    stored = encoded([delivery({"type": "function", "record": "1"}, at("2026-11-21T05:00:00.000Z"), {"record": "3"})])
-    assert [line["time"] for line in lines(stored)] == [
-        "2026-11-21T02:26:24.357Z",
+def test_event_without_a_time_gets_the_latest_time_before_it() -> None:
+    """Readers sort by time; if the segment has none yet, it is that of the segment."""
+    stored = encoded([batch({"type": "function", "record": "1"}, at("2026-11-21T05:00:00.000Z"), {"record": "3"})])
+    assert [line["time"] for line in stored_lines(stored)] == [
+        TIME,
         "2026-11-21T05:00:00.000Z",
         "2026-11-21T05:00:00.000Z",
     ]
 
 
-def test_an_empty_object_among_the_events_gets_our_keys_and_no_comma() -> None:
-    """`{}` is an event, too."""
-    (line,) = lines(encoded([b"[{ }]"]))
-    assert set(line) == {"time", "environment", "seq"}
-
-
-def test_a_request_goes_on_from_the_segment_before() -> None:
-    """A line belongs to the invocation that was running when the segment was opened, until its end is told."""
-    done = at("2026-11-21T02:26:25.000Z", {"requestId": A}, "platform.runtimeDone")
-    line = at("2026-11-21T02:26:24.500Z")
-    found = lines(encoded([delivery(line, done, line)], header=HEADER._replace(request_id=A)))
-    assert [(r.get("requestId"), r.get("requestIdSource")) for r in found] == [
-        (A, "inferred"),
-        (A, "record"),
-        (None, None),
-    ]
-
-
-def test_where_several_run_at_once_nothing_is_guessed() -> None:
-    """On Managed Instances a line without an id stays without one."""
-    header = HEADER._replace(origin=ORIGIN._replace(concurrent=True), request_id=A)
-    start = at("2026-11-21T02:26:24.000Z", {"requestId": A}, "platform.start")
-    found = lines(encoded([delivery(start, at("2026-11-21T02:26:24.500Z"))], header=header))
-    assert [r.get("requestIdSource") for r in found] == ["record", None]
+def test_unparsable_text_is_a_record_of_logferry() -> None:
+    """Its type is a column, so that a query finds it."""
+    (line,) = stored_lines(encoded([b"junk"]))
+    assert (line["type"], json.loads(line["record"])) == ("logferry.unparsable", {"text": "junk"})
 
 
 @pytest.mark.parametrize(
@@ -163,133 +193,178 @@ def test_where_several_run_at_once_nothing_is_guessed() -> None:
         (frozenset({"platform"}), ["platform.start", "logferry.dropped", "new.kind"]),
     ],
 )
-def test_unwanted_types_are_left_out_and_the_numbers_have_no_gap(types: frozenset[str], kept: list[str]) -> None:
-    """LOGFERRY_TYPES; what it does not know of is kept, and so are the reports of losses."""
+def test_unwanted_types_are_omitted_without_a_gap_in_the_numbers(types: frozenset[str], kept: list[str]) -> None:
+    """LOGFERRY_TYPES selects among the known kinds; other kinds and reports of losses are kept."""
     kinds = ["platform.start", "function", "extension", "logferry.dropped", "new.kind"]
-    stored = encoded(
-        [InternalBatch(delivery(*(at("2026-11-21T02:26:24.357Z", kind=kind) for kind in kinds)))], types=types
-    )
-    assert [line["type"] for line in lines(stored)] == kept
-    assert [line["seq"][-1] for line in lines(stored)] == [str(n) for n in range(1, len(kept) + 1)]
+    stored = encoded([InternalBatch(batch(*(at(TIME, kind=kind) for kind in kinds)))], types=types)
+    assert [line["type"] for line in records(stored)] == kept
     assert stored.metadata["records"] == str(len(kept))
 
 
-def test_a_type_that_is_left_out_still_says_which_request_runs() -> None:
-    """Who ships only function lines wants their requests all the same."""
-    start = at("2026-11-21T02:26:24.000Z", {"requestId": A}, "platform.start")
-    (line,) = lines(encoded([delivery(start, at("2026-11-21T02:26:24.5Z"))], types=frozenset({"function"})))
-    assert (line["requestId"], line["requestIdSource"]) == (A, "inferred")
-
-
-def test_the_same_bytes_come_out_however_deep_the_caller_stands() -> None:
-    """An upload is repeated from another place (a thread, a watch, a shutdown): it must still overwrite itself."""
+def test_bytes_do_not_depend_on_the_depth_of_the_caller() -> None:
+    """An upload is repeated from another place (a thread, a shutdown), and must still overwrite itself."""
 
     def deeper(frames: int, nested: bytes) -> StoredObject:
         return deeper(frames - 1, nested) if frames else encoded([nested])
 
-    for depth in range(300, 1000, 20):
-        nested = b'[{"record":' + b"[" * depth + b"]" * depth + b"}]"
+    for depth in range(150, 1000, 20):
+        nested = f'[{{"time":"{TIME}","type":"function","record":{"[" * depth}{"]" * depth}}}]'.encode()
         assert deeper(0, nested) == deeper(60, nested), depth
 
 
-# --- the object around them
+# --- requests
 
 
-def test_metadata_tells_a_reader_what_to_expect() -> None:
-    """Environment, segment, number of records, first and last time; on the last object of an environment also that."""
+def test_line_belongs_to_the_request_that_ran_when_the_segment_was_opened() -> None:
+    """The request of the header runs until its end."""
+    done = at("2026-11-21T02:26:25.000Z", {"requestId": A}, "platform.runtimeDone")
+    found = records(encoded([batch(at(TIME), done, at(TIME))], header=HEADER._replace(request_id=A)))
+    assert [(r.get("requestId"), r.get("requestIdSource")) for r in found] == [
+        (A, "inferred"),
+        (A, "record"),
+        (None, None),
+    ]
+
+
+def test_request_is_not_inferred_for_concurrent_invocations() -> None:
+    """On Managed Instances a line without an ID has no request."""
+    header = HEADER._replace(origin=ORIGIN._replace(concurrent=True), request_id=A)
+    found = records(encoded([batch(start(TIME), at(TIME))], header=header))
+    assert [r.get("requestIdSource") for r in found] == ["record", None]
+
+
+@pytest.mark.parametrize("concurrent", [False, True])
+@pytest.mark.parametrize("lines_before", [0, 100])
+def test_foreign_request_id_in_a_line_is_ignored(*, concurrent: bool, lines_before: int) -> None:
+    """The ID of an API Gateway call is not a request of this environment, for both readers."""
+    texts = [*["x" * 50] * lines_before, json.dumps({"requestId": B}), f"[INFO]\t{TIME}\t{B}\tx", f"RequestId: {A}"]
+    header = HEADER._replace(origin=ORIGIN._replace(concurrent=concurrent))
+    found = records(encoded([batch(start(TIME), *(at(TIME, text) for text in texts))], header=header))
+    inferred = (None, None) if concurrent else (A, "inferred")
+    assert [(r.get("requestId"), r.get("requestIdSource")) for r in found[-3:]] == [inferred, inferred, (A, "record")]
+
+
+def test_request_of_an_earlier_segment_counts_by_the_header() -> None:
+    """A line may be written after the end of its invocation, in another segment."""
+    body = [batch(at(TIME, {"requestId": B}))]
+    assert "requestId" not in records(encoded(body))[0]
+    assert records(encoded(body, header=HEADER._replace(started=(A, B))))[0]["requestId"] == B
+
+
+def test_request_of_an_invoke_event_counts_before_its_start() -> None:
+    """The platform promises no order between lines and `platform.start`; the note itself is not a record."""
+    note = internal.invoke_batch(B, at_ms=0)
+    found = records(encoded([note, batch(at(TIME, {"requestId": B}))]))
+    assert [r["requestId"] for r in found] == [B]
+
+
+def test_request_is_known_if_the_type_of_its_start_is_omitted() -> None:
+    """LOGFERRY_TYPES=function still attributes lines."""
+    (line,) = records(encoded([batch(start(TIME), at(TIME))], types=frozenset({"function"})))
+    assert (line["requestId"], line["requestIdSource"]) == (A, "inferred")
+
+
+# --- the object
+
+
+def test_closing_line_describes_the_object() -> None:
+    """A reader recognises an object that was cut at the end of a line, and finds the function without the path."""
     times = ["2026-11-21T02:26:25.000Z", "2026-11-21T02:26:24.000Z", "2026-11-21T02:26:26.000Z"]
-    stored = encoded([delivery(*map(at, times))], final=True, compress=True)
+    header = HEADER._replace(origin=ORIGIN._replace(account="123456789012"))
+    *_, last = read_lines(encoded([batch(*map(at, times))], header=header).body)
+    assert last == {
+        "time": times[2],
+        "type": "logferry.segment",
+        "record": last["record"],
+        "environment": "0a1b2c",
+        "segment": 7,
+        "line": 4,
+    }
+    assert json.loads(last["record"]) == {
+        "format": 1,
+        "records": 3,
+        "first": times[1],
+        "last": times[2],
+        "function": "orders",
+        "version": "$LATEST",
+        "region": "eu-west-1",
+        "account": "123456789012",
+    }
+
+
+def test_last_object_of_an_environment_ends_with_a_final_line() -> None:
+    """An environment that ended without further records still reports its end, in an object with one line."""
+    stored = encoded([], final=True, compress=True)
+    (line,) = read_lines(stored.body)
+    assert (line["type"], line["line"], stored.metadata["records"]) == ("logferry.final", 1, "0")
+
+
+def test_metadata_describe_the_object() -> None:
+    """Format, environment, segment, number of records, first and last time, and the final mark."""
+    times = ["2026-11-21T02:26:25.000Z", "2026-11-21T02:26:24.000Z"]
+    stored = encoded([batch(*map(at, times))], final=True, compress=True)
     assert stored.metadata == {
+        "format": "1",
         "environment": "0a1b2c",
         "segment": "7",
-        "records": "3",
-        "first-time": "2026-11-21T02:26:24.000Z",
-        "last-time": "2026-11-21T02:26:26.000Z",
+        "records": "2",
+        "first-time": times[1],
+        "last-time": times[0],
         "final": "true",
     }
-    assert (stored.content_type, stored.content_encoding) == ("application/x-ndjson", "gzip")
+    assert stored.content_type == "application/gzip"
+    assert encoded([]).content_type == "application/x-ndjson"
     assert "final" not in encoded([]).metadata
 
 
-def test_an_empty_segment_is_an_object_too() -> None:
-    """The last one may hold nothing but the news that it is the last."""
-    stored = encoded([], final=True, compress=True)
-    assert gzip.decompress(stored.body) == b""
-    assert stored.metadata["records"] == "0"
-    assert stored.key == "function=orders/dt=2026-11-21/hour=02/0a1b2c-00000007.ndjson.gz"
-
-
-def test_gzip_says_neither_a_time_nor_a_name() -> None:
+def test_gzip_header_has_neither_a_time_nor_a_name() -> None:
     """Either would make the same segment another object."""
-    body = encoded([delivery(at("2026-11-21T02:26:24.357Z"))], compress=True).body
+    body = encoded([batch(at(TIME))], compress=True).body
     assert body[:2] == b"\x1f\x8b"
     assert body[3:8] == bytes(5)
     assert zlib.decompressobj(31).decompress(body)
 
 
-@pytest.mark.parametrize(
-    ("template", "expected"),
-    [
-        (DEFAULT_KEY, "function=orders/dt=2026-11-21/hour=23/0a1b2c-00000007.ndjson.gz"),
-        ("{region}/{version}/{environment}/{segment}", "eu-west-1/$LATEST/0a1b2c/00000007"),
-        ("{year}/{month}/{day}/{hour}/{environment}-{segment}", "2026/11/21/23/0a1b2c-00000007"),
-        ("{request_id}/{environment}-{segment}", f"{A}/0a1b2c-00000007"),
-        ("{{literal}}/{environment}-{segment}", "{literal}/0a1b2c-00000007"),
-    ],
-)
-def test_the_key_is_decided_by_the_segment(template: str, expected: str) -> None:
-    """Its dates are those of the first record that has one, not those of the clock."""
-    bodies = [
-        delivery({"record": "no time"}, at("2026-11-21T23:59:59.999Z", {"requestId": A}), at("2026-11-22T00:00:00Z"))
-    ]
-    assert encoded(bodies, key=template).key == expected
-
-
-def test_without_any_time_the_key_has_that_of_the_segment() -> None:
-    """An unparsable delivery still gets a date."""
-    assert "/dt=2026-11-21/hour=02/" in encoded([b"junk"]).key
-
-
-def test_every_known_field_can_be_rendered() -> None:
-    """What the settings admit, the template fills."""
-    template = "/".join(f"{{{name}}}" for name in sorted(KEY_FIELDS))
-    assert "{" not in render_key(template, HEADER, "2026-11-21T02:26:24.357Z", A)
-
-
-def test_two_segments_never_get_one_key() -> None:
-    """Neither of one environment nor of two."""
-    headers = [HEADER._replace(number=n, origin=ORIGIN._replace(environment=e)) for n in (1, 2, 11) for e in ("a", "b")]
-    assert len({encoded([], header=header).key for header in headers}) == len(headers)
-
-
 @THOROUGH
 @given(ANYTHING)
-def test_metadata_and_the_default_key_are_what_s3_takes(body: bytes) -> None:
-    """ASCII, on one line and short, whatever was posted: an object that S3 refuses blocks all behind it."""
-    stored = encoded([body])
+def test_metadata_and_key_are_valid_for_s3(body: bytes) -> None:
+    """They are ASCII, on one line and short for any posted bytes: an object that S3 rejects blocks all others."""
+    stored = encoded([body], key="{request_id}/{time}-{environment}-{segment}")
     stored.key.encode("ascii")
+    assert len(stored.key) < 200
     assert all(value.isascii() and value.isprintable() for value in stored.metadata.values())
-
-
-@pytest.mark.parametrize(
-    "time", ["2026-11-21T02:00 é", "2026-11-21T02:\ud800", "2026-11-21T02:" + "0" * 3000, "٢٠٢٦-11-21T02:00Z"]
-)
-def test_an_odd_time_is_not_taken_over_into_metadata_or_key(time: str) -> None:
-    """Metadata of S3 are ASCII and 2 KiB in all; a refusal would be repeated for ever, and block what is behind it."""
-    stored = encoded([delivery(at(time))])
-    stored.key.encode("ascii")
-    assert all(value.isascii() for value in stored.metadata.values())
     assert sum(map(len, stored.metadata.values())) < 2000
 
 
-@pytest.mark.parametrize("request_id", ["../../../etc", "/absolute", "\ud800", "x" * 2000, "a\x00b", "line\nline"])
-def test_an_odd_request_id_does_not_lead_the_key_astray(request_id: str) -> None:
-    """A record may claim any id: the key stays under its prefix, and is one that S3 takes."""
-    stored = encoded(
-        [delivery(at("2026-11-21T02:26:24.357Z", {"requestId": request_id}))],
-        key="{request_id}/{environment}-{segment}",
-    )
-    assert len(stored.key.encode()) < 1024
-    assert stored.key.isprintable()
-    assert not stored.key.startswith("/")
-    assert ".." not in stored.key.split("/")
+@pytest.mark.parametrize(
+    "time", ["2026-11-21T02:00 é", "2026-11-21T02:\\ud800", "2026-11-21T02:" + "0" * 3000, "٢٠٢٦-11-21T02:00Z"]
+)
+def test_odd_time_enters_neither_metadata_nor_key(time: str) -> None:
+    """Metadata of S3 are ASCII and 2 KiB in all."""
+    stored = encoded([f'[{{"time":"{time}","type":"function","record":"x"}}]'.encode()])
+    assert "dt=2026-11-21/hour=02/022624Z-" in stored.key
+    assert stored.metadata["first-time"] == TIME
+
+
+@pytest.mark.parametrize("request_id", ["../../../etc", "/absolute", "\\ud800", "x" * 2000, "a\\u0000b", "line\\nline"])
+def test_odd_request_id_does_not_enter_the_key_or_a_column(request_id: str) -> None:
+    """A record may state any ID."""
+    body = f'[{{"time":"{TIME}","type":"platform.start","record":{{"requestId":"{request_id}"}}}}]'.encode()
+    stored = encoded([body], key="{request_id}/{environment}-{segment}")
+    assert stored.key == "none/0a1b2c-00000007"
+    assert "requestId" not in stored_lines(stored)[0]
+
+
+def test_largest_number_of_cached_columns_and_endings_is_bounded() -> None:
+    """Any process may post records of any number of types and requests."""
+    made = lines.Lines(HEADER, ALL)
+    body = batch(*(at(TIME, {"requestId": str(n)}, f"platform.{n}") for n in range(500)))
+    assert len(list(made.of(events_in(body)))) == 500
+    assert len(made._columns) <= lines.ENDINGS_KEPT
+    assert len(made._endings) <= lines.ENDINGS_KEPT
+
+
+def test_columns_of_logferry_are_the_same_for_every_kind_of_record() -> None:
+    """The reader restores `OURS` from each line."""
+    found = records(encoded([batch(start(TIME), at(TIME), at(TIME, {}), {"odd": 1})]))
+    assert all(set(OURS) - set(line) <= {"requestId", "requestIdSource"} for line in found)

@@ -1,4 +1,4 @@
-"""Plain records are taken without parsing, and nobody can tell: the same events, the same requests, the same bytes."""
+"""Both readers give the same result for plain records: the same events, the same requests, the same bytes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 
 from logferry.records import decoder, fast_path
 from logferry.records.encoder import encode
-from logferry.records.fast_path import RequestIdCache
+from logferry.records.fast_path import TEXT, RequestIdCache
 from logferry.records.model import Header, Origin, StoredObject
 from logferry.records.object_key import DEFAULT_KEY
 from logferry.records.request_id import request_in
+from logferry.records.started_requests import StartedRequests
 from support.batch_strategies import ANYTHING, as_bytes
 from support.decoded import events_in, one_by_one
 
@@ -45,6 +46,11 @@ ESCAPES = st.sampled_from(
             rf"\"xrequestId\":\"{B}\"",
             rf"\"requestId\":\"{A[:-1]}\"",
             rf"\"request_id\":\"{A}\"",
+            rf"request_id={B} ",
+            rf"awsRequestId=\"{A}\"",
+            rf"2026-11-21 02:26:24 {B} INFO x",
+            rf"I, [{TIME} #8]  INFO {A} -- : x",
+            rf"parent_request_id={B} ",
             rf"\u0022requestId\":\"{A}\"",
         ),
     ]
@@ -55,21 +61,22 @@ TEXTS = st.lists(WORDS | WORDS | WORDS | ESCAPES | ESCAPES | BROKEN, max_size=6)
 
 
 def record(text: str, *, time: str = TIME, kind: str = "function") -> str:
-    """Write a record as the platform does, its text as it stands."""
+    """Return a record as the platform writes it, with the text unchanged."""
     return f'{{"time":"{time}","type":"{kind}","record":"{text}"}}'
 
 
 PLAIN = st.builds(record, PLAIN_TEXTS, time=st.sampled_from([TIME, TIME, "2026-11-21T02:26:24.358Z"]))
+ODD_TIMES = ("some day, I do not know..", "2026-02-30T02:26:24.357Z")
 ODD = st.builds(
     record,
     TEXTS,
-    time=st.sampled_from([TIME, "", TIME[:-2] + "Z", "some day, I do not know..", TIME[:-2] + r"\"", "\\" * 24]),
+    time=st.sampled_from([TIME, "", TIME[:-2] + "Z", *ODD_TIMES, TIME[:-2] + r"\"", "\\" * 24]),
     kind=st.sampled_from(["function", "function", "extension", "platform.new"]),
 ) | st.sampled_from(
     [
         f'{{"time":"{TIME}","type":"platform.start","record":{{"requestId":"{B}"}}}}',
         f'{{"time":"{TIME}","type":"platform.runtimeDone","record":{{"requestId":"{B}"}}}}',
-        f'{{"time":"{TIME}","type":"function","record":"x","seq":"1"}}',
+        f'{{"time":"{TIME}","type":"function","record":"x","line":"1"}}',
         f'{{"time":"{TIME}","type":"function","record":"x","record":"y"}}',
         f'{{"time":"{TIME}","type":"function","record":{{"requestId":"{A}"}}}}',
         f'{{"time":"{TIME}","type":"function","record":"x" }}',
@@ -84,7 +91,7 @@ ODD = st.builds(
 
 @st.composite
 def near_plain(draw: st.DrawFn) -> bytes:
-    """Mostly plain deliveries, with something odd in them, cut, or with a byte put in."""
+    """Draw mostly plain batches with odd records, a cut, or an inserted byte."""
     records = draw(st.lists(PLAIN | PLAIN | PLAIN | ODD, min_size=1, max_size=8))
     between = draw(st.sampled_from([",", ",", ",", ", ", ",\n", "", ",,"]))
     body = ("[" + between.join(records) + draw(st.sampled_from(["]", "]", "] ", "]x", ",]", "}]", ""]))).encode(
@@ -96,16 +103,21 @@ def near_plain(draw: st.DrawFn) -> bytes:
 
 
 ALL, NONE = 0, sys.maxsize
-"""From which size of a delivery on its plain records are not parsed."""
+"""Smallest batch of the fast path: every batch, and no batch."""
 
 
 def encoded(
-    bodies: list[bytes], *, min_batch_bytes: int, concurrent: bool, types: str, running: str | None
+    bodies: list[bytes],
+    *,
+    min_batch_bytes: int,
+    concurrent: bool,
+    types: str,
+    running: str | None,
 ) -> StoredObject:
-    """Encode with and without parsing what is plain."""
+    """Return the object of a segment, with or without the fast path."""
     origin = Origin("0a1b2c", function="f", version="1", region="r", concurrent=concurrent)
     return encode(
-        Header(origin=origin, number=7, opened_ms=1_795_227_984_357, request_id=running),
+        Header(origin=origin, number=7, opened_ms=1_795_227_984_357, request_id=running, started=(A,)),
         bodies,
         final=False,
         key=DEFAULT_KEY.replace("{environment}", "{request_id}/{environment}"),
@@ -123,10 +135,10 @@ def encoded(
     running=st.sampled_from([None, B]),
     run_characters=st.sampled_from([64 * 1024, 300, 120]),
 )
-def test_an_object_has_the_same_bytes_whether_its_records_were_parsed_or_not(
+def test_object_has_the_same_bytes_with_and_without_the_fast_path(
     bodies: list[bytes], concurrent: bool, types: str, running: str | None, run_characters: int
 ) -> None:
-    """An upload is repeated by another process, perhaps of another version: it must overwrite itself."""
+    """A repeated upload by another process, perhaps of another version, must overwrite itself."""
     with patch.object(fast_path, "RUN_CHARACTERS", run_characters):
         taken, parsed = (
             encoded(bodies, min_batch_bytes=min_batch_bytes, concurrent=concurrent, types=types, running=running)
@@ -136,13 +148,13 @@ def test_an_object_has_the_same_bytes_whether_its_records_were_parsed_or_not(
 
 
 def delivery(*texts: str) -> bytes:
-    """Give a delivery of records with these texts, as they stand."""
+    """Return a batch of records with these texts, unchanged."""
     return ("[" + ",".join(map(record, texts)) + "]").encode()
 
 
 BY_KEY_A, BY_KEY_B = (rf"{{\"requestId\":\"{id_}\"}}" for id_ in (A, B))
 HEAD = record("")[:-3]
-"""What a record and its continuation begin with."""
+"""Beginning of a record and of its continuation."""
 
 
 @pytest.mark.parametrize(
@@ -156,9 +168,9 @@ HEAD = record("")[:-3]
         pytest.param([delivery(r"x\\"), delivery(r"x\\\"", "y")], id="a backslash before a quote"),
         pytest.param([delivery(r"\x"), delivery("x")], id="no escape of JSON"),
         pytest.param([delivery(f"\t{A}\t")], id="a raw tab"),
-        pytest.param([delivery("x").replace(TIME.encode(), b'a","seq":"bbbbbbbbbbbbbb')], id="quotes in the time"),
+        pytest.param([delivery("x").replace(TIME.encode(), b'a","line":"bbbbbbbbbbbbb')], id="quotes in the time"),
         pytest.param([delivery("x", "y").replace(b"},{", b"}x{")], id="no comma between"),
-        pytest.param([delivery(rf"x\t{A}\tx", rf"x\t{B}\t{A}\tx")], id="the first of two ids between tabs"),
+        pytest.param([delivery(rf"x\t{A}\tx", rf"x\t{B}\t{A}\tx")], id="the first of two IDs between tabs"),
         pytest.param([delivery(rf"x\t{A}\tx", rf"x\ty\tz\t{A}\tx")], id="an id in the fourth field"),
         pytest.param(
             [delivery(rf"x\ty\t{A}\tx", rf"x\ty\t{A}0\tx", rf"x\ty\t{A}")], id="an id and more, an id at the end"
@@ -171,8 +183,8 @@ HEAD = record("")[:-3]
         pytest.param([f"[{record('?')},{HEAD}x}}]".encode().replace(b"?", b"\xff")], id="no text, then cut"),
     ],
 )
-def test_what_only_looks_plain_is_told_apart(bodies: list[bytes]) -> None:
-    """Each of these once made another object when a look was left out."""
+def test_record_that_only_looks_plain_gives_the_same_object(bodies: list[bytes]) -> None:
+    """Each of these gave another object when one of the checks was missing."""
     for concurrent in (False, True):
         taken, parsed = (
             encoded(bodies, min_batch_bytes=min_batch_bytes, concurrent=concurrent, types="function", running=B)
@@ -183,32 +195,36 @@ def test_what_only_looks_plain_is_told_apart(bodies: list[bytes]) -> None:
 
 @THOROUGH
 @given(st.lists(near_plain() | ANYTHING, min_size=1, max_size=3))
-def test_what_is_taken_as_plain_is_what_the_parser_finds(bodies: list[bytes]) -> None:
-    """Event for event, and none is counted twice or not at all."""
+def test_run_contains_the_events_that_the_parser_finds(bodies: list[bytes]) -> None:
+    """Each event is found and counted once."""
     taken, parsed = decoder.Reader(min_batch_bytes=ALL), decoder.Reader(min_batch_bytes=NONE)
     for body in bodies:
         found, expected = list(one_by_one(taken.read(body))), list(one_by_one(parsed.read(body)))
-        assert [(e.text, e.type, e.fields) for e in found] == [(e.text, e.type, e.fields) for e in expected]
+        assert [(e.text, e.type, e.fields, e.value) for e in found] == [
+            (e.text, e.type, e.fields, e.value) for e in expected
+        ]
         assert taken.has_partial_record == parsed.has_partial_record
     assert decoder.count_records(bodies) == len(events_in(*bodies))
 
 
 @THOROUGH
 @given(st.lists(PLAIN_TEXTS, min_size=1, max_size=6))
-def test_a_plain_record_names_the_request_that_its_line_names(texts: list[str]) -> None:
-    """Whatever the records before it have named, and wherever."""
+def test_cache_finds_the_request_that_the_search_finds(texts: list[str]) -> None:
+    """The records before it have no influence."""
     body = delivery(*texts)
-    names = RequestIdCache()
+    started = StartedRequests([A, B])
+    cache = RequestIdCache(started)
     for found in decoder.Reader(min_batch_bytes=ALL).read(body):
         for each in found if isinstance(found, list) else []:
-            assert names.request_in(each) == request_in(json.loads(each + '"}')["record"])
+            value = each[TEXT.start - 1 :] + '"'
+            assert cache.request_in(each) == cache.request_in(value, 1, "") == request_in(value, started)
 
 
-# --- what is taken
+# --- runs
 
 
 def runs(body: bytes) -> list[int]:
-    """Give the sizes of the runs in a delivery; 0 for an event that was parsed."""
+    """Return the sizes of the runs in a batch; 0 for an event that was parsed."""
     return [len(found) if isinstance(found, list) else 0 for found in decoder.Reader(min_batch_bytes=ALL).read(body)]
 
 
@@ -226,8 +242,8 @@ def runs(body: bytes) -> list[int]:
     ],
 )
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_a_line_as_functions_write_them_is_not_parsed(line: str, *, ascii_only: bool) -> None:
-    """The promise is about speed: one run, not an event for each."""
+def test_ordinary_line_is_read_by_the_fast_path(line: str, *, ascii_only: bool) -> None:
+    """The lines are one run and not single events."""
     events = [{"time": TIME, "type": "function", "record": line}] * 3
     body = json.dumps(events, separators=(",", ":"), ensure_ascii=ascii_only).encode()
     if ascii_only and not line.isascii():
@@ -235,19 +251,19 @@ def test_a_line_as_functions_write_them_is_not_parsed(line: str, *, ascii_only: 
     assert runs(body) == [3]
 
 
-def test_what_the_platforms_own_encoder_escapes_is_plain() -> None:
-    """Go's writes five characters by number, colours need a sixth; all others come as they are."""
+def test_escapes_of_the_platforms_encoder_are_plain() -> None:
+    """Go's encoder writes five characters by number, and colours need a sixth."""
     assert runs(delivery(r"\u003cb\u003e \u0026 \u2028\u2029 \u001b[0m")) == [1]
     assert runs(delivery(r"\u00e9")) == [0]
 
 
-def test_one_odd_record_leaves_its_neighbours_plain() -> None:
-    """A backslash in a Windows path costs that line its speed, not those around it."""
+def test_odd_record_does_not_slow_down_its_neighbours() -> None:
+    """A backslash in a Windows path affects only that line."""
     assert runs(delivery("x", "x", r"C:\\temp", "x", r"\"x\"", "x")) == [2, 0, 3]
 
 
-def test_a_run_is_bounded() -> None:
-    """However long a delivery is, and however short its records."""
+def test_run_is_bounded() -> None:
+    """The limit holds for a long batch of short records."""
     body = as_bytes([{"time": TIME, "type": "function", "record": ""}] * 5000, ascii_only=True, indent=None)
     body = body.replace(b", ", b",").replace(b": ", b":")
     sizes = runs(body)
@@ -256,8 +272,8 @@ def test_a_run_is_bounded() -> None:
     assert decoder.count_records([body]) == 5000
 
 
-def test_a_delivery_of_a_few_lines_is_parsed() -> None:
-    """There the code for many would cost more than it saves."""
+def test_small_batch_is_parsed() -> None:
+    """The fast path costs more than it saves there."""
     few, many = delivery(*"x" * 5), delivery(*"x" * 500)
     assert {type(found) for found in decoder.Reader().read(few)} == {decoder.Event}
     assert {type(found) for found in decoder.Reader().read(many)} == {list}
@@ -267,6 +283,6 @@ def test_a_delivery_of_a_few_lines_is_parsed() -> None:
 @pytest.mark.parametrize(
     "text", [r"\"" * 2_000_000, r"\\" * 2_000_000, r"\u0041" * 700_000, "x" * 4_000_000, r"\t" * 2_000_000]
 )
-def test_a_record_made_to_be_expensive_is_not(text: str) -> None:
-    """Anybody on the machine may post one: it is read in a second, as by the parser."""
+def test_hostile_record_is_read_in_linear_time(text: str) -> None:
+    """Any process may post such a record; it is read in a second, as by the parser."""
     assert len(events_in(delivery(text, "x", text, "x"))) == 4

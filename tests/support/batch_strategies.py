@@ -24,7 +24,9 @@ JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
     max_leaves=12,
 )
 KEYS = (
-    st.sampled_from(["time", "type", "record", "requestId", "requestIdSource", "environment", "seq", "event"])
+    st.sampled_from(
+        ["time", "type", "record", "requestId", "requestIdSource", "environment", "segment", "line", "event", "message"]
+    )
     | ODD_TEXT
 )
 TYPES = st.sampled_from(
@@ -91,7 +93,7 @@ ODDITIES = st.sampled_from(
         b'[{"record":-Infinity},{"type":"function"}]',
         b'[{"record":' + b"9" * 5000 + b'},{"type":"function","record":"behind"}]',
         b'[{"record":"\\ud800"}]',
-        b'[{"type":"a","type":"b","seq":1,"seq":2}]',
+        b'[{"type":"a","type":"b","line":1,"line":2}]',
         b"\xef\xbb\xbf[{}]",
         b'[{"record":"\xed\xa0\x80"}]',
         b'[{"type":"function","record":"cut}]',

@@ -24,4 +24,4 @@ def one_by_one(found: Iterable[Event | fast_path.RecordRun]) -> Iterator[Event]:
             yield each
         else:
             for text in (record + '"}' for record in each):
-                yield Event(text, json.loads(text))
+                yield Event(text, json.loads(text), text[fast_path.TEXT.start - 1 : -1])

@@ -5,7 +5,6 @@ The comparison is the second guarantee: each record that was accepted (answered 
 
 from __future__ import annotations
 
-import gzip
 import json
 import sys
 from collections import Counter
@@ -18,6 +17,7 @@ import logferry.emulator.samples
 from logferry.cli.run import argv
 from logferry.emulator.environment_config import EnvironmentConfig
 from logferry.emulator.lambda_service import Lambda
+from support.format_1 import read_object
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -69,7 +69,7 @@ class Arrived:
 async def arrived_in_s3(s3: S3Server, bucket: str) -> list[Arrived]:
     """Return every object of the bucket, in the order of the segments."""
     objects = [await s3.get(bucket, key) for key in await s3.list_keys(bucket)]
-    return _in_order(Arrived(o.key, o.metadata, _records(o.key, o.body)) for o in objects)
+    return _in_order(_arrived(o.key, o.body, o.metadata) for o in objects)
 
 
 def arrived_in(directory: Path) -> list[Arrived]:
@@ -78,7 +78,7 @@ def arrived_in(directory: Path) -> list[Arrived]:
     for meta in directory.rglob("*.meta.json"):
         path = meta.with_name(meta.name.removesuffix(".meta.json"))
         metadata = json.loads(meta.read_text())
-        found.append(Arrived(str(path.relative_to(directory)), metadata, _records(path.name, path.read_bytes())))
+        found.append(_arrived(str(path.relative_to(directory)), path.read_bytes(), metadata))
     return _in_order(found)
 
 
@@ -88,9 +88,9 @@ def _in_order(objects: Iterable[Arrived]) -> list[Arrived]:
     )
 
 
-def _records(name: str, body: bytes) -> list[dict[str, Any]]:
-    text = gzip.decompress(body) if name.endswith(".gz") else body
-    return [json.loads(line) for line in text.decode().splitlines()]
+def _arrived(key: str, body: bytes, metadata: Mapping[str, str]) -> Arrived:
+    records, _ = read_object(body, metadata)
+    return Arrived(key, metadata, records)
 
 
 def records_of(objects: Iterable[Arrived]) -> list[dict[str, Any]]:
@@ -117,7 +117,8 @@ def assert_exactly_once(service: Lambda, objects: Sequence[Arrived]) -> None:
         assert [int(o.metadata["segment"]) for o in own] == list(range(1, len(own) + 1)), name
         for one in own:
             number = int(one.metadata["segment"])
-            assert [r["seq"] for r in one.records] == [f"{number:08d}-{i:06d}" for i in range(1, len(one.records) + 1)]
+            places = [(number, i) for i in range(1, len(one.records) + 1)]
+            assert [(r["segment"], r["line"]) for r in one.records] == places
             assert one.metadata["records"] == str(len(one.records))
         assert [o.metadata.get("final") for o in own] == [None] * (len(own) - 1) + ["true"], name
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from logferry.records.model import Header
+
 ROOMY = 64 * 1024 * 1024
 START_MS = 1_795_000_000_000
 _HEAD = struct.Struct(">III")
@@ -45,7 +47,7 @@ def open_journal(
     limit_bytes: int = ROOMY,
     clock_ms: Callable[[], int] | None = None,
     warn: Callable[[str], None] = lambda _: None,
-    following: Callable[[str | None, Iterable[bytes]], str | None] | None = None,
+    following: Callable[[Header, Iterable[bytes]], str | None] | None = None,
 ) -> Journal:
     """Return an open journal with the two functions that the extension passes to it."""
     return Journal(
@@ -67,9 +69,10 @@ def close(journal: Journal) -> None:
     journal._lock = -1
 
 
-def follow(running: str | None, bodies: Iterable[bytes]) -> str | None:
+def follow(header: Header, bodies: Iterable[bytes]) -> str | None:
     """Return the request that runs after these bodies, as the extension does."""
-    seen = Invocations(running)
+    seen = Invocations()
+    seen.resume(header)
     for body in bodies:
         seen.see(body)
     return seen.running

@@ -232,7 +232,8 @@ async def function_lines(s3: S3Server, bucket: str) -> tuple[str, ...]:
     for key in await s3.list_keys(bucket):
         body = gzip.decompress((await s3.get(bucket, key)).body)
         records += [json.loads(line) for line in body.splitlines()]
-    return tuple(r["record"] for r in sorted(records, key=lambda r: str(r["seq"])) if r["type"] == "function")
+    records.sort(key=lambda r: (r["segment"], r["line"]))
+    return tuple(r["message"] for r in records if r["type"] == "function")
 
 
 def _mapped_from_outside(pids: Sequence[int], opt: Path) -> frozenset[str]:

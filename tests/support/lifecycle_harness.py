@@ -62,6 +62,7 @@ class Life:
         for end in (self.supervisor, channel):
             end.setblocking(False)
         clock = ticking()
+        invocations = Invocations()
         self.journal = Journal(
             directory,
             origin=origin(environment, concurrent=managed),
@@ -70,9 +71,9 @@ class Life:
             count_records=decoder.count_records,
             follow=follow,
             warn=print,
+            started=invocations.started,
         )
         loop = asyncio.get_running_loop()
-        invocations = Invocations()
         self.intake = Intake(
             journal=self.journal,
             deduplicator=Deduplicator(),

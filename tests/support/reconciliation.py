@@ -123,7 +123,7 @@ def assert_balanced(platform: BareLambda, objects: Sequence[Arrived], spool: Pat
 
 def _places(keys: Counter[str], objects: Sequence[Arrived]) -> list[tuple[str, str]]:
     """Return the places of records in the objects."""
-    return [(r["seq"], one.key) for one in objects for r in one.records if keys[identity(r)]]
+    return [(f"{r['segment']}-{r['line']}", one.key) for one in objects for r in one.records if keys[identity(r)]]
 
 
 def assert_numbered(objects: Sequence[Arrived]) -> None:
@@ -132,7 +132,8 @@ def assert_numbered(objects: Sequence[Arrived]) -> None:
     assert set(numbers.values()) <= {1}, numbers
     for one in objects:
         number = int(one.metadata["segment"])
-        assert [r["seq"] for r in one.records] == [f"{number:08d}-{i:06d}" for i in range(1, len(one.records) + 1)]
+        places = [(number, i) for i in range(1, len(one.records) + 1)]
+        assert [(r["segment"], r["line"]) for r in one.records] == places
         assert one.metadata["records"] == str(len(one.records))
 
 

@@ -74,8 +74,6 @@ def botocore_request(
         "ContentType": stored.content_type,
         "ChecksumCRC32": base64.b64encode(zlib.crc32(stored.body).to_bytes(4, "big")).decode(),
     }
-    if stored.content_encoding:
-        parameters["ContentEncoding"] = stored.content_encoding
     now = dt.datetime.fromtimestamp(moment, dt.UTC).replace(tzinfo=None)
     with mock.patch.object(botocore.auth, "get_current_datetime", return_value=now):
         client.put_object(**parameters)

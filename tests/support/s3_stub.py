@@ -24,7 +24,6 @@ OBJECT = StoredObject(
     body=b"\x1f\x8b not even gzip \x00\xff",
     metadata={"environment": "0a1b", "records": "2", "final": "true"},
     content_type="application/x-ndjson",
-    content_encoding="gzip",
 )
 TIMEOUT = 5.0
 UNSET = (

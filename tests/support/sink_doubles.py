@@ -7,12 +7,11 @@ puts.
 from __future__ import annotations
 
 import asyncio
-import gzip
-import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from logferry.errors import SinkRejected, SinkUnavailable
+from support.format_1 import CLOSING, read_lines, restored
 from support.virtual_time import freeze, now
 
 if TYPE_CHECKING:
@@ -71,8 +70,8 @@ class Takes:
     def records(self) -> list[dict[str, Any]]:
         """Return every stored record, in the order of the keys."""
         bodies = [stored.body for _, stored in sorted(self.holds.items())]
-        texts = [gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body for body in bodies]
-        return [json.loads(line) for text in texts for line in text.decode().splitlines()]
+        lines = [line for body in bodies for line in read_lines(body)]
+        return [restored(line) for line in lines if line["type"] not in CLOSING]
 
     def lines(self) -> list[str]:
         """Return the stored lines of the function, in the order of the keys."""

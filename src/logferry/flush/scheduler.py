@@ -88,6 +88,7 @@ class Scheduler:
             self._oldest = self._last_invoke
         self._last_invoke = now
         self._invocations.began(request_id)
+        self._journal.announce(request_id)
         self._clear_pending_flush()  # a flush that failed because of the sink is due again
         waiting = self._waiting(late_records_expected=late_records_expected)
         due = self._policy.on_invoke(waiting, self._pace)

@@ -5,6 +5,8 @@ Guarantees:
 - `seal` turns the accepted bodies into one immutable segment, and `remove` is the only commit.
 - On opening, the files of an earlier process are sealed under their own names (as the last segment of that
   environment), and a torn tail is cut.
+- A segment holds records of one hour of the clock (UTC): a batch of another hour seals the open segment first. A
+  segment is never sealed between the two halves of a cut record.
 - The directory is bounded. When it is full, the oldest sealed segments are discarded, and the next segment reports
   their loss (`backlog`). If nothing can be discarded, `append` refuses the body.
 - If the disk rejects writes (full, not writable), bodies wait in a small memory buffer and are shipped from there. The
@@ -31,8 +33,10 @@ from logferry.journal.losses import LossLedger
 from logferry.journal.memory_buffer import MemoryBuffer
 from logferry.journal.orphans import LOCK
 from logferry.journal.segment import LAST, SEALED, OpenFile, Segment
-from logferry.records.internal import damaged_batch
+from logferry.records import timestamps
+from logferry.records.internal import damaged_batch, invoke_batch
 from logferry.records.model import Header, Origin
+from logferry.records.started_requests import StartedRequests, valid_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -54,14 +58,15 @@ class Journal:
         limit_bytes: int,
         clock_ms: Callable[[], int],
         count_records: Callable[[Iterable[bytes]], int],
-        follow: Callable[[str | None, Iterable[bytes]], str | None],
+        follow: Callable[[Header, Iterable[bytes]], str | None],
         warn: Callable[[str], None],
+        started: StartedRequests | None = None,
     ) -> None:
         """Open the directory and recover. Raise BlockingIOError if another process holds the directory.
 
-        The journal does not read bodies. `count_records` returns the number of records of a loss, and `follow` the
-        request that runs after some bodies, given the one that ran before them. `warn` is called once when the disk
-        rejects writes.
+        The journal does not read bodies. `count_records` returns the number of records of a loss. `follow` takes in the
+        header and the bodies of a leftover segment, and returns the request that runs after them. `warn` is called once
+        when the disk rejects writes. `started` are the requests that have started, for the headers of segments.
         """
         self._directory = directory
         self._origin = origin
@@ -70,6 +75,13 @@ class Journal:
         self._follow = follow
         self.running: str | None = None
         """Request that is running according to the stream. The header of the next segment holds it."""
+        self.has_partial_record = False
+        """Whether the last batch ended in a cut record."""
+        self._started = StartedRequests() if started is None else started
+        self._announced: list[str] = []
+        """Requests of INVOKE events that the open segment does not name yet."""
+        self._hour = 0
+        """Hour of the open segment, in hours since the epoch."""
         self._memory = MemoryBuffer(directory, warn=warn)
         self._ledger = LossLedger(directory, origin.environment)
         self._backlog = Backlog(
@@ -115,16 +127,25 @@ class Journal:
         """Store one body, which is accepted when this method returns. Raise JournalFull if nothing was stored."""
         if self._ended:
             self._open_after_end()
-        size_on_disk = frame.HEAD_BYTES + len(body)
+        self._enter_hour(body)
+        bodies = (*(invoke_batch(each, at_ms=self._clock_ms()) for each in self._announced), body)
+        size_on_disk = sum(frame.HEAD_BYTES + len(each) for each in bodies)
         if size_on_disk + self._file.empty_size > self._limit:
             raise JournalFull(f"{len(body)} bytes do not fit into LOGFERRY_SPOOL_BYTES={self._limit}")
-        if self.waiting_bytes >= self._limit // SEGMENTS_AT_LEAST:
+        if self.waiting_bytes >= self._limit // SEGMENTS_AT_LEAST and not self.has_partial_record:
             self.seal()
         self._make_room(size_on_disk)
         self._backlog.reopen_last()
         self._settle()
-        if self._memory.bodies or not self._write(body):
-            self._memory.add(body)
+        if self._memory.bodies or not self._write(*bodies):
+            self._memory.add(*bodies)
+        self._announced.clear()
+
+    def announce(self, request_id: str) -> None:
+        """Note the request of an INVOKE event: the next batch is stored behind a note that the request has started."""
+        if valid_id(request_id):
+            self._started.add(request_id)
+            self._announced.append(request_id)
 
     def seal(self, *, last: bool = False) -> Segment | None:
         """Close the open segment and open the next one. The closed segment reports the losses of the ledger.
@@ -196,19 +217,52 @@ class Journal:
 
     def _open(self, number: int) -> None:
         """Begin the segment of that number. If the disk rejects its file, bodies wait in memory."""
-        header = Header(origin=self._origin, number=number, opened_ms=self._clock_ms(), request_id=self.running)
+        header = Header(
+            origin=self._origin,
+            number=number,
+            opened_ms=self._clock_ms(),
+            request_id=self.running,
+            started=self._started.newest(),
+        )
+        self._announced = [each for each in self._announced if each not in header.started]
         self._file = OpenFile(self._directory, header)
         try:
             self._file.create()
         except OSError as error:
             self._memory.activate(error)
 
-    def _write(self, body: bytes) -> bool:
-        """Write a body to disk and return whether the disk accepted it."""
+    def _enter_hour(self, body: bytes) -> None:
+        """Seal the open segment if the batch belongs to a later hour, or if the clock was set back."""
+        now_ms = self._clock_ms()
+        hour = timestamps.hour_of(body, now_ms=now_ms)
+        if hour <= self._hour <= now_ms // timestamps.HOUR_MS:
+            return
+        # Two cases: 1. an empty segment, whose header may be hours or weeks old, is opened again,
+        # 2. a segment with records is sealed, but not between the halves of a cut record.
+        if not self.waiting_bytes:
+            if hour != self._file.header.opened_ms // timestamps.HOUR_MS:
+                self._open_again()
+        elif self.has_partial_record:
+            return
+        else:
+            self.seal()
+        self._hour = hour
+
+    def _open_again(self) -> None:
+        """Replace the open file, which holds no body, by one with a current header."""
+        old = self._file
+        self._open(old.header.number)
+        if self._file.exists:
+            old.discard()
+        else:
+            self._file = old
+
+    def _write(self, *bodies: bytes) -> bool:
+        """Write bodies to disk and return whether the disk accepted them."""
         if not self._file.exists:
             return False
         try:
-            self._file.append(body)
+            self._file.append(*bodies)
         except OSError as error:
             self._memory.activate(error)
             return False

@@ -47,12 +47,12 @@ class MemoryBuffer:
                 f"buffering up to {MEMORY_BYTES // 1024 // 1024} MiB in memory, free space or change LOGFERRY_SPOOL_DIR"
             )
 
-    def add(self, body: bytes) -> None:
-        """Keep a body. Raise JournalFull beyond the limit."""
+    def add(self, *bodies: bytes) -> None:
+        """Keep all bodies, or none of them. Raise JournalFull beyond the limit."""
         sealed = sum(len(kept) for _, bodies in self.segments.values() for kept in bodies)
-        if self.waiting_bytes + sealed + len(body) > MEMORY_BYTES:
+        if self.waiting_bytes + sealed + sum(map(len, bodies)) > MEMORY_BYTES:
             raise JournalFull("neither the disk nor the memory buffer accepts more")
-        self.bodies.append(body)
+        self.bodies += bodies
 
     def seal(self, path: Path, header: Header) -> None:
         """Make a segment of the bodies that wait; `path` is its name, not a file."""

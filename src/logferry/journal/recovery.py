@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from logferry.journal.losses import Loss
+    from logferry.records.model import Header
 
-    Follow = Callable[[str | None, Iterable[bytes]], str | None]
+    Follow = Callable[[Header, Iterable[bytes]], str | None]
 
 
 class RecoveredState(NamedTuple):
@@ -40,7 +41,7 @@ class RecoveredState(NamedTuple):
 
 
 def recover(found: list[Segment], *, environment: str, follow: Follow) -> RecoveredState:
-    """Seal every open file; `follow` returns the request that runs after some bodies of this environment.
+    """Seal every open file; `follow` takes in the header and the bodies of a segment of this environment.
 
     Bodies of another environment are not followed: its invocations are not running here.
     """
@@ -81,7 +82,7 @@ def losses_reported_in(found: Iterable[Segment]) -> Iterator[Loss]:
                 yield from losses.losses_in(body)
 
 
-def _skip(_running: str | None, bodies: Iterable[bytes]) -> None:
+def _skip(_header: Header, bodies: Iterable[bytes]) -> None:
     for _ in bodies:
         pass
 
@@ -95,7 +96,7 @@ def _seal_leftover(left: Segment, *, mine: bool, ended: bool, follow: Follow) ->
         with left.path.open("r+b") as file:
             header = segment.read_header(file)
             start = file.tell()
-            running = follow(header.request_id, segment.read_bodies(file, header, closed=False))
+            running = follow(header, segment.read_bodies(file, header, closed=False))
             end = file.tell()
             file.truncate(end)
     except SegmentLost:

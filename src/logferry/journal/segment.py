@@ -89,9 +89,9 @@ class OpenFile:
             raise
         self.size = self.empty_size = len(opening)
 
-    def append(self, body: bytes) -> None:
-        """Append a complete frame. Raise OSError if the disk rejects it, and cut the part that it accepted."""
-        complete = frame.head(body) + body
+    def append(self, *bodies: bytes) -> None:
+        """Append complete frames with one write. Raise OSError if the disk rejects it, and cut what it accepted."""
+        complete = b"".join(part for body in bodies for part in (frame.head(body), body))
         try:
             _write(self._fd, complete)
         except OSError:
@@ -188,7 +188,7 @@ def read_header(file: BinaryIO) -> Header:
     body = next(frame.read(file, closed=True), None)
     try:
         fields = json.loads(body) if isinstance(body, bytes) else {}
-        return Header(**{**fields, "origin": Origin(**fields["origin"])})
+        return Header(**{**fields, "origin": Origin(**fields["origin"]), "started": tuple(fields["started"])})
     except (ValueError, TypeError, KeyError) as error:
         raise SegmentLost(f"its header is damaged ({error!r})") from error
 

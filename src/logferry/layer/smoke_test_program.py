@@ -35,7 +35,6 @@ OBJECT = StoredObject(
     body=b"content",
     metadata={"records": "1"},
     content_type="application/x-ndjson",
-    content_encoding=None,
 )
 ATTEMPTS = 2
 """Number of attempts. A sink may use another client after the first failure."""

@@ -83,6 +83,7 @@ class Intake:
         self.refused.discard(batch)
         self.last_accepted_at = self._clock()
         self._invocations.see(batch)
+        self._journal.has_partial_record = self._invocations.in_the_middle
         self._journal.running = None if self._managed else self._invocations.running
         for callback in self._callbacks:
             callback()

@@ -1,8 +1,9 @@
 """Attribution of records to requests. Pure.
 
 Guarantees:
-- A request is either stated or inferred. `record`: the record states its request. `inferred`: a function's line lies
-  between `platform.start` and `platform.runtimeDone`.
+- A request is either stated or inferred. `record`: the record states a request that has started in this environment.
+  `inferred`: a function's line lies between `platform.start` and `platform.runtimeDone`.
+- A foreign request ID in a line is ignored: the line is attributed by its order.
 - On Managed Instances no request is inferred, because several invocations run concurrently.
 
 References: Telemetry API, "Telemetry API Event schema".
@@ -13,44 +14,62 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from logferry.records.decoder import FUNCTION, REPORT, RUNTIME_DONE, START
-from logferry.records.request_id import ID_KEYS, request_in
+from logferry.records.internal import INVOKE, PREFIX
+from logferry.records.request_id import keys_in
+from logferry.records.started_requests import valid_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from logferry.records.decoder import Event
 
-_ENDS = frozenset({RUNTIME_DONE, REPORT, "platform.end", "platform.fault"})
+PLATFORM = "platform."
+ENDS = frozenset({RUNTIME_DONE, REPORT, "platform.end", "platform.fault"})
+"""Types of records that end an invocation."""
+STARTS = frozenset({START, INVOKE})
+"""Types of records that start an invocation."""
+_NOT_LINES = (PLATFORM, PREFIX)
 _STARTS_ANEW = frozenset({"platform.initStart", "platform.restoreStart"})
 
 
-def stated_request(event: Event) -> str | None:
-    """Return the request that the event itself states."""
-    if isinstance(top := event.fields.get("requestId"), str):
-        return top
+def platform_request(event: Event) -> str | None:
+    """Return the request of a platform event, or of the note of an INVOKE event."""
     record = event.fields.get("record")
     if isinstance(record, dict):
-        return next((v for key in ID_KEYS if isinstance(v := record.get(key), str) and v), None)
-    return request_in(record) if isinstance(record, str) else None
+        return valid_id(record.get("requestId"))
+    return next((found[1] for found in keys_in(event.value or "")), None) if isinstance(record, str) else None
 
 
 def running_after(running: str | None, event: Event) -> str | None:
     """Return the request that runs after this event, given the one that ran before it."""
-    if event.type == FUNCTION:
+    if not event.type.startswith(PLATFORM):
         return running
+    # Three cases: 1. an invocation starts, 2. a new Init or restore phase or the end of the running invocation,
+    # 3. any other event, such as the late report of the previous invocation.
     if event.type == START:
-        return stated_request(event)
-    if event.type in _STARTS_ANEW or (event.type in _ENDS and stated_request(event) in (running, None)):
+        return platform_request(event)
+    if event.type in _STARTS_ANEW or (event.type in ENDS and platform_request(event) in (running, None)):
         return None
     return running
 
 
-def attribute(event: Event, *, running: str | None, concurrent: bool) -> tuple[str, str] | None:
+def attribute(
+    event: Event, *, running: str | None, request_in: Callable[[str], str | None], concurrent: bool
+) -> tuple[str, str] | None:
     """Return the request of an event and its source, `record` or `inferred`.
 
     `running` is the request between start and end; it identifies nothing if invocations run concurrently.
+    `request_in` returns the started request that the JSON text of a record states.
     """
-    if stated := stated_request(event):
+    kind = event.type
+    # Three cases: 1. lines, 2. the platform's records, 3. records of logferry.
+    if kind == FUNCTION or not kind.startswith(_NOT_LINES):
+        stated = request_in(event.value or event.text)
+    else:
+        stated = platform_request(event) if kind.startswith(PLATFORM) else None
+    if stated:
         return stated, "record"
-    return inferred(event.type, running=running, concurrent=concurrent)
+    return inferred(kind, running=running, concurrent=concurrent)
 
 
 def inferred(kind: str, *, running: str | None, concurrent: bool) -> tuple[str, str] | None:

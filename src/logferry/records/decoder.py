@@ -16,7 +16,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from logferry.records import fast_path
-from logferry.records.internal import PREFIX, InternalBatch, unparsable_fields
+from logferry.records.internal import INVOKE, PREFIX, InternalBatch, unparsable_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 START, RUNTIME_DONE, REPORT = "platform.start", "platform.runtimeDone", "platform.report"
 FUNCTION = "function"
 
-_RECORD_KEY = '"record":'
+_RECORD = "record"
+_RECORD_KEY = f'"{_RECORD}":'
+_KEYS = frozenset({"time", "type", _RECORD})
+_HEAD = re.compile(r'\{"time":"([^"\\\x00-\x1f]*)","type":"([^"\\\x00-\x1f]*)","record":')
+"""Beginning of an event as the platform writes it."""
 _NEXT_RECORD = b',{"time":"'
 _FRAMING = "}]"
 _DECODE_ERRORS = "surrogateescape"
@@ -55,11 +59,13 @@ class Event:
     A plain class with slots: one is made for each record, and a frozen dataclass takes three times as long.
     """
 
-    __slots__ = ("fields", "text", "type")
+    __slots__ = ("fields", "text", "type", "value")
 
-    def __init__(self, text: str, fields: dict[str, Any]) -> None:
+    def __init__(self, text: str, fields: dict[str, Any], value: str | None = None) -> None:
+        """Set the JSON text of `record` as `value` if the event has exactly `time`, `type` (a text) and `record`."""
         self.text = text
         self.fields = fields
+        self.value = value
         kind = fields.get("type")
         self.type: str = kind if isinstance(kind, str) else ""
 
@@ -74,6 +80,7 @@ def _number(digits: str) -> float:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse, parse_int=_number)
+_SCAN = _DECODER.scan_once  # type: ignore[attr-defined]  # `raw_decode` without its wrapper
 
 
 class Reader:
@@ -148,17 +155,16 @@ class Reader:
                 yield run
                 end = position + fast_path.size(run)
             else:
-                decoded = _decode(text, position)
+                decoded = _decode_element(text, position)
                 if decoded is None:
                     rest = self._keep_if_truncated(text[position:])
                     break
-                value, end = decoded
-                element = text[position:end]
-                if (not isinstance(value, dict) or "type" not in value) and (odd := odd + 1) > MAX_ODD:
+                event, end = decoded
+                if (not event or "type" not in event.fields) and (odd := odd + 1) > MAX_ODD:
                     rest = text[position:]
                     break
-                event = Event(element, value) if isinstance(value, dict) else None
-                yield event if event and (internal or not event.type.startswith(PREFIX)) else _unparsable(element)
+                is_accepted = event and (internal or not event.type.startswith(PREFIX))
+                yield event if event and is_accepted else _unparsable(text[position:end])
             separator = text[end : end + 1]
             if separator in _SPACES:
                 end = _skip(text, end)
@@ -177,20 +183,57 @@ class Reader:
         return rest
 
 
-def _decode(text: str, position: int) -> tuple[Any, int] | None:
-    """Return the JSON value at `position` and its end; None without a value, or if it is nested too deep."""
-    try:
-        value, end = _DECODER.raw_decode(text, position)
-    except (ValueError, RecursionError):
+def _decode_element(text: str, position: int) -> tuple[Event | None, int] | None:
+    """Return the event at `position` and its end; no event for another value, None without a value."""
+    # The platform writes time, type and record in this order and without spaces: then only the record is parsed.
+    if head := _HEAD.match(text, position):
+        decoded = _decode(text, head.end(), element=position)
+        if decoded and text[decoded[1] : decoded[1] + 1] == "}":
+            record, end = decoded
+            fields = {"time": head[1], "type": head[2], "record": record}
+            return Event(text[position : end + 1], fields, text[head.end() : end]), end + 1
+    decoded = _decode(text, position, element=position)
+    if decoded is None:
         return None
-    return None if _is_too_deep(text, position, end) else (value, end)
+    fields, end = decoded
+    if not isinstance(fields, dict):
+        return None, end
+    element = text[position:end]
+    return Event(element, fields, _record_text(element) if _is_exact(fields) else None), end
+
+
+def _is_exact(fields: dict[str, Any]) -> bool:
+    return fields.keys() == _KEYS and isinstance(fields["type"], str)
+
+
+def _record_text(element: str) -> str | None:
+    """Return the JSON text of `record` in an event with exactly three members, in any order and with any spaces."""
+    keys, value, position = [], "", 1
+    while element[position : position + 1] != "}":
+        key, position = _DECODER.raw_decode(element, _skip(element, position))
+        start = _skip(element, _skip(element, position) + 1)
+        _, end = _DECODER.raw_decode(element, start)
+        keys.append(key)
+        value = element[start:end] if key == _RECORD else value
+        position = _skip(element, end)
+        position += element[position] == ","
+    return value if sorted(keys) == sorted(_KEYS) else None
+
+
+def _decode(text: str, position: int, *, element: int) -> tuple[Any, int] | None:
+    """Return the JSON value at `position` and its end; None without one, or if the element is nested too deep."""
+    try:
+        value, end = _SCAN(text, position)
+    except (StopIteration, ValueError, RecursionError):
+        return None
+    if end - element > 2 * MAX_DEPTH and _is_too_deep(text, element, end):
+        return None
+    return value, end
 
 
 def _is_too_deep(text: str, position: int, end: int) -> bool:
     """Return whether a JSON value is nested deeper than `MAX_DEPTH`, with an exact count only if it may be."""
-    if end - position <= 2 * MAX_DEPTH or _max_depth_bound(text, position, end) <= MAX_DEPTH:
-        return False
-    return _nesting_depth(text[position:end]) > MAX_DEPTH
+    return _max_depth_bound(text, position, end) > MAX_DEPTH < _nesting_depth(text[position:end])
 
 
 def _max_depth_bound(text: str, position: int, end: int) -> int:
@@ -217,7 +260,7 @@ def _joined(head: str, text: str) -> str | None:
     """Return the batch that continues `head`, with the joined record first; None if it continues nothing."""
     start = _skip(text, 0) + 1
     prefix = _record_prefix(head)
-    if not text.startswith(prefix, start) or _decode(text, start):
+    if not text.startswith(prefix, start) or _decode(text, start, element=start):
         return None
     return "[" + head.removesuffix(_FRAMING) + text[start + len(prefix) :]
 
@@ -243,7 +286,7 @@ def _as_bytes(text: str) -> bytes:
 
 def _unparsable(text: str) -> Event:
     fields = unparsable_fields(_as_bytes(text))
-    return Event(json.dumps(fields), fields)
+    return Event(json.dumps(fields), fields, json.dumps(fields[_RECORD]))
 
 
 def read_all(
@@ -257,13 +300,13 @@ def read_all(
 
 
 def count_records(bodies: Iterable[bytes]) -> int:
-    """Return the number of records in these batches."""
-    return sum(1 if isinstance(found, Event) else len(found) for found in read_all(bodies))
+    """Return the number of records in these batches. A note of an INVOKE event is not a record."""
+    return sum(found.type != INVOKE if isinstance(found, Event) else len(found) for found in read_all(bodies))
 
 
 def mentions_platform(body: bytes) -> bool:
-    """Return False only for a batch without platform events, at little cost."""
-    return b'"platform.' in body
+    """Return False only for a batch without platform events and notes of INVOKE events, at little cost."""
+    return b'"platform.' in body or isinstance(body, InternalBatch)
 
 
 def ends_complete(body: bytes) -> bool:
@@ -273,5 +316,5 @@ def ends_complete(body: bytes) -> bool:
     """
     before = body.rfind(_NEXT_RECORD)
     text = body[before + 1 :].decode(errors=_DECODE_ERRORS) if before >= 0 else ""
-    found = _decode(text, 0)
+    found = _decode(text, 0, element=0)
     return found is not None and text[found[1] :] == "]" and isinstance(found[0], dict) and "record" in found[0]

@@ -23,11 +23,15 @@ that are as fast:
 
 from __future__ import annotations
 
-import json
 import re
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from logferry.records import request_id
+from logferry.records.request_id import TAB
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 RecordRun = list[str]
 """Consecutive plain records, each without the quote and the brace at its end."""
@@ -38,8 +42,6 @@ TIME = slice(len(_HEAD), len(_HEAD) + _TIME_CHARACTERS)
 """Place of the time in a plain record."""
 TEXT = slice(TIME.stop + len(_MIDDLE), None)
 """Place of the text in a plain record, in its JSON form."""
-TAB = r"\t"
-"""Only form of a tab in a plain record."""
 MIN_BATCH_BYTES = 4096
 """Smallest batch in which runs are searched, in bytes. In a smaller one, code that is not in the processor's cache
 costs more than it saves."""
@@ -106,26 +108,35 @@ def size(run: RecordRun) -> int:
 
 
 class RequestIdCache:
-    """Same result as `request_id.request_in` for plain records, mostly without decoding or splitting their text.
+    """Same result as `request_id.request_in`, mostly without a search.
 
     Design: most lines state the request that the line before has stated, at the same place.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, started: Container[str]) -> None:
+        self._started = started
         self._last: str | None = None
         self._field = self._key = _NEVER
         """Last ID as it is written between tabs, and under its key."""
         self._key_offset = 0
 
-    def request_in(self, record: str) -> str | None:
-        """Return the request that a plain record states."""
-        first = record.find(TAB, TEXT.start)
+    def clear(self) -> None:
+        """Forget the last ID, because the set of started requests has changed."""
+        self._last, self._field, self._key = None, _NEVER, _NEVER
+
+    def request_in(self, record: str, start: int = TEXT.start, tail: str = '"') -> str | None:
+        """Return the started request that a plain record states.
+
+        For the JSON text of any other record, `start` is 1 and `tail` is empty.
+        """
+        first = record.find(TAB, start)
         if first < 0:
-            place = record.find(request_id.IN_ALL_KEYS, TEXT.start)
+            place = record.find(request_id.IN_ALL_KEYS, start)
+            # The ID under the first key is the one that counts, if it has started.
             if place < 0:
-                return None
-            # A match contains these letters once, so the match with their first occurrence is the first match.
-            if record.startswith(self._key, place - self._key_offset):
+                if not record.startswith(request_id.PREFIX_STARTS, start):
+                    return None
+            elif record.startswith(self._key, place - self._key_offset):
                 return self._last
         else:
             second = record.find(TAB, first + len(TAB))
@@ -133,19 +144,14 @@ class RequestIdCache:
             has_id_size = second - first == len(TAB) + request_id.UUID_CHARACTERS
             if record.startswith(self._field, first if has_id_size else second):
                 return self._last
-        return self._look_into(record[TEXT])
+        return self._search(record[start - 1 :] + tail)
 
-    def _look_into(self, text: str) -> str | None:
-        """Return the request of a text, for which a tab has one form and no escape hides a part of an ID or a key."""
-        if found := request_id.in_fields(text, tab=TAB):
-            self._note(found)
-        elif request_id.may_have_key(text) and (match := request_id.by_key(json.loads(f'"{text}"'))):
-            found = request_id.id_of(match)
-            self._note(found)
-            self._key = json.dumps(match[0])[1:-1]
-            self._key_offset = self._key.index(request_id.IN_ALL_KEYS)
-        return found
-
-    def _note(self, found: str) -> None:
-        if found != self._last:
+    def _search(self, value: str) -> str | None:
+        """Return the request of a value, and remember its place."""
+        found = request_id.request_in(value, self._started)
+        if found and found != self._last:
             self._last, self._field, self._key = found, f"{TAB}{found}{TAB}", _NEVER
+        if found and TAB not in value and (key := next(request_id.keys_in(value), None)) and key[1] == found:
+            self._key_offset = min(key.start(), request_id.KEY_START_CHARACTERS)
+            self._key = value[key.start() - self._key_offset : key.end() + 1]
+        return found

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from logferry.records.model import Header
 
+FORMAT = 1
+"""Version of the object format."""
 PREFIX = "logferry."
 UNPARSABLE = PREFIX + "unparsable"
 """Type of a record that holds text or bytes which are not an event."""
@@ -28,6 +30,12 @@ DROPPED = PREFIX + "dropped"
 """Type of a record that reports segments which were discarded."""
 DAMAGED = PREFIX + "damaged"
 """Type of a record that reports accepted bytes which did not survive on disk."""
+SEGMENT = PREFIX + "segment"
+"""Type of the last line of an object."""
+FINAL = PREFIX + "final"
+"""Type of the last line of the last object of an execution environment."""
+INVOKE = PREFIX + "invoke"
+"""Type of a note in a segment that an INVOKE event named a request. It is not stored as a record."""
 
 
 class InternalBatch(bytes):
@@ -47,6 +55,11 @@ def dropped_batch(losses: Iterable[dict[str, object]], *, at_ms: int) -> Interna
     return internal_batch(DROPPED, losses, at_ms=at_ms)
 
 
+def invoke_batch(request_id: str, *, at_ms: int) -> InternalBatch:
+    """Return the note that an INVOKE event named a request, for the attribution of the records behind it."""
+    return internal_batch(INVOKE, [{"requestId": request_id}], at_ms=at_ms)
+
+
 def damaged_batch(header: Header, *, size: int) -> InternalBatch:
     """Return the batch that reports `size` accepted bytes of a segment which did not survive on disk.
 
@@ -59,6 +72,25 @@ def damaged_batch(header: Header, *, size: int) -> InternalBatch:
         "reason": "damaged on disk: the checksum does not match",
     }
     return internal_batch(DAMAGED, [record], at_ms=header.opened_ms)
+
+
+def closing_record(header: Header, *, records: int, first: str, last: str) -> str:
+    """Return the JSON text of the record in the last line of an object.
+
+    With it, a reader recognises an object that was cut at the end of a line, and the object identifies its function
+    even if its path is lost.
+    """
+    origin = header.origin
+    record = {
+        "format": FORMAT,
+        "records": records,
+        "first": first,
+        "last": last,
+        "function": origin.function,
+        "version": origin.version,
+        "region": origin.region,
+    } | ({"account": origin.account} if origin.account else {})
+    return json.dumps(record, separators=(",", ":"))
 
 
 def unparsable_fields(raw: bytes) -> dict[str, Any]:

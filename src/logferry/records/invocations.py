@@ -8,8 +8,13 @@ Guarantees:
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 from logferry.records import attribution, decoder
+from logferry.records.started_requests import StartedRequests, valid_id
+
+if TYPE_CHECKING:
+    from logferry.records.model import Header
 
 REMEMBERED = 256
 """Number of requests that are remembered."""
@@ -23,6 +28,8 @@ class Invocations:
     def __init__(self, running: str | None = None) -> None:
         self.running = running
         """Request between `platform.start` and its end; None outside, or if invocations run concurrently."""
+        self.started = StartedRequests()
+        """Requests that have started, for the attribution of lines."""
         self.reports = 0
         """Number of `platform.report` records so far."""
         self._reader = decoder.Reader()
@@ -32,6 +39,14 @@ class Invocations:
     def began(self, request_id: str) -> None:
         """Note the request of an INVOKE event."""
         _remember(self._unreported, request_id)
+        if valid_id(request_id):
+            self.started.add(request_id)
+
+    def resume(self, header: Header) -> None:
+        """Continue with the state in the header of a segment, before its batches are seen again."""
+        self.running = header.request_id
+        for request_id in header.started:
+            self.started.add(request_id)
 
     def see(self, body: bytes) -> None:
         """Take in a batch."""
@@ -41,8 +56,10 @@ class Invocations:
                 if not isinstance(event, decoder.Event):
                     continue  # a run of function lines
                 self.running = attribution.running_after(self.running, event)
+                if event.type in attribution.STARTS and (started := attribution.platform_request(event)):
+                    self.started.add(started)
                 if event.type in (decoder.START, decoder.RUNTIME_DONE, decoder.REPORT):
-                    self._note(event.type, attribution.stated_request(event) or "")
+                    self._note(event.type, attribution.platform_request(event) or "")
 
     @property
     def in_the_middle(self) -> bool:

@@ -15,6 +15,8 @@ class Origin(NamedTuple):
     region: str
     concurrent: bool
     """Whether invocations run concurrently (Managed Instances). The order of records then identifies no request."""
+    account: str = ""
+    """AWS account, if the Extensions API has returned it."""
 
 
 class Header(NamedTuple):
@@ -25,6 +27,8 @@ class Header(NamedTuple):
     opened_ms: int
     request_id: str | None
     """Request that was running when the segment was opened, according to the records accepted until then."""
+    started: tuple[str, ...] = ()
+    """Newest requests that had started when the segment was opened, oldest first."""
 
 
 class StoredObject(NamedTuple):
@@ -34,7 +38,6 @@ class StoredObject(NamedTuple):
     body: bytes
     metadata: dict[str, str]
     content_type: str
-    content_encoding: str | None
 
 
 def iso(at_ms: int) -> str:

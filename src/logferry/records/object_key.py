@@ -7,21 +7,20 @@ Guarantees:
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from logferry.records.model import Header
 
-DEFAULT_KEY = "function={function}/dt={date}/hour={hour}/{environment}-{segment}.ndjson.gz"
+DEFAULT_KEY = "function={function}/dt={date}/hour={hour}/{time}-{environment}-{segment}.ndjson.gz"
 KEY_FIELDS = frozenset(
-    {"function", "version", "region", "date", "year", "month", "day", "hour", "environment", "segment", "request_id"}
+    {
+        *("function", "version", "region", "date", "year", "month", "day", "hour", "time"),
+        *("environment", "segment", "request_id"),
+    }
 )
 REQUIRED_KEY_FIELDS = frozenset({"environment", "segment"})
 """Fields that every template must contain. Without both, one segment could overwrite another."""
-
-TIMESTAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):\d\d:\d\d(?:\.\d{1,9})?Z", re.ASCII)
-"""Time of a record in the form in which the platform writes it."""
 
 
 def parse(text: str) -> str:
@@ -43,9 +42,11 @@ def parse(text: str) -> str:
 
 
 def render_key(template: str, header: Header, time: str, request_id: str) -> str:
-    """Return the key of a segment's object, relative to the prefix of the destination."""
-    match = TIMESTAMP.fullmatch(time)
-    year, month, day, hour = match.groups() if match else ("0000", "00", "00", "00")
+    """Return the key of a segment's object, relative to the prefix of the destination.
+
+    `time` is a canonical time and `request_id` a valid one, both of the invocation in the segment.
+    """
+    year, month, day, hour = time[:4], time[5:7], time[8:10], time[11:13]
     return template.format(
         function=header.origin.function,
         version=header.origin.version,
@@ -55,6 +56,7 @@ def render_key(template: str, header: Header, time: str, request_id: str) -> str
         month=month,
         day=day,
         hour=hour,
+        time=f"{hour}{time[14:16]}{time[17:19]}Z",
         environment=header.origin.environment,
         segment=f"{header.number:08d}",
         request_id=request_id,

@@ -36,6 +36,7 @@ from logferry.shipper.startup import SteppedImport, collect_from_here
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from logferry.records.model import Header
     from logferry.sinks.base import Sink
 
 MANAGED_INSTANCES = "lambda-managed-instances"
@@ -110,8 +111,8 @@ def _open_journal(
 ) -> Journal:
     """Return the journal in the spool directory, or in a separate one if another process holds the spool."""
 
-    def follow(running: str | None, batches: Iterable[bytes]) -> str | None:
-        invocations.running = running
+    def follow(header: Header, batches: Iterable[bytes]) -> str | None:
+        invocations.resume(header)
         for batch in batches:
             invocations.see(batch)
             deduplicator.note(batch)
@@ -126,6 +127,7 @@ def _open_journal(
             count_records=decoder.count_records,
             follow=follow,
             warn=log.get_logger().warning,
+            started=invocations.started,
         )
 
     orphans.adopt(settings.spool_dir)

@@ -73,7 +73,6 @@ objects = st.builds(
     body=st.binary(max_size=2000),
     metadata=st.dictionaries(st.from_regex(r"[a-z][a-z0-9-]{0,19}", fullmatch=True), header_text, max_size=5),
     content_type=header_text.filter(bool),
-    content_encoding=st.none() | st.just("gzip"),
 )
 
 

@@ -182,7 +182,7 @@ from logferry.sinks.s3 import open_sink
 async def main():
     sink = open_sink("bucket", "", os.environ, 5)
     await sink.connect()
-    await sink.put(SimpleNamespace(key="k", body=b"b", metadata={}, content_type="t", content_encoding=None))
+    await sink.put(SimpleNamespace(key="k", body=b"b", metadata={}, content_type="t"))
     await sink.close()
 asyncio.run(main())
 """

@@ -142,8 +142,6 @@ class S3SdkSink:
             "ContentType": stored.content_type,
             "ChecksumCRC32": base64.b64encode(zlib.crc32(stored.body).to_bytes(4, "big")).decode(),
         }
-        if stored.content_encoding:
-            request["ContentEncoding"] = stored.content_encoding
         client = await self._made()
         try:
             response = await client.put_object(**request)

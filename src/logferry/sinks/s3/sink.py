@@ -185,8 +185,6 @@ def _headers(stored: StoredObject, *, crc32: str, sha256: str) -> dict[str, str]
         "x-amz-content-sha256": sha256,
         **{f"x-amz-meta-{name}": value for name, value in stored.metadata.items()},
     }
-    if stored.content_encoding:
-        headers["content-encoding"] = stored.content_encoding
     for name, value in headers.items():
         if not (name.isascii() and value.isascii() and name.isprintable() and value.isprintable()):
             raise SinkRejected(f"the header {name!r} is not printable ASCII")
