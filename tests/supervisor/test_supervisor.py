@@ -297,7 +297,7 @@ def test_shipper_is_replaced_if_it_does_not_answer_a_ping(record: Path, capfd: p
     with scene(record, "hangs on an event", "done") as it:
         assert 0.35 <= it.invoke() < 5
         assert it.shippers.events(1) == [(b"A1", "INVOKE")]
-    assert "logferry warning: the shipper did not answer a ping for" in capfd.readouterr().out
+    assert "logferry warning: the shipper did not answer a ping: signal 9; restarting it" in capfd.readouterr().out
 
 
 @pytest.mark.usefixtures("short_silence")
