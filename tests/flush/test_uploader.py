@@ -167,7 +167,7 @@ def test_uploader_logs_the_duration_of_a_failed_upload(tmp_path: Path) -> None:
 
     with capture_logs() as logs:
         run(scenario())
-    assert "not stored within 0.3 s, the time that was left" in logged(logs)[0]
+    assert "not stored within 0.3 s, the time that the deadline left" in logged(logs)[0]
 
 
 def test_uploader_repeats_an_upload_without_a_response_under_the_same_key(tmp_path: Path) -> None:

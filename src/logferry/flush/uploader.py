@@ -226,7 +226,8 @@ class Uploader:
                 return False
             if isinstance(error, SinkUnavailable):
                 raise
-            at_deadline = (timeout.when() or 0.0) < bound.at
+            # The deadline of a held invocation is usually one upload timeout away, a moment before the limit.
+            at_deadline = (timeout.when() or 0.0) < began + 0.9 * limit
             raise UploadTimeout(_timeout_message(stored, _now() - began, at_deadline=at_deadline)) from None
         finally:
             self._timeout = None
@@ -267,7 +268,7 @@ def _timeout_message(stored: StoredObject, seconds: float, *, at_deadline: bool)
     size = len(stored.body)
     message = f"{stored.key} ({size} bytes) was not stored within {seconds:.1f} s"
     if at_deadline:
-        message += ", the time that was left"
+        message += ", the time that the deadline left"
     if size >= LARGE_BYTES:
         return f"{message}; if this recurs, lower LOGFERRY_FLUSH_BYTES or raise LOGFERRY_UPLOAD_TIMEOUT"
     return f"{message}; check the network route to the destination, or raise LOGFERRY_UPLOAD_TIMEOUT"
