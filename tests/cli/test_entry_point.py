@@ -75,7 +75,7 @@ def test_a_missing_library_is_reported_with_its_extra(command: tuple[str, ...], 
     assert done.returncode == 2
     (message,) = done.stderr.splitlines()
     assert f"needs {missing}, which is not installed: install the extra {extra} with " in message
-    assert f"pip install 'logferry[{extra}]'" in message
+    assert f"pip install '.[{extra}]'" in message
 
 
 def test_a_missing_program_of_the_demo_is_reported_with_its_extra() -> None:

@@ -25,6 +25,7 @@ import contextlib
 import gzip
 import io
 import json
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from logferry import destination
 from logferry.cli.object_names import is_marker
+from logferry.settings_validation import aws_mistakes
 from logferry.sinks.s3.sdk_session import VerifyingSession
 
 if TYPE_CHECKING:
@@ -116,6 +118,8 @@ def open_destination(url: str) -> AbstractAsyncContextManager[Destination]:
         place = destination.parse(url)
     except ValueError as error:
         raise DestinationError(f"{url!r} is not a valid destination: {error}") from error
+    if mistakes := [*aws_mistakes(place, os.environ)]:
+        raise DestinationError(f"cannot read {url}: {'; '.join(mistakes)}")
     if place.scheme == "s3":
         return _open_s3(place.bucket, place.path)
     return contextlib.nullcontext(_Directory(Path(place.path)))

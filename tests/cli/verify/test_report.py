@@ -242,6 +242,22 @@ def test_an_invalid_destination_is_rejected(url: str) -> None:
         open_destination(url)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("AWS_ENDPOINT_URL_S3", "https://bucket.s3.example.test", "already contains the bucket"),
+        ("AWS_CA_BUNDLE", "/nowhere/ca.pem", "there is no such file"),
+    ],
+)
+def test_an_invalid_aws_variable_is_named_before_any_access(
+    name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands check the AWS variables like the shipper."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(DestinationError, match=f"{name} is .*{message}"):
+        open_destination("s3://bucket/logs")
+
+
 def put_file(root: Path, name: str, each: ReadObject) -> None:
     """Store an object as the directory sink does."""
     body = b"\n".join(each.lines) + b"\n"

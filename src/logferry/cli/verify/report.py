@@ -77,7 +77,7 @@ def run_verify(destination: str, window: Window = EVERYTHING) -> int:
         with progress(console, "reading objects") as update:
             report = asyncio.run(verify(destination, window, update=update))
     except DestinationError as error:
-        console.print(Text(str(error), style="bold red"))
+        console.print(Text(str(error), style="bold red"), soft_wrap=True)
         return 2
     for part in render(report):
         console.print(part, soft_wrap=isinstance(part, Text))  # a sentence is one line, for grep
