@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from logferry.cli.object_reader import DestinationError, ReadObject, UnreadableObject, open_destination, read_all
+from logferry.cli.object_reader import open_destination, read_all
+from logferry.cli.stored_objects import DestinationError, ReadObject, UnreadableObject
 from logferry.cli.verify.completeness import Report, judge
 from logferry.cli.verify.object_check import check_object
 from logferry.cli.verify.report import run_verify, verify
