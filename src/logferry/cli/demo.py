@@ -21,7 +21,8 @@ import logferry.emulator.samples
 from logferry.cli.console import progress
 from logferry.cli.emulate.report import show_summary, show_timeline
 from logferry.cli.emulate.session import Session, play
-from logferry.cli.object_reader import ReadObject, open_destination, read_all
+from logferry.cli.object_reader import open_destination, read_all
+from logferry.cli.stored_objects import ReadObject
 from logferry.cli.verify.report import render, verify
 from logferry.emulator.s3_server import S3Server
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from logferry.cli.object_reader import UnreadableObject
+    from logferry.cli.stored_objects import UnreadableObject
 
 SAMPLES = Path(logferry.emulator.samples.__file__).parent
 SAMPLE_FUNCTION = (sys.executable, "-m", "awslambdaric", "app.handler")

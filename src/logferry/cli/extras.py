@@ -58,5 +58,5 @@ def _message(command: str, package: str) -> str:
     name = f"logferry {command}" if command and not command.startswith("-") else "the command line"
     return (
         f"{name} needs {package}, which is not installed: install the extra {extra} with "
-        f"pip install 'logferry[{extra}]' (in a checkout: pip install '.[{extra}]')"
+        f"pip install '.[{extra}]' in a checkout of logferry"
     )

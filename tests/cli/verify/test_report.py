@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from logferry.cli.object_reader import DestinationError, ReadObject, UnreadableObject, open_destination, read_all
+from logferry.cli.object_reader import open_destination, read_all
+from logferry.cli.stored_objects import DestinationError, ReadObject, UnreadableObject
 from logferry.cli.verify.completeness import Report, judge
 from logferry.cli.verify.object_check import check_object
 from logferry.cli.verify.report import run_verify, verify
@@ -240,6 +241,22 @@ def test_an_invalid_destination_is_rejected(url: str) -> None:
     """The message precedes any access."""
     with pytest.raises(DestinationError, match="is not a valid destination"):
         open_destination(url)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("AWS_ENDPOINT_URL_S3", "https://bucket.s3.example.test", "already contains the bucket"),
+        ("AWS_CA_BUNDLE", "/nowhere/ca.pem", "there is no such file"),
+    ],
+)
+def test_an_invalid_aws_variable_is_named_before_any_access(
+    name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands check the AWS variables like the shipper."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(DestinationError, match=f"{name} is .*{message}"):
+        open_destination("s3://bucket/logs")
 
 
 def put_file(root: Path, name: str, each: ReadObject) -> None:

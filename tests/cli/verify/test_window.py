@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from logferry.cli.object_reader import ReadObject
+from logferry.cli.stored_objects import ReadObject
 from logferry.cli.verify.completeness import Report, judge
 from logferry.cli.verify.object_check import check_object
 from logferry.cli.verify.window import EVERYTHING, Window, parse_time

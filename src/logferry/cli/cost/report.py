@@ -190,8 +190,9 @@ def render(report: CostReport) -> list[RenderableType]:
 
 def _figures(function: Function) -> str:
     return (
-        f"{function.invocations_per_day:,} invocations per day with {function.lines:,} lines, {function.size:,} bytes "
-        f"and {function.duration_ms:g} ms each, {function.memory_mb} MB on {function.architecture}. Per month:"
+        f"{counted(int(function.invocations_per_day), 'invocation')} per day with {counted(function.lines, 'line')}, "
+        f"{counted(function.size, 'byte')} and {function.duration_ms:g} ms each, {function.memory_mb} MB on "
+        f"{function.architecture}. Per month:"
     )
 
 

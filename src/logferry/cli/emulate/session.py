@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from logferry.cli.console import progress
 from logferry.cli.emulate.outcome import Outcome
 from logferry.cli.emulate.report import show_output, show_summary, show_timeline, show_verdict
-from logferry.cli.object_reader import DestinationError, open_destination
+from logferry.cli.object_reader import open_destination
 from logferry.cli.run import argv
+from logferry.cli.stored_objects import DestinationError
 from logferry.emulator.environment_config import EnvironmentConfig
 from logferry.emulator.lambda_service import Lambda
 

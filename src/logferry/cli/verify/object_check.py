@@ -20,13 +20,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from logferry.cli.object_names import looks_like_logferry
-from logferry.cli.object_reader import BrokenLinesError, UnreadableObject
+from logferry.cli.stored_objects import BrokenLinesError, UnreadableObject
 from logferry.cli.verify.line_place import place_of_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from logferry.cli.object_reader import ReadObject
+    from logferry.cli.stored_objects import ReadObject
 
 MAX_DIGITS = 18
 """Maximum number of digits of a count. The length of a Python range has the same limit."""

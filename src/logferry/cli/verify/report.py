@@ -19,7 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 from logferry.cli.console import counted, progress
-from logferry.cli.object_reader import DestinationError, open_destination, read_all
+from logferry.cli.object_reader import open_destination, read_all
+from logferry.cli.stored_objects import DestinationError
 from logferry.cli.verify.completeness import Report, judge
 from logferry.cli.verify.object_check import check_object
 from logferry.cli.verify.window import EVERYTHING
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from logferry.cli.object_reader import ReadObject, UnreadableObject
+    from logferry.cli.stored_objects import ReadObject, UnreadableObject
     from logferry.cli.verify.completeness import EnvironmentReport
     from logferry.cli.verify.object_check import CheckedObject, Loss, PlatformLoss
     from logferry.cli.verify.window import Window
@@ -77,7 +78,7 @@ def run_verify(destination: str, window: Window = EVERYTHING) -> int:
         with progress(console, "reading objects") as update:
             report = asyncio.run(verify(destination, window, update=update))
     except DestinationError as error:
-        console.print(Text(str(error), style="bold red"))
+        console.print(Text(str(error), style="bold red"), soft_wrap=True)
         return 2
     for part in render(report):
         console.print(part, soft_wrap=isinstance(part, Text))  # a sentence is one line, for grep

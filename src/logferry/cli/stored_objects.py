@@ -1,0 +1,106 @@
+"""Stored objects as the commands read them: values, errors, and the lines of a body.
+
+Guarantees:
+- Reading an object always ends. An object above `MAX_OBJECT_BYTES` or with a line above
+  `MAX_LINE_BYTES` is unreadable.
+- Lines are decompressed one at a time, so that a small object of compressed zeros does not fill the
+  memory.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
+
+MAX_OBJECT_BYTES = 1 << 30
+"""Maximum stored size, in bytes. logferry's objects are smaller than `LOGFERRY_FLUSH_BYTES` (256
+MiB at most)."""
+
+MAX_LINE_BYTES = 128 << 20
+"""Maximum decompressed size, in bytes. The largest batch has 64 MiB (journal/frame), and base64
+adds a third."""
+
+
+class DestinationError(Exception):
+    """A destination that cannot be read; the message names it with the reason and the remedy."""
+
+
+class BrokenLinesError(Exception):
+    """An object with a damaged or truncated body; the message names the reason."""
+
+
+@dataclass(frozen=True)
+class ReadObject:
+    """One object: its key, its user metadata, and its decompressed lines without newlines.
+
+    Iteration over the lines raises `BrokenLinesError`.
+    """
+
+    key: str
+    metadata: Mapping[str, str]
+    lines: Iterable[bytes]
+
+
+@dataclass(frozen=True)
+class UnreadableObject:
+    """An object that cannot be read, with its metadata, if they are known, and the reason."""
+
+    key: str
+    metadata: Mapping[str, str]
+    reason: str
+
+
+class Destination(Protocol):
+    """A bucket prefix or a directory."""
+
+    async def keys(self, *, stored_since: datetime | None = None) -> list[str]:
+        """Return the key of every object, or of those stored since a time. Raise DestinationError."""
+        ...
+
+    async def read(self, key: str) -> ReadObject | UnreadableObject:
+        """Return one object, or the reason why it is unreadable."""
+        ...
+
+
+def decode(key: str, metadata: Mapping[str, str], body: bytes) -> ReadObject | UnreadableObject:
+    """Return an object with its lines. The key's suffix gives the compression."""
+    if key.endswith(".zst"):
+        return UnreadableObject(key, metadata, "zstd compression is not supported")
+    return ReadObject(key, metadata, _Lines(body, compressed=key.endswith(".gz")))
+
+
+class _Lines:
+    """The lines of a body, decompressed one at a time."""
+
+    def __init__(self, body: bytes, *, compressed: bool) -> None:
+        self._body = body
+        self._compressed = compressed
+
+    def __iter__(self) -> Iterator[bytes]:
+        stored = io.BytesIO(self._body)
+        try:
+            with gzip.GzipFile(fileobj=stored) if self._compressed else stored as file:
+                while line := file.readline(MAX_LINE_BYTES + 1):
+                    if len(line) > MAX_LINE_BYTES:
+                        raise BrokenLinesError(f"a line is longer than {MAX_LINE_BYTES} bytes")
+                    yield line.removesuffix(b"\n")
+        except (OSError, EOFError, zlib.error) as error:
+            raise BrokenLinesError(f"incomplete gzip data: {error}") from error
+
+
+def check_size(size: int, most: int) -> None:
+    """Raise ValueError if an object or its metadata are too large."""
+    if size > most:
+        raise ValueError(f"its size of {size} bytes exceeds the limit of {most} bytes")
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the text of an error, or its type if the text is empty."""
+    return str(error) or type(error).__name__
