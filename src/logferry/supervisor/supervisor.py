@@ -218,10 +218,10 @@ class Supervisor:
         self._restart_at = None
         if not self._endpoint:
             return
-        from logferry.supervisor.shipper_process import ShipperProcess  # noqa: PLC0415 - off the serial path
-
         self._starts += 1
         try:
+            from logferry.supervisor.shipper_process import ShipperProcess  # noqa: PLC0415 - off the serial path
+
             self._shipper = ShipperProcess.start(
                 listener=self._endpoint.listener,
                 api=self._api.connection,
