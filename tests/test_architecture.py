@@ -36,7 +36,8 @@ PURE_PACKAGES = ("records",)
 PURE_MODULES = (
     *("deadline", "destination", "errors", "ipc", "values"),
     *("flush.circuit_breaker", "flush.policy"),
-    *("journal.frame", "listener.dedup", "listener.http_protocol", "listener.path_token"),
+    *("flush.upload_limits", "journal.frame"),
+    *("listener.admission", "listener.dedup", "listener.http_protocol", "listener.path_token", "listener.refusals"),
 )
 """Modules that decide and hold state; time and bytes are arguments."""
 IMPURE_MODULES = {"asyncio", "os", "socket", "_socket", "posix", "time", "select", "threading", "subprocess", "pathlib"}

@@ -20,12 +20,12 @@ from logferry.supervisor.lambda_api import (
     LONG_BUFFER_MS,
     LONGEST_EVENT_SECONDS,
     SCHEMAS,
-    SHORT_BUFFER_MS,
     SHUTDOWN,
     LambdaApi,
     Refused,
     seconds_to_hold,
 )
+from logferry.values import SHORT_BUFFER_MS
 from support.fake_lambda_api import INIT_ERROR, LOGS, NEXT, REGISTER, TELEMETRY, FakeLambdaApi, event, fake_lambda_api
 
 if TYPE_CHECKING:

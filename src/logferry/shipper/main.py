@@ -102,7 +102,7 @@ def _idle(channel: socket.socket, error: SettingsError) -> int:
     log.get_logger().error(
         "invalid settings, log shipping is disabled; the function is not affected", errors=error.mistakes
     )
-    channel.send(ipc.IDLE + str(error).encode()[: ipc.PACKET_BYTES - 1])
+    channel.send(ipc.IDLE + str(error).encode(errors="replace")[: ipc.PACKET_BYTES - 1])
     return 0
 
 

@@ -13,6 +13,7 @@ References: Lambda Extensions API 2020-01-01, Telemetry API 2022-07-01, Logs API
 
 import time
 
+from logferry import values
 from logferry.supervisor import http
 
 NAME = b"logferry"
@@ -36,9 +37,6 @@ wrong."""
 API_TRIES = 3
 API_RETRY_SECONDS = 0.1
 
-SHORT_BUFFER_MS = 25
-"""Buffering of the subscription, in milliseconds: the minimum of the Telemetry API. An invocation
-with a due flush waits for `platform.runtimeDone`, which arrives up to this much late."""
 LONG_BUFFER_MS = 1000
 """Buffering on Managed Instances, in milliseconds. No invocation waits for a record there, so
 batches may be larger."""
@@ -133,7 +131,7 @@ def subscription(schema: bytes, *, port: int, path: bytes, extension_logs: bool,
     return (
         b'{"schemaVersion":"%s","types":[%s],"buffering":{"maxItems":10000,"maxBytes":1048576,"timeoutMs":%d},'
         b'"destination":{"protocol":"HTTP","URI":"http://sandbox.localdomain:%d%s"}}'
-        % (schema, types, LONG_BUFFER_MS if managed else SHORT_BUFFER_MS, port, path)
+        % (schema, types, LONG_BUFFER_MS if managed else values.SHORT_BUFFER_MS, port, path)
     )
 
 

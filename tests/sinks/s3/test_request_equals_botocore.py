@@ -63,7 +63,7 @@ ENDPOINTS = [
     "http://10.0.0.1",
     "http://host-with-hyphen:1",
 ]
-OBJECT = StoredObject("function=f/dt=2026-11-21/x.gz", b"body", {"records": "1"}, "application/x-ndjson", "gzip")
+OBJECT = StoredObject("function=f/dt=2026-11-21/x.gz", b"body", {"records": "1"}, "application/x-ndjson")
 header_text = st.text(st.sampled_from(string.printable[:95]), max_size=40).map(str.strip)
 objects = st.builds(
     StoredObject,
