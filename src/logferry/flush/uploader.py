@@ -8,7 +8,7 @@ Guarantees:
 - With `force`, at SHUTDOWN, transient failures are retried until the deadline.
 - An object that does not fit into the upload timeout gets more time with each attempt. Meanwhile
   the other segments are uploaded (see `upload_limits`).
-- An upload during which the environment was frozen is repeated at once on a new connection.
+- An upload during which the environment was frozen is repeated at once (see `bounded_put`).
 - A failure is logged once, with its remedy, and so is the recovery. A rejection is logged even if
   it follows another failure.
 """
@@ -20,10 +20,10 @@ import os
 from typing import TYPE_CHECKING
 
 from logferry.deadline import Deadline
-from logferry.errors import SegmentLost, SinkError, SinkRejected, SinkUnavailable
+from logferry.errors import SegmentLost, SinkError, SinkRejected
+from logferry.flush.bounded_put import BoundedPut, UploadTimeout
 from logferry.flush.circuit_breaker import CircuitBreaker, backoff
-from logferry.flush.freeze_watch import FreezeWatch
-from logferry.flush.upload_limits import LARGE_BYTES, UploadLimits
+from logferry.flush.upload_limits import UploadLimits
 from logferry.log import get_logger
 
 if TYPE_CHECKING:
@@ -44,10 +44,6 @@ longest. The Shutdown phase has 2 seconds."""
 log = get_logger()
 
 
-class UploadTimeout(SinkUnavailable):
-    """An upload that did not end within its limit."""
-
-
 class Uploader:
     """The way of sealed segments to the sink."""
 
@@ -62,18 +58,13 @@ class Uploader:
     ) -> None:
         """`timeout_seconds` is LOGFERRY_UPLOAD_TIMEOUT; `breaker` is given only in tests."""
         self._journal = journal
-        self._sink = sink
+        self._put = BoundedPut(sink)
         self._encode = encode
         self._breaker = breaker or CircuitBreaker(jitter=_system_random)
         self._limits = UploadLimits(timeout_seconds=timeout_seconds, jitter=self._breaker.jitter)
         self._one_at_a_time = asyncio.Lock()
         self._until = Deadline(0.0)
         """Deadline of the current drain."""
-        self._shortened: Deadline | None = None
-        """Deadline that `shorten_deadline` has set since the current attempt began."""
-        self._timeout: asyncio.Timeout | None = None
-        """Timeout of the current attempt."""
-        self._connecting: asyncio.Task[None] | None = None
         self._failure_logged = False
         self._rejected = False
         self._uploaded = 0
@@ -101,24 +92,20 @@ class Uploader:
         return deadline.sooner(now + self._limits.hold_seconds(self.backlog, now))
 
     def connect(self) -> None:
-        """Let the sink connect while the function runs, so that the handshake does not extend the invocation."""
-        self.cancel_connect()
-        self._connecting = asyncio.create_task(self._sink.connect())
+        """Let the sink connect while the function runs, so that no handshake extends the invocation."""
+        self._put.connect()
 
     def cancel_connect(self) -> None:
         """Cancel a pending connection attempt, so that no I/O is in flight when the environment is frozen."""
-        if self._connecting:
-            self._connecting.cancel()
+        self._put.cancel_connect()
 
     def shorten_deadline(self, deadline: Deadline) -> None:
         """Let the current drain end at this deadline if it would end later."""
         self._until = self._until.sooner(deadline.at)
-        self._shortened = deadline if self._shortened is None else self._shortened.sooner(deadline.at)
-        if self._timeout:
-            _shorten(self._timeout, deadline.at)
+        self._put.shorten(deadline)
 
     async def drain(self, deadline: Deadline, *, force: bool = False) -> int:
-        """Upload segments until none is ready, one fails, or the deadline passes; return the number.
+        """Upload until no segment is ready, one fails, or the deadline passes; return the number.
 
         A drain of another caller is awaited, and continues if it outlasts the deadline. With
         `force`, the circuit breaker is ignored and transient failures are retried until the
@@ -180,10 +167,11 @@ class Uploader:
                 log.error("a segment is lost", segment=repr(segment), reason=str(error))  # noqa: TRY400 - no traceback for users
                 self._journal.lose(segment, reason=str(error))
                 return
+            size = len(stored.body)
             try:
-                await self._put(segment, stored)
+                await self._put.run(stored, limit=self._limits.seconds(segment, size), deadline=self._until)
             except UploadTimeout:
-                self._limits.note_timeout(segment, len(stored.body), _now())
+                self._limits.note_timeout(segment, size, _now())
                 raise
             self._journal.remove(segment)
         self._uploaded += 1
@@ -191,47 +179,7 @@ class Uploader:
             log.warning("uploads work again", after_failures=self._breaker.failures)
         self._breaker.succeeded()
         self._failure_logged = self._rejected = False
-        log.debug("uploaded", key=stored.key, bytes=len(stored.body), records=stored.metadata["records"])
-
-    async def _put(self, segment: Segment, stored: StoredObject) -> None:
-        """Put an object within its limit and the deadline, and once more after a freeze. Raises SinkError."""
-        limit = self._limits.seconds(segment, len(stored.body))
-        self._shortened = None
-        if not await self._attempt(stored, limit, self._until, may_be_repeated=True):
-            # The deadline of the drain is from before the freeze. A deadline from after the thaw counts.
-            await self._attempt(stored, limit, self._shortened, may_be_repeated=False)
-
-    async def _attempt(
-        self, stored: StoredObject, limit: float, deadline: Deadline | None, *, may_be_repeated: bool
-    ) -> bool:
-        """Put an object once; return False if it must be repeated after a freeze. Raises SinkError."""
-        began, frozen = _now(), False
-        bound = Deadline(began + limit)
-        self._timeout = timeout = asyncio.timeout_at((bound.sooner(deadline.at) if deadline else bound).at)
-
-        def on_thaw() -> None:
-            nonlocal frozen
-            frozen = may_be_repeated
-            if frozen:
-                _shorten(timeout, _now())
-
-        try:
-            with FreezeWatch(on_thaw):
-                async with timeout:
-                    if self._connecting and not self._connecting.done():
-                        await asyncio.wait((self._connecting,))
-                    await self._sink.put(stored)
-        except (SinkUnavailable, TimeoutError) as error:
-            if frozen:
-                return False
-            if isinstance(error, SinkUnavailable):
-                raise
-            # The deadline of a held invocation is usually one upload timeout away, a moment before the limit.
-            at_deadline = (timeout.when() or 0.0) < began + 0.9 * limit
-            raise UploadTimeout(_timeout_message(stored, _now() - began, at_deadline=at_deadline)) from None
-        finally:
-            self._timeout = None
-        return True
+        log.debug("uploaded", key=stored.key, bytes=size, records=stored.metadata["records"])
 
     async def _encoded(self, segment: Segment) -> StoredObject:
         if segment.size <= INLINE_BYTES:
@@ -254,24 +202,6 @@ class Uploader:
         write = log.warning if is_new else log.debug
         message = "an upload failed, the records stay in the spool"
         write(message, reason=str(error), next_attempt_in_s=round(retry_in, 1))
-
-
-def _shorten(timeout: asyncio.Timeout, at: float) -> None:
-    """Let a timeout end earlier. A timeout that has expired, and whose task has not run yet, cannot be changed."""
-    when = timeout.when()
-    if when is not None and at < when and not timeout.expired():
-        timeout.reschedule(at)
-
-
-def _timeout_message(stored: StoredObject, seconds: float, *, at_deadline: bool) -> str:
-    """Return event, cause and remedy of a timeout."""
-    size = len(stored.body)
-    message = f"{stored.key} ({size} bytes) was not stored within {seconds:.1f} s"
-    if at_deadline:
-        message += ", the time that the deadline left"
-    if size >= LARGE_BYTES:
-        return f"{message}; if this recurs, lower LOGFERRY_FLUSH_BYTES or raise LOGFERRY_UPLOAD_TIMEOUT"
-    return f"{message}; check the network route to the destination, or raise LOGFERRY_UPLOAD_TIMEOUT"
 
 
 def _system_random() -> float:
