@@ -273,3 +273,14 @@ def test_adaptive_policy_flushes_the_first_invocation_and_then_follows_the_pace(
             assert set(it.in_flight_at_done) == {0}
 
     run(scenario())
+
+
+def test_invocation_without_an_id_is_not_waited_for(tmp_path: Path) -> None:
+    """No record shows the end of such an invocation."""
+
+    async def scenario() -> None:
+        async with life(tmp_path, Takes(0.02)) as it:
+            it.line("one")
+            assert await it.done(it.invoke("")) == 0.02
+
+    run(scenario())

@@ -73,10 +73,10 @@ class Invocations:
     def may_run(self, request_id: str, repeated: bool) -> bool:
         """Return whether the runtime may still work on a request.
 
-        A repeated event, whose first shipper died, may have ended in a segment that is uploaded and removed. It runs
-        only if the journal shows that it does.
+        1. No record shows the end of a request without an ID. 2. A repeated event, whose first shipper died, may have
+        ended in a segment that is uploaded and removed. It runs only if the journal shows that it does.
         """
-        if repeated and self.running != request_id:
+        if not request_id or (repeated and self.running != request_id):
             return False
         return not self.ended(request_id)
 

@@ -28,9 +28,11 @@ def verify(directory: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
 
 
-def line(record: str, *, kind: str = "function", seq: str = "00000002-000001") -> bytes:
-    """Return a line of segment 2 with this JSON text as its record."""
-    return f'{{"type":"{kind}","record":{record},"environment":"e1","seq":"{seq}"}}\n'.encode()
+def line(record: str, *, kind: str = "function", segment: str = "2", extra: str = "0") -> bytes:
+    """Return a line of a segment with this JSON text as its record, and its closing line."""
+    place = f'"environment":"e1","segment":{segment}'
+    first = f'{{"type":"{kind}","record":{json.dumps(record)},"extra":{extra},{place},"line":1}}'
+    return f'{first}\n{{"type":"logferry.segment",{place},"line":2}}\n'.encode()
 
 
 def lost(**fields: str) -> bytes:
@@ -47,10 +49,11 @@ def put(root: Path, key: str, body: bytes, *, segment: str = "2", environment: s
 
 
 UNREADABLE: dict[str, tuple[bytes, str]] = {
-    "no-number-seq": (line("1", seq=f"{DIGITS}-000001"), "has the invalid seq"),
-    "deep": (line(DEEP), "RecursionError"),
-    "nan": (line("NaN"), "NaN is not JSON"),
-    "infinity": (line("[-Infinity]"), "-Infinity is not JSON"),
+    "no-segment": (line("1", segment=DIGITS), "is not a count"),
+    "deep": (line("1", extra=DEEP), "RecursionError"),
+    "nan": (line("1", extra="NaN"), "NaN is not JSON"),
+    "infinity": (line("1", extra="[-Infinity]"), "-Infinity is not JSON"),
+    "lost-deep": (lost(reason=DEEP), "RecursionError"),
     "lost-infinity": (lost(records="1e999"), "inf is not a count"),
     "lost-digits": (lost(bytes=DIGITS), "is not a count"),
     "lost-negative": (lost(records="-1"), "-1 is not a count"),
@@ -79,7 +82,7 @@ def test_verify_names_each_unreadable_object_with_its_reason(tmp_path: Path) -> 
     put(tmp_path, "meta-deep.ndjson", line("1"))
     (tmp_path / "meta-deep.ndjson.meta.json").write_text(DEEP[:60_000])
     reasons["meta-deep.ndjson"] = "recursion"
-    put(tmp_path, "1.ndjson", line("1", seq="00000001-000001"), segment="1")
+    put(tmp_path, "1.ndjson", line("1", segment="1"), segment="1")
     done = verify(tmp_path)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -97,14 +100,14 @@ def test_verify_names_each_unreadable_object_with_its_reason(tmp_path: Path) -> 
         line(f"[{DIGITS},1e999]"),
         line("{}", kind="platform.logsDropped"),
         line(f'{{"droppedRecords":{DIGITS},"droppedBytes":"many"}}', kind="platform.logsDropped"),
-        line("[" * 200 + "]" * 200),
+        line(DEEP),
         lost(segment="3", until="9" * 18, records="9" * 18, bytes="9" * 18),
     ],
     ids=["a number", "numbers", "an empty loss of the platform", "an odd one", "nested", "a loss beyond counting"],
 )
 def test_verify_accepts_every_value_that_a_function_can_log(tmp_path: Path, body: bytes) -> None:
     """Records are stored unchanged, so `verify` reads all of them."""
-    put(tmp_path, "1.ndjson.gz", line("1", seq="00000001-000001"), segment="1")
+    put(tmp_path, "1.ndjson.gz", line("1", segment="1"), segment="1")
     put(tmp_path, "2.ndjson.gz", body)
     done = verify(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -116,7 +119,7 @@ def test_verify_escapes_names_that_are_not_text(tmp_path: Path) -> None:
     put(
         tmp_path,
         "1.ndjson",
-        line("1", seq="00000001-000001").replace(b'"e1"', b'"\\ud800"'),
+        line("1", segment="1").replace(b'"e1"', b'"\\ud800"'),
         segment="1",
         environment="\ud800",
     )

@@ -20,15 +20,21 @@ ENVIRONMENT = "0a1b2c3d4e5f6071"
 
 
 def line(segment: int, number: int, kind: str = "function", **columns: Any) -> bytes:
-    """Return one line of format 1, with `seq` as well for the format before."""
-    place = {"segment": segment, "line": number, "seq": f"{segment:08d}-{number:06d}"}
+    """Return one line of format 1."""
+    place = {"segment": segment, "line": number}
     time = f"2026-11-21T02:{segment:02d}:{number:02d}.000Z"
     return json.dumps({"time": time, "type": kind, "environment": ENVIRONMENT} | place | columns).encode()
 
 
 def body(segment: int, count: int = 2) -> bytes:
     """Return the body of a complete object."""
-    return b"".join(line(segment, number) + b"\n" for number in range(1, count + 1))
+    lines = [line(segment, number) for number in range(1, count + 1)]
+    return b"\n".join([*lines, closing(segment, count), b""])
+
+
+def closing(segment: int, records: int) -> bytes:
+    """Return the last line of an object."""
+    return line(segment, records + 1, "logferry.segment", record=json.dumps({"format": 1, "records": records}))
 
 
 def put(root: Path, segment: int, content: bytes, suffix: str = ".ndjson.gz") -> None:
@@ -56,7 +62,15 @@ def test_place_of_lines_takes_the_records_from_the_closing_line(kind: str, final
 
 @pytest.mark.parametrize(
     "lines",
-    [[], [b""], [b"a,b"], [b"[1]"], [b"{}"], [b'{"environment":"e","seq":"2-1"}'], [b'{"environment":1,"segment":1}']],
+    [
+        [],
+        [b""],
+        [b"a,b"],
+        [b"[1]"],
+        [b"{}"],
+        [b'{"environment":"e","segment":"2","line":"1"}'],
+        [b'{"environment":1,"segment":1}'],
+    ],
 )
 def test_place_of_lines_is_none_without_a_line_of_logferry(lines: list[bytes]) -> None:
     """Environment, segment and number identify a line."""
@@ -76,7 +90,7 @@ def test_verify_uses_the_lines_of_objects_without_metadata(tmp_path: Path, capsy
 
 def test_verify_finds_faults_in_objects_without_metadata(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A missing segment, a missing line and a truncated object are found without metadata."""
-    put(tmp_path, 1, line(1, 1) + b"\n" + line(1, 3) + b"\n")
+    put(tmp_path, 1, line(1, 1) + b"\n" + line(1, 3) + b"\n" + closing(1, 3) + b"\n")
     put(tmp_path, 3, body(3))
     name = tmp_path / f"{ENVIRONMENT}-00000003.ndjson.gz"
     assert run_verify(f"file://{tmp_path}") == 1

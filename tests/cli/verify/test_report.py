@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 def line(segment: int, number: int, *, environment: str = "e1", kind: str = "function", record: Any = "x") -> bytes:
     """Return one line in the encoder's format."""
-    seq = f"{segment:08d}-{number:06d}"
-    return json.dumps({"type": kind, "record": record, "environment": environment, "seq": seq}).encode()
+    value = {"message": record} if isinstance(record, str) else {"record": json.dumps(record)}
+    return json.dumps({"type": kind, **value, "environment": environment, "segment": segment, "line": number}).encode()
 
 
 def stored(segment: int, lines: Sequence[bytes], *, environment: str = "e1", **metadata: str) -> ReadObject:
@@ -41,13 +41,27 @@ def stored(segment: int, lines: Sequence[bytes], *, environment: str = "e1", **m
         "last-time": f"2026-11-21T02:{segment:02d}:59.000Z",
     }
     defaults |= {name.replace("_", "-"): value for name, value in metadata.items()}
-    return ReadObject(f"{environment}-{segment}-{id(lines)}.ndjson", defaults, tuple(lines))
+    records = int(defaults["records"]) if defaults["records"].isdecimal() else 0
+    kind = "logferry.final" if defaults.get("final") == "true" else "logferry.segment"
+    closing = line(segment, records + 1, environment=environment, kind=kind, record={"records": records})
+    return ReadObject(f"{environment}-{segment}-{id(lines)}.ndjson", defaults, (*lines, closing))
 
 
 def whole(segment: int, count: int = 3, *, environment: str = "e1", **metadata: str) -> ReadObject:
     """Return an object without a fault."""
     lines = [line(segment, number, environment=environment) for number in range(1, count + 1)]
     return stored(segment, lines, environment=environment, **metadata)
+
+
+def cut(stored: ReadObject) -> ReadObject:
+    """Return an object without its closing line."""
+    return replace(stored, lines=tuple(stored.lines)[:-1])
+
+
+def extended(stored: ReadObject) -> ReadObject:
+    """Return an object with a line behind its closing line."""
+    lines = tuple(stored.lines)
+    return replace(stored, lines=(*lines, lines[0]))
 
 
 def dropped(segment: int, number: int, *, lost: int, until: int | None = None, environment: str = "e1") -> bytes:
@@ -147,8 +161,12 @@ def test_verify_finds_each_fault_and_no_other(objects: list[ReadObject], wrong: 
         (stored(2, [b'{"half": ']), "line 1 is not a line"),
         (stored(2, [b"\xff"]), "line 1 is not a line"),
         (stored(2, [line(2, 1), b""]), "line 2 is not a line"),
-        (stored(2, [b'{"environment":"e1","seq":"2-1"}']), "the invalid seq"),
-        (stored(2, [b'{"environment":"e1","seq":2}']), "line 1 is not a line"),
+        (stored(2, [b'{"environment":"e1","segment":2,"line":"1"}']), "line 1 is not a line"),
+        (stored(2, [b'{"environment":"e1","segment":2.0,"line":1}']), "line 1 is not a line"),
+        (stored(2, [b'{"environment":"e1","segment":2}']), "line 1 is not a line"),
+        (cut(whole(2)), "the object was cut at the end of a line"),
+        (extended(whole(2)), "line 5 follows the closing line"),
+        (stored(2, [line(2, 3, kind="logferry.segment")]), "number 3, the metadata have records=1"),
         (stored(2, [line(7, 1)]), "is of segment 7 of e1"),
         (stored(2, [line(2, 1, environment="e9")]), "is of segment 2 of e9"),
         (stored(2, [line(2, 1), line(2, 2)], records="1"), "number 2, the metadata have records=1"),

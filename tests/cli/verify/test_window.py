@@ -28,7 +28,13 @@ def line(segment: int, *, lost: int = 0) -> bytes:
     """Return the only line of a segment, which reports a lost segment if `lost` is set."""
     record = {"environment": "e1", "segment": lost, "records": 1, "bytes": 1} if lost else "x"
     kind = "logferry.dropped" if lost else "function"
-    return json.dumps({"type": kind, "record": record, "environment": "e1", "seq": f"{segment:08d}-000001"}).encode()
+    value = {"record": json.dumps(record)} if lost else {"message": record}
+    return json.dumps({"type": kind, **value, "environment": "e1", "segment": segment, "line": 1}).encode()
+
+
+def closing(segment: int) -> bytes:
+    """Return the last line of a segment."""
+    return json.dumps({"type": "logferry.segment", "environment": "e1", "segment": segment, "line": 2}).encode()
 
 
 def metadata(segment: int, *, final: bool = False) -> Mapping[str, str]:
@@ -42,7 +48,7 @@ def metadata(segment: int, *, final: bool = False) -> Mapping[str, str]:
 
 def stored(segment: int, *, final: bool = False, lost: int = 0) -> ReadObject:
     """Return an object with one line."""
-    return ReadObject(f"{segment}.ndjson", metadata(segment, final=final), (line(segment, lost=lost),))
+    return ReadObject(f"{segment}.ndjson", metadata(segment, final=final), (line(segment, lost=lost), closing(segment)))
 
 
 def at(minute: int, second: int = 30) -> datetime:
@@ -79,7 +85,7 @@ def test_a_gap_outside_the_window_is_not_missing() -> None:
 
 def test_a_segment_with_older_records_between_two_others_is_verified() -> None:
     """The times of segments can overlap, for example by a late report of the platform."""
-    old = ReadObject("5.ndjson", {**metadata(1), "segment": "5"}, (line(5),))
+    old = ReadObject("5.ndjson", {**metadata(1), "segment": "5"}, (line(5), closing(5)))
     found = report(stored(4), old, stored(6), window=Window(since=at(4)))
     assert (found.status, found.objects) == (0, 3)
 
@@ -131,7 +137,9 @@ def test_the_command_reads_only_objects_stored_since_the_time(tmp_path: Path) ->
     """An old file is not read, so that a large prefix needs few requests."""
     for number in (1, 3):
         path = tmp_path / f"{number}.ndjson.gz"
-        path.write_bytes(gzip.compress(line(number)) if number == 3 else b"unreadable")
+        path.write_bytes(
+            gzip.compress(b"\n".join([line(number), closing(number), b""])) if number == 3 else b"unreadable"
+        )
         (tmp_path / f"{path.name}.meta.json").write_text(json.dumps(metadata(number)))
         if number == 1:
             for each in (path, tmp_path / f"{path.name}.meta.json"):

@@ -9,7 +9,6 @@ line of logferry is foreign.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 CLOSING_TYPES = ("logferry.segment", "logferry.final")
-_SEQ = re.compile(r"(\d{8,18})-(\d{6,18})", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,12 @@ def place_of_lines(lines: Iterable[bytes]) -> LinePlace | None:
             break  # the check of the lines reports it, if the first line is one of logferry
         environment, segment, number = position
         start = start or (environment, segment)
-        highest = max(highest, number)
+        is_closing = line.get("type") in CLOSING_TYPES
+        highest = max(highest, number - is_closing)
         time = line.get("time")
         if isinstance(time, str):
             times = [min(times[0] or time, time), max(times[1], time)]
-        closing = line if line.get("type") in CLOSING_TYPES else None
+        closing = line if is_closing else None
     if start is None:
         return None
     return LinePlace(
@@ -67,17 +66,12 @@ def _position(line: Mapping[str, Any]) -> tuple[str, int, int] | None:
     environment, segment, number = line.get("environment"), line.get("segment"), line.get("line")
     if not isinstance(environment, str):
         return None
-    if type(segment) is int and type(number) is int:
-        return environment, segment, number
-    seq = line.get("seq")
-    found = _SEQ.fullmatch(seq) if isinstance(seq, str) else None
-    return (environment, int(found[1]), int(found[2])) if found else None
+    return (environment, segment, number) if type(segment) is int and type(number) is int else None
 
 
 def _records(closing: Mapping[str, Any]) -> int | None:
     record = closing.get("record")
-    content = _parsed(record) if isinstance(record, str) else record
-    records = content.get("records") if isinstance(content, dict) else None
+    records = _parsed(record).get("records") if isinstance(record, str) else None
     return records if type(records) is int and records >= 0 else None
 
 

@@ -1,9 +1,10 @@
 """Check of one object: its segment, its line numbers, and the losses that it reports. Pure.
 
-Design: each line names its place: `environment`, and `seq` with segment and line, both counted from
-1. Each object is one segment. Its metadata name the segment (`environment`, `segment`), the number
-of records (`records`), their time range (`first-time`, `last-time`), and the last segment of an
-environment (`final`).
+Design: each line names its place: `environment`, `segment` and `line`, both counted from 1. Each
+object is one segment. Its metadata name the segment (`environment`, `segment`), the number of
+records (`records`), their time range (`first-time`, `last-time`), and the last segment of an
+environment (`final`). The last line is `logferry.segment` or `logferry.final`; its number is
+`records` plus one, and it is not a record. An object without it was cut at the end of a line.
 
 An object that contradicts itself is unreadable: a line is not a JSON object with a place, or the
 place differs from the metadata. Such an object proves that its segment exists, if its metadata name
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from logferry.cli.object_names import looks_like_logferry
 from logferry.cli.stored_objects import BrokenLinesError, UnreadableObject
-from logferry.cli.verify.line_place import place_of_lines
+from logferry.cli.verify.line_place import CLOSING_TYPES, place_of_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +34,6 @@ MAX_DIGITS = 18
 SHOWN = 80
 """Maximum number of characters of an invalid value in a message."""
 
-_SEQ = re.compile(rf"(\d{{8,{MAX_DIGITS}}})-(\d{{6,{MAX_DIGITS}}})", re.ASCII)
 _WHOLE = re.compile(rf"\d{{1,{MAX_DIGITS}}}", re.ASCII)
 
 
@@ -113,14 +113,21 @@ def _read(lines: Iterable[bytes], place: Place) -> tuple[list[range], list[Loss 
     """Return the line numbers as runs in their order, and the reported losses."""
     runs: list[range] = []
     losses: list[Loss | PlatformLoss] = []
+    closed = False
     for position, text in enumerate(lines, start=1):
-        number, loss = _line(position, text, place)
+        if closed:
+            raise _ContradictionError(f"line {position} follows the closing line")
+        number, closed, loss = _line(position, text, place)
+        if closed:
+            continue
         if runs and number == runs[-1].stop:
             runs[-1] = range(runs[-1].start, number + 1)
         else:
             runs.append(range(number, number + 1))
         if loss:
             losses.append(loss)
+    if not closed:
+        raise _ContradictionError("it has no closing line: the object was cut at the end of a line")
     return runs, losses
 
 
@@ -179,15 +186,12 @@ def _whole(metadata: Mapping[str, str], name: str, *, least: int) -> int:
     return int(text)
 
 
-def _line(number: int, text: bytes, place: Place) -> tuple[int, Loss | PlatformLoss | None]:
-    """Return the number in a line, and the loss that the line reports, or None."""
+def _line(number: int, text: bytes, place: Place) -> tuple[int, bool, Loss | PlatformLoss | None]:
+    """Return the number in a line, whether it is the closing line, and the loss that it reports."""
     try:
         line = json.loads(text, parse_constant=_refuse, parse_int=_number)
-        environment, seq = line["environment"], line["seq"]
-        matched = _SEQ.fullmatch(seq)
-        if matched is None:
-            raise _ContradictionError(f"line {number} has the invalid seq {seq[:SHOWN]!r}")
-        segment, own = int(matched[1]), int(matched[2])
+        environment, segment, own = line["environment"], _amount(line["segment"]), _amount(line["line"])
+        closing = line.get("type") in CLOSING_TYPES
         loss = _loss(line)
     except (TypeError, KeyError, ValueError, RecursionError) as error:
         raise _ContradictionError(f"line {number} is not a line of logferry: {error!r}") from None
@@ -196,14 +200,17 @@ def _line(number: int, text: bytes, place: Place) -> tuple[int, Loss | PlatformL
             f"line {number} is of segment {segment} of {str(environment)[:SHOWN]}, "
             f"the object is of segment {place.segment} of {place.environment}"
         )
-    if not 1 <= own <= place.records:
+    if own != place.records + 1 if closing else not 1 <= own <= place.records:
         raise _ContradictionError(f"line {number} has the number {own}, the metadata have records={place.records}")
-    return own, loss
+    return own, closing, loss
 
 
 def _loss(line: Mapping[str, Any]) -> Loss | PlatformLoss | None:
-    kind, record = line.get("type"), line.get("record")
-    if kind == "logferry.dropped" and isinstance(record, dict):
+    kind = line.get("type")
+    if kind not in ("logferry.dropped", "platform.logsDropped") or "record" not in line:
+        return None
+    record = json.loads(line["record"], parse_constant=_refuse, parse_int=_number)
+    if kind == "logferry.dropped":
         return Loss(
             environment=str(record["environment"]),
             segments=_segments(record),
@@ -211,7 +218,7 @@ def _loss(line: Mapping[str, Any]) -> Loss | PlatformLoss | None:
             bytes=_amount(record["bytes"]),
             reason=str(record.get("reason", "")),
         )
-    if kind == "platform.logsDropped" and isinstance(record, dict):
+    if isinstance(record, dict):
         values = (record.get("droppedRecords"), record.get("droppedBytes"))
         return PlatformLoss(*(_amount(value) if _is_amount(value) else 0 for value in values))
     return None
