@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.table import Table
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from logferry.cli.emulate.outcome import Outcome
     from logferry.emulator.timeline import Entry
 
+_OUTPUT = "output"
 _STYLES = {
+    _OUTPUT: "yellow",
     "invoke": "bold",
     "response": "green",
     "delivery": "cyan",
@@ -29,6 +32,8 @@ _STYLES = {
     "drop": "red",
     "shutdown": "bold",
 }
+_TIME_WIDTH, _KIND_WIDTH, _SUBJECT_WIDTH = 9, 12, 11
+"""Widths of the columns, which leave 45 of 80 columns for details."""
 _UUID_DASHES = 4
 _HEAD, _TAIL = 60, 25
 """Shown entries of a long timeline: its start and its end. Those between repeat the same steps."""
@@ -40,13 +45,18 @@ _Item = TypeVar("_Item")
 
 
 def show_timeline(console: Console, entries: Sequence[Entry]) -> None:
-    """Print the timeline in milliseconds since the start. Details are wrapped, never truncated."""
+    """Print the timeline in milliseconds since the start, with the output of the processes."""
     console.rule("timeline (ms)")
     start, omitted, end = _clipped(entries, _HEAD, _TAIL)
-    console.print(_grid(start))
+    _print_entries(console, start)
     if omitted:
         console.print(f"           … {omitted} more entries …", style="dim")
-        console.print(_grid(end))
+        _print_entries(console, end)
+
+
+def is_clipped(entries: Sequence[Entry]) -> bool:
+    """Return whether the timeline omits entries, which can be output of the processes."""
+    return len(entries) > _HEAD + _TAIL
 
 
 def show_output(console: Console, title: str, lines: Sequence[str]) -> None:
@@ -98,11 +108,23 @@ def _clipped(items: Sequence[_Item], head: int, tail: int) -> tuple[Sequence[_It
     return (items[:head], omitted, items[-tail:]) if omitted > 0 else (items, 0, ())
 
 
+def _print_entries(console: Console, entries: Iterable[Entry]) -> None:
+    """Print events in columns with wrapped details, and output as unwrapped lines."""
+    for is_output, group in groupby(entries, key=lambda entry: entry.kind == _OUTPUT):
+        if not is_output:
+            console.print(_grid(group))
+            continue
+        for entry in group:
+            prefix = f"{entry.at_ms:{_TIME_WIDTH}.1f} {entry.kind:{_KIND_WIDTH}} {entry.subject:{_SUBJECT_WIDTH}} "
+            line = Text(prefix + str(entry.detail.get("line", "")).rstrip(), style=_STYLES[_OUTPUT])
+            console.print(line, soft_wrap=True, highlight=False)
+
+
 def _grid(entries: Iterable[Entry]) -> Table:
     grid = Table.grid(padding=(0, 1))
-    grid.add_column(justify="right", min_width=9, no_wrap=True)
-    grid.add_column(min_width=12, no_wrap=True)
-    grid.add_column(min_width=11, no_wrap=True)
+    grid.add_column(justify="right", min_width=_TIME_WIDTH, no_wrap=True)
+    grid.add_column(min_width=_KIND_WIDTH, no_wrap=True)
+    grid.add_column(min_width=_SUBJECT_WIDTH, no_wrap=True)
     grid.add_column(style="dim", overflow="fold")
     for entry in entries:
         details = (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from logferry.cli.console import progress
 from logferry.cli.emulate.outcome import Outcome
-from logferry.cli.emulate.report import show_output, show_summary, show_timeline, show_verdict
+from logferry.cli.emulate.report import is_clipped, show_output, show_summary, show_timeline, show_verdict
 from logferry.cli.object_reader import open_destination
 from logferry.cli.run import argv
 from logferry.cli.stored_objects import DestinationError
@@ -64,8 +64,9 @@ async def emulate(console: Console, session: Session, *, folder: Path) -> int:
     with progress(console, "invocations") as update:
         outcome = await play(session, tmp=tmp, update=update)
     show_timeline(console, outcome.timeline)
-    show_output(console, "output of the function", outcome.output)
-    show_output(console, "messages of logferry", outcome.messages)
+    if is_clipped(outcome.timeline):
+        show_output(console, "output of the function", outcome.output)
+        show_output(console, "messages of logferry", outcome.messages)
     show_summary(console, outcome, objects=await _objects(session.environment["LOGFERRY_DESTINATION"]))
     show_verdict(console, outcome)
     return int(bool(outcome.faults))
