@@ -1,9 +1,10 @@
 """CPython's standard library, without the parts that no server uses.
 
-Design: only complete subjects are removed: an editor, a test suite, graphical and terminal
-libraries, installers, databases, and compression formats that the format of the objects does not
-use. Small modules stay even without a known importer. aiohttp needs `netrc` and boto3 needs
-`multiprocessing`; a missing module costs more than its bytes.
+Design: only complete subjects are removed: an editor, test suites, profilers, graphical and
+terminal libraries, installers, databases, mail and XML-RPC, and compression formats that the format
+of the objects does not use. Python equivalents of C modules are removed too. Small modules stay
+even without a known importer. aiohttp needs `netrc` and boto3 needs `multiprocessing`; a missing
+module costs more than its bytes.
 """
 
 import shutil
@@ -23,12 +24,18 @@ _PACKAGES = (
         "curses",
         "dbm",
         "sqlite3",
+        "unittest",
+        "wsgiref",
+        "xmlrpc",
     ),
     *("lib2to3", "config-*", "site-packages", "dist-packages", "__phello__", "msilib"),
 )
 _MODULES = (
     "turtle.py",
     "pydoc.py",
+    *("profile.py", "cProfile.py", "pstats.py", "trace.py", "modulefinder.py", "pickletools.py"),
+    *("mailbox.py", "imaplib.py", "poplib.py", "smtplib.py", "nntplib.py"),
+    *("_pydecimal.py", "_pyio.py", "_pydatetime.py"),
     "doctest.py",
     "pdb.py",
     "bdb.py",
@@ -42,9 +49,9 @@ _EXTENSIONS = (
     *("_test*", "_xx*", "xx*", "_ctypes_test*", "_tkinter*", "_curses*", "readline*", "_sqlite3*", "_dbm*", "_gdbm*"),
     *("_codecs_*", "nis*", "ossaudiodev*", "audioop*", "_crypt*", "_bz2*", "_lzma*", "_uuid*"),
 )
-"""Files of lib-dynload. `_codecs_*` are legacy encodings of East Asia; JSON is UTF-8. `_bz2`, `_lzma`
-and `_uuid` are optional in CPython, and their importers work without them. shutil and uuid imported
-them, for 0.3 MB of the shipper."""
+"""Files of lib-dynload. `_codecs_*` are legacy encodings of East Asia; JSON is UTF-8. `_bz2`,
+`_lzma` and `_uuid` are optional in CPython, and their importers work without them. shutil and
+uuid imported them, for 0.3 MB of the shipper."""
 
 _REQUIRED = ("os.py", "encodings", "asyncio", "ssl.py", "lib-dynload")
 
