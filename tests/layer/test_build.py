@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from logferry.layer import command, smoke_test
 from logferry.layer.architecture import ARCHITECTURES, native
 from logferry.layer.build import build_layer
-from logferry.layer.checks import ARCHIVE_LIMIT_BYTES, TREE_LIMIT_BYTES
+from logferry.layer.checks import FULL
 from logferry.layer.interpreter import from_prefix
 from logferry.layer.subprocesses import LayerError
 from support.layer_roots import BUILD_SECONDS, arch_of, built_layer, needs_apt, needs_root
@@ -38,9 +38,9 @@ def test_build_report_counts_every_part_within_the_limits() -> None:
     """The parts of the report add up to the tree, and both sizes are within their limits."""
     report = built_layer()
     files = [path for path in report.tree.rglob("*") if path.is_file()]
-    assert report.tree_bytes == sum(path.stat().st_size for path in files) <= TREE_LIMIT_BYTES
+    assert report.tree_bytes == sum(path.stat().st_size for path in files) <= FULL.tree
     assert report.files == len(files)
-    assert report.archive_bytes == report.archive.stat().st_size <= ARCHIVE_LIMIT_BYTES
+    assert report.archive_bytes == report.archive.stat().st_size <= FULL.archive
 
 
 @needs_apt

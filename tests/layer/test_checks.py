@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from logferry.layer import archive, checks, smoke_test
+import logferry
+from logferry.layer import archive, checks, smoke_test, start_check
 from logferry.layer.checks import CheckError
 from logferry.layer.subprocesses import find
 from support.layer_roots import BUILD_SECONDS, arch_of, built_layer, needs_apt
@@ -179,6 +180,34 @@ def test_smoke_test_rejects_a_tree_that_lacks_data_for(damage: Damage, message: 
     damage(opt)
     with pytest.raises(CheckError, match=message):
         smoke_test.run_smoke_test(opt / "logferry", python=built_layer().python, arch=arch_of(built_layer()))
+
+
+@pytest.mark.parametrize("package", sorted(start_check.UNUSED))
+def test_start_check_rejects_a_shipper_that_loads(package: str, opt: Path, tmp_path: Path) -> None:
+    """One import in a module of the common path would load the SDK in every execution environment."""
+    source = (Path(logferry.__file__).parent / "sinks/s3/sink.py").read_text()
+    # The interpreter prefers a source to the bytecode file of the same name.
+    (opt / "logferry/site/logferry/sinks/s3/sink.py").write_text(f"{source}\nimport {package}\n")
+    with pytest.raises(CheckError, match=rf"the extension loads .*\b{package}\b"):
+        _check_start(opt, tmp_path)
+
+
+def test_start_check_rejects_an_extension_that_fails(opt: Path, tmp_path: Path) -> None:
+    """The message contains the output of the extension."""
+    (opt / "logferry/main.pyc").unlink()
+    with pytest.raises(CheckError, match=r"the extension ended with status \d+:\n.*main\.pyc"):
+        _check_start(opt, tmp_path)
+
+
+def test_start_check_rejects_an_extension_that_stores_nothing(opt: Path, tmp_path: Path) -> None:
+    """The supervisor survives a shipper without its sink, so the status alone does not show the fault."""
+    next((opt / "logferry/site/logferry/sinks/s3").glob("sink.pyc")).unlink()
+    with pytest.raises(CheckError, match=r"the extension stored in \[\]"):
+        _check_start(opt, tmp_path)
+
+
+def _check_start(opt: Path, work: Path) -> None:
+    start_check.check_start(opt / "logferry", python=built_layer().python, arch=arch_of(built_layer()), work=work)
 
 
 def test_archive_contains_the_tree_with_its_modes() -> None:

@@ -51,11 +51,11 @@ in_roots = [needs_root, needs_apt, pytest.mark.slow, pytest.mark.timeout(BUILD_S
 
 
 @functools.cache
-def built_layer(arch: str = "") -> LayerReport:
+def built_layer(arch: str = "", *, slim: bool = False) -> LayerReport:
     """Build the layer once for all tests of a run. The folder is removed at the end of the run."""
     folder = Path(tempfile.mkdtemp(prefix="logferry-layer-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return build_layer(output=folder, arch=arch or native().name)
+    return build_layer(output=folder, arch=arch or native().name, slim=slim)
 
 
 def debian_root(suite: str, *packages: str) -> Path:

@@ -15,7 +15,7 @@ interpreter of the finished tree.
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,15 +30,17 @@ from logferry.layer import (
     notice,
     smoke_test,
     standard_library,
+    start_check,
     wheels,
 )
+from logferry.layer import slim as slim_layer
 from logferry.layer.architecture import ARCHITECTURES, HOME, Architecture, native
 from logferry.layer.interpreter import Interpreter, from_debian, from_prefix
 from logferry.layer.subprocesses import LayerError
 
 _NOT_IN_THE_LAYER = ("cli", "emulator", "layer", "boot.py", "__pycache__", "py.typed", "*.md")
-"""Files of the package that the extension's processes never import. boot.py is copied to the root of
-the tree."""
+"""Files of the package that the extension's processes never import. boot.py is copied to the root
+of the tree."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class LayerReport:
     """Description of a built layer."""
 
     arch: str
+    slim: bool
+    """Whether the AWS SDK is left out."""
     python: str
     tree: Path
     """Folder with the content of `/opt`."""
@@ -63,9 +67,14 @@ class LayerReport:
 
 
 def build_layer(
-    *, output: Path, arch: str, interpreter: Path | None = None, report_step: Callable[[str], None] = lambda _: None
+    *,
+    output: Path,
+    arch: str,
+    slim: bool = False,
+    interpreter: Path | None = None,
+    report_step: Callable[[str], None] = lambda _: None,
 ) -> LayerReport:
-    """Build `output/opt` and `output/logferry-layer-<arch>.zip`.
+    """Build `output/opt` and `output/logferry-layer-<arch>.zip` (slim: `logferry-layer-slim-<arch>.zip`).
 
     `interpreter` is the prefix of a CPython of this machine; by default Debian's is downloaded.
     `report_step` receives the name of each step. Raises LayerError with the cause and the remedy;
@@ -76,19 +85,24 @@ def build_layer(
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".building-", dir=output) as folder:
         work = Path(folder)
-        opt, python = _build_tree(work, ARCHITECTURES[arch], interpreter, report_step)
-        packed = work / f"logferry-layer-{arch}.zip"
+        opt, python = _build_tree(work, ARCHITECTURES[arch], interpreter, slim=slim, report_step=report_step)
+        packed = work / f"logferry-layer-{'slim-' if slim else ''}{arch}.zip"
         report_step("zip")
         archive.write(opt, packed)
-        checks.check_archive_size(packed)
+        checks.check_archive_size(packed, limit=size_limits(slim=slim).archive)
         tree = output / "opt"
         if tree.exists():
             shutil.rmtree(tree)
-        return _report(opt.rename(tree), packed.rename(output / packed.name), arch=arch, python=python)
+        return _report(opt.rename(tree), packed.rename(output / packed.name), arch=arch, slim=slim, python=python)
+
+
+def size_limits(*, slim: bool) -> checks.SizeLimits:
+    """Return the size limits of a layer."""
+    return checks.SLIM if slim else checks.FULL
 
 
 def _build_tree(
-    work: Path, arch: Architecture, prefix: Path | None, report_step: Callable[[str], None]
+    work: Path, arch: Architecture, prefix: Path | None, *, slim: bool, report_step: Callable[[str], None]
 ) -> tuple[Path, str]:
     """Build the tree in `work/opt`, check it, and return it with the version of its Python."""
     opt = work / "opt"
@@ -99,9 +113,7 @@ def _build_tree(
     report_step(f"standard library of Python {python.version}, wheels")
     shutil.copyfile(python.executable, home / f"bin/python{python.version}")
     standard_library.copy(python.standard_library, home / f"lib/python{python.version}")
-    wheels.install(inputs.find(inputs.REQUIREMENTS), python=python.version, arch=arch, into=home / "site", work=work)
-    (home / "NOTICE").write_text(_notice(python, home / "site"), encoding="utf-8")
-    wheels.prune(home / "site")
+    _install_packages(home, python, arch, work, slim=slim)
     _copy_logferry(home)
     report_step("libraries, bytecode, launcher")
     libraries.collect(home, search=python.libraries, arch=arch)
@@ -111,9 +123,10 @@ def _build_tree(
     launcher.build(inputs.find(inputs.LAUNCHER), interpreter=executed, arch=arch, to=opt / checks.LAUNCHER)
     _set_modes(opt)
     report_step("checks")
-    checks.check(opt, python=python.version, arch=arch)
+    checks.check(opt, python=python.version, arch=arch, limits=size_limits(slim=slim))
     if arch.is_native:
-        smoke_test.run_smoke_test(home, python=python.version, arch=arch)
+        smoke_test.run_smoke_test(home, python=python.version, arch=arch, slim=slim)
+        start_check.check_start(home, python=python.version, arch=arch, work=work)
     return opt, python.version
 
 
@@ -143,6 +156,18 @@ def _compiler(
     return [str(loader), "--inhibit-cache", "--library-path", library_path, "--argv0", executable, executable]
 
 
+def _install_packages(home: Path, python: Interpreter, arch: Architecture, work: Path, *, slim: bool) -> None:
+    """Install the third-party packages, write NOTICE, and remove files that the layer does not use."""
+    site = home / "site"
+    wheels.install(inputs.find(inputs.REQUIREMENTS), python=python.version, arch=arch, into=site, work=work)
+    owners_of_kept_files: list[notice.Component] = []
+    if slim:
+        owners_of_kept_files += notice.of_wheels(site, slim_layer.CA_BUNDLE_OWNER)
+        slim_layer.remove_sdk(site, markers=wheels.marker_environment(python=python.version, arch=arch))
+    (home / "NOTICE").write_text(_notice(python, site, owners_of_kept_files), encoding="utf-8")
+    wheels.prune(site)
+
+
 def _copy_logferry(home: Path) -> None:
     """Copy logferry into the folder of the wheels, and its entry module to the root of the tree."""
     package = Path(logferry.__file__).parent
@@ -150,10 +175,10 @@ def _copy_logferry(home: Path) -> None:
     shutil.copyfile(package / "supervisor" / "boot.py", home / "main.py")
 
 
-def _notice(python: Interpreter, site: Path) -> str:
+def _notice(python: Interpreter, site: Path, more: Iterable[notice.Component]) -> str:
     licence = python.standard_library / "LICENSE.txt"
     cpython = [notice.Component("CPython", (licence.read_text("utf-8"),))] if licence.is_file() else []
-    components = [*cpython, *notice.of_debian(python.documentation), *notice.of_wheels(site)]
+    components = [*cpython, *notice.of_debian(python.documentation), *notice.of_wheels(site), *more]
     return notice.compose(home=str(HOME), provenance=python.provenance, components=components)
 
 
@@ -164,7 +189,7 @@ def _set_modes(opt: Path) -> None:
         path.chmod(libraries.PROGRAM_MODE if path.is_dir() or is_program else libraries.FILE_MODE)
 
 
-def _report(tree: Path, packed: Path, *, arch: str, python: str) -> LayerReport:
+def _report(tree: Path, packed: Path, *, arch: str, slim: bool, python: str) -> LayerReport:
     sizes: dict[str, int] = {}
     files = [path for path in tree.rglob("*") if path.is_file()]
     for path in files:
@@ -173,6 +198,7 @@ def _report(tree: Path, packed: Path, *, arch: str, python: str) -> LayerReport:
         sizes["/".join(words[:depth])] = sizes.get("/".join(words[:depth]), 0) + path.stat().st_size
     return LayerReport(
         arch=arch,
+        slim=slim,
         python=python,
         tree=tree,
         archive=packed,

@@ -12,6 +12,7 @@ copy and observe each failure.
 
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from logferry.layer import elf, libraries
@@ -20,10 +21,21 @@ from logferry.layer.bytecode import is_unchecked
 from logferry.layer.subprocesses import LayerError
 
 LAUNCHER = Path("extensions/logferry")
-TREE_LIMIT_BYTES = 36_000_000
-"""Size limit of the unzipped tree, in bytes. Lambda allows 250 MB for a function with all its layers."""
-ARCHIVE_LIMIT_BYTES = 14_000_000
-"""Size limit of the zip, in bytes."""
+
+
+@dataclass(frozen=True)
+class SizeLimits:
+    """Size limits of a layer, in bytes."""
+
+    tree: int
+    """Limit of the unzipped tree. Lambda allows 250 MB for a function with all its layers."""
+    archive: int
+    """Limit of the zip."""
+
+
+FULL = SizeLimits(tree=35_000_000, archive=13_200_000)
+SLIM = SizeLimits(tree=29_000_000, archive=11_200_000)
+"""Limits of a layer without the AWS SDK."""
 
 _REBUILD = "build it again with `logferry layer build`; if the fault remains, it is a fault of the builder"
 
@@ -32,7 +44,7 @@ class CheckError(LayerError):
     """A fault of a built tree or zip."""
 
 
-def check(opt: Path, *, python: str, arch: Architecture) -> None:
+def check(opt: Path, *, python: str, arch: Architecture, limits: SizeLimits = FULL) -> None:
     """Run all checks on a tree. Raises CheckError at the first fault."""
     check_names_under_opt(opt)
     check_modes(opt, python=python, arch=arch)
@@ -44,7 +56,7 @@ def check(opt: Path, *, python: str, arch: Architecture) -> None:
     check_libraries_opened_by_name(opt)
     check_loader_reads_no_host_file(opt, arch=arch)
     check_bytecode_is_unchecked(opt)
-    check_tree_size(opt)
+    check_tree_size(opt, limit=limits.tree)
 
 
 def check_names_under_opt(opt: Path) -> None:
@@ -149,14 +161,14 @@ def check_bytecode_is_unchecked(opt: Path) -> None:
             raise CheckError(f"{name} is validated against a source that is missing; compile it with unchecked-hash")
 
 
-def check_tree_size(opt: Path, *, limit: int = TREE_LIMIT_BYTES) -> None:
+def check_tree_size(opt: Path, *, limit: int) -> None:
     """Require a size of the tree within its limit, in bytes."""
     size = sum(path.stat().st_size for path in opt.rglob("*") if path.is_file())
     if size > limit:
         raise CheckError(f"the tree has {size:,} bytes, its limit is {limit:,}; compare the parts with an older build")
 
 
-def check_archive_size(archive: Path, *, limit: int = ARCHIVE_LIMIT_BYTES) -> None:
+def check_archive_size(archive: Path, *, limit: int) -> None:
     """Require a size of the zip within its limit, in bytes."""
     if (size := archive.stat().st_size) > limit:
         raise CheckError(

@@ -14,8 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from logferry.layer.architecture import ARCHITECTURES
-from logferry.layer.build import LayerReport, build_layer
-from logferry.layer.checks import ARCHIVE_LIMIT_BYTES, TREE_LIMIT_BYTES
+from logferry.layer.build import LayerReport, build_layer, size_limits
 from logferry.layer.subprocesses import LayerError
 
 app = typer.Typer(
@@ -50,12 +49,20 @@ def build(
     interpreter: Annotated[
         Path | None, typer.Option(help="Prefix of a CPython 3.13 or newer to include instead of Debian's.")
     ] = None,
+    slim: Annotated[
+        bool,
+        typer.Option("--slim", help="Leave out the AWS SDK. A proxy, S3 Express or an ARN needs the full layer."),
+    ] = False,
 ) -> None:
     """Build the /opt tree, and its zip file for `aws lambda publish-layer-version`."""
     console = Console()
     try:
         report = build_layer(
-            output=output, arch=arch.value, interpreter=interpreter, report_step=lambda step: console.print(f"· {step}")
+            output=output,
+            arch=arch.value,
+            slim=slim,
+            interpreter=interpreter,
+            report_step=lambda step: console.print(f"· {step}"),
         )
     except LayerError as error:
         Console(stderr=True).print(f"the layer was not built: {error}", style="red", markup=False, highlight=False)
@@ -66,16 +73,20 @@ def build(
 
 def _table(report: LayerReport) -> Table:
     """Return the table of a report: the largest parts, the rest in one line, and the sums with their limits."""
-    table = Table(title=f"logferry layer, {report.arch}, Python {report.python}", show_footer=False)
+    kind = "slim layer" if report.slim else "layer"
+    limits = size_limits(slim=report.slim)
+    table = Table(title=f"logferry {kind}, {report.arch}, Python {report.python}", show_footer=False)
     table.add_column("part")
     table.add_column("MB", justify="right")
     for name, size in report.parts[:_SHOWN_PARTS]:
         table.add_row(name, f"{size / _MEGABYTE:.2f}")
     rest = report.parts[_SHOWN_PARTS:]
-    table.add_row(f"{len(rest)} smaller parts", f"{sum(size for _, size in rest) / _MEGABYTE:.2f}", end_section=True)
+    if rest:
+        table.add_row(f"{len(rest)} smaller parts", f"{sum(size for _, size in rest) / _MEGABYTE:.2f}")
+    table.add_section()
     table.add_row(
-        f"unzipped, {report.files} files (limit {TREE_LIMIT_BYTES / _MEGABYTE:.0f})",
+        f"unzipped, {report.files} files (limit {limits.tree / _MEGABYTE:.1f})",
         f"{report.tree_bytes / _MEGABYTE:.2f}",
     )
-    table.add_row(f"zip (limit {ARCHIVE_LIMIT_BYTES / _MEGABYTE:.0f})", f"{report.archive_bytes / _MEGABYTE:.2f}")
+    table.add_row(f"zip (limit {limits.archive / _MEGABYTE:.1f})", f"{report.archive_bytes / _MEGABYTE:.2f}")
     return table

@@ -17,7 +17,8 @@ _SHIPPED = (
     *("libpython3*-minimal", "libpython3*-stdlib", "libc6", "libgcc-s1", "gcc-*-base", "libssl3*", "zlib1g", "libffi*"),
     *("libexpat1", "libbz2-1.0", "liblzma5", "libuuid1", "libdb5*", "libzstd1"),
 )
-"""Debian packages whose libraries may be in the tree. A package without a copyright file is not in it."""
+"""Debian packages whose libraries may be in the tree. A package without a copyright file is not in
+it."""
 
 _HEAD = """\
 The Lambda layer of logferry contains the software named below, with these modifications: ELF search paths are set to
@@ -52,9 +53,9 @@ def compose(*, home: str, provenance: Iterable[str], components: Iterable[Compon
     return "".join(parts)
 
 
-def of_wheels(site: Path) -> Iterator[Component]:
+def of_wheels(site: Path, packages: str = "*") -> Iterator[Component]:
     """Return a component for each installed package of a folder, with the licence files of its wheel."""
-    for folder in sorted(site.glob("*.dist-info")):
+    for folder in sorted(site.glob(f"{packages}.dist-info")):
         metadata = HeaderParser().parsestr((folder / "METADATA").read_text("utf-8", "replace"), headersonly=True)
         terms = metadata["License-Expression"] or (metadata["License"] or "see below").splitlines()[0]
         names = ("licen[cs]e*", "LICEN[CS]E*", "NOTICE*", "COPYING*", "AUTHORS*")

@@ -1,33 +1,33 @@
 """Program of the smoke test: the tree's interpreter runs it with the modules of the tree only.
 
-    python -I -S -B -X utf8 smoke_test_program.py SITE ENDPOINT
+    python -I -S -B -X utf8 smoke_test_program.py SITE ENDPOINT full|slim
 
 Guarantees:
-- The sink stores an object in each bucket of `smoke_test.EXPECTED`, and is rejected by one more
-  bucket.
+- Both S3 clients store an object in each of their buckets, and the own client is rejected by one
+  more bucket. In a slim tree, the buckets of the SDK are rejected with the reason and the remedy.
 - The only credentials are those of the container endpoint.
 - The program ends with a traceback if a module or a file is missing.
 """
 
 import sys
 
-SITE, ENDPOINT = sys.argv[1:]
+SITE, ENDPOINT, KIND = sys.argv[1:]
 sys.path.append(SITE)
 
 import asyncio  # noqa: E402 - the modules of the tree are found from here on
 import os  # noqa: E402
-import ssl  # noqa: E402, F401 - the client needs it on Lambda, though not on loopback
+import ssl  # noqa: E402, F401 - the clients need it on Lambda, though not on loopback
 
 import structlog  # noqa: E402, F401
 
 from logferry import log  # noqa: E402, F401
-from logferry.errors import SinkError, SinkRejected  # noqa: E402
+from logferry.errors import SinkRejected  # noqa: E402
 from logferry.flush import uploader  # noqa: E402, F401
 from logferry.listener import server  # noqa: E402, F401
 from logferry.records.model import StoredObject  # noqa: E402
 from logferry.shipper import lifecycle  # noqa: E402, F401
 from logferry.shipper import main as shipper_main  # noqa: E402, F401
-from logferry.sink.s3 import S3Sink  # noqa: E402
+from logferry.sinks.s3 import open_sink, tls  # noqa: E402
 from logferry.supervisor import supervisor  # noqa: E402, F401
 
 OBJECT = StoredObject(
@@ -37,42 +37,68 @@ OBJECT = StoredObject(
     content_type="application/x-ndjson",
     content_encoding=None,
 )
-ATTEMPTS = 2
-"""Number of attempts. A sink may use another client after the first failure."""
+TIMEOUT_SECONDS = 5.0
 
 
-async def store(bucket: str, *, endpoint: str = ENDPOINT) -> None:
-    """Store the object in a bucket. Raises the error of the last attempt."""
-    os.environ["AWS_ENDPOINT_URL_S3"] = endpoint
-    sink = S3Sink(bucket=bucket, prefix="", region="eu-central-1", timeout_seconds=5.0)
+async def store(bucket: str, *, client: str = "auto") -> None:
+    """Store the object in a bucket, with the client that the configuration requires."""
+    await open_sink(bucket, "", os.environ, TIMEOUT_SECONDS, client).put(OBJECT)
+
+
+async def expect_rejection(bucket: str, *words: str, client: str = "auto") -> None:
+    """Require that a bucket rejects the object with a message that contains the words."""
     try:
-        for left in range(ATTEMPTS - 1, -1, -1):
-            try:
-                return await sink.put(OBJECT)
-            except SinkError:
-                if not left:
-                    raise
-    finally:
-        await sink.close()
+        await store(bucket, client=client)
+    except SinkRejected as rejection:
+        if missing := [word for word in words if word not in str(rejection)]:
+            raise AssertionError(f"{bucket}: {missing} not in the message: {rejection}") from rejection
+    else:
+        raise AssertionError(f"{bucket}: the sink reported success")
+
+
+async def use_own_client() -> None:
+    """Store with the own client, and check one rejection."""
+    await store("own")
+    await store("own-redirected")
+    await expect_rejection("denied", "AccessDenied")
+    if loaded := {name.split(".")[0] for name in sys.modules} & {"aioboto3", "aiohttp", "botocore"}:
+        raise AssertionError(f"the own client has loaded {sorted(loaded)}")
+    if not tls.complete_bundle():
+        raise AssertionError("the tree has no bundle of certificate authorities")
+
+
+async def use_sdk() -> None:
+    """Store with the AWS SDK: on request, in another region, in a directory bucket, and through a proxy."""
+    await store("sdk", client="sdk")
+    await store("sdk-moved", client="sdk")
+    await store("session--euc1-az1--x-s3")
+    configure_proxy()
+    await store("proxied")
+
+
+async def expect_missing_sdk() -> None:
+    """Require that each configuration for the SDK is rejected with the reason and the remedy."""
+    await expect_rejection("sdk", "LOGFERRY_S3_CLIENT=sdk", "full layer", client="sdk")
+    await expect_rejection("session--euc1-az1--x-s3", "S3 Express", "full layer")
+    configure_proxy()
+    await expect_rejection("proxied", "HTTP_PROXY", "full layer")
+
+
+def configure_proxy() -> None:
+    """Name an endpoint that only the proxy reaches."""
+    os.environ["AWS_ENDPOINT_URL_S3"] = "http://s3.proxied.invalid"
+    os.environ["HTTP_PROXY"] = ENDPOINT
+    os.environ["NO_PROXY"] = "127.0.0.1"
 
 
 async def main() -> None:
-    """Store in every bucket, check one rejection, then store through a proxy."""
+    """Use both clients; in a slim tree, the own client only."""
+    os.environ["AWS_REGION"] = "eu-central-1"
+    os.environ["AWS_ENDPOINT_URL_S3"] = ENDPOINT
     os.environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"{ENDPOINT}/credentials"
     os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = "token"  # noqa: S105 - only the stub of the smoke test reads it
-    await store("plain")
-    await store("moved")
-    await store("session--euc1-az1--x-s3")
-    try:
-        await store("denied")
-    except SinkRejected as rejection:
-        if "AccessDenied" not in str(rejection):
-            raise
-    else:
-        raise AssertionError("the sink reported success although S3 denied the request")
-    os.environ["HTTP_PROXY"] = ENDPOINT
-    os.environ["NO_PROXY"] = "127.0.0.1"
-    await store("proxied", endpoint="http://s3.proxied.invalid")
+    await use_own_client()
+    await (use_sdk() if KIND == "full" else expect_missing_sdk())
 
 
 asyncio.run(main())

@@ -21,8 +21,8 @@ from logferry.layer.subprocesses import run
 
 _NEWEST_GLIBC_MINOR = 41
 _OLDEST_GLIBC_MINOR = 5
-"""Minor versions of glibc: the layer has 2.41, and manylinux begins with 2.5. pip needs each platform
-tag by name."""
+"""Minor versions of glibc: the layer has 2.41, and manylinux begins with 2.5. pip needs each
+platform tag by name."""
 
 _UNUSED = ("bin", "*/tests", "*/test", "boto3/examples", "dateutil/zoneinfo/*.tar.gz")
 """Console scripts, tests, examples, and the time zones of dateutil. logferry uses UTC only."""
@@ -79,7 +79,6 @@ def marker_environment(*, python: str, arch: Architecture) -> dict[str, str]:
         "platform_machine": arch.gnu,
         "platform_python_implementation": "CPython",
         "implementation_name": "cpython",
-        "extra": "",
     }
 
 
