@@ -22,7 +22,7 @@ COLORS = {
 """Color of each line, by its name in `logferry cost --json`. The last line is on top."""
 LABELS = {"adaptive": "adaptive (default)", "CloudWatch": "CloudWatch Logs"}
 """Text of a line that is not its name."""
-LEFT, RIGHT, TOP, HEIGHT = 76, 132, 40, 300
+LEFT, RIGHT, TOP, HEIGHT = 76, 150, 40, 300
 """Margins and height of the axes, in pixels."""
 LABEL_PIXELS = 16
 """Least vertical distance of two labels."""
