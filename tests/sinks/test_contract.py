@@ -1,7 +1,7 @@
 """The contract of every sink: `put` stores exactly or raises, and a repeated `put` overwrites the same object.
 
-A real S3 server judges the S3 clients. Where a server must misbehave, a socket does what the test's
-name says.
+The S3 clients are tested against a real S3 server. A socket server replaces it in tests of faulty
+servers; the name of the test describes the fault.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ async def test_put_is_rejected_for_wrong_credentials(
 async def test_put_is_rejected_at_once_without_credentials(
     s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch, client: str
 ) -> None:
-    """The network is not searched for credentials."""
+    """The client does not search for credentials on the network."""
     environment = {k: v for k, v in s3.environment().items() if "KEY" not in k} | {"AWS_EC2_METADATA_DISABLED": "true"}
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name, raising=False)
@@ -327,7 +327,7 @@ async def test_put_fails_for_an_endless_response_with_bounded_memory(
 
 
 async def test_one_attempt_is_one_request(monkeypatch: pytest.MonkeyPatch, client: str) -> None:
-    """A retry hidden in a library respects neither the deadline nor the circuit breaker."""
+    """A retry in a library would ignore the deadline and the circuit breaker."""
     with server_that(answering(s3_error("503 Slow Down", "SlowDown"))) as (environment, requests):
         sink = s3_sink(environment, "bucket", monkeypatch, client=client)
         with pytest.raises(SinkUnavailable):
@@ -375,7 +375,7 @@ async def seconds_to_unavailable(
 async def test_put_is_unavailable_at_once_if_the_connection_is_refused(
     monkeypatch: pytest.MonkeyPatch, client: str
 ) -> None:
-    """A refused connection is an answer too."""
+    """The error does not wait for CONNECT_SECONDS."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     assert await seconds_to_unavailable(s3_at(port), monkeypatch, client) < 2
@@ -412,7 +412,7 @@ async def test_put_is_unavailable_within_the_timeout_if_the_server_never_respond
 async def test_put_is_repeated_once_if_the_kept_connection_was_closed(
     monkeypatch: pytest.MonkeyPatch, client: str
 ) -> None:
-    """A connection that the server closes while the request is on its way is no statement about S3."""
+    """A server may close an idle connection while the next request is in transit."""
 
     def closes_after_the_first(connection: socket.socket, number: int) -> bool:
         if number == 2:

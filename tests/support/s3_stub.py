@@ -1,4 +1,4 @@
-"""A stand-in for S3 on loopback that responds as the test decides, and the sinks that use it."""
+"""A server on loopback that replaces S3 and responds as the test defines, and sinks for it."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def s3_at(port: int) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Requests:
-    """What a server has received: the head of each complete request, and its connections."""
+    """Requests that a server has received: the head of each complete one, and the connections."""
 
     texts: list[str]
     sockets: list[socket.socket]
@@ -107,7 +107,11 @@ class Requests:
 
 @contextlib.contextmanager
 def server_that(answer: Callable[[socket.socket, int], bool]) -> Iterator[tuple[dict[str, str], Requests]]:
-    """Serve on loopback: `answer` gets each complete request with its number; it returns whether to read on."""
+    """Serve on loopback.
+
+    `answer` is called with the connection and the number of each complete request. It returns whether
+    the server continues to read.
+    """
     connections: list[socket.socket] = []
     requests = Requests([], connections, threading.Event())
     closing = threading.Event()
@@ -153,7 +157,7 @@ def server_that(answer: Callable[[socket.socket, int], bool]) -> Iterator[tuple[
 
 
 def answering(*answers: bytes) -> Callable[[socket.socket, int], bool]:
-    """Return a behaviour that gives these responses in turn, and the last one from then on."""
+    """Return a behaviour that sends these responses in turn, and repeats the last one."""
 
     def behave(connection: socket.socket, number: int) -> bool:
         connection.sendall(answers[min(number, len(answers)) - 1])

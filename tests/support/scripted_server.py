@@ -44,7 +44,7 @@ class Peer:
 
 
 class ScriptedServer:
-    """What the server has received, and its address."""
+    """Address of the server, and the requests that it has received."""
 
     def __init__(self, port: int) -> None:
         self.port = port

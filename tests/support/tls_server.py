@@ -1,4 +1,4 @@
-"""An S3 stand-in on loopback that speaks TLS under a name of the test's choice and accepts every request."""
+"""A TLS server on loopback, with a certificate for any name, that accepts every request as S3 does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make_certificate(folder: Path, *, name: str = "localhost") -> tuple[str, str
 
 @contextlib.contextmanager
 def tls_server(folder: Path, *, name: str = "localhost") -> Iterator[tuple[dict[str, str], str, list[bytes]]]:
-    """Serve on loopback over TLS; give the environment, the certificate to trust, and the start of each request."""
+    """Serve on loopback over TLS; yield the environment, the certificate, and the start of each request."""
     certificate, key = make_certificate(folder, name=name)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)

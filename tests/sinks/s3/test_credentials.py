@@ -57,7 +57,7 @@ async def test_static_credentials_equal_botocores(token: dict[str, str]) -> None
 
 
 async def test_static_credentials_are_read_for_each_request() -> None:
-    """Nothing is kept, so a snapshot contains no credentials."""
+    """The source keeps no static credentials, so a snapshot contains none."""
     environ = dict(KEYS)
     source = CredentialSource(environ)
     assert (await source.get()).access_key == "key"
@@ -98,7 +98,7 @@ async def test_container_credentials_are_renewed_once_for_concurrent_requests() 
 
 
 async def test_failed_renewal_uses_the_present_credentials_until_they_expire() -> None:
-    """The endpoint has five minutes to recover, and is not asked for each request meanwhile."""
+    """The endpoint has five minutes to recover, and a request is sent every RETRY_SECONDS only."""
     async with served_credentials() as endpoint:
         endpoint.expiration, clock = at(3600), Clock()
         source = CredentialSource(endpoint.environ, wall_clock=clock)
@@ -119,7 +119,7 @@ async def test_failed_renewal_uses_the_present_credentials_until_they_expire() -
 
 
 async def test_expire_renews_credentials_at_the_next_request() -> None:
-    """The service has rejected them, whatever their expiration says."""
+    """A rejection by the service has precedence over the expiration."""
     async with served_credentials() as endpoint:
         source = CredentialSource(endpoint.environ)
         await source.get()
@@ -128,7 +128,7 @@ async def test_expire_renews_credentials_at_the_next_request() -> None:
 
 
 async def test_token_file_precedes_the_token_and_is_read_each_time(tmp_path: Path) -> None:
-    """Its content is replaced during the life of the environment."""
+    """The platform replaces the content of the file while the environment exists."""
     file = tmp_path / "token"
     file.write_text(TOKEN)
     async with served_credentials() as endpoint:
@@ -162,7 +162,7 @@ async def test_unusable_sources_are_rejected(environ: Mapping[str, str], message
 
 @pytest.mark.parametrize("content", [None, "line\nbreak"])
 async def test_unusable_token_file_is_rejected(tmp_path: Path, content: str | None) -> None:
-    """The message names the variable, or what is wrong with the token, and never the token."""
+    """The message names the variable or the fault of the token, and does not contain the token."""
     file = tmp_path / "token"
     if content is not None:
         file.write_text(content)
@@ -204,7 +204,7 @@ async def test_invalid_expiration_is_reported() -> None:
 
 
 async def test_silent_endpoint_is_unavailable_within_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A local endpoint responds at once or not at all."""
+    """FETCH_SECONDS limits the wait, because a healthy local endpoint responds at once."""
     monkeypatch.setattr(credentials_module, "FETCH_SECONDS", 0.2)
     async with served_credentials() as endpoint:
         endpoint.delay = 5

@@ -81,7 +81,7 @@ async def test_response_is_complete_without_the_end_of_the_connection(data: byte
 
 
 async def test_response_without_framing_lasts_until_the_end_of_the_connection() -> None:
-    """HTTP/1.0 servers and simple proxies do this."""
+    """HTTP/1.0 servers and simple proxies send such responses."""
     response = await response_to(HEAD + b"ETag: x\r\n\r\nabc", end=True)
     assert (response.status, response.headers["etag"], response.body) == (200, "x", b"abc")
 
@@ -119,7 +119,7 @@ async def test_endless_response_is_cut_at_the_limit() -> None:
     ids=["ssh", "tls", "short", "short chunk", "short head", "nothing", "endless head", "endless 100", "upgrade"],
 )
 async def test_request_fails_for_a_response_that_is_not_complete_http(data: bytes, message: str) -> None:
-    """The error names what was wrong."""
+    """The error names the fault of the response."""
     with pytest.raises(HttpError, match=message):
         await response_to(data, end=True)
 
@@ -142,7 +142,7 @@ async def test_request_fails_within_the_timeout_for_a_response_that_drips() -> N
 
 
 async def test_response_before_the_body_is_read_ends_the_request() -> None:
-    """The server refuses after the head and stops reading; waiting for it to read on would never end."""
+    """A server that refuses after the head, and then stops reading, does not block the client."""
     refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\n\r\nabc"
     released = asyncio.Event()
 
@@ -190,7 +190,7 @@ async def test_large_body_arrives_unchanged_and_may_take_longer_than_the_timeout
 
 
 async def test_connection_is_reused_while_responses_allow_it() -> None:
-    """The handshake is paid once."""
+    """Several requests need one handshake."""
     async with scripted_server(responding(OK, OK, OK)) as server:
         client = client_of(server)
         await client.connect()
@@ -244,7 +244,7 @@ async def test_bytes_on_an_idle_connection_end_it() -> None:
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
 async def test_connection_that_the_server_has_ended_is_replaced_before_the_request(reset: bool) -> None:
-    """The look at the socket finds it, although the event loop has not run since."""
+    """The client checks the socket, because the event loop has not run since the connection ended."""
     ended = asyncio.Event()
 
     async def ends(peer: Peer) -> None:
@@ -284,7 +284,7 @@ async def test_request_is_repeated_once_if_the_kept_connection_ends_without_a_re
 
 
 async def test_request_is_not_repeated_after_a_byte_of_the_response() -> None:
-    """Then the server has processed it, and the caller decides."""
+    """The server has processed the request, and the caller decides what follows."""
 
     async def breaks(peer: Peer) -> None:
         await peer.read_request()
@@ -359,7 +359,7 @@ async def test_slow_response_on_a_kept_connection_counts() -> None:
 
 
 async def test_new_connection_after_a_silent_one_gets_the_full_timeout() -> None:
-    """A server that is always slower than a second stores the object all the same."""
+    """A server that always needs more than a second still stores the object."""
 
     async def slow(peer: Peer) -> None:
         await peer.read_request()
@@ -392,7 +392,7 @@ async def test_silence_on_a_new_connection_is_not_doubted() -> None:
 
 
 async def test_silent_connection_and_failing_new_one_raise_the_new_ones_error() -> None:
-    """Nothing is repeated twice."""
+    """The request is repeated once only."""
 
     async def fails(peer: Peer) -> None:
         await peer.read_request()
@@ -493,7 +493,7 @@ async def test_cancelled_request_closes_its_connection() -> None:
 
 @pytest.mark.parametrize("seconds", [0.3, SILENT_SECONDS + 0.3], ids=["waiting", "on both connections"])
 async def test_cancelled_request_on_a_kept_connection_closes_every_connection(seconds: float) -> None:
-    """Nothing is in flight when the environment is frozen."""
+    """No request is in flight when the environment is frozen."""
     ended = asyncio.Semaphore(0)
 
     async def silent_until_the_end(peer: Peer) -> None:

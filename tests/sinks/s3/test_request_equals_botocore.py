@@ -84,7 +84,7 @@ def environ_with(endpoint: str, token: str = "") -> dict[str, str]:
 
 
 def address(url: str) -> tuple[str, str | None, int, str, str]:
-    """Return what a URL says about the request: host names are case-insensitive, and default ports implied."""
+    """Return the parts of a URL, with the host name in lower case and the default port added."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme], parts.path, parts.query
 

@@ -60,7 +60,7 @@ def test_open_sink_logs_the_reason_for_the_sdk_once(environ: dict[str, str], cli
 
 
 async def test_open_sink_without_the_sdk_rejects_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The slim layer does not contain it; the shipper starts all the same."""
+    """The slim layer does not contain the SDK, and the shipper still starts."""
     monkeypatch.setitem(sys.modules, "logferry.sinks.s3.sdk", None)
     sink = open_sink(EXPRESS, "", KEYS, 1.0)
     await sink.connect()
@@ -106,7 +106,7 @@ def test_overridden_names_exist_in_aiobotocore() -> None:
 
 
 def test_certificates_are_verified_behind_a_proxy(tmp_path: Path) -> None:
-    """Aiobotocore would verify nothing there without a bundle for the proxy."""
+    """Aiobotocore does not verify certificates behind a proxy without a bundle for the proxy."""
     session = VerifyingSession(verify=True)
     context = session._setup_proxy_ssl_context("http://proxy.example:3128")
     assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
@@ -119,7 +119,7 @@ def test_certificates_are_verified_behind_a_proxy(tmp_path: Path) -> None:
 async def test_next_put_trusts_the_complete_bundle_if_aws_has_a_root_that_is_not_amazons(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A new root of AWS does not end uploads."""
+    """Uploads continue after AWS has introduced a new root."""
     with tls_server(tmp_path) as (environment, certificate, requests):
         monkeypatch.setattr("aiobotocore.httpsession.get_cert_path", lambda v: certificate if v is True else v)
         sink = s3_sink(environment, "bucket", monkeypatch, client="sdk")
@@ -167,7 +167,7 @@ async def test_misleading_variables_of_the_function_are_ignored(monkeypatch: pyt
 
 
 async def test_invalid_aws_variable_is_rejected_with_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDK cannot make a client, and the message says why."""
+    """The SDK cannot make a client, and the message contains the cause."""
     with server_that(answering(OK)) as (environment, _):
         environment |= {"AWS_ENDPOINT_URL_S3": "https://s3_host:port"}
         sink = s3_sink(environment, "bucket", monkeypatch)
@@ -199,7 +199,7 @@ def run_behind_proxy(proxy: str, environment: dict[str, str]) -> subprocess.Comp
 
 
 def test_objects_go_through_the_proxy() -> None:
-    """HTTP_PROXY keeps its meaning."""
+    """HTTP_PROXY applies to an endpoint with an http URL."""
     with server_that(answering(OK)) as (environment, requests):
         done = run_behind_proxy(environment["AWS_ENDPOINT_URL_S3"], environment)
         assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Which certificates the own client trusts."""
+"""Certificate authorities that the S3 clients trust."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def certificates_in(path: str) -> list[str]:
 
 
 def test_amazon_roots_are_among_those_of_botocore() -> None:
-    """Each of the five, letter by letter: a root that botocore removes must be removed here."""
+    """The five certificates are equal to botocore's; a root that botocore removes must be removed here."""
     ours, theirs = certificates_in(AMAZON_ROOTS), certificates_in(get_cert_path(verify=True))
     assert len(ours) == 5
     assert set(ours) <= set(theirs)
 
 
 def test_complete_bundle_is_the_one_that_botocore_uses() -> None:
-    """It is found by its path, without an import."""
+    """The file is found by its path, without an import of botocore."""
     assert complete_bundle() == get_cert_path(verify=True)
 
 
@@ -67,7 +67,7 @@ def test_amazon_roots_are_for_hosts_of_aws_only(host: str, *, amazon_only: bool)
 
 
 def test_every_context_verifies_certificates_and_names() -> None:
-    """There is no switch for less."""
+    """Verification cannot be switched off."""
     for host in (AMAZON_HOST, "localhost"):
         context = TlsContexts(host, {}).current()
         assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
@@ -131,7 +131,7 @@ async def test_put_fails_for_a_certificate_of_another_name(
 async def test_put_fails_for_a_certificate_of_an_unknown_authority(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, client: str
 ) -> None:
-    """Nothing is sent to a server that is not verified."""
+    """No request is sent to a server whose certificate is not verified."""
     with tls_server(tmp_path) as (environment, _, requests), pytest.raises(SinkUnavailable, match="certificate"):
         await put_and_close(s3_sink(environment, "bucket", monkeypatch, client=client))
     assert requests == []

@@ -1,8 +1,8 @@
 """HTTP/1.1 client for one host that keeps one connection.
 
 Guarantees:
-- A connection is used again only if it is open, has been idle for less than `KEEP_ALIVE_SECONDS`
-  and has not been through a freeze of the execution environment.
+- A connection is used again only if it is open and has been idle for less than
+  `KEEP_ALIVE_SECONDS`. A connection from before a freeze is closed.
 - A reused connection that ends without a byte of a response costs one more request on a new
   connection. A request is sent at most twice.
 - A reused connection without a response or a TCP acknowledgement for `SILENT_SECONDS` is doubted.

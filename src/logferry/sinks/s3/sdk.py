@@ -6,7 +6,7 @@ Guarantees:
 - One `put` is one attempt. The uploader has a deadline and a circuit breaker, which hidden retries
   would not respect.
 - Certificates and host names are verified as by the own client, also behind a proxy.
-- A setting of the function that botocore reads and could not use is overridden or removed.
+- Variables that are meant for the function, and that botocore cannot use, are removed.
 
 Design: one client lives as long as the process, because making one costs 30 ms of CPU time. It is
 made on first use, so a snapshot contains no credentials. botocore follows redirects to the bucket's
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from logferry.records.model import StoredObject
 
 DIRECTORY_BUCKET = "--x-s3"
-"""Suffix of an S3 Express bucket, which has sessions of its own."""
+"""Suffix of an S3 Express bucket, whose requests are signed with the credentials of a session."""
 MISLEADING = (
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
@@ -77,7 +77,7 @@ class S3SdkSink:
         return f"<S3SdkSink s3://{self._bucket}/{self._prefix}>"
 
     async def connect(self) -> None:
-        """Make the client, so that the next `put` need not; it meets and reports any failure."""
+        """Make the client before the next `put` needs it; the next `put` reports a failure."""
         with contextlib.suppress(SinkError):
             await self._made()
 
@@ -146,7 +146,7 @@ class S3SdkSink:
         try:
             response = await client.put_object(**request)
         except boto.SSLError:
-            # Amazon's roots were not enough: the next client trusts the complete bundle.
+            # The certificate is not from one of Amazon's roots. The next client trusts the complete bundle.
             self._roots, self._client = None, None
             raise
         except BaseException:
@@ -158,7 +158,7 @@ class S3SdkSink:
         return str(response.get("ETag", ""))
 
     async def _made(self) -> Any:
-        """Return the client. Raises SinkRejected when it cannot be made."""
+        """Return the client. Raises SinkRejected if it cannot be made."""
         async with self._one_makes_it:
             if self._client is None:
                 self._client = await self._make_client()
