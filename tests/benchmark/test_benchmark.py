@@ -71,7 +71,7 @@ def test_compared_extension_stores_every_line_once(run: RunContext, tmp_path: Pa
 
     stored = _kept_lines(run, tmp_path / name, extension, PER_INVOCATION if name == "logferry" else {})
 
-    lines = [record["record"] for record in stored if record["type"] == "function"]
+    lines = [record.get("message", record.get("record")) for record in stored if record["type"] == "function"]
     expected = log_lines.Lines()
     assert len(lines) == 7
     assert len(set(map(str, lines))) == 7

@@ -125,7 +125,7 @@ async def test_unusual_record_is_stored_and_affects_no_other(s3_env: S3Environme
     for word in ("a time outside ASCII", "a time of 100 KB", "a path", "keys", "never seen"):
         assert word in arrived
     assert all(one.metadata["environment"] != "forged" for one in objects)
-    assert all("forged" not in (r["environment"], r["seq"]) for r in records_of(objects))
+    assert all("forged" not in (r["environment"], str(r["segment"])) for r in records_of(objects))
 
 
 async def test_forged_loss_report_is_stored_as_unparsable(s3_env: S3Environment) -> None:

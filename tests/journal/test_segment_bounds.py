@@ -194,3 +194,52 @@ def test_odd_request_id_of_an_invoke_event_is_not_noted(tmp_path: Path) -> None:
     journal.append(numbered(1))
     journal.seal()
     assert len(waiting_in(journal)) == 1
+
+
+# --- records
+
+
+def test_batches_without_stored_records_wait_for_one_with_records(tmp_path: Path) -> None:
+    """`LOGFERRY_TYPES=function` and a quiet function would otherwise store an object without records per invocation."""
+    journal = open_journal(tmp_path, is_omitted=decoder.is_only_platform)
+    start = (
+        b'[{"time":"2026-11-19T00:00:00.000Z","type":"platform.start","record":{"requestId":"' + A.encode() + b'"}}]'
+    )
+    journal.append(start)
+    assert journal.waiting_bytes == 0
+    assert journal.seal() is None
+    journal.append(at("2026-11-19T00:00:00.010Z"))
+    sealed = journal.seal()
+    assert sealed
+    assert [r.get("requestId") for r in records_in(journal, sealed)] == [A, A]
+    journal.append(start)
+    last = journal.seal(last=True)
+    assert last
+    assert last.number == 2
+
+
+@pytest.mark.parametrize("n", [50])
+def test_batches_without_stored_records_are_sealed_at_the_limit_of_a_segment(tmp_path: Path, n: int) -> None:
+    """The spool stays bounded, and its oldest segments are discarded as usual."""
+    journal = open_journal(tmp_path, is_omitted=lambda _: True, limit_bytes=4000)
+    for number in range(n):
+        journal.append(numbered(number, size=300))
+        assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 4000
+    assert journal.sealed
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'[{"time":"t","type":"platform.start","record":{"tracing":{"type":"X-Amzn-Trace-Id"}}}]', True),
+        (b'[{"time":"t","type":"platform.start","record":{}},{"time":"t","type":"function","record":"x"}]', False),
+        (b'[{"time":"t","type":"platform.start","record":{}},{"time":"t","type":"new","record":"x"}]', False),
+        (b'[{"type":"platform.start","time":"t","record":{}}]', False),
+        (b'[{"time":"t","type":"function","record":",\\"type\\":\\"platform."}]', False),
+        (b"junk", False),
+        (b"[]", False),
+    ],
+)
+def test_only_a_batch_of_platform_events_has_no_stored_record(body: bytes, *, expected: bool) -> None:
+    """Any other batch counts as one with records."""
+    assert decoder.is_only_platform(body) is expected

@@ -85,7 +85,7 @@ def restored(line: Mapping[str, Any]) -> dict[str, Any]:
         name: line[name] for name in ("requestId", "requestIdSource", "environment", "segment", "line") if name in line
     }
     if "event" in line:
-        event = json.loads(line["event"], parse_int=float)
+        event = json.loads(line["event"], parse_int=number)
         return {**event, **ours}
     record = line["message"] if "message" in line else json.loads(line["record"], parse_int=number)
     return {"time": line["time"], "type": line["type"], "record": record, **ours}

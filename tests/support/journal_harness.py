@@ -47,6 +47,7 @@ def open_journal(
     limit_bytes: int = ROOMY,
     clock_ms: Callable[[], int] | None = None,
     warn: Callable[[str], None] = lambda _: None,
+    is_omitted: Callable[[bytes], bool] = lambda _: False,
     following: Callable[[Header, Iterable[bytes]], str | None] | None = None,
 ) -> Journal:
     """Return an open journal with the two functions that the extension passes to it."""
@@ -58,6 +59,7 @@ def open_journal(
         count_records=decoder.count_records,
         follow=following or follow,
         warn=warn,
+        is_omitted=is_omitted,
     )
 
 

@@ -5,6 +5,7 @@ Guarantees:
 - `seal` turns the accepted bodies into one immutable segment, and `remove` is the only commit.
 - On opening, the files of an earlier process are sealed under their own names (as the last segment of that
   environment), and a torn tail is cut.
+- A segment without stored records is not sealed, except at a limit or as the last one.
 - A segment holds records of one hour of the clock (UTC): a batch of another hour seals the open segment first. A
   segment is never sealed between the two halves of a cut record.
 - The directory is bounded. When it is full, the oldest sealed segments are discarded, and the next segment reports
@@ -61,12 +62,15 @@ class Journal:
         follow: Callable[[Header, Iterable[bytes]], str | None],
         warn: Callable[[str], None],
         started: StartedRequests | None = None,
+        is_omitted: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
         """Open the directory and recover. Raise BlockingIOError if another process holds the directory.
 
         The journal does not read bodies. `count_records` returns the number of records of a loss. `follow` takes in the
         header and the bodies of a leftover segment, and returns the request that runs after them. `warn` is called once
         when the disk rejects writes. `started` are the requests that have started, for the headers of segments.
+        `is_omitted` returns whether all records of a batch are left out of the object: such batches alone are not
+        sealed, because an object without records would result.
         """
         self._directory = directory
         self._origin = origin
@@ -78,6 +82,9 @@ class Journal:
         self.has_partial_record = False
         """Whether the last batch ended in a cut record."""
         self._started = StartedRequests() if started is None else started
+        self._is_omitted = is_omitted
+        self._has_records = False
+        """Whether the open segment has a batch whose records are stored."""
         self._announced: list[str] = []
         """Requests of INVOKE events that the open segment does not name yet."""
         self._hour = 0
@@ -109,7 +116,11 @@ class Journal:
 
     @property
     def waiting_bytes(self) -> int:
-        """Size of the bodies that are not sealed, on disk and in memory, in bytes."""
+        """Size of the bodies that are not sealed, in bytes; 0 if an object without records would result."""
+        return self._open_bytes if self._has_records else 0
+
+    @property
+    def _open_bytes(self) -> int:
         on_disk = 0 if self._ended else self._file.size - self._file.empty_size
         return on_disk + self._memory.waiting_bytes
 
@@ -132,13 +143,15 @@ class Journal:
         size_on_disk = sum(frame.HEAD_BYTES + len(each) for each in bodies)
         if size_on_disk + self._file.empty_size > self._limit:
             raise JournalFull(f"{len(body)} bytes do not fit into LOGFERRY_SPOOL_BYTES={self._limit}")
-        if self.waiting_bytes >= self._limit // SEGMENTS_AT_LEAST and not self.has_partial_record:
+        if self._open_bytes >= self._limit // SEGMENTS_AT_LEAST and not self.has_partial_record:
+            self._has_records = True
             self.seal()
         self._make_room(size_on_disk)
         self._backlog.reopen_last()
         self._settle()
         if self._memory.bodies or not self._write(*bodies):
             self._memory.add(*bodies)
+        self._has_records = self._has_records or not self._is_omitted(body)
         self._announced.clear()
 
     def announce(self, request_id: str) -> None:
@@ -157,7 +170,8 @@ class Journal:
             return None
         self._settle()
         self._report_losses(last=last)
-        if not self.waiting_bytes and not (last and self._file.header.number > 1 and not self._backlog.ended):
+        needs_end = last and self._file.header.number > 1 and not self._backlog.ended
+        if not (self._open_bytes if last else self.waiting_bytes) and not needs_end:
             if last:
                 self._file.discard()
                 self._ended, self._next_number = True, self._file.header.number
@@ -172,6 +186,7 @@ class Journal:
             sealed = self._seal_memory(LAST if last else SEALED)
             if not last:
                 self._open(self._file.header.number + 1)
+        self._has_records = False
         if last:
             self._ended, self._next_number = True, self._file.header.number + 1
         return sealed
@@ -239,7 +254,7 @@ class Journal:
             return
         # Two cases: 1. an empty segment, whose header may be hours or weeks old, is opened again,
         # 2. a segment with records is sealed, but not between the halves of a cut record.
-        if not self.waiting_bytes:
+        if not self._open_bytes:
             if hour != self._file.header.opened_ms // timestamps.HOUR_MS:
                 self._open_again()
         elif self.has_partial_record:
@@ -289,6 +304,7 @@ class Journal:
         if missing <= 0:
             return
         if missing > sum(s.size for s in self._backlog.discardable):
+            self._has_records = True
             self.seal()  # the open segment is the oldest then
             missing = self._backlog.bytes_over_limit(self._file.size + size)
         self._backlog.discard_oldest(missing)
@@ -303,6 +319,7 @@ class Journal:
             if not (self._ledger.is_of_memory and self._memory.in_use):
                 return
             self._memory.bodies.append(body)
+        self._has_records = True
         self._backlog.losses_reported(by=self._file.header)
 
     def _seal_memory(self, state: str) -> Segment:
@@ -328,6 +345,6 @@ class Journal:
             if empty.path != self._file.path:
                 empty.path.unlink()
         if damaged:
-            self._write(damaged_batch(self._file.header, size=damaged))
+            self._has_records = self._write(damaged_batch(self._file.header, size=damaged))
         self._ledger.add((), files=[s.path for s in gone])
         self._backlog.save_losses()

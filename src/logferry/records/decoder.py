@@ -29,6 +29,8 @@ _RECORD_KEY = f'"{_RECORD}":'
 _KEYS = frozenset({"time", "type", _RECORD})
 _HEAD = re.compile(r'\{"time":"([^"\\\x00-\x1f]*)","type":"([^"\\\x00-\x1f]*)","record":')
 """Beginning of an event as the platform writes it."""
+_FIRST_EVENT = b'[{"time":"'
+_PLATFORM_TYPE = b',"type":"platform.'
 _NEXT_RECORD = b',{"time":"'
 _FRAMING = "}]"
 _DECODE_ERRORS = "surrogateescape"
@@ -307,6 +309,11 @@ def count_records(bodies: Iterable[bytes]) -> int:
 def mentions_platform(body: bytes) -> bool:
     """Return False only for a batch without platform events and notes of INVOKE events, at little cost."""
     return b'"platform.' in body or isinstance(body, InternalBatch)
+
+
+def is_only_platform(body: bytes) -> bool:
+    """Return True only for a batch of platform events, at little cost; junk behind its end is not noticed."""
+    return body.startswith(_FIRST_EVENT) and body.count(_FIRST_EVENT[1:]) == body.count(_PLATFORM_TYPE)
 
 
 def ends_complete(body: bytes) -> bool:

@@ -128,6 +128,7 @@ def _open_journal(
             follow=follow,
             warn=log.get_logger().warning,
             started=invocations.started,
+            is_omitted=(lambda _: False) if "platform" in settings.types else decoder.is_only_platform,
         )
 
     orphans.adopt(settings.spool_dir)

@@ -1,0 +1,51 @@
+-- Objects of logferry as a view of DuckDB. Replace the location: a folder, or s3://bucket/prefix with the httpfs extension.
+-- The columns are always named. Inferred types depend on the records that happen to be read.
+CREATE OR REPLACE VIEW logs AS
+SELECT *
+FROM read_json(
+    's3://my-log-bucket/logs/**/*.ndjson.gz',
+    format = 'newline_delimited',
+    hive_partitioning = true,
+    hive_types_autocast = false,
+    columns = {
+        time: 'TIMESTAMP',
+        type: 'VARCHAR',
+        message: 'VARCHAR',
+        record: 'VARCHAR',
+        event: 'VARCHAR',
+        requestId: 'VARCHAR',
+        requestIdSource: 'VARCHAR',
+        environment: 'VARCHAR',
+        segment: 'BIGINT',
+        line: 'BIGINT'
+    }
+);
+
+-- One row for each line that a function wrote, with the level and the message of structured records.
+CREATE OR REPLACE VIEW function_lines AS
+SELECT
+    time,
+    function,
+    requestId,
+    coalesce(message, record ->> '$.message', record) AS text,
+    coalesce(record ->> '$.level', record ->> '$.log_level') AS level,
+    environment,
+    segment,
+    line
+FROM logs
+WHERE type = 'function';
+
+-- One row for each report of an invocation.
+CREATE OR REPLACE VIEW invocations AS
+SELECT
+    time,
+    function,
+    requestId,
+    record ->> '$.status' AS status,
+    TRY_CAST(record ->> '$.metrics.durationMs' AS DOUBLE) AS duration_ms,
+    TRY_CAST(record ->> '$.metrics.billedDurationMs' AS BIGINT) AS billed_ms,
+    TRY_CAST(record ->> '$.metrics.initDurationMs' AS DOUBLE) AS init_ms,
+    TRY_CAST(record ->> '$.metrics.maxMemoryUsedMB' AS BIGINT) AS used_mb,
+    environment
+FROM logs
+WHERE type = 'platform.report';

@@ -1,0 +1,273 @@
+"""The table definitions in config/tables read every stored object, and Athena's DDL follows the rules of its SerDe."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import sqlglot
+from sqlglot import exp
+
+from logferry.records.encoder import encode
+from logferry.records.internal import dropped_batch
+from logferry.records.model import Header, Origin
+from logferry.records.object_key import DEFAULT_KEY
+from support.format_1 import COLUMNS
+
+TABLES = Path(__file__).parents[2] / "config" / "tables"
+DATA = Path(__file__).with_name("data")
+TIME = "2026-11-29T06:00:00.000Z"
+A = "6b1f2f5e-0d38-4c7a-9c6a-2f1f0d9b7e01"
+TYPES = frozenset({"platform", "function", "extension"})
+LOCATION = re.compile(r"s3a?://my-log-bucket/logs")
+PARTITIONS = ["function", "dt", "hour"]
+
+EVENTS = DATA.joinpath("every_type.jsonl").read_bytes().splitlines()
+RECORDS = [
+    *DATA.joinpath("odd_records.jsonl").read_bytes().splitlines(),
+    json.dumps({"level": "INFO", "message": "long", "body": "x" * 262_000}).encode(),
+    b'"caf\\udce9"',
+    b'"cut inside an emoji \\ud83d"',
+    b'"a NUL \\u0000 in the middle"',
+    b"9" * 5000,
+    b"1e999",
+    b'{"Level":1,"level":2}',
+    b'{"":1}',
+    b"[" * 190 + b"]" * 190,
+    b'"plain"',
+]
+ODD_EVENTS = [
+    b'{"time":"2026-02-30T06:00:00.000Z","type":"function","record":"a day that does not exist"}',
+    b'{"time":"2026-11-29T06:00:00.123456789Z","type":"function","record":"nanoseconds"}',
+    b'{"time":"2026-11-29T06:00:00Z","type":"function","record":"seconds"}',
+    b'{"time":"2026-11-29T06:00:00.000Z","type":"function","record":"x","Environment":"another column"}',
+    b'{"time":7,"type":[],"record":"no event"}',
+    b"{}",
+]
+
+
+def event(record: bytes) -> bytes:
+    """Return an event of the function with this JSON text as its record."""
+    return b'{"time":"' + TIME.encode() + b'","type":"function","record":' + record + b"}"
+
+
+def batches() -> list[bytes]:
+    """Return one batch for each odd record and event, and one with ordinary lines."""
+    single = [*EVENTS, *map(event, RECORDS), *ODD_EVENTS]
+    lost: dict[str, object] = {"environment": "e0", "segment": 1, "until": 2, "records": 3, "bytes": 4, "reason": "x"}
+    ordinary = b",".join(event(json.dumps(f"line {n}").encode()) for n in range(200))
+    return [*(b"[" + each + b"]" for each in single), b"junk", dropped_batch([lost], at_ms=0), b"[" + ordinary + b"]"]
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of objects: each batch alone, all of them together, and an object with its last line only."""
+    root = tmp_path_factory.mktemp("objects")
+    origin = Origin("0a1b2c3d4e5f6071", function="pay", version="7", region="eu-central-1", concurrent=False)
+    numbers = itertools.count(1)
+    for bodies in [*([body] for body in batches()), batches(), []]:
+        header = Header(origin, next(numbers), 1_795_932_000_000, None, (A,))
+        made = encode(header, bodies, final=not bodies, key=DEFAULT_KEY, compress=True, types=TYPES)
+        path = root / made.key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(made.body)
+    return root
+
+
+def connected(root: Path) -> duckdb.DuckDBPyConnection:
+    """Return a connection with the shipped views on a folder."""
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(LOCATION.sub(str(root), (TABLES / "duckdb.sql").read_text()))
+    return connection
+
+
+def count(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
+    """Return the first value of a query."""
+    row = connection.execute(query).fetchone()
+    assert row
+    return row[0]
+
+
+# --- DuckDB
+
+
+def test_duckdb_reads_every_line_of_every_object(stored: Path) -> None:
+    """No odd record makes a query fail or a line disappear."""
+    objects = len(list(stored.rglob("*.gz")))
+    records = len(batches()) + 199
+    connection = connected(stored)
+    assert objects == len(batches()) + 2
+    assert count(connection, "SELECT count(*) FROM logs") == 2 * records + objects
+    assert count(connection, "SELECT count(*) FROM logs WHERE type LIKE 'logferry.%' AND record IS NULL") == 0
+    assert count(connection, "SELECT count(*) FROM logs WHERE time IS NULL OR environment IS NULL OR line IS NULL") == 0
+    values = "(message IS NOT NULL)::INT + (record IS NOT NULL)::INT + (event IS NOT NULL)::INT"
+    assert count(connection, f"SELECT count(*) FROM logs WHERE {values} <> 1") == 0  # noqa: S608 - a constant
+
+
+def test_duckdb_returns_the_delivered_values(stored: Path) -> None:
+    """Each JSON text comes back byte for byte, and each text as text."""
+    connection = connected(stored)
+    texts = {row[0] for row in connection.execute("SELECT record FROM logs WHERE record IS NOT NULL").fetchall()}
+    messages = {row[0] for row in connection.execute("SELECT message FROM logs WHERE message IS NOT NULL").fetchall()}
+    events = {row[0] for row in connection.execute("SELECT event FROM logs WHERE event IS NOT NULL").fetchall()}
+    for record in RECORDS:
+        if not record.startswith(b'"'):
+            assert record.decode() in texts
+        elif b"\\ud" in record:
+            assert event(record).decode() in events
+        else:
+            assert json.loads(record) in messages
+    assert {each.decode() for each in ODD_EVENTS[3:]} <= events
+
+
+def test_duckdb_proves_each_object_complete_by_sql(stored: Path) -> None:
+    """The closing line has the number of records plus one, so that a cut object is visible to SQL."""
+    query = """
+        SELECT count(*) FROM (
+            SELECT environment, segment, count(DISTINCT line) AS held, max(line) AS top,
+                   max(line) FILTER (type IN ('logferry.segment', 'logferry.final')) AS closing
+            FROM logs GROUP BY ALL
+        ) WHERE held <> top OR closing IS DISTINCT FROM top"""
+    assert count(connected(stored), query) == 0
+
+
+def test_duckdb_views_for_lines_and_invocations_have_rows(stored: Path) -> None:
+    """The shipped views work on the records of the platform."""
+    connection = connected(stored)
+    report = "SELECT duration_ms, billed_ms, used_mb, status FROM invocations LIMIT 1"
+    assert connection.execute(report).fetchall() == [(2599.4, 2600, 128, "failure")]
+    lines = f"SELECT DISTINCT text, level FROM function_lines WHERE requestId = '{A}' AND level IS NOT NULL"  # noqa: S608
+    assert ("as the runtime logs in JSON", "INFO") in connection.execute(lines).fetchall()
+    assert count(connection, "SELECT DISTINCT function || dt || hour FROM logs WHERE segment = 1") == "pay2026-11-2906"
+
+
+def test_duckdb_infers_the_same_types_for_any_object(stored: Path) -> None:
+    """Without the shipped columns, no record changes the type of a column."""
+    kinds: dict[str, set[str]] = {}
+    for path in [*stored.rglob("*.gz"), f"{stored}/**/*.gz"]:
+        described = duckdb.execute("DESCRIBE SELECT * FROM read_json(?)", [str(path)]).fetchall()
+        for name, kind, *_ in described:
+            kinds.setdefault(name, set()).add(kind)
+    assert kinds.keys() <= {*COLUMNS, *PARTITIONS}
+    assert {name for name, found in kinds.items() if len(found - {"JSON"}) > 1} <= {"requestId"}, kinds
+
+
+# --- Athena, Spark
+
+
+def columns_of(schema: exp.Schema | exp.Expression) -> dict[str, str]:
+    """Return the columns of a definition with their types."""
+    return {each.name: each.args["kind"].sql("hive").lower() for each in schema.find_all(exp.ColumnDef)}
+
+
+def athena() -> exp.Create:
+    """Return the parsed DDL of Athena."""
+    (created,) = sqlglot.parse((TABLES / "athena.sql").read_text(), dialect="athena")
+    assert isinstance(created, exp.Create)
+    return created
+
+
+def property_of(created: exp.Create, name: str) -> str:
+    """Return a table property."""
+    found = [each for each in created.find_all(exp.Property) if each.this and each.this.name == name]
+    assert len(found) == 1, name
+    return str(found[0].args["value"].name)
+
+
+def test_athena_columns_follow_the_rules_of_the_serde() -> None:
+    """Hive's JsonSerDe fails for a string column whose value is an object, and reads no Z in a timestamp.
+
+    Every column is therefore a string or a bigint, in lower case, and covers exactly the columns of a line.
+    """
+    created = athena()
+    partitions = columns_of(created.find(exp.PartitionedByProperty) or exp.Schema())
+    columns = {name: kind for name, kind in columns_of(created.this).items() if name not in partitions}
+    expected = {name.lower(): "string" if kind is str else "bigint" for name, kind in COLUMNS.items()}
+    assert columns == expected
+    assert partitions == dict.fromkeys(PARTITIONS, "string")
+    assert not set(columns) & set(partitions)
+    assert not any(re.fullmatch(r"_col\d+", name) for name in columns), "Hive reads such a key as a column number"
+
+
+def test_athena_uses_hives_serde_without_a_quoted_reserved_word() -> None:
+    """`function` and `time` are reserved words of the DDL, and each column is therefore quoted."""
+    text = (TABLES / "athena.sql").read_text()
+    assert "org.apache.hive.hcatalog.data.JsonSerDe" in text
+    names = re.findall(r"^    (\S+) (?:string|bigint)", text, re.MULTILINE)
+    assert names
+    assert all(name.startswith("`") and name.endswith("`") for name in names)
+
+
+def test_athena_projection_matches_the_default_key() -> None:
+    """The template of the partitions is the folder of the default key, below the location."""
+    created = athena()
+    folder = DEFAULT_KEY.rpartition("/")[0].replace("{date}", "${dt}")
+    folder = folder.replace("{function}", "${function}").replace("{hour}", "${hour}")
+    location = next(created.find_all(exp.LocationProperty)).this.name
+    assert property_of(created, "storage.location.template") == f"{location}{folder}/"
+    assert property_of(created, "projection.enabled") == "true"
+    assert [property_of(created, f"projection.{name}.type") for name in PARTITIONS] == ["injected", "date", "integer"]
+    assert property_of(created, "projection.hour.range") == "0,23"
+    assert property_of(created, "projection.hour.digits") == "2"
+    assert property_of(created, "projection.dt.format") == "yyyy-MM-dd"
+
+
+def test_athena_queries_are_valid_and_name_the_injected_partition() -> None:
+    """A query on an injected partition fails without a literal value."""
+    queries = sqlglot.parse((TABLES / "athena-queries.sql").read_text(), dialect="trino")
+    known = {name.lower() for name in (*COLUMNS, *PARTITIONS)}
+    assert len(queries) == 2
+    for query in queries:
+        assert query
+        assert {each.name for each in query.find_all(exp.Column)} <= known
+        compared = [each for each in query.find_all(exp.EQ) if each.this.name == "function"]
+        assert [type(each.expression) for each in compared] == [exp.Literal], query.sql()
+
+
+def test_athena_queries_run_on_stored_objects(stored: Path) -> None:
+    """Translated to DuckDB, the queries find the rows of the stored objects."""
+    connection = connected(stored)
+    text = (TABLES / "athena-queries.sql").read_text().replace("orders-api", "pay").replace("2026-11-21", "2026-11-29")
+    text = text.replace("459921b5-681c-4a96-beb0-81e0aa586026", A).replace('from_iso8601_timestamp("time")', '"time"')
+    lines, durations = sqlglot.transpile(text, read="trino", write="duckdb")
+    requests = connection.execute(f"SELECT count(*) FROM logs WHERE requestId = '{A}'").fetchall()  # noqa: S608
+    assert [(len(connection.execute(lines).fetchall()),)] == requests
+    assert [row[2] for row in connection.execute(durations).fetchall()] == [2599.4]
+
+
+def spark_statements() -> list[str]:
+    """Return the statements of the Spark definition without comments."""
+    text = re.sub(r"(?m)^--.*$", "", (TABLES / "spark.sql").read_text())
+    return [statement.strip() for statement in text.split(";") if statement.strip()]
+
+
+def test_spark_view_has_the_columns_of_a_line_and_of_the_path() -> None:
+    """A missing column would be lost without an error, and an additional one would be null."""
+    view = spark_statements()[-1]
+    columns = dict(re.findall(r"^    (\w+) (STRING|BIGINT|TIMESTAMP)", view, re.MULTILINE))
+    expected = {name: "STRING" if kind is str else "BIGINT" for name, kind in COLUMNS.items()}
+    assert columns == expected | {"time": "TIMESTAMP"} | dict.fromkeys(PARTITIONS, "STRING")
+    assert isinstance(sqlglot.parse_one(view, dialect="spark"), exp.Create)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("pyspark") is None, reason="no pyspark (pip install pyspark)")
+def test_spark_reads_every_line_of_every_object(stored: Path) -> None:
+    """Spark turns a line that it cannot read into nulls without an error."""
+    from pyspark.sql import SparkSession  # noqa: PLC0415 - optional
+
+    spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
+    try:
+        for statement in spark_statements():
+            spark.sql(LOCATION.sub(str(stored), statement))
+        total, empty = spark.sql("SELECT count(*), sum(int(environment IS NULL OR time IS NULL)) FROM logs").first()
+    finally:
+        spark.stop()
+    assert (total, empty) == (2 * (len(batches()) + 199) + len(batches()) + 2, 0)
