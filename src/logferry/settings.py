@@ -14,7 +14,6 @@ the rules that need several values.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logferry import destination, values
@@ -97,10 +96,6 @@ def _choice(*choices: str) -> Callable[[str], str]:
     return parse
 
 
-def _directory(text: str) -> Path:
-    return Path(values.parse_directory(text))
-
-
 # ruff: noqa: E501 - a row of the table is easier to read on one line
 SETTINGS = (
     Setting(
@@ -138,7 +133,7 @@ SETTINGS = (
     ),
     Setting(
         "SPOOL_DIR", values.DEFAULT_SPOOL_DIR, "an absolute path",
-        "directory of the spool; it survives a timeout of the function", _directory,
+        "directory of the spool; it survives a timeout of the function", values.parse_directory,
     ),
     Setting(
         "SPOOL_BYTES", "64MiB", "1MiB to 10GiB",
@@ -174,7 +169,7 @@ class Settings(NamedTuple):
     key: str
     compress: bool
     types: frozenset[str]
-    spool_dir: Path
+    spool_dir: str
     spool_bytes: int
     upload_timeout: float
     s3_client: str

@@ -16,8 +16,8 @@ AWS SDKs and Tools Reference Guide, "Environment variables".
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from logferry.destination import directive_in
@@ -157,7 +157,7 @@ def aws_mistakes(destination: Destination, environ: Mapping[str, str]) -> Iterat
         if mistake := _endpoint_mistake(environ[endpoint], destination.bucket):
             yield f"{endpoint} is {environ[endpoint]!r}{mistake}"
     bundle = environ.get("AWS_CA_BUNDLE")
-    if tls and bundle and not Path(bundle).exists():
+    if tls and bundle and not os.path.exists(bundle):
         yield f"AWS_CA_BUNDLE is {bundle!r}, but there is no such file: correct the path, or remove the variable"
     yield from _proxy_mistakes("https_proxy" if tls else "http_proxy", environ)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from logferry.flush.upload_limits import (
@@ -21,7 +19,7 @@ MIB = 1024 * 1024
 
 def segment(number: int, state: str = SEALED) -> Segment:
     """Return a segment of which only the number matters."""
-    return Segment(Path(f"/spool/{number}.{state}"), "e1", number, 0, state, 100)
+    return Segment(f"/spool/{number}.{state}", "e1", number, 0, state, 100)
 
 
 def new_limits() -> UploadLimits:

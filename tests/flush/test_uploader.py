@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +18,6 @@ from support.uploader_harness import FAR, TIMEOUT, logged, new_uploader, numbers
 from support.virtual_time import START, freeze, now, run
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from logferry.records.model import StoredObject
 
 
@@ -302,7 +301,7 @@ def test_uploader_repeats_an_upload_after_a_freeze(tmp_path: Path, frozen: float
 def test_uploader_reports_a_missing_segment_and_uploads_the_others(tmp_path: Path) -> None:
     """The next object contains the loss, and it is no failure of the sink."""
     journal, sink = sealed_journal(tmp_path), Takes()
-    journal.sealed[1].path.unlink()
+    Path(journal.sealed[1].path).unlink()
 
     async def scenario() -> None:
         it = new_uploader(journal, sink)

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,7 +36,6 @@ from support.tmpfs import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from logferry.journal.journal import Journal
 
@@ -69,7 +69,7 @@ def losses_in(bodies: list[bytes]) -> list[str]:
 def test_torn_tail_is_cut_and_appending_continues(tmp_path: Path, torn: int) -> None:
     """A frame that was being written at the kill was never accepted, so it is cut without a report."""
     journal = filled(tmp_path, 1, 2)
-    path = journal._file.path
+    path = Path(journal._file.path)
     close(journal)
     content = path.read_bytes()
     overwrite(path, content + content[frames_of(content)[-1].head :][:torn])
@@ -83,7 +83,7 @@ def test_torn_tail_is_cut_and_appending_continues(tmp_path: Path, torn: int) -> 
 def test_flipped_bit_in_a_body_loses_that_body_and_is_counted(tmp_path: Path) -> None:
     """The other bodies are shipped, and a record names the segment and the lost bytes."""
     journal = filled(tmp_path, 1, 2, 3)
-    path = journal._file.path
+    path = Path(journal._file.path)
     close(journal)
     hit = frames_of(path.read_bytes())[2]
     flip(path, hit.start + 3)
@@ -100,7 +100,7 @@ def test_damaged_segment_reads_the_same_each_time(tmp_path: Path) -> None:
     journal = filled(tmp_path, 1, 2)
     sealed = journal.seal()
     assert sealed
-    flip(sealed.path, sealed.size - 2)
+    flip(Path(sealed.path), sealed.size - 2)
     assert bodies_in(journal, sealed) == bodies_in(journal, sealed)
 
 
@@ -121,7 +121,7 @@ def test_flipped_bit_in_a_head_is_counted(tmp_path: Path, state: str) -> None:
 def test_zeroed_length_is_counted(tmp_path: Path) -> None:
     """A length of zero in the middle hides the bodies behind it, and a record reports them."""
     journal = filled(tmp_path, 1, 2, 3)
-    path = journal._file.path
+    path = Path(journal._file.path)
     close(journal)
     content = bytearray(path.read_bytes())
     head = frames_of(bytes(content))[2].head
@@ -135,7 +135,7 @@ def test_cut_of_a_sealed_file_is_counted(tmp_path: Path) -> None:
     journal = filled(tmp_path, 1, 2)
     sealed = journal.seal()
     assert sealed
-    overwrite(sealed.path, sealed.path.read_bytes()[:-3])
+    overwrite(Path(sealed.path), Path(sealed.path).read_bytes()[:-3])
     assert losses_in(bodies_in(journal, sealed))
 
 
@@ -143,7 +143,7 @@ def test_cut_of_a_sealed_file_is_counted(tmp_path: Path) -> None:
 def test_damaged_header_of_an_open_file_is_counted(tmp_path: Path, *, mine: bool) -> None:
     """Key and bytes depend on the header; without it the segment is reported lost."""
     journal = filled(tmp_path, 1, 2)
-    path = journal._file.path
+    path = Path(journal._file.path)
     close(journal)
     flip(path, frames_of(path.read_bytes())[0].start + 3)
     journal = open_journal(tmp_path, environment="e1" if mine else "e2")
@@ -164,14 +164,14 @@ def test_damaged_header_of_a_sealed_file_is_a_lost_segment(tmp_path: Path) -> No
     journal = filled(tmp_path, 1, 2)
     sealed = journal.seal()
     assert sealed
-    flip(sealed.path, len(MAGIC) + 20)
+    flip(Path(sealed.path), len(MAGIC) + 20)
     with pytest.raises(SegmentLost, match="header is damaged"):
         bodies_in(journal, sealed)
     journal.lose(sealed, reason="its header is damaged")
     journal.seal()
     (report,) = reports_in(waiting_in(journal), "logferry.dropped")
     assert (report["environment"], report["segment"], report["bytes"]) == ("e1", 1, sealed.size)
-    assert not sealed.path.exists()
+    assert not Path(sealed.path).exists()
 
 
 @pytest.mark.parametrize("state", ["open", "sealed"])
@@ -227,10 +227,10 @@ def files_limited_to(size: int) -> Iterator[None]:
 def test_partially_written_body_is_cut_and_waits_in_memory(tmp_path: Path) -> None:
     """The file never holds a part of a frame; the body waits in memory until the disk accepts it."""
     journal = filled(tmp_path, 1)
-    size = journal._file.path.stat().st_size
+    size = Path(journal._file.path).stat().st_size
     with files_limited_to(size + 40):
         journal.append(numbered(2, size=100))
-        assert journal._file.path.stat().st_size == size
+        assert Path(journal._file.path).stat().st_size == size
     journal.append(numbered(3))
     journal.seal()
     assert numbers_in(waiting_in(journal)) == [1, 2, 3]
@@ -419,7 +419,7 @@ def test_deleted_sealed_segment_is_lost_and_counted(tmp_path: Path) -> None:
     journal = filled(tmp_path, 1)
     sealed = journal.seal()
     assert sealed
-    sealed.path.unlink()
+    Path(sealed.path).unlink()
     with pytest.raises(SegmentLost, match="cannot be read"):
         bodies_in(journal, sealed)
     journal.lose(sealed, reason="gone")
@@ -434,7 +434,7 @@ def test_lost_segment_at_shutdown_does_not_end_the_process(tmp_path: Path) -> No
     assert sealed
     journal.append(numbered(2))
     journal.seal(last=True)
-    sealed.path.unlink()
+    Path(sealed.path).unlink()
     journal.lose(sealed, reason="gone")
     assert journal.sealed[0].number == 2
 
@@ -538,7 +538,7 @@ def test_body_after_a_removed_end_is_accepted(tmp_path: Path, gone: str) -> None
     journal = closed_and_found_again(tmp_path)
     end = journal.sealed[1]
     if gone == "deleted":
-        end.path.unlink()
+        Path(end.path).unlink()
     elif gone == "stored":
         journal.remove(end)
     else:
@@ -553,7 +553,7 @@ def test_loss_after_the_last_seal_is_reported_by_the_next_process(tmp_path: Path
     journal = filled(tmp_path, 1)
     sealed = journal.seal()
     assert sealed
-    flip(sealed.path, len(MAGIC) + 20)
+    flip(Path(sealed.path), len(MAGIC) + 20)
     journal.append(numbered(2))
     journal.seal(last=True)
     journal.lose(sealed, reason="its header is damaged")

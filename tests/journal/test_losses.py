@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +17,6 @@ from support.journal_harness import bodies_in, close, flip, numbered, numbers_in
 from support.tmpfs import fill
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from logferry.journal.journal import Journal
 
 DROPPED = "logferry.dropped"
@@ -164,7 +163,7 @@ def test_numbers_continue_behind_lost_segments(tmp_path: Path) -> None:
         journal.append(numbered(n))
         journal.seal()
     journal.lose(journal.sealed[2], reason="unreadable")
-    journal._file.path.unlink()
+    Path(journal._file.path).unlink()
     close(journal)
     journal = open_journal(tmp_path)
     journal.append(numbered(4))
@@ -202,7 +201,7 @@ def test_ledgers_of_several_processes_are_merged(tmp_path: Path) -> None:
     lost_and_closed(spool)
     lost_and_closed(separate, environment="e2")
     (separate / losses.PART).write_bytes(b"half a led")
-    orphans.adopt(spool)
+    orphans.adopt(str(spool))
     assert not separate.exists()
     journal = open_journal(spool, environment="e3")
     assert sorted(path.name for path in spool.glob("*.lost")) == ["e3.lost"]
@@ -248,14 +247,14 @@ def test_file_stays_on_a_full_disk_until_its_loss_is_written(small_disk: Path) -
     assert sealed
     ballast = fill(small_disk)
     journal.lose(sealed, reason="unreadable")
-    assert sealed.path.exists()
+    assert Path(sealed.path).exists()
     assert journal.seal() is None, "a report would contradict the file that is still there"
     for n in (2, 3, 4):  # the last page of the open file has room for these, the ledger needs another page
         journal.append(numbered(n))
     assert len(warnings) == 1
     ballast.unlink()
     journal.append(numbered(5))
-    assert not sealed.path.exists()
+    assert not Path(sealed.path).exists()
     numbers, (report,) = ship_all(journal)
     close(journal)
     assert (numbers, report["segment"]) == ([2, 3, 4, 5], 1)

@@ -67,7 +67,7 @@ class WatchedJournal(Journal):
     reports: dict[Name, Name | None]
 
     def __init__(self, directory: Path, **wiring: Any) -> None:
-        super().__init__(directory, **wiring)
+        super().__init__(str(directory), **wiring)
         discard = self._backlog.discard
 
         def noted(gone: Sequence[Segment], lost: Iterable[Loss]) -> None:
@@ -218,7 +218,7 @@ class JournalModel(RuleBasedStateMachine):
         """SIGKILL during a write: a part of a frame that was never accepted is at the end."""
         whole = frame.head(torn) + torn
         if not self.ended:
-            with self.journal._file.path.open("ab") as file:
+            with Path(self.journal._file.path).open("ab") as file:
                 file.write(whole[: int(at * len(whole))])
         self.reopen()
 
@@ -233,7 +233,7 @@ class JournalModel(RuleBasedStateMachine):
     @rule(at=st.floats(0, 1))
     def cut_the_tail_and_kill(self, at: float) -> None:
         """Cut the open file at any byte behind its header: the lost bytes are unknown."""
-        path = self.journal._file.path
+        path = Path(self.journal._file.path)
         content = path.read_bytes()
         frames = frames_of(content)
         floor = max(f.end for f in frames if f is frames[0] or number_of(f.body) is None)
@@ -253,10 +253,10 @@ class JournalModel(RuleBasedStateMachine):
         name = (segment.environment, segment.number)
         if name in self.vanished | self.headless | self.maimed:
             return
-        frames = frames_of(segment.path.read_bytes())
+        frames = frames_of(Path(segment.path).read_bytes())
         hit = frames[victim % len(frames)]
         offset = hit.head + int(at * (hit.end - hit.head))
-        flip(segment.path, offset, bit)
+        flip(Path(segment.path), offset, bit)
         if hit is frames[0]:
             self.headless.add(name)
             return
@@ -270,7 +270,7 @@ class JournalModel(RuleBasedStateMachine):
     def delete_a_sealed_file(self, which: int) -> None:
         """Delete a segment that waits for upload, as a function does that cleans up /tmp."""
         segment = self.journal.sealed[which % len(self.journal.sealed)]
-        segment.path.unlink(missing_ok=True)
+        Path(segment.path).unlink(missing_ok=True)
         self.vanished.add((segment.environment, segment.number))
 
     @precondition(lambda self: not self.ended)
@@ -279,7 +279,7 @@ class JournalModel(RuleBasedStateMachine):
         """Delete the open file; its descriptor is open, so it is not lost."""
         self.append(30)
         if self.journal.waiting_bytes:  # else it was refused: the spool is full
-            self.journal._file.path.unlink()
+            Path(self.journal._file.path).unlink()
             self.seal()
 
     # --- the rules

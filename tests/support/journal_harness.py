@@ -52,7 +52,7 @@ def open_journal(
 ) -> Journal:
     """Return an open journal with the two functions that the extension passes to it."""
     return Journal(
-        directory,
+        str(directory),
         origin=origin(environment),
         limit_bytes=limit_bytes,
         clock_ms=clock_ms or ticking(),

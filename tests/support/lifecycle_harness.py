@@ -64,7 +64,7 @@ class Life:
         clock = ticking()
         invocations = Invocations()
         self.journal = Journal(
-            directory,
+            str(directory),
             origin=origin(environment, concurrent=managed),
             limit_bytes=64 * 1024 * 1024,
             clock_ms=clock,

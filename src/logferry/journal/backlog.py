@@ -13,6 +13,7 @@ Design: segments in memory, which the disk rejected, wait among those on disk.
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING
 
 from logferry.errors import JournalFull, SegmentLost
@@ -71,7 +72,7 @@ class Backlog:
             yield header, iter(bodies)
             return
         try:
-            with wanted.path.open("rb") as file:
+            with open(wanted.path, "rb") as file:
                 header = segment.read_header(file)
                 yield header, segment.read_bodies(file, header, closed=True)
         except OSError as error:
@@ -81,7 +82,7 @@ class Backlog:
         """Commit: the segment is stored at the destination."""
         self._memory.segments.pop(done.path, None)
         with contextlib.suppress(OSError):
-            done.path.unlink()
+            os.unlink(done.path)
         self._forget(done)
 
     def reopen_last(self) -> None:

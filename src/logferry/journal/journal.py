@@ -42,7 +42,6 @@ from logferry.records.started_requests import StartedRequests, valid_id
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
 SEGMENTS_AT_LEAST = 4
 """Number of segments in a full spool: no segment grows beyond this share of the limit."""
@@ -53,7 +52,7 @@ class Journal:
 
     def __init__(
         self,
-        directory: Path,
+        directory: str,
         *,
         origin: Origin,
         limit_bytes: int,
@@ -99,11 +98,12 @@ class Journal:
         self._next_number = 0
         self._lock = -1
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            os.makedirs(directory, exist_ok=True)
+            self._lock = os.open(f"{directory}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            damaged = self._ledger.read(path for path in directory.iterdir() if losses.is_ledger(path))
-            found = [s for path in directory.iterdir() if (s := segment.parse_filename(path))]
+            paths = [f"{directory}/{name}" for name in os.listdir(directory)]
+            damaged = self._ledger.read(path for path in paths if losses.is_ledger(path))
+            found = [s for path in paths if (s := segment.parse_filename(path))]
         except BlockingIOError:
             os.close(self._lock)
             raise
@@ -343,7 +343,7 @@ class Journal:
         # The next open file exists now: a kill in between must not make the numbers begin again.
         for empty in left.empty:
             if empty.path != self._file.path:
-                empty.path.unlink()
+                os.unlink(empty.path)
         if damaged:
             self._has_records = self._write(damaged_batch(self._file.header, size=damaged))
         self._ledger.add((), files=[s.path for s in gone])

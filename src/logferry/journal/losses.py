@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,7 +27,6 @@ from logferry.records.internal import DROPPED, InternalBatch, dropped_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from logferry.journal.segment import Segment
 
@@ -72,11 +72,11 @@ def losses_in(body: bytes) -> tuple[Loss, ...]:
     return tuple(Loss(**event["record"]) for event in events if event["type"] == DROPPED)
 
 
-def is_ledger(path: Path) -> bool:
+def is_ledger(path: str) -> bool:
     """Return whether a file holds a ledger of this version."""
-    if not _NAME.fullmatch(path.name) or path.is_symlink() or not path.is_file():
+    if not _NAME.fullmatch(os.path.basename(path)) or os.path.islink(path) or not os.path.isfile(path):
         return False
-    with contextlib.suppress(OSError), path.open("rb") as file:
+    with contextlib.suppress(OSError), open(path, "rb") as file:
         return file.read(len(MAGIC)) == MAGIC
     return False
 
@@ -84,13 +84,13 @@ def is_ledger(path: Path) -> bool:
 class LossLedger:
     """Ledger of one directory."""
 
-    def __init__(self, directory: Path, environment: str) -> None:
+    def __init__(self, directory: str, environment: str) -> None:
         """Begin with an empty ledger; `read` takes in the files."""
-        self._path = directory / f"{environment}.lost"
+        self._path = f"{directory}/{environment}.lost"
         self.entries: tuple[Loss, ...] = ()
         self.size = 0
         """Size of the ledger, on disk and in the segment that will report it, in bytes."""
-        self._to_remove: list[Path] = []
+        self._to_remove: list[str] = []
         self._on_disk = False
         self._saved = True
 
@@ -104,12 +104,12 @@ class LossLedger:
         """Whether nothing of it was ever on disk, neither the ledger nor the segments."""
         return not self._on_disk and not self._to_remove
 
-    def read(self, paths: Iterable[Path]) -> int:
+    def read(self, paths: Iterable[str]) -> int:
         """Take in the ledgers of earlier processes and return the number of damaged bytes. Raise OSError."""
         found: list[Loss] = []
         damaged = 0
         for path in paths:
-            with path.open("rb") as file:
+            with open(path, "rb") as file:
                 file.seek(len(MAGIC))
                 for body in frame.read(file, closed=True):
                     if isinstance(body, frame.CorruptFrame):
@@ -136,7 +136,7 @@ class LossLedger:
         """Return the size of the ledger with these losses added, in bytes."""
         return _size(merged((*self.entries, *losses)))
 
-    def add(self, losses: Iterable[Loss], *, files: Iterable[Path]) -> None:
+    def add(self, losses: Iterable[Loss], *, files: Iterable[str]) -> None:
         """Enter losses; `files` are removed when the ledger is saved."""
         self._set(merged((*self.entries, *losses)))
         self._to_remove += files
@@ -153,21 +153,23 @@ class LossLedger:
         if self._saved:
             return
         if self.entries:
-            part = self._path.with_name(PART)
+            part = f"{os.path.dirname(self._path)}/{PART}"
             body = report(self.entries, at_ms=0)
             try:
-                part.write_bytes(MAGIC + frame.head(body) + body)
-                part.replace(self._path)
+                with open(part, "wb") as file:
+                    file.write(MAGIC + frame.head(body) + body)
+                os.replace(part, self._path)
             except OSError:
                 with contextlib.suppress(OSError):
-                    part.unlink()
+                    os.unlink(part)
                 raise
         elif self._on_disk:
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)
         self._on_disk = bool(self.entries)
         for path in self._to_remove:
             with contextlib.suppress(OSError):
-                path.unlink()
+                os.unlink(path)
         self._to_remove = []
         self._saved = True
 

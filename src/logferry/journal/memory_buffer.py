@@ -13,7 +13,6 @@ from logferry.errors import JournalFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from logferry.records.model import Header
 
@@ -24,12 +23,12 @@ MEMORY_BYTES = 8 * 1024 * 1024
 class MemoryBuffer:
     """Bodies and segments without a file."""
 
-    def __init__(self, directory: Path, *, warn: Callable[[str], None]) -> None:
+    def __init__(self, directory: str, *, warn: Callable[[str], None]) -> None:
         """`warn` is called when `directory` cannot be written."""
         self._directory = directory
         self._warn = warn
         self.bodies: list[bytes] = []
-        self.segments: dict[Path, tuple[Header, tuple[bytes, ...]]] = {}
+        self.segments: dict[str, tuple[Header, tuple[bytes, ...]]] = {}
         self.in_use = False
         """Whether the disk has rejected a write and has not accepted everything since."""
 
@@ -54,7 +53,7 @@ class MemoryBuffer:
             raise JournalFull("neither the disk nor the memory buffer accepts more")
         self.bodies += bodies
 
-    def seal(self, path: Path, header: Header) -> None:
+    def seal(self, path: str, header: Header) -> None:
         """Make a segment of the bodies that wait; `path` is its name, not a file."""
         self.segments[path] = (header, tuple(self.bodies))
         self.bodies = []

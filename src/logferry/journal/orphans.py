@@ -12,35 +12,42 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from typing import TYPE_CHECKING
 
 from logferry.journal import losses, segment
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LOCK = "lock"
 
 
-def separate_directory(spool: Path, environment: str) -> Path:
+def separate_directory(spool: str, environment: str) -> str:
     """Return the directory of an environment whose spool is held by another process."""
-    return spool.with_name(f"{spool.name}-{environment}")
+    return f"{spool}-{environment}"
 
 
-def adopt(spool: Path) -> None:
+def adopt(spool: str) -> None:
     """Move the segments of separate directories that no process holds into the spool."""
-    for directory in spool.parent.glob(f"{spool.name}-*"):
+    parent, name = os.path.split(spool)
+    try:
+        found = [f"{parent}/{one}" for one in os.listdir(parent) if one.startswith(f"{name}-")]
+    except OSError:
+        return
+    for directory in found:
         with contextlib.suppress(OSError):
-            lock = os.open(directory / LOCK, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                spool.mkdir(parents=True, exist_ok=True)
-                # The ledger of losses is moved last: until it is there, no segment that it names may be shipped.
-                for path in sorted(directory.iterdir(), key=losses.is_ledger):
-                    if segment.parse_filename(path) or losses.is_ledger(path):
-                        path.rename(spool / path.name)
-                for name in (losses.PART, LOCK):
-                    (directory / name).unlink(missing_ok=True)
-                directory.rmdir()
-            finally:
-                os.close(lock)
+            _move(directory, spool)
+
+
+def _move(directory: str, spool: str) -> None:
+    """Move the files of a directory and remove it. Raise OSError if a process holds the directory."""
+    lock = os.open(f"{directory}/{LOCK}", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.makedirs(spool, exist_ok=True)
+        # The ledger of losses is moved last: until it is there, no segment that it names may be shipped.
+        for path in sorted((f"{directory}/{name}" for name in os.listdir(directory)), key=losses.is_ledger):
+            if segment.parse_filename(path) or losses.is_ledger(path):
+                os.rename(path, f"{spool}/{os.path.basename(path)}")
+        for name in (losses.PART, LOCK):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{directory}/{name}")
+        os.rmdir(directory)
+    finally:
+        os.close(lock)

@@ -76,7 +76,7 @@ def recover(found: list[Segment], *, environment: str, follow: Follow) -> Recove
 def losses_reported_in(found: Iterable[Segment]) -> Iterator[Loss]:
     """Yield the losses that segments report, as far as they can be read."""
     for one in found:
-        with contextlib.suppress(SegmentLost, OSError), one.path.open("rb") as file:
+        with contextlib.suppress(SegmentLost, OSError), open(one.path, "rb") as file:
             header = segment.read_header(file)
             for body in segment.read_bodies(file, header, closed=False):
                 yield from losses.losses_in(body)
@@ -93,7 +93,7 @@ def _seal_leftover(left: Segment, *, mine: bool, ended: bool, follow: Follow) ->
     Return None for an empty file, except if nothing else shows a reader that an earlier environment has ended.
     """
     try:
-        with left.path.open("r+b") as file:
+        with open(left.path, "r+b") as file:
             header = segment.read_header(file)
             start = file.tell()
             running = follow(header, segment.read_bodies(file, header, closed=False))

@@ -29,7 +29,6 @@ from logferry.records.model import Header, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 MAGIC = b"logferry segment 1\n"
 """First bytes of a segment, with its version. A file of another version is left unchanged."""
@@ -40,7 +39,7 @@ _NAME = re.compile(r"(?P<opened>\d{13,})-(?P<environment>[0-9a-z]+)-(?P<number>\
 class Segment(NamedTuple):
     """File of the journal with its name's fields and its size in bytes."""
 
-    path: Path
+    path: str
     environment: str
     number: int
     opened_ms: int
@@ -57,18 +56,18 @@ class Segment(NamedTuple):
 
     def renamed(self, state: str) -> Segment:
         """Rename the file to its new state. Raise FileNotFoundError if the file was removed."""
-        path = self.path.with_suffix("." + state)
-        self.path.rename(path)
+        path = _with_state(self.path, state)
+        os.rename(self.path, path)
         return self._replace(path=path, state=state)
 
 
 class OpenFile:
     """File of the segment that is appended to. It has a name even if the disk rejects the file."""
 
-    def __init__(self, directory: Path, header: Header) -> None:
+    def __init__(self, directory: str, header: Header) -> None:
         """Define the name; `create` makes the file."""
         self.header = header
-        self.path = directory / f"{header.opened_ms:013d}-{header.origin.environment}-{header.number:08d}.{OPEN}"
+        self.path = f"{directory}/{header.opened_ms:013d}-{header.origin.environment}-{header.number:08d}.{OPEN}"
         self.size = self.empty_size = 0
         """Size of the complete file and of its header part, in bytes."""
         self._fd = -1
@@ -103,7 +102,7 @@ class OpenFile:
         """Return the bodies that have been appended."""
         if not self.exists:
             return []
-        with self.path.open("rb") as file:
+        with open(self.path, "rb") as file:
             header = read_header(file)
             return list(read_bodies(file, header, closed=False))
 
@@ -111,17 +110,18 @@ class OpenFile:
         """Close and rename the file. If the function emptied /tmp, write it again from the open descriptor."""
         sealed = self.as_segment(state, size=self.size)
         try:
-            self.path.rename(sealed.path)
+            os.rename(self.path, sealed.path)
         except FileNotFoundError:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_bytes(os.pread(self._fd, self.size, 0))
-            self.path.rename(sealed.path)
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            with open(self.path, "wb") as file:
+                file.write(os.pread(self._fd, self.size, 0))
+            os.rename(self.path, sealed.path)
         self.close()
         return sealed
 
     def as_segment(self, state: str, *, size: int) -> Segment:
         """Return the segment that the file becomes when it is sealed."""
-        path, origin = self.path.with_suffix("." + state), self.header.origin
+        path, origin = _with_state(self.path, state), self.header.origin
         return Segment(path, origin.environment, self.header.number, self.header.opened_ms, state, size)
 
     def discard(self) -> None:
@@ -129,7 +129,7 @@ class OpenFile:
         if self.exists:
             self.close()
             with contextlib.suppress(OSError):
-                self.path.unlink()
+                os.unlink(self.path)
 
     def close(self) -> None:
         """Close the file and keep it."""
@@ -142,17 +142,17 @@ class OpenFile:
         try:
             return os.open(self.path, flags, 0o600)
         except FileNotFoundError:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
             return os.open(self.path, flags, 0o600)
 
 
-def parse_filename(path: Path) -> Segment | None:
+def parse_filename(path: str) -> Segment | None:
     """Return the segment of a file; None for another name, for no regular file, or for another version."""
-    match = _NAME.fullmatch(path.name)
+    match = _NAME.fullmatch(os.path.basename(path))
     try:
-        if not stat.S_ISREG(path.lstat().st_mode):
+        if not stat.S_ISREG(os.lstat(path).st_mode):
             return None
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             ours = MAGIC.startswith(file.read(len(MAGIC)))
             size = os.fstat(file.fileno()).st_size
     except OSError:
@@ -167,6 +167,11 @@ def parse_filename(path: Path) -> Segment | None:
         state=match["state"],
         size=size,
     )
+
+
+def _with_state(path: str, state: str) -> str:
+    """Return the path of a segment's file in another state."""
+    return f"{path.rpartition('.')[0]}.{state}"
 
 
 def _opening(header: Header) -> bytes:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import socket
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logferry import ipc, log
@@ -118,7 +117,7 @@ def _open_journal(
             deduplicator.note(batch)
         return invocations.running
 
-    def opened(directory: Path) -> Journal:
+    def opened(directory: str) -> Journal:
         return Journal(
             directory,
             origin=_origin(environment, os.environ),
@@ -138,15 +137,19 @@ def _open_journal(
         return opened(orphans.separate_directory(settings.spool_dir, environment))
 
 
-def _name(spool: Path, environment: str, restarts: int) -> str:
+def _name(spool: str, environment: str, restarts: int) -> str:
     """Return the environment's name, or a new one if another process removed the files of an earlier shipper.
 
     Segment numbers continue from the files that are there. Without them they would start at 1 again, and new objects
     would overwrite old ones.
     """
-    if restarts and not any(spool.glob(f"*-{environment}-*")):
-        return f"{environment}r{restarts}"
-    return environment
+    if not restarts:
+        return environment
+    try:
+        found = any(f"-{environment}-" in name for name in os.listdir(spool))
+    except FileNotFoundError:
+        found = False
+    return environment if found else f"{environment}r{restarts}"
 
 
 def _origin(environment: str, environ: Mapping[str, str]) -> Origin:
@@ -171,6 +174,8 @@ def _json_format(environ: Mapping[str, str]) -> bool:
 def _open_sink(settings: Settings) -> Sink:
     destination = settings.destination
     if destination.scheme == "file":
+        from pathlib import Path  # noqa: PLC0415 - a bucket needs no paths
+
         from logferry.sinks.directory import DirectorySink  # noqa: PLC0415 - only one kind of sink is used
 
         return DirectorySink(Path(destination.path))
