@@ -179,8 +179,7 @@ async def test_disk_full_during_the_pause_is_reported_at_once(s3_env: S3Environm
         assert platform.extension.shipper
         resource.prlimit(platform.extension.shipper, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         await platform.deliver(batch(function("no room")))
-        await wait_until_loaded(platform.extension)
-        assert any("takes nothing" in line for line in platform.extension.output)
+        await platform.wait_until(lambda: any(str(s3_env.spool) in line for line in platform.extension.output))
         await platform.deliver(batch(runtime_done("first")))
         await held
         await platform.shutdown()
