@@ -9,7 +9,15 @@ from support.end_to_end import arrived_in_s3, assert_exactly_once, environment, 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from logferry.emulator.lambda_service import Lambda
     from logferry.emulator.s3_server import S3Server
+
+
+async def _invoke_and_idle(service: Lambda, count: int, *, first: int = 0, **event: int) -> None:
+    """Run invocations with the markers `i0`, `i1`, and so on, and wait for an idle environment after each."""
+    for number in range(first, first + count):
+        await service.invoke({"marker": f"i{number}", **event})
+        await service.wait_idle()
 
 
 async def test_invocation_policy_stores_one_object_per_invocation(tmp_path: Path, s3: S3Server, bucket: str) -> None:
@@ -34,9 +42,7 @@ async def test_invocation_policy_with_a_count_of_three_stores_three_per_object(
     """`LOGFERRY_FLUSH_INVOCATIONS=3`: seven invocations give two objects, and SHUTDOWN stores the rest."""
     settings = to_s3(s3, bucket, LOGFERRY_FLUSH="invocation", LOGFERRY_FLUSH_INVOCATIONS="3")
     async with environment(tmp_path, settings) as service:
-        for number in range(7):
-            await service.invoke({"marker": f"i{number}"})
-            await service.wait_idle()
+        await _invoke_and_idle(service, 7)
         assert [lines_of([o]) for o in await arrived_in_s3(s3, bucket)] == [
             ["i0-0", "i1-0", "i2-0"],
             ["i3-0", "i4-0", "i5-0"],
@@ -81,13 +87,9 @@ async def test_size_policy_stores_at_the_threshold(tmp_path: Path, s3: S3Server,
     """No object is stored before the threshold is reached, independent of the number of invocations."""
     settings = to_s3(s3, bucket, LOGFERRY_FLUSH="size", LOGFERRY_FLUSH_BYTES="20KiB")
     async with environment(tmp_path, settings) as service:
-        for number in range(3):
-            await service.invoke({"lines": 40, "bytes": 100, "marker": f"s{number}"})
-            await service.wait_idle()
+        await _invoke_and_idle(service, 3, lines=40, bytes=100)
         assert await arrived_in_s3(s3, bucket) == []
-        for number in range(3, 12):
-            await service.invoke({"lines": 40, "bytes": 100, "marker": f"s{number}"})
-            await service.wait_idle()
+        await _invoke_and_idle(service, 9, first=3, lines=40, bytes=100)
         before_the_end = await arrived_in_s3(s3, bucket)
         await service.shutdown()
         objects = await arrived_in_s3(s3, bucket)
@@ -143,9 +145,7 @@ async def test_explicit_threshold_limits_another_policy(tmp_path: Path, s3: S3Se
     """An explicit threshold applies under every policy: here the number of invocations limits `time`."""
     settings = to_s3(s3, bucket, LOGFERRY_FLUSH="time", LOGFERRY_FLUSH_INVOCATIONS="2")
     async with environment(tmp_path, settings) as service:
-        for number in range(4):
-            await service.invoke({"marker": f"i{number}"})
-            await service.wait_idle()
+        await _invoke_and_idle(service, 4)
         assert [lines_of([o]) for o in await arrived_in_s3(s3, bucket)] == [["i0-0", "i1-0"], ["i2-0", "i3-0"]]
         await service.shutdown()
         assert_exactly_once(service, await arrived_in_s3(s3, bucket))
