@@ -32,11 +32,13 @@ def test_every_setting_in_the_readme_exists() -> None:
     assert set(re.findall(r"LOGFERRY_\w+", README)) <= {PREFIX + s.name for s in SETTINGS}
 
 
-def test_the_readme_has_the_command_of_the_demo_and_of_the_tests() -> None:
-    """`.ci/run` takes the command of the tests from the README."""
-    lines = re.findall(r"^\$? ?(python3 -m venv .*)$", README, flags=re.MULTILINE)
-    assert len([line for line in lines if line.endswith("-m pytest")]) == 1
-    assert len([line for line in lines if line.endswith("logferry demo")]) == 1
+def test_the_readme_has_the_commands_of_the_demo_and_of_the_tests() -> None:
+    """`.ci/run` takes the commands of the tests from the block after the marker."""
+    blocks = re.findall(
+        r"(<!-- ci: test -->\s+)?^```\n(python3 -m venv .*?)^```", README, flags=re.MULTILINE | re.DOTALL
+    )
+    assert [block.splitlines()[-1] for marker, block in blocks if marker] == [".venv/bin/python -m pytest"]
+    assert [block for _, block in blocks if block.endswith("/logferry demo\n")]
 
 
 def test_every_path_that_the_readme_links_to_exists() -> None:
