@@ -22,7 +22,7 @@ from logferry.listener import admission
 from logferry.listener.server import listening
 from support.http_post import request
 from support.journal_harness import close, numbered, open_journal
-from support.lifecycle_harness import UPLOAD_TIMEOUT, Life, as_object, life
+from support.lifecycle_harness import UPLOAD_TIMEOUT, ShipperHarness, as_object, running_shipper
 from support.sink_doubles import ResetsAfterStoring, Stalls, Takes, Throttles
 from support.virtual_time import START, run
 
@@ -93,7 +93,7 @@ def test_cancelled_upload_is_completed_by_the_next(tmp_path: Path, sink_kind: ty
         close(journal)
 
 
-async def some_invocations(it: Life, names: str) -> None:
+async def some_invocations(it: ShipperHarness, names: str) -> None:
     """Play four invocations with lines, whether a shipper listens or not."""
     for n in range(4):
         request_id = f"{names}{n}"
@@ -116,16 +116,16 @@ def test_cancelled_shipper_loses_and_duplicates_no_record(
     tmp_path: Path, timing: float, *, next_invocation: bool
 ) -> None:
     """The next shipper recovers the journal and uploads the rest."""
-    from support.lifecycle_harness import EACH_BESIDE, INVOCATION  # noqa: PLC0415 - named where they are chosen
+    from support.lifecycle_harness import INVOCATION, NEXT_INVOCATION  # noqa: PLC0415 - named where they are chosen
 
-    policy: Policy = EACH_BESIDE if next_invocation else INVOCATION
+    policy: Policy = NEXT_INVOCATION if next_invocation else INVOCATION
     for count in range(STEPS):
         directory = tmp_path / str(count)
         sink = Takes(0.1)
 
         async def scenario(directory: Path = directory, sink: Takes = sink, count: int = count) -> list[str]:
             accepted = [f"a{n} {what}" for n in range(4) for what in ("begins", "ends")]
-            async with life(directory, sink, policy=policy) as it:
+            async with running_shipper(directory, sink, policy=policy) as it:
                 playing = asyncio.create_task(some_invocations(it, "a"))
                 await asyncio.sleep(timing)
                 await steps(count)
@@ -133,7 +133,7 @@ def test_cancelled_shipper_loses_and_duplicates_no_record(
                 await cancel(working)
                 assert sink.in_flight == 0
                 await playing
-            async with life(directory, sink, policy=policy, environment="e2") as it:
+            async with running_shipper(directory, sink, policy=policy, environment="e2") as it:
                 await it.done(it.shut_down())
                 assert it.uploader.backlog == ()
             return accepted
@@ -153,7 +153,7 @@ def test_cancelled_shutdown_is_completed_by_the_next_shipper(
 
         async def scenario(directory: Path = directory, count: int = count) -> None:
             sink = Takes(0.1) if sink_kind is Takes else Stalls(times=1)
-            async with life(directory, sink) as it:
+            async with running_shipper(directory, sink) as it:
                 it.line("one")
                 it.journal.seal()
                 it.line("two")
@@ -164,7 +164,7 @@ def test_cancelled_shutdown_is_completed_by_the_next_shipper(
                 working = [t for t in asyncio.all_tasks() if "Lifecycle.run" in repr(t.get_coro())]
                 for task in working:
                     await cancel(task)
-            async with life(directory, sink, environment="e2") as it:
+            async with running_shipper(directory, sink, environment="e2") as it:
                 await it.done(it.shut_down())
             assert sink.lines() == ["one", "two"]
 

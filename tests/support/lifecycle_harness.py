@@ -42,7 +42,7 @@ PATIENCE_SECONDS = 100_000.0
 """Maximum time of every wait of a test, in virtual seconds."""
 
 INVOCATION = Policy(Flush.INVOCATION, Timing.POST_EXECUTION, Thresholds())
-EACH_BESIDE = Policy(Flush.INVOCATION, Timing.NEXT_INVOCATION, Thresholds())
+NEXT_INVOCATION = Policy(Flush.INVOCATION, Timing.NEXT_INVOCATION, Thresholds())
 ADAPTIVE = Policy(Flush.ADAPTIVE, Timing.POST_EXECUTION, Thresholds())
 NEVER = Policy(Flush.SIZE, Timing.POST_EXECUTION, Thresholds())
 
@@ -53,7 +53,7 @@ def as_object(header: Header, bodies: Iterable[bytes], final: bool) -> StoredObj
     return encode(header, bodies, final=final, key=DEFAULT_KEY, compress=False, types=types)
 
 
-class Life:
+class ShipperHarness:
     """One execution environment from its first event to its last."""
 
     def __init__(self, directory: Path, sink: Takes, *, policy: Policy, managed: bool, environment: str) -> None:
@@ -103,10 +103,10 @@ class Life:
         )
         self.channel = channel
         self.numbered = 0
-        self.wells = 0
+        self.upload_reports = 0
         """Number of reports of a successful upload while no event was in progress."""
         self.in_flight_at_done: list[int] = []
-        self.said: asyncio.Queue[tuple[bytes, float]] = asyncio.Queue()
+        self.packets: asyncio.Queue[tuple[bytes, float]] = asyncio.Queue()
 
     # --- the platform
 
@@ -134,7 +134,7 @@ class Life:
 
     # --- the supervisor
 
-    def hand_on(self, event: dict[str, Any], *, seconds: float, again: bool = False) -> int:
+    def send_event(self, event: dict[str, Any], *, seconds: float, again: bool = False) -> int:
         """Send an event with a deadline in the given number of seconds; return its number."""
         self.numbered += 1
         document = json.dumps(event | {"deadlineMs": round(EPOCH_MS + (now() + seconds) * 1000)}).encode()
@@ -144,11 +144,11 @@ class Life:
 
     def invoke(self, request: str, *, seconds: float = 60.0, again: bool = False) -> int:
         """Send an INVOKE; return its number."""
-        return self.hand_on({"eventType": "INVOKE", "requestId": request}, seconds=seconds, again=again)
+        return self.send_event({"eventType": "INVOKE", "requestId": request}, seconds=seconds, again=again)
 
     def shut_down(self, *, seconds: float = 2.0) -> int:
         """Send a SHUTDOWN; return its number."""
-        return self.hand_on({"eventType": "SHUTDOWN", "shutdownReason": "spindown"}, seconds=seconds)
+        return self.send_event({"eventType": "SHUTDOWN", "shutdownReason": "spindown"}, seconds=seconds)
 
     async def listen(self) -> None:
         """Record each packet of the shipper, its time, and the number of uploads in flight at DONE."""
@@ -156,21 +156,21 @@ class Life:
             if packet[:1] == ipc.DONE:
                 self.in_flight_at_done.append(self.sink.in_flight)
             if packet == ipc.UPLOAD_SUCCEEDED:  # concerns only the supervisor
-                self.wells += 1
+                self.upload_reports += 1
             else:
-                self.said.put_nowait((packet, round(now(), 3)))
+                self.packets.put_nowait((packet, round(now(), 3)))
 
-    async def heard(self) -> tuple[bytes, float]:
+    async def next_packet(self) -> tuple[bytes, float]:
         """Wait for the next packet of the shipper; return it and its time."""
-        return await asyncio.wait_for(self.said.get(), PATIENCE_SECONDS)
+        return await asyncio.wait_for(self.packets.get(), PATIENCE_SECONDS)
 
     async def done(self, number: int) -> float:
         """Wait for DONE of that event; return the time."""
-        packet, timing = await self.heard()
+        packet, timing = await self.next_packet()
         assert packet == ipc.DONE + b"%d" % number, packet
         return timing
 
-    async def whole_invocation(self, request: str, *, runs: float = 0.1, seconds: float = 60.0) -> float:
+    async def run_invocation(self, request: str, *, runs: float = 0.1, seconds: float = 60.0) -> float:
         """Run one invocation of the given duration; return the time from the end of the runtime to DONE."""
         number = self.invoke(request, seconds=seconds)
         self.starts(request)
@@ -182,16 +182,16 @@ class Life:
 
 
 @asynccontextmanager
-async def life(
+async def running_shipper(
     directory: Path,
     sink: Takes,
     *,
     policy: Policy = INVOCATION,
     managed: bool = False,
     environment: str = "e1",
-) -> AsyncIterator[Life]:
+) -> AsyncIterator[ShipperHarness]:
     """Run a shipper; it is cancelled at the end unless it has ended."""
-    it = Life(directory, sink, policy=policy, managed=managed, environment=environment)
+    it = ShipperHarness(directory, sink, policy=policy, managed=managed, environment=environment)
     working = asyncio.create_task(it.shipper.run())
     listening = asyncio.create_task(it.listen())
     try:
