@@ -137,7 +137,7 @@ def startup_cost(run: RunContext) -> Iterator[Row]:
 
 
 def endpoint_by_name(run: RunContext) -> Iterator[Row]:
-    """The first object of an endpoint with a host name and a CA bundle of the usual size.
+    """Measure the first object of an endpoint with a host name and a CA bundle of the usual size.
 
     All other figures use an address and a bundle with one certificate, which hide the costs of both.
     """
@@ -159,7 +159,7 @@ def endpoint_by_name(run: RunContext) -> Iterator[Row]:
 
 
 def shared_core_init(run: RunContext) -> Iterator[Row]:
-    """A runtime's init concurrently with startup, on one core."""
+    """Measure a runtime's init concurrently with startup, on one core."""
     work = run.worker.work(INIT_MS)
     with run.one_core() as core:
 
@@ -189,7 +189,7 @@ def shared_core_init(run: RunContext) -> Iterator[Row]:
 
 
 def responses_during_startup(run: RunContext) -> Iterator[Row]:
-    """The slowest response to a batch while the libraries are loaded, on two cores and on one busy core.
+    """Measure the slowest response to a batch while the libraries are loaded, on two cores and on one busy core.
 
     On a busy core the loading thread may hold the interpreter's lock while it waits for a time slice.
     """

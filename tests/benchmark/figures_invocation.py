@@ -157,7 +157,7 @@ def nothing_due(run: RunContext) -> Iterator[Row]:
 
 
 def caller_latency(run: RunContext) -> Iterator[Row]:
-    """The latency of an invocation under every policy."""
+    """Measure the latency of an invocation under every policy."""
     work = run.worker.work(HANDLER_MS)
 
     def alone() -> float:

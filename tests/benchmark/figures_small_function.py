@@ -34,7 +34,7 @@ STORED_SECONDS = 60.0
 
 
 def first_invocation(run: RunContext) -> Iterator[Row]:
-    """The latency and the extension of the first invocation at 7 % of a core, and its latency at one core."""
+    """Measure the latency and the extension of the first invocation at 7 % of a core, and its latency at one core."""
     if reason := why_impossible():
         run.progress(f"skipped: {reason}")
         return

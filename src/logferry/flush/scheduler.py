@@ -43,7 +43,7 @@ class Scheduler:
         renew: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`managed`: Managed Instances, where invocations are counted by their reports.
+        """Start without invocations. `managed`: Managed Instances, where invocations are counted by their reports.
 
         `renew` is called before the first invocation: names that were made before a SnapStart
         snapshot must not be used after it. `clock` is replaced only in tests; the event loop's

@@ -39,7 +39,7 @@ class Intake:
         managed: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`managed`: Managed Instances run invocations concurrently; no single request is running.
+        """Accept batches. `managed`: Managed Instances run invocations concurrently; no single request is running.
 
         `clock` is replaced only in tests. The event loop's clock is `time.monotonic` as well.
         """

@@ -8,8 +8,8 @@ Guarantees:
 - The delivered value can be restored from each line, byte for byte.
 - The bytes do not depend on which of the two readers (`fast_path`, `decoder`) has read a record.
 
-Design: this code is most of the cost of a record. The end of a line is made once for each request, a time is checked
-when it differs from the one before, and JSON text is escaped by two replacements instead of being written again.
+Design: this code is most of the cost of a record. The end of a line is made once for each request. A time is checked
+when it differs from the previous one. JSON text is escaped by two replacements instead of being written again.
 
 A key of the object describes its content: the invocation that ran. The first record of a segment is often the report of
 the previous invocation, or an Init phase that ended hours earlier (provisioned concurrency) or weeks earlier

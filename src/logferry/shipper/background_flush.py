@@ -46,7 +46,7 @@ class BackgroundFlush:
         channel: Channel,
         managed: bool,
     ) -> None:
-        """`managed`: Managed Instances, where flushes also depend on the number of reports."""
+        """Wire the components. `managed`: Managed Instances, where flushes also depend on the number of reports."""
         self.event_held = False
         """Whether the lifecycle holds an INVOKE, during which the environment cannot freeze."""
         self._scheduler = scheduler

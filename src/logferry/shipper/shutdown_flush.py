@@ -56,7 +56,7 @@ class ShutdownFlush:
         changes: ChangeSignal,
         managed: bool,
     ) -> None:
-        """`managed`: Managed Instances, where the platform's buffer is longer."""
+        """Wire the components. `managed`: Managed Instances, where the platform's buffer is longer."""
         self._intake = intake
         self._scheduler = scheduler
         self._invocations = invocations

@@ -46,7 +46,7 @@ class SteppedImport:
         wall_clock: Callable[[], float] = time.monotonic,
         cpu_clock: Callable[[], float] = time.process_time,
     ) -> None:
-        """The clocks are replaced only in tests."""
+        """Replace the clocks only in tests."""
         self._server = server
         self._queue = queue
         self._wall_clock = wall_clock
