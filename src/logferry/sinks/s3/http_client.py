@@ -28,7 +28,8 @@ from logferry.sinks.s3.http_connection import HttpConnection, ResponseTimeout
 from logferry.sinks.s3.http_response import HttpError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
+    from typing import Any
 
     from logferry.sinks.s3.http_response import Response
     from logferry.sinks.s3.tls import TlsContexts
@@ -102,25 +103,24 @@ class HttpClient:
 
     async def _open(self) -> HttpConnection:
         try:
-            return await self._open_once()
-        except ssl.SSLCertVerificationError as error:
-            if not (self._tls and self._tls.widen(error)):
-                raise
-        return await self._open_once()
-
-    async def _open_once(self) -> HttpConnection:
-        loop = asyncio.get_running_loop()
-        context = self._tls.current() if self._tls else None
-        try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                _, connection = await loop.create_connection(
-                    lambda: HttpConnection(self._wall_clock), self._host, self._port, ssl=context
-                )
+                try:
+                    return await self._open_once()
+                except ssl.SSLCertVerificationError as error:
+                    if not (self._tls and self._tls.widen(error)):
+                        raise
+                return await self._open_once()
         except TimeoutError as error:
             raise HttpError(
                 f"no connection to {self._host}:{self._port} within {CONNECT_SECONDS:g} s; "
                 "a function in a VPC needs an S3 gateway endpoint or another route to S3"
             ) from error
+
+    async def _open_once(self) -> HttpConnection:
+        context = self._tls.current() if self._tls else None
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: HttpConnection(self._wall_clock), self._host, self._port, ssl=context
+        )
         return connection
 
     async def _request_on_new(self, head: bytes, body: bytes) -> Response:
@@ -130,51 +130,61 @@ class HttpClient:
         return response
 
     async def _request_on_kept(self, kept: HttpConnection, head: bytes, body: bytes) -> Response:
-        first = asyncio.ensure_future(kept.exchange(head, body, self._timeout))
+        repetition = _Repetition(kept, lambda: self._request_on_new(head, body))
         try:
-            if await _is_silent(first, kept):
-                return await self._request_on_both(first, kept, head, body)
-            try:
-                response = await first
-            except HttpError as error:
-                # A connection that the server closed while it was idle is no statement about S3.
-                if kept.has_received or isinstance(error, ResponseTimeout):
-                    raise
-                return await self._request_on_new(head, body)
+            response = await kept.exchange(head, body, self._timeout)
+        except HttpError as error:
+            repetition.stop_watching()
+            # 1. The connection was silent, and the request has been sent on a new one.
+            if repetition.task is not None:
+                return await repetition.task
+            # 2. The server has processed the request, or it is too late to repeat it.
+            if kept.has_received or isinstance(error, ResponseTimeout):
+                raise
+            # 3. The server closed the connection while it was idle. The request has no response.
+            return await self._request_on_new(head, body)
         finally:
-            _discard(first)
+            repetition.cancel()
+        self.close()  # the repetition may have kept its connection
         self._connection = kept
         return response
 
-    async def _request_on_both(
-        self, first: asyncio.Future[Response], kept: HttpConnection, head: bytes, body: bytes
-    ) -> Response:
-        """Repeat a request on a new connection; return the response that is complete first."""
-        second = asyncio.ensure_future(self._request_on_new(head, body))
-        try:
-            await asyncio.wait((first, second), return_when=asyncio.FIRST_COMPLETED)
-            if first.done() and not first.exception():
-                self.close()
-                self._connection = kept
-                return first.result()
-            return await second
-        finally:
-            _discard(second)
 
+class _Repetition:
+    """The second request for a kept connection, which is made if the connection stays silent."""
 
-async def _is_silent(request: asyncio.Future[Response], connection: HttpConnection) -> bool:
-    """Wait for the response to begin; return whether the server has been silent for too long."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    while not (request.done() or connection.has_received):
-        remaining = SILENT_SECONDS - min(loop.time() - began, connection.seconds_since_ack())
-        if remaining <= 0:
-            return True
-        await asyncio.wait((request,), timeout=remaining)
-    return False
+    def __init__(self, kept: HttpConnection, request: Callable[[], Coroutine[Any, Any, Response]]) -> None:
+        self._kept = kept
+        self._request = request
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._timer = self._loop.call_later(SILENT_SECONDS, self._check)
+        self.task: asyncio.Task[Response] | None = None
 
+    def stop_watching(self) -> None:
+        """Make no second request from now on."""
+        self._timer.cancel()
 
-def _discard(task: asyncio.Future[Response]) -> None:
-    """Cancel a superfluous request, which closes its connection, and ignore its error."""
-    task.cancel()
-    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    def cancel(self) -> None:
+        """Cancel the second request, which closes its connection."""
+        self._timer.cancel()
+        if self.task is not None:
+            self.task.cancel()
+
+    def _check(self) -> None:
+        """Make the second request if there was neither a response nor an acknowledgement."""
+        if self._kept.has_received:
+            return
+        elapsed = self._loop.time() - self._began
+        remaining = SILENT_SECONDS - min(elapsed, self._kept.seconds_since_ack())
+        if remaining > 0:
+            self._timer = self._loop.call_later(remaining, self._check)
+        else:
+            self.task = self._loop.create_task(self._request())
+            self.task.add_done_callback(self._end_first)
+
+    def _end_first(self, second: asyncio.Task[Response]) -> None:
+        """End the wait for the first response, and retrieve the error of the second request."""
+        if not second.cancelled():
+            second.exception()
+            self._kept.fail(HttpError("the request was repeated on a new connection"))

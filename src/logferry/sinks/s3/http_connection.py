@@ -3,14 +3,17 @@
 Guarantees:
 - The response is read while the request is written. A server that responds before it has read the
   body, and then stops reading, cannot block the client.
-- A request waits at most `timeout_seconds` for the next progress: bytes accepted by the kernel, or
-  the response.
+- A request waits at most `timeout_seconds` for the next progress: bytes accepted by the kernel,
+  bytes acknowledged by the server's TCP, or the complete response.
 - After an error, a timeout or a cancellation the connection is closed.
 
 Design: a large body is written in parts, so that the transport holds one part and not a copy of the
-body.
+body. One timer serves the complete request. It takes effect after the bytes that arrived at the
+same moment, so a response that arrived during a freeze counts. The kernel reports acknowledgements
+in `tcp_info`; without this report only the other two kinds of progress count.
 
-References: RFC 9112, section 9.3 (persistence) and 9.5 (failures and timeouts).
+References: RFC 9112, section 9.3 (persistence) and 9.5 (failures and timeouts); Linux,
+`include/uapi/linux/tcp.h`.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ _LAST_ACK = slice(56, 60)
 """`tcpi_last_ack_recv` of Linux's `struct tcp_info`: age of the last acknowledgement in ms."""
 _BYTES_ACKED = slice(120, 128)
 """`tcpi_bytes_acked` in the same structure: acknowledged bytes of the connection."""
+_UNKNOWN = float("inf")
 
 
 class ResponseTimeout(HttpError):
@@ -49,14 +53,18 @@ class HttpConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._socket: socket.socket
+        self._poll = select.poll()
         self._reader = ResponseReader()
         self._requested = False
         self._closed = False
         self._writable = True
         self._error: HttpError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._timeout = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._progress_at = 0.0
+        self._acked = b""
         self._used_at = self._used_at_wall = 0.0
-        self._note_use()
 
     # --- state
 
@@ -74,7 +82,7 @@ class HttpConnection(asyncio.Protocol):
 
         Unread bytes are processed first.
         """
-        if not self._closed and self._has_unread():
+        if not self._closed and self._poll.poll(0):
             # The first pause lets the loop see the socket, the second one lets it read. TLS session
             # tickets are read here too, and are no reason to close.
             await asyncio.sleep(0)
@@ -83,18 +91,14 @@ class HttpConnection(asyncio.Protocol):
 
     def seconds_since_ack(self) -> float:
         """Return the time since the server's TCP acknowledged bytes; infinity if it is unknown."""
-        return int.from_bytes(self._tcp_info()[_LAST_ACK] or b"\xff" * 8, sys.byteorder) / 1000
+        age = self._tcp_info()[_LAST_ACK]
+        return int.from_bytes(age, sys.byteorder) / 1000 if age else _UNKNOWN
 
-    def _acked_bytes(self) -> bytes:
-        """Return the kernel's counter of acknowledged bytes; empty if it is unknown."""
-        return self._tcp_info()[_BYTES_ACKED]
-
-    def _tcp_info(self) -> bytes:
-        try:
-            info: bytes = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.stop)
-        except OSError:
-            return b""
-        return info
+    def fail(self, error: HttpError) -> None:
+        """End the request with an error, unless its response is complete."""
+        if self._error is None:
+            self._error = error
+        self._wake()
 
     def abort(self) -> None:
         """Close the connection at once."""
@@ -107,67 +111,72 @@ class HttpConnection(asyncio.Protocol):
         """Send a request and return its response. Raises HttpError (ResponseTimeout included)."""
         self._requested = True
         self._note_use()
+        self._timeout, self._progress_at = timeout_seconds, self._used_at
+        self._timer = self._loop.call_later(timeout_seconds, self._check_progress)
         try:
-            await self._send(head, body, timeout_seconds)
-            await self._receive(timeout_seconds)
+            await self._send(head, body)
+            while self._reader.response is None:
+                await self._wait()
         except BaseException:
             self.abort()
             raise
+        finally:
+            self._timer.cancel()
         response, reusable = self._reader.response, self._reader.reusable
-        assert response is not None  # noqa: S101 - for the type checker: _receive has returned
         self._reader, self._requested = ResponseReader(), False
         self._note_use()
         if not reusable:
             self.abort()
         return response
 
-    async def _send(self, head: bytes, body: bytes, timeout_seconds: float) -> None:
+    async def _send(self, head: bytes, body: bytes) -> None:
         """Write the request in parts, until it is written or the response is complete."""
         first, rest = (head + body, b"") if len(body) <= WRITE_BYTES else (head, body)
         self._transport.write(first)
+        self._acked = self._acked_bytes()
         for start in range(0, len(rest), WRITE_BYTES):
             self._transport.write(rest[start : start + WRITE_BYTES])
-            try:
-                async with asyncio.timeout(timeout_seconds):
-                    while self._must_wait_to_write():
-                        await self._wait()
-            except TimeoutError as error:
-                raise ResponseTimeout(f"the body was not accepted for {timeout_seconds:g} s") from error
+            while not self._writable and self._reader.response is None:
+                await self._wait()
+            self._progress_at = self._loop.time()
             if self._reader.response is not None:
                 self._reader.reusable = False  # the server has not read the rest of the body
                 return
 
-    async def _receive(self, timeout_seconds: float) -> None:
-        """Wait for the response.
-
-        Written bytes may still be on their way: an acknowledgement of them is progress.
-        """
-        acked, remaining = self._acked_bytes(), timeout_seconds
-        while self._reader.response is None:
-            try:
-                async with asyncio.timeout(remaining):
-                    while self._reader.response is None:
-                        await self._wait()
-            except TimeoutError as error:
-                before, acked = acked, self._acked_bytes()
-                remaining = timeout_seconds - self.seconds_since_ack()
-                if acked == before or remaining <= 0:
-                    raise ResponseTimeout(f"no response within {timeout_seconds:g} s") from error
-
-    def _must_wait_to_write(self) -> bool:
-        return not self._writable and self._reader.response is None
-
     async def _wait(self) -> None:
         """Wait for the next event of this connection. Raises the error that ended it."""
-        if self._error is not None:
-            raise self._error
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        if self._error is None:
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
         if self._error is not None and self._reader.response is None:
             raise self._error
+
+    def _check_progress(self) -> None:
+        """End the request if there was no progress; otherwise check again."""
+        before, self._acked = self._acked, self._acked_bytes()
+        if self._acked != before:
+            self._progress_at = max(self._progress_at, self._loop.time() - self.seconds_since_ack())
+        remaining = self._progress_at + self._timeout - self._loop.time()
+        if remaining > 0:
+            self._timer = self._loop.call_later(remaining, self._check_progress)
+        elif self._writable:
+            self.fail(ResponseTimeout(f"no response within {self._timeout:g} s"))
+        else:
+            self.fail(ResponseTimeout(f"the body was not accepted for {self._timeout:g} s"))
+
+    def _acked_bytes(self) -> bytes:
+        """Return the kernel's counter of acknowledged bytes; empty if it is unknown."""
+        return self._tcp_info()[_BYTES_ACKED]
+
+    def _tcp_info(self) -> bytes:
+        try:
+            info: bytes = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.stop)
+        except (OSError, AttributeError):  # closed, or not Linux
+            return b""
+        return info
 
     # --- callbacks of asyncio
 
@@ -175,6 +184,7 @@ class HttpConnection(asyncio.Protocol):
         """Keep the transport."""
         self._transport = transport  # type: ignore[assignment]  # TCP and TLS transports are both ways
         self._socket = transport.get_extra_info("socket")
+        self._poll.register(self._socket.fileno(), select.POLLIN)
         self._note_use()
 
     def data_received(self, data: bytes) -> None:
@@ -185,8 +195,8 @@ class HttpConnection(asyncio.Protocol):
         try:
             self._reader.feed(data)
         except HttpError as error:
-            self._error = error
-        if self._error is not None or self._reader.response is not None:
+            self.fail(error)
+        if self._reader.response is not None:
             self._wake()
 
     def eof_received(self) -> None:
@@ -227,14 +237,6 @@ class HttpConnection(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-    def _has_unread(self) -> bool:
-        descriptor = self._socket.fileno()
-        if descriptor < 0:
-            return True
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(0))
 
     def _note_use(self) -> None:
         self._used_at, self._used_at_wall = self._loop.time(), self._wall_clock()

@@ -3,6 +3,7 @@
 Guarantees:
 - Interim responses (1xx) are skipped, whether the request asked for them or not.
 - Chunked bodies, bodies of a known length and bodies up to the end of the connection are read.
+- Trailers are discarded: only the head confirms an object.
 - The received bytes of one response are limited. A longer body is cut, and the connection is not
   used again.
 
@@ -90,8 +91,9 @@ class ResponseReader:
     # --- callbacks of httptools
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep one header."""
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1").strip()
+        """Keep one header of the head; a trailer is discarded."""
+        if not self._head_complete:
+            self._headers[name.decode("latin-1").lower()] = value.decode("latin-1").strip()
 
     def on_headers_complete(self) -> None:
         """Discard the head of an interim response; note how the body of a final one ends."""
@@ -108,7 +110,7 @@ class ResponseReader:
     def on_message_begin(self) -> None:
         """Note that bytes follow a complete response."""
         if self.response is not None:
-            self.reusable, self._headers = False, {}
+            self.reusable = False
 
     def on_message_complete(self) -> None:
         """Complete the response, unless it is an interim one."""
