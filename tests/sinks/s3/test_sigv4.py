@@ -119,4 +119,4 @@ def test_quote_equals_botocores_choice_of_characters(text: str) -> None:
 
 def test_credentials_do_not_show_their_secrets() -> None:
     """They may appear in a traceback."""
-    assert repr(Credentials("AKID", "secret", "token")) == "<Credentials AKID>"
+    assert repr(Credentials("AKID", "secret", "token")) == "<Credentials>"

@@ -6,6 +6,7 @@ Guarantees:
 - Credentials of the container endpoint are kept and renewed `RENEW_SECONDS` before they expire, one
   renewal at a time.
 - A renewal that fails uses the present credentials until they expire.
+- A value that no HTTP header can carry is an error before a request is signed with it.
 - No message contains a secret.
 
 Design: Lambda passes static credentials as variables. Under SnapStart and on Managed Instances it
@@ -24,6 +25,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from logferry.errors import SinkRejected, SinkUnavailable
+from logferry.sinks.s3.endpoint import HTTP_PORT, authority
+from logferry.sinks.s3.errors import bounded
 from logferry.sinks.s3.http_client import HttpClient
 from logferry.sinks.s3.http_response import HttpError
 from logferry.sinks.s3.sigv4 import Credentials
@@ -63,7 +66,7 @@ class CredentialSource:
         access_key, secret_key = (self._environ.get(f"AWS_{name}") for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
         if access_key and secret_key:
             token = self._environ.get("AWS_SECURITY_TOKEN") or self._environ.get("AWS_SESSION_TOKEN")
-            return Credentials(access_key, secret_key, token or None)
+            return _checked(access_key, secret_key, token, source="the AWS_ variables")
         async with self._one_renewal:
             if self._fetched is None or self._wall_clock() >= self._renew_at:
                 await self._renew()
@@ -88,21 +91,18 @@ class CredentialSource:
     async def _fetch(self) -> tuple[Credentials, float]:
         host, port, path = container_endpoint(self._environ)
         client = HttpClient(host, port, None, timeout_seconds=FETCH_SECONDS)
-        headers = {
-            "Host": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-            "Accept": "application/json",
-            **self._authorization(),
-        }
+        where = authority(host, port, HTTP_PORT)
+        headers = {"Host": where, "Accept": "application/json", **self._authorization()}
         try:
             response = await client.request("GET", path, headers)
         except (HttpError, OSError) as error:
-            raise SinkUnavailable(f"no credentials from the container endpoint {host}:{port}: {error}") from error
+            raise SinkUnavailable(f"no credentials from the container endpoint {where}: {error}") from error
         finally:
             client.close()
         if response.status != _OK:
             failure = SinkRejected if response.status in _REQUEST_ERRORS else SinkUnavailable
-            raise failure(f"no credentials from the container endpoint {host}:{port}: status {response.status}")
-        return _parsed(response.body, f"{host}:{port}")
+            raise failure(f"no credentials from the container endpoint {where}: status {response.status}")
+        return _parsed(response.body, f"the container endpoint {where}")
 
     def _authorization(self) -> dict[str, str]:
         """Return the header with the token; its file is read each time, as the token changes."""
@@ -114,8 +114,8 @@ class CredentialSource:
                     token = file.read()
             except (OSError, ValueError) as error:
                 raise SinkRejected(f"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE={path} cannot be read: {error}") from error
-        if not token.isprintable():
-            raise SinkRejected("the container authorization token is not a header value: it contains a line break")
+        if not _is_header_value(token):
+            raise SinkRejected("the container authorization token is not printable ASCII, or has a line break")
         return {"Authorization": token} if token else {}
 
 
@@ -135,21 +135,35 @@ def container_endpoint(environ: Mapping[str, str]) -> tuple[str, int, str]:
     host = match[1].strip("[]") if match else ""
     if not (match and re.fullmatch(_LOCAL_HOST, host, re.ASCII)):
         raise SinkRejected("AWS_CONTAINER_CREDENTIALS_FULL_URI is not an http URL of a local host")
-    return host, int(match[2] or 80), match[3] or "/"
+    return host, int(match[2] or HTTP_PORT), match[3] or "/"
 
 
-def _parsed(body: bytes, where: str) -> tuple[Credentials, float]:
+def _parsed(body: bytes, source: str) -> tuple[Credentials, float]:
     import json  # noqa: PLC0415 - static credentials do not need it
 
     try:
         document: dict[str, Any] = json.loads(body)
-        credentials = Credentials(
-            str(document["AccessKeyId"]), str(document["SecretAccessKey"]), document.get("Token") or None
-        )
+        keys = document["AccessKeyId"], document["SecretAccessKey"], document.get("Token") or ""
         expiration = document.get("Expiration")
         expires_at = parse_iso(expiration) if expiration else _NEVER
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SinkUnavailable(f"the container endpoint {where} gave no credentials: {error!r}") from error
+        raise SinkUnavailable(f"{source} gave no credentials: {error!r}") from error
     if expires_at is None:
-        raise SinkUnavailable(f"the container endpoint {where} gave no valid expiration: {expiration!r}")
-    return credentials, expires_at
+        raise SinkUnavailable(f"{source} gave no valid expiration: {bounded(repr(expiration))}")
+    if not all(isinstance(key, str) for key in keys):
+        raise SinkUnavailable(f"{source} gave no credentials: a value is not a string")
+    return _checked(*keys, source=source), expires_at
+
+
+def _checked(access_key: str, secret_key: str, token: str | None, *, source: str) -> Credentials:
+    """Return credentials. Raises SinkRejected for a value that would break or change a header."""
+    for name, value in (("access key", access_key), ("secret key", secret_key), ("session token", token or "")):
+        if not _is_header_value(value) or " " in value:
+            raise SinkRejected(
+                f"the {name} from {source} is not printable ASCII, or has a space or a line break; correct the value"
+            )
+    return Credentials(access_key, secret_key, token or None)
+
+
+def _is_header_value(text: str) -> bool:
+    return text.isascii() and text.isprintable()

@@ -70,7 +70,13 @@ class Endpoint:
     @property
     def host_header(self) -> str:
         """The value of the Host header: the port is omitted if it is the scheme's default."""
-        return self.host if self.port == (HTTPS_PORT if self.tls else HTTP_PORT) else f"{self.host}:{self.port}"
+        return authority(self.host, self.port, HTTPS_PORT if self.tls else HTTP_PORT)
+
+
+def authority(host: str, port: int, default_port: int) -> str:
+    """Return host and port as in a URL: brackets around an IPv6 address, no default port."""
+    name = f"[{host}]" if ":" in host else host
+    return name if port == default_port else f"{name}:{port}"
 
 
 def resolve(bucket: str, region: str, environ: Mapping[str, str]) -> Endpoint:

@@ -5,6 +5,7 @@ Guarantees:
 - Responses that later requests may not get (throttling, 5xx, clock) are SinkUnavailable; all others
   are SinkRejected.
 - A message contains S3's code and sentence, bounded and on one line, and then the remedy.
+- A message contains no access key id, no signature and no password of a URL.
 
 Design: a regular expression finds `<Code>` and `<Message>`, because importing an XML library costs
 CPU time and S3's error documents are flat. S3 reports every missing permission as AccessDenied. Its
@@ -34,6 +35,8 @@ _MESSAGE = rb"(?s)<Message>(.*?)</Message>"
 _REGION = rb"<Region>\s*([a-z0-9-]{1,63})\s*</Region>"
 _ENTITIES = {"lt": "<", "gt": ">", "quot": '"', "#34": '"', "apos": "'", "#39": "'", "amp": "&"}
 _ENTITY = "&(" + "|".join(_ENTITIES) + ");"
+_CONFIDENTIAL = r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b|\b[0-9a-fA-F]{64}\b|(?<=//)[^/\s@'\"]+(?=@)|(?i:\bBasic\s+[\w+/=-]+)"
+"""An access key id, a signature, the user of a URL with its password, or a proxy's credentials."""
 
 EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 """Codes for credentials that were valid; reading them again may help."""
@@ -109,8 +112,9 @@ def region_of(headers: Mapping[str, str], body: bytes) -> str:
 
 
 def bounded(sentence: str) -> str:
-    """Return a sentence of S3 on one line, without XML entities and bounded in length."""
+    """Return a sentence on one line, without XML entities and secrets, and bounded in length."""
     sentence = re.sub(_ENTITY, lambda match: _ENTITIES[match[1]], sentence)
+    sentence = re.sub(_CONFIDENTIAL, "…", sentence)
     sentence = " ".join("".join(c if c.isprintable() else " " for c in sentence).split()).rstrip(".")
     return sentence if len(sentence) <= MESSAGE_CHARACTERS else sentence[: MESSAGE_CHARACTERS - 1] + "…"
 
