@@ -6,6 +6,8 @@ Guarantees:
 - One `put` is one attempt. The uploader has a deadline and a circuit breaker, which hidden retries
   would not respect.
 - Certificates and host names are verified as by the own client, also behind a proxy.
+- A client that has been replaced is closed before the next one is made, unless another `put` uses it.
+- A message is bounded and contains no password of a proxy or an endpoint URL.
 - Variables that are meant for the function, and that botocore cannot use, are removed.
 
 Design: one client lives as long as the process, because making one costs 30 ms of CPU time. It is
@@ -71,6 +73,7 @@ class S3SdkSink:
         self._stack = AsyncExitStack()
         self._client: Any = None
         self._one_makes_it = asyncio.Lock()
+        self._in_flight = 0
         self._roots = AMAZON_ROOTS if _is_host_of_amazon(region) else None
 
     def __repr__(self) -> str:
@@ -95,13 +98,13 @@ class S3SdkSink:
         except boto.ClientError as error:
             raise _classified(where, error) from error
         except _NO_CREDENTIALS as error:
-            raise SinkRejected(f"{where}: {error}; the environment has no usable AWS credentials") from error
+            raise SinkRejected(f"{where}: {_bounded(error)}; the environment has no usable AWS credentials") from error
         except boto.ParamValidationError as error:
-            raise SinkRejected(f"{where}: {error}; correct LOGFERRY_DESTINATION") from error
+            raise SinkRejected(f"{where}: {_bounded(error)}; correct LOGFERRY_DESTINATION") from error
         except boto.ProxyConnectionError as error:
-            raise SinkUnavailable(f"{where}: {error}; check HTTPS_PROXY, HTTP_PROXY and NO_PROXY") from error
+            raise SinkUnavailable(f"{where}: {_bounded(error)}; check HTTPS_PROXY, HTTP_PROXY and NO_PROXY") from error
         except (boto.BotoCoreError, aiohttp.ClientError, OSError, ValueError) as error:
-            raise SinkUnavailable(f"{where}: {error!r}") from error
+            raise SinkUnavailable(f"{where}: {_bounded(repr(error))}") from error
         if not etag:
             raise errors.not_stored(where)
 
@@ -145,6 +148,7 @@ class S3SdkSink:
         if stored.content_encoding:
             request["ContentEncoding"] = stored.content_encoding
         client = await self._made()
+        self._in_flight += 1
         try:
             response = await client.put_object(**request)
         except boto.SSLError:
@@ -157,12 +161,16 @@ class S3SdkSink:
                 # Each later put of the same client would fail in the same way.
                 self._client = None
             raise
+        finally:
+            self._in_flight -= 1
         return str(response.get("ETag", ""))
 
     async def _made(self) -> Any:
         """Return the client. Raises SinkRejected if it cannot be made."""
         async with self._one_makes_it:
             if self._client is None:
+                if not self._in_flight:
+                    await self._stack.aclose()
                 self._client = await self._make_client()
             return self._client
 
@@ -187,7 +195,7 @@ class S3SdkSink:
                 self._session.client("s3", config=config, verify=self._roots)
             )
         except (boto.BotoCoreError, ValueError) as error:
-            raise SinkRejected(f"no S3 client can be made: {error}; check the AWS_ variables") from error
+            raise SinkRejected(f"no S3 client can be made: {_bounded(error)}; check the AWS_ variables") from error
         client.meta.events.unregister("before-call.s3", add_expect_header)
         return client
 
@@ -204,6 +212,10 @@ def _classified(where: str, error: boto.ClientError) -> SinkError:
     sentence = errors.bounded(str(response.get("Error", {}).get("Message", "")))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     return errors.classify(where, status, _code(error), sentence)
+
+
+def _bounded(error: object) -> str:
+    return errors.bounded(str(error))
 
 
 def _code(error: boto.ClientError) -> str:
