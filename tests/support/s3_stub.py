@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -13,7 +14,7 @@ from logferry.records.model import StoredObject
 from logferry.sinks.s3 import open_sink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     import pytest
 
@@ -35,6 +36,7 @@ UNSET = (
     "REQUESTS_CA_BUNDLE",
 )
 """Variables of the machine that would change a sink."""
+_opened: list[Sink] = []
 
 
 def s3_sink(
@@ -51,7 +53,9 @@ def s3_sink(
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    return open_sink(bucket, prefix, os.environ, seconds, client)
+    sink = open_sink(bucket, prefix, os.environ, seconds, client)
+    _opened.append(sink)
+    return sink
 
 
 async def close(sink: object) -> None:
@@ -59,6 +63,15 @@ async def close(sink: object) -> None:
     closing = getattr(sink, "close", None)
     if closing and (pending := closing()):
         await pending
+
+
+@contextlib.asynccontextmanager
+async def closing_sinks() -> AsyncIterator[None]:
+    """Close the sinks that are opened inside, also after a failure."""
+    _opened.clear()
+    yield
+    while _opened:
+        await close(_opened.pop())
 
 
 def status(line: str, body: bytes = b"", headers: str = "") -> bytes:
@@ -88,6 +101,8 @@ class Requests:
     texts: list[str]
     sockets: list[socket.socket]
     connected: threading.Event
+    arrived: threading.Semaphore
+    """Released once for each request."""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -113,25 +128,18 @@ def server_that(answer: Callable[[socket.socket, int], bool]) -> Iterator[tuple[
     the server continues to read.
     """
     connections: list[socket.socket] = []
-    requests = Requests([], connections, threading.Event())
+    requests = Requests([], connections, threading.Event(), threading.Semaphore(0))
     closing = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve(connection: socket.socket) -> None:
             with contextlib.suppress(OSError), connection:
                 while not closing.is_set():
-                    data = b""
-                    while b"\r\n\r\n" not in data:
-                        more = connection.recv(65536)
-                        if not more:
-                            return
-                        data += more
-                    head, _, body = data.partition(b"\r\n\r\n")
-                    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-                    size = int(lengths[0].split(b":")[1]) if lengths else 0
-                    while len(body) < size:
-                        body += connection.recv(65536)
+                    head = _read_request(connection)
+                    if head is None:
+                        return
                     requests.texts.append(head.decode("latin-1"))
+                    requests.arrived.release()
                     if not answer(connection, len(requests)):
                         return
 
@@ -154,6 +162,31 @@ def server_that(answer: Callable[[socket.socket, int], bool]) -> Iterator[tuple[
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
             thread.join(5)
+
+
+async def cancel_put_in_flight(sink: Sink, requests: Requests) -> None:
+    """Cancel a `put` when the server has received its request."""
+    task = asyncio.create_task(sink.put(OBJECT))
+    assert await asyncio.to_thread(requests.arrived.acquire, timeout=20)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert task.cancelled()
+
+
+def _read_request(connection: socket.socket) -> bytes | None:
+    """Read one complete request; return its head, or None at the end of the connection."""
+    data, size = b"", -1
+    while size < 0 or len(data) < size:
+        more = connection.recv(65536)
+        if not more:
+            return None
+        data += more
+        if size < 0 and b"\r\n\r\n" in data:
+            head = data.partition(b"\r\n\r\n")[0]
+            lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+            size = len(head) + 4 + (int(lengths[0].split(b":")[1]) if lengths else 0)
+    return head
 
 
 def answering(*answers: bytes) -> Callable[[socket.socket, int], bool]:

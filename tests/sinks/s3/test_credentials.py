@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 import os
+import re
 from typing import TYPE_CHECKING
 from unittest import mock
 
@@ -14,6 +16,9 @@ import pytest
 from logferry.errors import SinkRejected, SinkUnavailable
 from logferry.sinks.s3 import credentials as credentials_module
 from logferry.sinks.s3.credentials import RENEW_SECONDS, RETRY_SECONDS, CredentialSource, container_endpoint
+from logferry.sinks.s3.endpoint import authority
+from logferry.sinks.s3.http_client import HttpClient
+from logferry.sinks.s3.http_response import HttpError
 from support.container_endpoint import TOKEN
 from support.container_endpoint import container_endpoint as served_credentials
 
@@ -225,3 +230,81 @@ async def test_silent_endpoint_is_unavailable_within_its_limit(monkeypatch: pyte
 def test_container_endpoint_follows_the_variables(environ: Mapping[str, str], expected: tuple[str, int, str]) -> None:
     """A relative URI belongs to the host of ECS; a full URI may name any local or link-local host."""
     assert container_endpoint(environ) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_ACCESS_KEY_ID", "key\r\nx-injected: 1"),
+        ("AWS_SECRET_ACCESS_KEY", "secret\n"),
+        ("AWS_SESSION_TOKEN", "t\u00f6ken"),
+        ("AWS_SESSION_TOKEN", "token\n"),
+    ],
+)
+async def test_static_credentials_that_no_header_can_carry_are_rejected(name: str, value: str) -> None:
+    """A header cannot be injected; the message contains the remedy and not the value."""
+    with pytest.raises(SinkRejected, match="from the AWS_ variables is not printable ASCII") as caught:
+        await CredentialSource(KEYS | {name: value}).get()
+    assert "injected" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("document", "error"),
+    [
+        ({"AccessKeyId": "k", "SecretAccessKey": "s", "Token": 1}, SinkUnavailable),
+        ({"AccessKeyId": None, "SecretAccessKey": "s"}, SinkUnavailable),
+        ({"AccessKeyId": "k\r\nx: 1", "SecretAccessKey": "s"}, SinkRejected),
+        ({"AccessKeyId": "k", "SecretAccessKey": "s", "Expiration": "x" * 50_000}, SinkUnavailable),
+    ],
+    ids=["number", "null", "line break", "long expiration"],
+)
+async def test_unusable_values_of_the_endpoint_are_reported(
+    document: dict[str, object], error: type[Exception]
+) -> None:
+    """The message is bounded; no value reaches a request."""
+    body = json.dumps(document).encode()
+    async with served_credentials() as endpoint:
+        endpoint.response = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        with pytest.raises(error, match=r"the container endpoint 127\.0\.0\.1") as caught:
+            await CredentialSource(endpoint.environ).get()
+        assert len(str(caught.value)) < 600
+
+
+async def test_authorization_token_may_contain_a_space(tmp_path: Path) -> None:
+    """A token may consist of a scheme and a value."""
+    file = tmp_path / "token"
+    file.write_text("Bearer value")
+    async with served_credentials() as endpoint:
+        endpoint.token = "Bearer value"  # noqa: S105 - of the stand-in
+        environ = endpoint.environ | {"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(file)}
+        assert (await CredentialSource(environ).get()).access_key == "key1"
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "expected"),
+    [
+        ("::1", 80, "[::1]"),
+        ("::1", 9001, "[::1]:9001"),
+        ("169.254.170.2", 80, "169.254.170.2"),
+        ("localhost", 443, "localhost:443"),
+    ],
+)
+def test_authority_has_brackets_and_no_default_port(host: str, port: int, expected: str) -> None:
+    """The Host header and the messages use this form."""
+    assert authority(host, port, 80) == expected
+
+
+async def test_host_header_of_an_ipv6_endpoint_has_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message of a failure has the same form."""
+    sent: list[Mapping[str, str]] = []
+
+    async def capture(_client: object, _method: str, _path: str, headers: Mapping[str, str]) -> None:
+        sent.append(headers)
+        raise HttpError("refused")
+
+    monkeypatch.setattr(HttpClient, "request", capture)
+    for url, expected in (("http://[fd00:ec2::23]/v1", "[fd00:ec2::23]"), ("http://[::1]:9001/v1", "[::1]:9001")):
+        with pytest.raises(SinkUnavailable, match=re.escape(f"container endpoint {expected}: refused")):
+            await CredentialSource({"AWS_CONTAINER_CREDENTIALS_FULL_URI": url}).get()
+        assert sent.pop()["Host"] == expected

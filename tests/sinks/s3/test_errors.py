@@ -104,3 +104,18 @@ def test_region_of_prefers_the_header_to_the_body() -> None:
     assert region_of({"x-amz-bucket-region": "eu-west-1"}, b"<Region>us-west-2</Region>") == "eu-west-1"
     assert region_of({}, b"<Region>us-west-2</Region>") == "us-west-2"
     assert region_of({}, b"<html>") == ""
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("The key ASIAIOSFODNN7EXAMPLE is unknown", "The key … is unknown"),
+        (f"wrong signature {'0a' * 32} for it", "wrong signature … for it"),
+        ("407, url='http://user:pass@proxy:3128'", "407, url='http://…@proxy:3128'"),
+        ("'Proxy-Authorization': 'Basic dXNlcjpwYXNz'", "'Proxy-Authorization': '…'"),
+        ("mail admin@example.com at https://example.com/a", "mail admin@example.com at https://example.com/a"),
+    ],
+)
+def test_bounded_removes_keys_signatures_and_passwords(sentence: str, expected: str) -> None:
+    """Some stores and proxies repeat parts of the request in their sentence."""
+    assert bounded(sentence) == expected

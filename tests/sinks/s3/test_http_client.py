@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 
@@ -15,7 +18,9 @@ from logferry.sinks.s3 import http_client, http_connection
 from logferry.sinks.s3.http_client import KEEP_ALIVE_SECONDS, SILENT_SECONDS, HttpClient
 from logferry.sinks.s3.http_connection import ResponseTimeout
 from logferry.sinks.s3.http_response import MAX_RESPONSE_BYTES, HttpError
+from logferry.sinks.s3.tls import TlsContexts
 from support.scripted_server import OK, responding, scripted_server
+from support.tls_server import make_certificate
 
 if TYPE_CHECKING:
     from logferry.sinks.s3.http_response import Response
@@ -86,6 +91,12 @@ async def test_response_without_framing_lasts_until_the_end_of_the_connection() 
     assert (response.status, response.headers["etag"], response.body) == (200, "x", b"abc")
 
 
+async def test_trailer_is_not_a_header_of_the_response() -> None:
+    """The ETag in the head confirms an object; a trailer may come from an intermediary."""
+    response = await response_to(HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nETag: x\r\n\r\n")
+    assert "etag" not in response.headers
+
+
 async def test_endless_response_is_cut_at_the_limit() -> None:
     """The status still counts, and the connection is closed."""
 
@@ -139,6 +150,26 @@ async def test_request_fails_within_the_timeout_for_a_response_that_drips() -> N
             await put(client_of(server, timeout=0.3))
         assert time.monotonic() - began < 2
         await asyncio.wait_for(server.ended.wait(), 5)
+
+
+async def test_response_that_arrived_while_the_loop_stood_still_counts() -> None:
+    """The timeout of a request has passed during a freeze, and the response lies in the socket."""
+    responded = asyncio.Event()
+
+    async def responds(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(OK)
+        responded.set()
+        await peer.wait_for_end()
+
+    async with scripted_server(responds) as server:
+        client = client_of(server, timeout=0.3)
+        await client.connect()
+        request = asyncio.create_task(put(client))
+        await responded.wait()
+        time.sleep(0.5)  # noqa: ASYNC251 - the freeze
+        assert (await request).status == 200
+        client.close()
 
 
 async def test_response_before_the_body_is_read_ends_the_request() -> None:
@@ -376,6 +407,41 @@ async def test_new_connection_after_a_silent_one_gets_the_full_timeout() -> None
         client.close()
 
 
+async def test_repetition_after_the_end_of_the_connection_is_not_doubted() -> None:
+    """The repeated request is slow, and a third one would be too many."""
+
+    async def ends(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(OK)
+        await peer.read_request()
+
+    async def slow(peer: Peer) -> None:
+        await peer.read_request()
+        await asyncio.sleep(SILENT_SECONDS + 0.3)
+        await peer.send(OK)
+        await peer.wait_for_end()
+
+    async with scripted_server(ends, slow) as server:
+        client = client_of(server)
+        await put(client)
+        assert (await put(client)).status == 200
+        assert (server.connections, len(server.requests)) == (2, 3)
+        client.close()
+
+
+async def test_silent_connection_is_replaced_without_the_kernels_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Systems other than Linux have no TCP_INFO; time alone decides there."""
+    monkeypatch.delattr(socket, "TCP_INFO")
+    async with scripted_server(silent, responding(OK)) as server:
+        client = client_of(server)
+        await put(client)
+        began = time.monotonic()
+        assert (await put(client)).status == 200
+        assert time.monotonic() - began > SILENT_SECONDS * 0.9
+        assert server.connections == 2
+        client.close()
+
+
 async def test_silence_on_a_new_connection_is_not_doubted() -> None:
     """Only the timeout ends the wait, and there is one request."""
     never = asyncio.Event()
@@ -553,3 +619,74 @@ async def test_concurrent_requests_use_one_connection_in_turn() -> None:
         assert [response.body for response in responses] == bodies
         assert server.connections == 1
         client.close()
+
+
+async def test_trust_in_more_authorities_does_not_extend_the_limit_of_connect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both attempts together take at most CONNECT_SECONDS."""
+    monkeypatch.setattr(http_client, "CONNECT_SECONDS", 0.5)
+    contexts = mock.create_autospec(TlsContexts, instance=True)
+    contexts.widen.return_value = True
+    attempts = 0
+
+    async def slow(*_: object, **__: object) -> None:
+        nonlocal attempts
+        attempts += 1
+        await asyncio.sleep(0.3)
+        raise ssl.SSLCertVerificationError
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", slow)
+    with pytest.raises(HttpError, match=r"within 0\.5 s"):
+        await HttpClient("192.0.2.1", 443, contexts, timeout_seconds=5).connect()
+    assert attempts == 2
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
+async def test_request_that_is_cancelled_at_any_moment_leaves_no_socket(tmp_path: Path, *, tls: bool) -> None:
+    """Each step of the handshake and of the request can be the last one before a freeze."""
+    certificate, key = make_certificate(tmp_path)
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    served.load_cert_chain(certificate, key)
+    contexts = TlsContexts("localhost", {"AWS_CA_BUNDLE": certificate}) if tls else None
+    accepted: set[asyncio.BaseTransport] = set()
+
+    class Server(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = transport
+            accepted.add(transport)
+
+        def connection_lost(self, _error: Exception | None) -> None:
+            accepted.discard(self.transport)
+
+        def data_received(self, _data: bytes) -> None:
+            assert isinstance(self.transport, asyncio.Transport)
+            self.transport.write(OK)
+
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Server, "127.0.0.1", 0, ssl=served if tls else None)
+    client = HttpClient("localhost", server.sockets[0].getsockname()[1], contexts, timeout_seconds=5)
+    before = sockets()
+    completed = 0
+    for turns in range(150):
+        task = asyncio.create_task(put(client))
+        for _ in range(turns // 3):
+            await asyncio.sleep(0.0002 if turns % 3 == 0 else 0)
+        task.cancel()
+        await asyncio.wait((task,))
+        completed += not task.cancelled()
+        client.close()
+    for _ in range(500):
+        if not accepted and sockets() == before:
+            break
+        await asyncio.sleep(0.01)
+    assert (accepted, sockets()) == (set(), before)
+    assert 0 < completed < 150
+    server.close()
+    await server.wait_closed()
+
+
+def sockets() -> int:
+    """Return the number of open sockets of this process."""
+    links = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    return sum(path.readlink().name.startswith("socket:") for path in links if path.is_symlink())

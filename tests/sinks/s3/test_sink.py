@@ -12,6 +12,7 @@ import pytest
 
 from logferry.errors import SinkRejected, SinkUnavailable
 from logferry.sinks.s3 import sdk_clock
+from logferry.sinks.s3.http_client import SILENT_SECONDS
 from logferry.sinks.s3.sink import S3Sink
 from logferry.sinks.s3.timestamps import amz_date
 from support.container_endpoint import container_endpoint
@@ -20,7 +21,7 @@ from support.s3_stub import OBJECT, OK, answering, close, s3_at, s3_error, s3_si
 if TYPE_CHECKING:
     import socket
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("closed_sinks")]
 
 HOUR = 3600
 EXPIRED = s3_error("400 Bad Request", "ExpiredToken", message="The provided token has expired.")
@@ -243,3 +244,55 @@ async def test_connect_does_not_raise_without_credentials(monkeypatch: pytest.Mo
         await sink.connect()
         with pytest.raises(SinkRejected, match=r"put s3://bucket/.*: no credentials from the container endpoint"):
             await sink.put(OBJECT)
+
+
+# --- a kept connection that died during a freeze or between invocations
+
+
+@pytest.mark.parametrize("size", [2_000, 300_000])
+async def test_put_on_a_connection_that_died_silently_costs_one_second(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """A put takes SILENT_SECONDS and the time of a normal put; there is one new connection and one repetition."""
+    stored = OBJECT._replace(body=bytes(size))
+
+    def dies(connection: socket.socket, number: int) -> bool:
+        if number != 2:
+            connection.sendall(OK)
+        return True
+
+    with server_that(dies) as (environment, requests):
+        sink = s3_sink(environment, "bucket", monkeypatch, seconds=20.0)
+        began = time.monotonic()
+        await sink.put(stored)
+        normal = time.monotonic() - began
+        began = time.monotonic()
+        await sink.put(stored)
+        assert SILENT_SECONDS * 0.9 < time.monotonic() - began < SILENT_SECONDS + normal + 0.5
+        assert (requests.connections(), len(requests)) == (2, 3)
+        began = time.monotonic()
+        await sink.put(stored)
+        assert time.monotonic() - began < SILENT_SECONDS * 0.9, "the silent connection was used again"
+        assert (requests.connections(), len(requests)) == (2, 4)
+
+
+async def test_put_after_one_that_was_cut_on_a_silent_connection_uses_a_new_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The uploader cuts a put at its limit, which may be shorter than SILENT_SECONDS."""
+
+    def dies(connection: socket.socket, number: int) -> bool:
+        if number != 2:
+            connection.sendall(OK)
+        return True
+
+    with server_that(dies) as (environment, requests):
+        sink = s3_sink(environment, "bucket", monkeypatch, seconds=20.0)
+        await sink.put(OBJECT)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await sink.put(OBJECT)
+        began = time.monotonic()
+        await sink.put(OBJECT)
+        assert time.monotonic() - began < SILENT_SECONDS * 0.9
+        assert (requests.connections(), len(requests)) == (2, 3)

@@ -19,7 +19,7 @@ from support.tls_server import make_certificate, tls_server
 if TYPE_CHECKING:
     from logferry.sinks.base import Sink
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("closed_sinks")]
 
 AMAZON_HOST = "logs.s3.eu-west-1.amazonaws.com"
 CLIENTS = ["auto", "sdk"]
