@@ -82,6 +82,7 @@ def build_layer(
     """
     if arch not in ARCHITECTURES:
         raise LayerError(f"Lambda has no architecture {arch!r}; choose {' or '.join(ARCHITECTURES)}")
+    output = output.resolve()  # the checks run programs of the tree in other directories
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".building-", dir=output) as folder:
         work = Path(folder)
