@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from logferry.shipper.startup import MAX_YIELD_SECONDS, YIELD_SECONDS, SteppedImport
+from logferry.shipper.startup import MAX_YIELD_SECONDS, STEP_SECONDS, YIELD_SECONDS, SteppedImport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +33,13 @@ class Clock:
     """Wall and CPU time that a test moves."""
 
     def __init__(self) -> None:
-        self.wall = self.cpu = 0.0
+        self.wall = self.cpu = self.ticks = 0.0
+        """`ticks`: seconds of wall and CPU time that pass with each look at the wall clock."""
+
+    def read(self) -> float:
+        """Return the wall clock, after its tick."""
+        self.step(self.ticks, self.ticks)
+        return self.wall
 
     def step(self, wall: float, cpu: float) -> None:
         """Let time pass."""
@@ -70,7 +76,7 @@ class Scene:
         self.stepped = SteppedImport(
             server=cast("BootstrapServer", self.server),
             queue=cast("EventQueue", self.queue),
-            wall_clock=lambda: self.clock.wall,
+            wall_clock=self.clock.read,
             cpu_clock=lambda: self.clock.cpu,
         )
 
@@ -89,17 +95,20 @@ def scene() -> Iterator[Scene]:
         yield it
 
 
-def test_stepped_import_serves_before_each_module(
-    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("seconds", "steps"), [(STEP_SECONDS, 3), (STEP_SECONDS / 10, 0)])
+def test_stepped_import_serves_before_each_module_that_takes_time(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, steps: int
 ) -> None:
-    """A module that imports two others makes three steps."""
+    """A module that imports two others makes three steps, if they are not too small."""
     for name, text in (("one", "import stepped_two, stepped_three"), ("two", ""), ("three", "")):
         (tmp_path / f"stepped_{name}.py").write_text(text)
+        sys.modules.pop(f"stepped_{name}", None)
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
     before = len(scene.server.served)
+    scene.clock.ticks = seconds
     importlib.import_module("stepped_one")
-    assert len(scene.server.served) == before + 3
+    assert len(scene.server.served) == before + steps
 
 
 def test_stepped_import_ends_with_its_context() -> None:

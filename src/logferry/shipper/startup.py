@@ -1,7 +1,8 @@
 """Import of the libraries in small steps, between which batches and events are served.
 
 Guarantees:
-- Before each module is imported, everything that has arrived is served. The longest step is one module alone.
+- Before a module is imported, everything that has arrived is served, at most every `STEP_SECONDS`. The longest step
+  is one module alone.
 - Loading stands still while the queue requests it, which is while the first invocation runs.
 - If another process needs the core, loading stands still for `YIELD_SECONDS` after each step, in total at most for
   `MAX_YIELD_SECONDS`. Once an event waits for the end of loading, it does not stand still for this reason.
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from logferry.shipper.bootstrap_server import BootstrapServer
     from logferry.shipper.event_queue import EventQueue
 
+STEP_SECONDS = 0.002
+"""Shortest step, in seconds: several small modules are imported between two looks at the sockets."""
 YIELD_SECONDS = 0.1
 """Pause of loading after a step on a busy core, in seconds. 20 ms did not reduce the delay of a runtime's init."""
 MAX_YIELD_SECONDS = 3.0
@@ -65,7 +68,8 @@ class SteppedImport:
 
     def find_spec(self, _name: str, _path: object = None, _target: object = None) -> None:
         """Serve before a module is imported, and leave the search to the other finders."""
-        self.serve()
+        if self._wall_clock() - self._wall_start >= STEP_SECONDS:
+            self.serve()
 
     def serve(self) -> None:
         """Serve what has arrived, and longer while loading has to stand still."""
