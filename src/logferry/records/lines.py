@@ -8,8 +8,8 @@ Guarantees:
 - The delivered value can be restored from each line, byte for byte.
 - The bytes do not depend on which of the two readers (`fast_path`, `decoder`) has read a record.
 
-Design: this code is most of the cost of a record. The end of a line is made once for each request. A time is checked
-when it differs from the previous one. JSON text is escaped by two replacements instead of being written again.
+Design: this code is most of the cost of a record. The end of a line is made once for each request, and a time is
+checked when it differs from the one before. JSON text is escaped by two replacements and never written again.
 
 A key of the object describes its content: the invocation that ran. The first record of a segment is often the report of
 the previous invocation, or an Init phase that ended hours earlier (provisioned concurrency) or weeks earlier
@@ -88,6 +88,7 @@ class Lines:
     def of(self, found: Iterable[decoder.Event | fast_path.RecordRun]) -> Iterator[str]:
         """Yield the lines of events; those of a run in one piece."""
         concurrent, unwanted, request_in = self._header.origin.concurrent, self._unwanted, self._request_in
+        cached, inferred = self._request_ids.request_in, attribution.inferred
         for event in found:
             if not isinstance(event, decoder.Event):
                 if decoder.FUNCTION not in unwanted:
@@ -99,7 +100,15 @@ class Lines:
                 continue
             # The start and the end of an invocation state their request: between them, `running` is the same before
             # and after an event.
-            request = attribution.attribute(event, running=self._running, request_in=request_in, concurrent=concurrent)
+            if event.type == decoder.FUNCTION:
+                # The same rule as in `attribute`, without its calls: most records are lines of the function.
+                stated = cached(event.value or event.text, 1, "")
+                line = inferred(decoder.FUNCTION, running=self._running, concurrent=concurrent)
+                request = (stated, "record") if stated else line
+            else:
+                request = attribution.attribute(
+                    event, running=self._running, request_in=request_in, concurrent=concurrent
+                )
             self.records += 1
             if (time := event.fields.get("time")) != self._time:
                 self._note_time(time)
