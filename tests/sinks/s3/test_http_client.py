@@ -298,6 +298,37 @@ async def test_connection_that_the_server_has_ended_is_replaced_before_the_reque
         client.close()
 
 
+@pytest.mark.parametrize("abrupt", [False, True], ids=["close_notify", "abrupt"])
+async def test_tls_connection_that_the_server_has_ended_is_replaced_before_the_request(
+    tmp_path: Path, *, abrupt: bool
+) -> None:
+    """The server closes after a 200 without announcing it; session tickets are no reason to close."""
+    certificate, key = make_certificate(tmp_path)
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    served.load_cert_chain(certificate, key)
+    ended = asyncio.Event()
+
+    async def ends(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(OK)
+        await peer.read_request()
+        await peer.send(OK)
+        if abrupt:
+            peer.writer.transport.abort()
+        peer.writer.close()
+        ended.set()
+
+    async with scripted_server(ends, responding(OK), tls=served) as server:
+        contexts = TlsContexts("localhost", {"AWS_CA_BUNDLE": certificate})
+        client = HttpClient("localhost", server.port, contexts, timeout_seconds=5)
+        await put(client)
+        await put(client)
+        await ended.wait()
+        assert (await put(client)).status == 200
+        assert (server.connections, len(server.requests)) == (2, 3)
+        client.close()
+
+
 async def test_request_is_repeated_once_if_the_kept_connection_ends_without_a_response() -> None:
     """The server closes it while the request is on its way (keep-alive race)."""
 
