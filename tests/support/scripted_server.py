@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     Behaviour = Callable[["Peer"], Awaitable[None]]
@@ -67,7 +68,7 @@ def responding(*responses: bytes) -> Behaviour:
 
 
 @asynccontextmanager
-async def scripted_server(*behaviours: Behaviour) -> AsyncIterator[ScriptedServer]:
+async def scripted_server(*behaviours: Behaviour, tls: ssl.SSLContext | None = None) -> AsyncIterator[ScriptedServer]:
     """Serve on loopback; the n-th connection runs the n-th behaviour, and further ones the last."""
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -89,7 +90,7 @@ async def scripted_server(*behaviours: Behaviour) -> AsyncIterator[ScriptedServe
                 await writer.wait_closed()
 
     tasks: set[asyncio.Task[None]] = set()
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
     served = ScriptedServer(server.sockets[0].getsockname()[1])
     try:
         yield served

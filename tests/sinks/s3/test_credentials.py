@@ -127,9 +127,11 @@ async def test_expire_renews_credentials_at_the_next_request() -> None:
     """A rejection by the service has precedence over the expiration."""
     async with served_credentials() as endpoint:
         source = CredentialSource(endpoint.environ)
-        await source.get()
-        source.expire()
+        rejected = await source.get()
+        source.expire(rejected)
         assert (await source.get()).access_key == "key2"
+        source.expire(rejected)
+        assert (await source.get()).access_key == "key2", "a concurrent request had renewed them already"
 
 
 async def test_token_file_precedes_the_token_and_is_read_each_time(tmp_path: Path) -> None:
@@ -142,10 +144,11 @@ async def test_token_file_precedes_the_token_and_is_read_each_time(tmp_path: Pat
             "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(file),
         }
         source = CredentialSource(environ)
-        assert (await source.get()).access_key == "key1"
+        first = await source.get()
+        assert first.access_key == "key1"
         endpoint.token = "replaced"  # noqa: S105 - of the stand-in
         file.write_text("replaced")
-        source.expire()
+        source.expire(first)
         assert (await source.get()).access_key == "key2"
 
 

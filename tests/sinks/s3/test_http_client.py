@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import ssl
 import struct
@@ -14,9 +15,9 @@ from unittest import mock
 
 import pytest
 
-from logferry.sinks.s3 import http_client, http_connection
+from logferry.sinks.s3 import http_client
 from logferry.sinks.s3.http_client import KEEP_ALIVE_SECONDS, SILENT_SECONDS, HttpClient
-from logferry.sinks.s3.http_connection import ResponseTimeout
+from logferry.sinks.s3.http_connection import HttpConnection, ResponseTimeout
 from logferry.sinks.s3.http_response import MAX_RESPONSE_BYTES, HttpError
 from logferry.sinks.s3.tls import TlsContexts
 from support.scripted_server import OK, responding, scripted_server
@@ -217,6 +218,26 @@ async def test_large_body_arrives_unchanged_and_may_take_longer_than_the_timeout
     assert received == [body]
 
 
+async def test_acknowledgements_of_a_large_body_are_progress_while_it_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a slow link the kernel accepts bytes in steps that may take longer than the timeout."""
+    counter = itertools.count()
+    monkeypatch.setattr(HttpConnection, "_acked_bytes", lambda _self: next(counter).to_bytes(8, "little"))
+    monkeypatch.setattr(HttpConnection, "seconds_since_ack", lambda _self: 0.01)
+
+    async def stalls(peer: Peer) -> None:
+        await peer.reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(1.0)
+        await peer.reader.readexactly(50_000_000)
+        await peer.send(OK)
+
+    async with scripted_server(stalls) as server:
+        client = client_of(server, timeout=0.3)
+        assert (await put(client, bytes(50_000_000))).status == 200
+        client.close()
+
+
 # --- keeping the connection
 
 
@@ -295,6 +316,37 @@ async def test_connection_that_the_server_has_ended_is_replaced_before_the_reque
         await ended.wait()
         await put(client)
         assert (server.connections, len(server.requests)) == (2, 2)
+        client.close()
+
+
+@pytest.mark.parametrize("abrupt", [False, True], ids=["close_notify", "abrupt"])
+async def test_tls_connection_that_the_server_has_ended_is_replaced_before_the_request(
+    tmp_path: Path, *, abrupt: bool
+) -> None:
+    """The server closes after a 200 without announcing it; session tickets are no reason to close."""
+    certificate, key = make_certificate(tmp_path)
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    served.load_cert_chain(certificate, key)
+    ended = asyncio.Event()
+
+    async def ends(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(OK)
+        await peer.read_request()
+        await peer.send(OK)
+        if abrupt:
+            peer.writer.transport.abort()
+        peer.writer.close()
+        ended.set()
+
+    async with scripted_server(ends, responding(OK), tls=served) as server:
+        contexts = TlsContexts("localhost", {"AWS_CA_BUNDLE": certificate})
+        client = HttpClient("localhost", server.port, contexts, timeout_seconds=5)
+        await put(client)
+        await put(client)
+        await ended.wait()
+        assert (await put(client)).status == 200
+        assert (server.connections, len(server.requests)) == (2, 3)
         client.close()
 
 
@@ -475,7 +527,7 @@ async def test_connection_whose_server_acknowledges_a_long_body_is_not_doubted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An upload over a slow link takes longer than a second without being silent."""
-    monkeypatch.setattr(http_connection.HttpConnection, "seconds_since_ack", lambda _self: 0.01)
+    monkeypatch.setattr(HttpConnection, "seconds_since_ack", lambda _self: 0.01)
 
     async def slow(peer: Peer) -> None:
         await peer.read_request()

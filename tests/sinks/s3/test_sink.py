@@ -149,6 +149,26 @@ async def test_redirects_in_a_circle_end_after_one_correction(monkeypatch: pytes
         assert len(requests) == 2
 
 
+async def test_concurrent_puts_follow_a_redirect_and_leave_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each put that was signed for the old region is repeated, also if another one has found the new region."""
+    moved = s3_error("301 Moved Permanently", "PermanentRedirect", "x-amz-bucket-region: eu-west-1\r\n")
+
+    def by_region(connection: socket.socket, number: int) -> bool:
+        connection.sendall(OK if "/eu-west-1/" in requests.values("authorization")[number - 1] else moved)
+        return True
+
+    with server_that(by_region) as (environment, requests):
+        sink = s3_sink(environment, "bucket", monkeypatch)
+        await asyncio.gather(*(sink.put(OBJECT) for _ in range(3)))
+        assert len(requests) == 6
+        await close(sink)
+        for _ in range(500):
+            if all(connection.fileno() < 0 for connection in requests.sockets):
+                break
+            await asyncio.sleep(0.01)
+        assert [connection.fileno() for connection in requests.sockets] == [-1] * requests.connections()
+
+
 def test_redirect_without_an_endpoint_url_changes_the_host() -> None:
     """The address is resolved again for the region of the bucket."""
     sink = S3Sink(bucket="logs", prefix="", region="eu-west-1", environ={}, timeout_seconds=1)

@@ -73,9 +73,10 @@ class CredentialSource:
             assert self._fetched is not None  # noqa: S101 - _renew raises otherwise
             return self._fetched
 
-    def expire(self) -> None:
-        """Renew the credentials at the next request: the service has rejected them as expired."""
-        self._renew_at = 0.0
+    def expire(self, rejected: Credentials) -> None:
+        """Renew credentials that the service has rejected as expired, unless another request has done so."""
+        if self._fetched == rejected:
+            self._renew_at = 0.0
 
     async def _renew(self) -> None:
         try:

@@ -118,8 +118,9 @@ class S3Sink:
         corrected: set[str] = set()
         while True:
             credentials = await self._credentials.get()
+            endpoint = self._endpoint
             response = await self._send(path, headers, body, credentials)
-            correction = await self._correction(response, credentials)
+            correction = await self._correction(response, credentials, endpoint)
             if not correction or correction in corrected:
                 return response
             corrected.add(correction)
@@ -140,19 +141,27 @@ class S3Sink:
             encode_path_twice=False,
         )
         unsigned = {"content-length": str(len(body)), "user-agent": USER_AGENT, "accept-encoding": "identity"}
-        return await self._client.request("PUT", path, signed | unsigned, body)
+        client = self._client
+        response = await client.request("PUT", path, signed | unsigned, body)
+        if client is not self._client:
+            client.close()  # a concurrent put has found the bucket in another region
+        return response
 
-    async def _correction(self, response: Response, credentials: sigv4.Credentials) -> str:
-        """Correct what the response shows to be wrong; return its name, or an empty string."""
+    async def _correction(self, response: Response, credentials: sigv4.Credentials, endpoint: Endpoint) -> str:
+        """Correct the cause of an error; return its name, or an empty string if there is no correction.
+
+        A concurrent `put` may have corrected it. The request is then repeated as well.
+        """
         if response.status == _OK:
             return ""
         code, _ = errors.parse_error(response.body)
         # 1. The bucket is in another region.
         if response.status in _OTHER_REGION_STATUS:
             region = errors.region_of(response.headers, response.body)
-            if region and region != self._endpoint.region and not needs_sdk(self._bucket, region, self._environ):
-                self._client.close()
-                self._use_region(region)
+            if region and region != endpoint.region and not needs_sdk(self._bucket, region, self._environ):
+                if self._endpoint.region != region:
+                    self._client.close()
+                    self._use_region(region)
                 return "region"
         # 2. The clock differs from S3's.
         if code == "RequestTimeTooSkewed":
@@ -162,7 +171,7 @@ class S3Sink:
                 return "clock"
         # 3. The credentials have expired.
         if code in errors.EXPIRED_CODES:
-            self._credentials.expire()
+            self._credentials.expire(credentials)
             if await self._credentials.get() != credentials:
                 return "credentials"
         return ""
