@@ -8,12 +8,12 @@ import posix
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import pytest
 
-from logferry import values
+from logferry import ipc, values
 from logferry.supervisor import endpoint, lambda_api, shipper_process, supervisor
 from logferry.supervisor.lambda_api import LambdaApi
 from logferry.supervisor.shipper_process import ShipperProcess
@@ -337,6 +337,41 @@ def test_restart_waits_for_its_delay_after_repeated_failures(record: Path) -> No
 
 
 @pytest.mark.usefixtures("no_delays")
+@pytest.mark.parametrize(("delay", "dispatched"), [(0.0, 1), (60.0, 0)])
+def test_event_starts_the_shipper_whose_restart_is_due(
+    monkeypatch: pytest.MonkeyPatch, delay: float, dispatched: int
+) -> None:
+    """The end of a shipper and an event may arrive together; a restart that is due later does not delay the event."""
+    sent: list[bytes] = []
+
+    class InstantShipper:
+        """A shipper that completes each event at once."""
+
+        def send(self, packet: bytes) -> None:
+            """Record the packet."""
+            sent.append(packet)
+
+        def receive(self, _seconds: float) -> bytes:
+            """Return DONE for the only event."""
+            return ipc.DONE + b"1"
+
+        def seconds_until_check(self) -> float:
+            """Return any time."""
+            return 1.0
+
+    it = Supervisor(api=LambdaApi(b"127.0.0.1:1"), environ={})
+
+    def start() -> None:
+        it._restart_at = None
+        it._shipper = cast("ShipperProcess", InstantShipper())
+
+    monkeypatch.setattr(it, "_start_shipper", start)
+    it._restart_at = time.monotonic() + delay
+    document = event("INVOKE", seconds=30.0, requestId="r")
+    it._dispatch_event(document, last=False)
+    assert sent == [ipc.EVENT + b"1\n" + document] * dispatched
+
+
 def test_failures_are_counted_from_the_last_completed_event(record: Path) -> None:
     """Shippers that complete an event between their failures are restarted indefinitely."""
     with scene(record, "exits on its second event") as it:

@@ -240,8 +240,7 @@ class Supervisor:
         If the shipper is replaced meanwhile, the new one receives the event as EVENT_RETRY. The last
         event does not wait for the date of a restart, because no later shipper can upload the records.
         """
-        if last and self._restart_at is not None:
-            self._start_shipper()
+        self._restart_if_due(last=last)
         self._event_number += 1
         packet = b"%d\n" % self._event_number + event
         done = ipc.DONE + b"%d" % self._event_number
@@ -260,8 +259,16 @@ class Supervisor:
                 self._policy.on_success()
                 return
             self._handle_message(message)
-            if self._restart_at is not None and (last or self._restart_at <= time.monotonic()):
-                self._start_shipper()
+            self._restart_if_due(last=last)
+
+    def _restart_if_due(self, *, last: bool) -> None:
+        """Start the next shipper if its date has come, or in any case for the last event.
+
+        The end of a shipper and an event may arrive at the same time. Without this check before the dispatch the event
+        was acknowledged without a shipper, and failures were counted although each shipper worked.
+        """
+        if self._restart_at is not None and (last or self._restart_at <= time.monotonic()):
+            self._start_shipper()
 
     def _handle_message(self, message: bytes | None) -> None:
         """Handle any message but the awaited DONE, also process exit and an unanswered ping."""
