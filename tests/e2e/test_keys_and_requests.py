@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -86,3 +87,18 @@ async def test_foreign_request_id_in_a_line_is_not_a_request(tmp_path: Path, log
     lines = [r for r in found if r["type"] == "function"]
     assert len(lines) == len(FOREIGN)
     assert {(r["requestId"], r["requestIdSource"]) for r in lines} == {(request, "inferred")}
+
+
+async def test_closing_line_names_the_function_and_its_account(tmp_path: Path) -> None:
+    """The supervisor gets the account with its registration, and the last line of each object contains it."""
+    async with environment(tmp_path, {"LOGFERRY_FLUSH": "invocation"}) as service:
+        await service.invoke({})
+        await service.wait_idle()
+        await service.shutdown()
+    closing = []
+    for path in (tmp_path / "out").rglob("*.ndjson.gz"):
+        last = json.loads(gzip.decompress(path.read_bytes()).splitlines()[-1])
+        assert last["type"] in ("logferry.segment", "logferry.final")
+        closing.append(json.loads(last["record"]))
+    assert closing
+    assert {(one["function"], one["account"]) for one in closing} == {("orders", "123456789012")}

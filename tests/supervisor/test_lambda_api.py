@@ -66,6 +66,8 @@ def test_registration_names_the_extension_and_its_events(events: tuple[bytes, ..
         request = server.to(REGISTER)[0]
         assert (request.method, request.headers["Lambda-Extension-Name"]) == ("POST", "logferry")
         assert json.loads(request.body) == {"events": [event.decode() for event in events]}
+        assert request.headers["Lambda-Extension-Accept-Feature"] == "accountId"
+        assert api.account == "", "this server does not return an account"
 
 
 def test_later_requests_carry_the_identifier_of_the_registration() -> None:

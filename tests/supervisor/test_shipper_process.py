@@ -182,11 +182,11 @@ def test_kill_returns_the_exit_code_of_a_process_that_has_already_ended() -> Non
 FORK = """
 import sys, types
 app = types.ModuleType("logferry.shipper.main")
-def run_shipper(*, channel_fd, listener_fd, environment, restarts, path_token):
+def run_shipper(*, channel_fd, listener_fd, environment, restarts, path_token, account):
     import os, socket
     channel = socket.socket(fileno=channel_fd)
     socket.socket(fileno=listener_fd).getsockname()
-    channel.send(f"{environment} {restarts} {os.getppid()} {path_token}".encode())
+    channel.send(f"{environment} {restarts} {os.getppid()} {path_token} {account}".encode())
     if environment.startswith("fails"):
         raise RuntimeError("no libraries")
     channel.recv(1)
@@ -198,10 +198,11 @@ from logferry.supervisor import http
 from logferry.supervisor.shipper_process import ShipperProcess
 listener = _socket.socket(); listener.bind(("127.0.0.1", 0)); listener.listen(1)
 child = ShipperProcess.start(
-    listener=listener, api=http.Connection(b"127.0.0.1:1"), environment=sys.argv[1], restarts=2, path_token="/path",
+    listener=listener, api=http.Connection(b"127.0.0.1:1"), environment=sys.argv[1], restarts=2,
+    path_token="/path", account="1",
     quiet="quietly" in sys.argv[1],
 )
-assert child.receive(5) == f"{sys.argv[1]} 2 {os.getpid()} /path".encode()
+assert child.receive(5) == f"{sys.argv[1]} 2 {os.getpid()} /path 1".encode()
 if not sys.argv[1].startswith("fails"):
     child.send(b"go")
 assert child.receive(5) == b""

@@ -41,10 +41,12 @@ if TYPE_CHECKING:
 MANAGED_INSTANCES = "lambda-managed-instances"
 
 
-def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts: int, path_token: str) -> int:
+def run_shipper(
+    *, channel_fd: int, listener_fd: int, environment: str, restarts: int, path_token: str, account: str
+) -> int:
     """Run the shipper of `environment`, after `restarts` earlier ones; return the exit code.
 
-    `path_token` is the path of the subscription, to which the platform delivers.
+    `path_token` is the path of the subscription, to which the platform delivers; `account` may be empty.
     """
     channel, listener = socket.socket(fileno=channel_fd), socket.socket(fileno=listener_fd)
     try:
@@ -56,7 +58,7 @@ def run_shipper(*, channel_fd: int, listener_fd: int, environment: str, restarts
     if _snap_start(os.environ):
         environment, restarts = os.urandom(8).hex(), 0
     name = _name(settings.spool_dir, environment, restarts)
-    journal = _open_journal(settings, name, invocations, deduplicator)
+    journal = _open_journal(settings, _origin(name, account, os.environ), invocations, deduplicator)
     managed = journal.origin.concurrent
     intake = Intake(journal=journal, deduplicator=deduplicator, invocations=invocations, managed=managed)
     scheduler = Scheduler(
@@ -105,9 +107,7 @@ def _idle(channel: socket.socket, error: SettingsError) -> int:
     return 0
 
 
-def _open_journal(
-    settings: Settings, environment: str, invocations: Invocations, deduplicator: Deduplicator
-) -> Journal:
+def _open_journal(settings: Settings, origin: Origin, invocations: Invocations, deduplicator: Deduplicator) -> Journal:
     """Return the journal in the spool directory, or in a separate one if another process holds the spool."""
 
     def follow(header: Header, batches: Iterable[bytes]) -> str | None:
@@ -120,7 +120,7 @@ def _open_journal(
     def opened(directory: str) -> Journal:
         return Journal(
             directory,
-            origin=_origin(environment, os.environ),
+            origin=origin,
             limit_bytes=settings.spool_bytes,
             clock_ms=lambda: time.time_ns() // 1_000_000,
             count_records=decoder.count_records,
@@ -134,7 +134,7 @@ def _open_journal(
     try:
         return opened(settings.spool_dir)
     except BlockingIOError:
-        return opened(orphans.separate_directory(settings.spool_dir, environment))
+        return opened(orphans.separate_directory(settings.spool_dir, origin.environment))
 
 
 def _name(spool: str, environment: str, restarts: int) -> str:
@@ -152,9 +152,10 @@ def _name(spool: str, environment: str, restarts: int) -> str:
     return environment if found else f"{environment}r{restarts}"
 
 
-def _origin(environment: str, environ: Mapping[str, str]) -> Origin:
+def _origin(environment: str, account: str, environ: Mapping[str, str]) -> Origin:
     return Origin(
         environment=environment,
+        account=account,
         function=environ.get("AWS_LAMBDA_FUNCTION_NAME", "unknown"),
         version=environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
         region=environ.get("AWS_REGION", "unknown"),

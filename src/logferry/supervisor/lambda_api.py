@@ -60,16 +60,20 @@ class LambdaApi:
     def __init__(self, address: bytes) -> None:
         self.connection = http.Connection(address)
         self._identifier = b""
+        self.account = ""
+        """AWS account of the function, if Lambda has returned it."""
 
     def register(self, *, events: tuple[bytes, ...]) -> None:
         """Register for these events. Raise Refused, OSError or ProtocolError."""
         body = b'{"events":[' + b",".join(b'"' + event + b'"' for event in events) + b"]}"
-        response = self._call(b"POST", b"/2020-01-01/extension/register", body, Name=NAME)
+        response = self._call(b"POST", b"/2020-01-01/extension/register", body, Name=NAME, Accept_Feature=b"accountId")
         if response.status != 200:
             raise Refused(
                 "registration was refused: " + summary(response) + "; is the file in /opt/extensions named logferry?"
             )
         self._identifier = response.headers.get(b"lambda-extension-identifier", b"")
+        account = http.text(response.body, b"accountId").decode("ascii", "replace")
+        self.account = account if account.isdigit() else ""
 
     def subscribe(self, *, port: int, path: bytes, extension_logs: bool, managed: bool) -> list[str]:
         """Subscribe with the newest schema that Lambda accepts.

@@ -49,6 +49,7 @@ class ShipperProcess:
         environment: str,
         restarts: int,
         path_token: str,
+        account: str,
         quiet: bool,
     ) -> "ShipperProcess":
         """Fork a child that runs `logferry.shipper.main` and never returns. Raise OSError.
@@ -60,7 +61,11 @@ class ShipperProcess:
         if pid == 0:
             ours.close()
             api.close()
-            posix._exit(_become_shipper(theirs, listener, environment, restarts, path_token, quiet=quiet))
+            posix._exit(
+                _become_shipper(
+                    theirs, listener, environment, restarts, path_token=path_token, account=account, quiet=quiet
+                )
+            )
         theirs.close()
         return cls(pid=pid, channel=ours)
 
@@ -148,7 +153,14 @@ class ShipperProcess:
 
 
 def _become_shipper(
-    channel: _socket.socket, listener: _socket.socket, environment: str, restarts: int, path_token: str, *, quiet: bool
+    channel: _socket.socket,
+    listener: _socket.socket,
+    environment: str,
+    restarts: int,
+    *,
+    path_token: str,
+    account: str,
+    quiet: bool,
 ) -> int:
     """Run the shipper in the child and return its exit code. All expensive imports are here."""
     try:
@@ -163,6 +175,7 @@ def _become_shipper(
             environment=environment,
             restarts=restarts,
             path_token=path_token,
+            account=account,
         )
     except BaseException:  # noqa: BLE001 - a failed child can only print a traceback and return an exit code
         if not quiet:

@@ -228,6 +228,7 @@ class Supervisor:
                 environment=self._environment,
                 restarts=self._starts - 1,
                 path_token=self._endpoint.path.decode(),
+                account=self._api.account,
                 quiet=self._policy.failures > 0,
             )
         except OSError as error:
