@@ -50,7 +50,7 @@ def test_lifecycle_ends_with_its_supervisor(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("running", "expected"), [(True, 3.0), (False, 0.0)])
 def test_repeated_event_waits_only_for_a_running_invocation(tmp_path: Path, *, running: bool, expected: float) -> None:
-    """The shipper that died may have received its runtimeDone; then no other would arrive."""
+    """The shipper that ended may have received its runtimeDone; then no other would arrive."""
 
     async def scenario() -> float:
         async with running_shipper(tmp_path, Takes()) as it:

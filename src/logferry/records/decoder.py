@@ -312,14 +312,14 @@ def mentions_platform(body: bytes) -> bool:
 
 
 def is_only_platform(body: bytes) -> bool:
-    """Return True only for a batch of platform events, at little cost; junk behind its end is not noticed."""
+    """Return True only for a batch of platform events, at little cost; text after its end is not checked."""
     return body.startswith(_FIRST_EVENT) and body.count(_FIRST_EVENT[1:]) == body.count(_PLATFORM_TYPE)
 
 
 def ends_complete(body: bytes) -> bool:
     """Return whether the last record of a batch is complete, judged by the end alone.
 
-    The answer is wrong only if a record was cut exactly behind an object in it that looks like a record itself.
+    The result is wrong only if a record was cut directly after a nested object that has the form of a record.
     """
     before = body.rfind(_NEXT_RECORD)
     text = body[before + 1 :].decode(errors=_DECODE_ERRORS) if before >= 0 else ""

@@ -1,12 +1,12 @@
 """Lines of an object in format 1, one for each record of a segment. Pure.
 
 Guarantees:
-- Every value of a line is a string or an integer, and every line has only the columns of the format. `message` holds
-  the text of a record, `record` the JSON text of any other record, `event` the text of an element that is not exactly
-  an event of the platform.
+- Every value of a line is a string or an integer, and every line has only the columns of the format.
+- `message` is a record that is a string, and `record` is the JSON text of any other record. `event` is the JSON text of
+  an element whose members are not exactly those of an event.
 - A line is valid JSON without a lone surrogate, and `time` is a time that exists.
 - The delivered value can be restored from each line, byte for byte.
-- The bytes do not depend on which of the two readers (`fast_path`, `decoder`) has read a record.
+- A record gives the same bytes whether `fast_path` or `decoder` has read it.
 
 Design: this code is most of the cost of a record. The end of a line is made once for each request, and a time is
 checked when it differs from the one before. JSON text is escaped by two replacements and never written again.

@@ -70,7 +70,7 @@ class InvocationFlush:
     async def _wait_for_runtime_done(self, event: Invoke) -> None:
         """Wait until the runtime has finished this request, as long as the deadline leaves time for the upload.
 
-        A repeated event, whose first shipper died, may have had its `platform.runtimeDone` long ago, in a segment that
+        A repeated event, whose first shipper ended, may have had its `platform.runtimeDone` long ago, in a segment that
         is uploaded and removed. It is waited for only if the journal shows that the invocation is running.
         """
         if not self._invocations.may_run(event.request_id, event.again):

@@ -80,7 +80,7 @@ class CheckedObject:
     platform_losses: tuple[PlatformLoss, ...] = ()
     unreadable: str = ""
     foreign: bool = False
-    """logferry did not write the object: it has neither metadata nor lines of logferry."""
+    """Whether another program wrote the object: it has neither metadata nor lines of logferry."""
 
 
 class _ContradictionError(Exception):
