@@ -25,8 +25,8 @@ CUT_BYTES = 256 * 1024
 class Invocations:
     """Requests that appeared in the stream and in INVOKE events."""
 
-    def __init__(self, running: str | None = None) -> None:
-        self.running = running
+    def __init__(self) -> None:
+        self.running: str | None = None
         """Request between `platform.start` and its end; None outside, or if invocations run concurrently."""
         self.started = StartedRequests()
         """Requests that have started, for the attribution of lines."""

@@ -172,7 +172,7 @@ class Lines:
             if not isinstance(record, str):
                 return f'{{"time":"{self._time}",{kind}"record":{quoted(value)}{ending}'
             # Only a numeric escape can be a lone surrogate.
-            if "\\u" not in value or is_text(record):
+            if "\\u" not in value or decoder.is_text(record):
                 return f'{{"time":"{self._time}",{kind}"message":{value}{ending}'
         if value is not None and event.type.startswith(PREFIX):
             return f'{{"time":"{self._time_or_latest}",{kind}"record":{quoted(value)}{ending}'
@@ -184,7 +184,7 @@ class Lines:
 
     def _make_column(self, kind: str) -> str:
         """Return the column `type`, empty if its value is not text."""
-        column = f'"type":{json.dumps(kind)},' if is_text(kind) else ""
+        column = f'"type":{json.dumps(kind)},' if decoder.is_text(kind) else ""
         if len(self._columns) >= ENDINGS_KEPT:
             self._columns.clear()
         self._columns[kind] = column
@@ -228,16 +228,6 @@ def quoted(json_text: str) -> str:
     """Return JSON text as a JSON string. It has no control characters except for tabs between its tokens."""
     text = json_text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text.replace(_TAB, _ESCAPED_TAB)}"' if _TAB in text else f'"{text}"'
-
-
-def is_text(text: str) -> bool:
-    """Return whether a text has no lone surrogate."""
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return False
-    return True
 
 
 def _rank(kind: str, request_id: str | None) -> int:
