@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SOURCE = Path(logferry.__file__).parent
-FOR_PEOPLE = {"emulator", "cli", "layer"}
+NOT_IN_THE_LAYER = {"emulator", "cli", "layer"}
 """Packages that never enter the layer."""
-EXTENSION = sorted(path for path in SOURCE.rglob("*.py") if not FOR_PEOPLE & set(path.relative_to(SOURCE).parts))
+EXTENSION = sorted(path for path in SOURCE.rglob("*.py") if not NOT_IN_THE_LAYER & set(path.relative_to(SOURCE).parts))
 EVERYTHING = sorted(SOURCE.rglob("*.py"))
 
 COMPOSITION_ROOT = {"shipper.main", "shipper.event_loop"}
@@ -46,7 +46,7 @@ HEAVY_AND_FOREIGN = {"typer", "rich", "click"}
 
 
 def name_of(path: Path) -> str:
-    """Give a module's name inside the package."""
+    """Return the name of a module inside the package."""
     parts = path.relative_to(SOURCE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -73,7 +73,7 @@ def imports(path: Path, *, typing_too: bool = True) -> set[str]:
 
 
 def module_exists(name: str) -> bool:
-    """Whether that is a module of ours, not a name in one."""
+    """Return whether a name is a module of the package, not a name in a module."""
     if not name.startswith("logferry."):
         return False
     path = SOURCE.joinpath(*name.split(".")[1:])
@@ -81,12 +81,12 @@ def module_exists(name: str) -> bool:
 
 
 def ours(found: set[str]) -> set[str]:
-    """Give the package's own modules among these, without its name."""
+    """Return the modules of the package among these, without the name of the package."""
     return {one.removeprefix("logferry").lstrip(".") for one in found if one.split(".")[0] == "logferry"}
 
 
 def calls(path: Path) -> Iterator[str]:
-    """Give every dotted name that a file's code mentions, such as `os.environ` or `time.time`."""
+    """Yield every dotted name in the code of a file, such as `os.environ` or `time.time`."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Attribute):
             yield ast.unparse(node)
@@ -136,7 +136,7 @@ def test_no_modules_import_each_other() -> None:
 
 
 def test_the_emulator_imports_nothing_of_the_extension() -> None:
-    """Shared code would share its faults with the client that it judges."""
+    """A fault in shared code would hide the same fault of the extension under test."""
     for path in sorted((SOURCE / "emulator").rglob("*.py")):
         assert {package_of(one) for one in ours(imports(path)) - {""}} <= {"emulator"}, name_of(path)
 
@@ -192,21 +192,21 @@ ALLOWED_MODULES = {
 }
 """Modules of a bare interpreter, and ours. `encodings.ascii` and the like would be a file each."""
 
-SPY = """
+PRINT_MODULES_AT_FIRST_NEXT = """
 import sys
 sys.path.extend({folders!r})
 from logferry.supervisor import supervisor
-def spy(self):
+def print_modules(self):
     import posix
     posix.write(1, "\\n".join(sorted(sys.modules)).encode() + b"\\n")
     posix._exit(0)
-supervisor.Supervisor._next_event = spy
+supervisor.Supervisor._next_event = print_modules
 supervisor.main()
 """
 
 
 def test_at_the_first_next_a_bare_interpreter_holds_a_bounded_set_of_modules() -> None:
-    """Shown by the process itself: registered, subscribed, and about to ask for its first event."""
+    """The process prints its modules after it has registered and subscribed, before it requests its first event."""
     answer = b"HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: x\r\nContent-Length: 2\r\n\r\n{}"
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(20)
@@ -221,7 +221,7 @@ def test_at_the_first_next_a_bare_interpreter_holds_a_bounded_set_of_modules() -
         thread = threading.Thread(target=serve)
         thread.start()
         done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", SPY.format(folders=[str(SOURCE.parent)])],
+            [sys.executable, "-I", "-S", "-c", PRINT_MODULES_AT_FIRST_NEXT.format(folders=[str(SOURCE.parent)])],
             env={"AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{server.getsockname()[1]}", "LOGFERRY_PORT": "0"},
             capture_output=True,
             text=True,
@@ -235,17 +235,20 @@ def test_at_the_first_next_a_bare_interpreter_holds_a_bounded_set_of_modules() -
     assert "logferry.supervisor.shipper_process" not in done.stdout.split(), "it is imported for the fork, not before"
 
 
-NOT_BEFORE_THE_DOORMAN = {"asyncio", "dataclasses", "inspect", "difflib", "logging", "ssl", "aiohttp", "structlog"}
+NOT_BEFORE_THE_BOOTSTRAP_SERVER = {
+    *("asyncio", "dataclasses", "inspect", "difflib", "logging", "ssl", "aiohttp", "structlog"),
+}
+"""Modules that the shipper imports only while its bootstrap server already stores batches."""
 
 
-def test_what_answers_the_first_deliveries_imports_little() -> None:
-    """Until the thread of low priority runs, the function's init shares its core with us at full priority."""
+def test_the_shipper_imports_no_large_module_before_the_bootstrap_server_listens() -> None:
+    """Until the bootstrap server runs, these imports compete with the Init phase of the function for one core."""
     folders = [str(SOURCE.parent), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     look = f"import sys; sys.path += {folders!r}; import logferry.shipper.main; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", look], capture_output=True, text=True, check=True, timeout=20
     )
-    assert not set(done.stdout.split()) & NOT_BEFORE_THE_DOORMAN
+    assert not set(done.stdout.split()) & NOT_BEFORE_THE_BOOTSTRAP_SERVER
 
 
 READS_ENVIRON = {"supervisor.supervisor", "shipper.main", "sinks.s3.sdk", "sinks.s3.sdk_session"}
@@ -262,8 +265,8 @@ TOUCHES_THE_DISK = {
 
 
 @pytest.mark.parametrize("path", EXTENSION, ids=name_of)
-def test_the_environment_the_clock_and_the_disk_are_touched_where_they_may_be(path: Path) -> None:
-    """A setting is read in one place; a date enters in one room; records lie in one directory."""
+def test_only_listed_modules_use_the_environment_the_wall_clock_and_the_disk(path: Path) -> None:
+    """Only the listed modules read the environment or the wall clock, or write to the disk."""
     name, found = name_of(path), set(calls(path))
     if any(re.fullmatch(r"(os|posix)\.(environ|environb|getenv)(\..*)?", call) for call in found):
         assert name in READS_ENVIRON
@@ -278,22 +281,22 @@ def test_the_environment_the_clock_and_the_disk_are_touched_where_they_may_be(pa
         assert name in TOUCHES_THE_DISK, writes
 
 
-def test_nothing_asks_the_disk_to_wait() -> None:
-    """The page cache outlives a process, and the machine takes /tmp with it: fsync would buy nothing."""
+def test_no_module_of_the_extension_calls_fsync() -> None:
+    """The page cache survives a killed process, and /tmp is lost together with the machine, so fsync has no benefit."""
     for path in EXTENSION:
         assert not {c for c in calls(path) if c.split(".")[-1] in ("fsync", "fdatasync", "sync")}, name_of(path)
 
 
-def test_nothing_in_the_extension_imports_what_is_for_people() -> None:
-    """The command line, the emulator and the layer's build stay out of the customer's function."""
+def test_the_extension_imports_neither_cli_nor_emulator_nor_layer() -> None:
+    """The layer contains neither the command line nor the emulator nor the build of the layer."""
     for path in EXTENSION:
         found = imports(path)
-        assert not {one.split(".")[0] for one in ours(found)} & {"emulator", "cli", "layer"}, name_of(path)
+        assert not {one.split(".")[0] for one in ours(found)} & NOT_IN_THE_LAYER, name_of(path)
         assert not {one.split(".")[0] for one in found} & HEAVY_AND_FOREIGN, name_of(path)
 
 
 def test_every_module_has_a_docstring() -> None:
-    """A header is the design document; an empty `__init__` has nothing to promise."""
+    """The header is the design document of a module; only an empty file has none."""
     for path in EVERYTHING:
         if path.stat().st_size:
             assert ast.get_docstring(ast.parse(path.read_text())), path

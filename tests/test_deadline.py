@@ -30,9 +30,9 @@ def test_date_becomes_a_deadline_between_now_and_the_longest_timeout(date_ms: fl
 
 
 def test_deadline_is_only_moved_to_an_earlier_time() -> None:
-    """`less` leaves a margin, and `sooner` takes the earlier time."""
+    """`earlier_by` leaves a margin, and `no_later_than` takes the earlier time."""
     deadline = Deadline(10.0)
-    assert deadline.less(0.5) == Deadline(9.5)
-    assert deadline.sooner(7.0) == Deadline(7.0)
-    assert deadline.sooner(70.0) == deadline
-    assert deadline.less(99.0).remaining(0.0) == 0.0
+    assert deadline.earlier_by(0.5) == Deadline(9.5)
+    assert deadline.no_later_than(7.0) == Deadline(7.0)
+    assert deadline.no_later_than(70.0) == deadline
+    assert deadline.earlier_by(99.0).remaining(0.0) == 0.0

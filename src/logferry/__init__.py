@@ -1,1 +1,1 @@
-"""logferry: an AWS Lambda extension that ferries log records to S3. Kept empty: every import here is cold start."""
+"""logferry, an AWS Lambda extension that ships log records to S3. An import here would delay every cold start."""

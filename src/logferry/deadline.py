@@ -26,11 +26,11 @@ class Deadline(NamedTuple):
         seconds = LONGEST_SECONDS if date_ms is None else (date_ms - now_ms) / 1000
         return cls(now + min(max(seconds, 0.0), LONGEST_SECONDS))
 
-    def less(self, seconds: float) -> Deadline:
+    def earlier_by(self, seconds: float) -> Deadline:
         """Return a deadline that is earlier by a margin."""
         return Deadline(self.at - seconds)
 
-    def sooner(self, other: float) -> Deadline:
+    def no_later_than(self, other: float) -> Deadline:
         """Return the earlier of this deadline and the time `other`."""
         return Deadline(min(self.at, other))
 

@@ -5,7 +5,7 @@ Guarantees:
 - Nothing is sent or resolved, and no library is imported. Only the file of AWS_CA_BUNDLE is looked
   up.
 
-Design: these combinations would be accepted by S3. The damage appears later, if a query engine
+Design: S3 accepts these combinations. The fault appears later, when a query engine
 skips a file, reads compressed bytes as text, or finds two values for a column. AWS variables are
 checked only for S3 destinations, because the AWS SDKs ignore or misread most invalid values
 silently.

@@ -39,7 +39,7 @@ DEFAULT_TYPES = "platform,function"
 TRUE_WORDS = ("true", "1", "yes", "on")
 FALSE_WORDS = ("false", "0", "no", "off")
 SHORT_BUFFER_MS = 25
-"""Shortest time that the Telemetry API buffers records, in milliseconds. `platform.runtimeDone` is that much late."""
+"""Shortest time that the Telemetry API buffers records, in milliseconds. It delays `platform.runtimeDone`."""
 
 
 def parse_truth(text: str) -> bool:

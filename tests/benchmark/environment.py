@@ -113,7 +113,7 @@ class Environment:
         if self._quota:
             command = ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(self._quota.procs_file), *command]
         # A separate process group, as in Lambda, but no session, which would also be a scheduling group
-        # (sched(7), autogroup): a low priority inside it would have no effect on the function.
+        # (sched(7), autogroup): a busy core would be divided among sessions, not among processes.
         output = str(self._tmp / "output")
         namespace = self._extension.namespace
         entered = namespace.entered() if namespace else contextlib.nullcontext()

@@ -191,7 +191,7 @@ def shared_core_init(run: RunContext) -> Iterator[Row]:
 def responses_during_startup(run: RunContext) -> Iterator[Row]:
     """Measure the slowest response to a batch while the libraries are loaded, on two cores and on one busy core.
 
-    On a busy core the loading thread may hold the interpreter's lock while it waits for a time slice.
+    Batches are served between the steps of the import. On a busy core each step waits for its time slices.
     """
     yield _slowest_response(run, "slowest response to a batch during startup, two cores", Target(at_most=35))
     work = run.worker.work(STARTUP_SECONDS * 1000)

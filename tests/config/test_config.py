@@ -69,7 +69,10 @@ def test_the_example_has_the_meaning_and_the_values_of_each_setting() -> None:
     for setting in SETTINGS:
         paragraph = next(p for p in text.split("\n\n") if re.search(rf"^#?{PREFIX}{setting.name}=", p, re.MULTILINE))
         for text_of_table in (setting.meaning, setting.range):
-            assert text_of_table.replace("`", "").lower() in paragraph.lower(), setting.name
+            expected = text_of_table.replace("`", "")
+            assert expected.lower() in paragraph.lower(), setting.name
+            # A value is quoted exactly as the user writes it, also at the beginning of a sentence.
+            assert not text_of_table.startswith("`") or expected in paragraph, setting.name
 
 
 def test_the_example_is_valid_with_and_without_the_commented_lines() -> None:

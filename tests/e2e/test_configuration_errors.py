@@ -136,7 +136,7 @@ async def test_missing_telemetry_is_reported_once(tmp_path: Path, answer: int) -
     behaviour = TelemetryBehaviour(telemetry_status=answer, logs_status=answer)  # type: ignore[arg-type]
     async with environment(tmp_path, {}, telemetry=behaviour) as service:
         await _three_invocations(service)
-    assert sum("no telemetry here" in m for m in own_messages(service)) == 1
+    assert sum("the Telemetry API is not available" in m for m in own_messages(service)) == 1
     assert arrived_in(tmp_path / "out") == []
 
 

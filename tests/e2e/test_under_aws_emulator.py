@@ -29,7 +29,7 @@ async def test_classic_mode_without_telemetry_is_reported_once(
         for number in range(3):
             assert await aws.invoke(f"classic {number}") == (200, f'"classic {number}"'.encode())
         assert await aws.shutdown() == 0
-        messages = [line for line in aws.output if "no telemetry here" in line]
+        messages = [line for line in aws.output if "the Telemetry API is not available" in line]
         assert len(messages) == 1
         assert "Telemetry.NotSupported" in messages[0]
         assert not [line for line in aws.output if "Extension.Crash" in line or "SIGKILL" in line]

@@ -137,7 +137,7 @@ async def test_shipper_that_exits_at_each_start_is_given_up(s3_env: S3Environmen
         extension = await platform.start()
         held = []
         async with asyncio.timeout(60):
-            while not any("given up" in line for line in extension.output):
+            while not any("not restarted" in line for line in extension.output):
                 held.append(await platform.hand_out(invoke_event("again", seconds=5)))
                 await asyncio.sleep(0.2)
         held += [await platform.hand_out(invoke_event(f"idle {n}", seconds=5)) for n in range(20)]
@@ -147,7 +147,7 @@ async def test_shipper_that_exits_at_each_start_is_given_up(s3_env: S3Environmen
     assert max(held) < SUSPEND_SECONDS + 2, "without runtimeDone the first invocation suspends loading"
     assert statistics.median(held) < 0.05
     messages = [line for line in extension.output if line.startswith("logferry")]
-    assert sum("given up" in line for line in messages) == 1, messages
+    assert sum("not restarted" in line for line in messages) == 1, messages
     assert sum("Traceback" in line for line in extension.output) <= 1, (
         "the reason is reported once and not for each attempt"
     )
@@ -157,7 +157,7 @@ async def test_shipper_that_exits_at_each_start_is_given_up(s3_env: S3Environmen
 async def test_records_on_disk_after_giving_up_are_stored_by_the_next_run(
     s3_env: S3Environment,
 ) -> None:
-    """If the shipper is given up, its records stay in the spool, and the next run that starts stores them."""
+    """If the shipper is not restarted, its records stay in the spool, and the next run that starts stores them."""
     async with BareLambda(s3_env.settings(LOGFERRY_FLUSH="time")) as platform:
         await platform.start()
         await platform.invoke(["waiting"])

@@ -69,7 +69,7 @@ async def test_shipper_killed_at_a_stage_of_its_upload_stores_each_record_once(
         s3_env.proxy.at_stage = lambda _: None
         await _shut_down_and_check(platform, s3_env)
     assert max(held) < 9
-    assert sum("the shipper died" in line for line in extension.output) >= 4
+    assert sum("the shipper ended" in line for line in extension.output) >= 4
 
 
 async def test_shipper_killed_during_its_last_upload_leaves_one_final_object(s3_env: S3Environment) -> None:
@@ -118,7 +118,8 @@ async def test_shipper_killed_between_append_and_response_stores_each_record_onc
             await _when(has_grown)
             kill_and_wait(platform.extension.shipper, number)
             await delivered
-            # The successor loads at a low priority, and only a completed invocation resets the count of crashes.
+            # The successor suspends its imports during an invocation, and only a completed invocation resets the
+            # count of crashes.
             await platform.invoke([], seconds=60)
         account = await _shut_down_and_check(platform, s3_env)
     print(f"{len(platform.repeated)} batches were delivered again")

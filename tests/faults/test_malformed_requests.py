@@ -50,7 +50,7 @@ async def test_malformed_request_is_refused_and_batches_are_accepted(s3_env: S3E
             await _send(platform.port, content.replace(b"POST / ", b"POST %s " % platform.path.encode()))
             await platform.deliver(batch(function(f"after {name}")))
         await platform.shutdown()
-        assert sum("died" in line for line in extension.output) == 0, extension.output
+        assert sum("the shipper ended" in line for line in extension.output) == 0, extension.output
         assert shipper is not None
         account = ledger(platform, objects := await s3_env.arrived(), s3_env.spool)
     assert not account.missing

@@ -23,7 +23,7 @@ from logferry.listener.server import listening
 from support.http_post import request
 from support.journal_harness import close, numbered, open_journal
 from support.lifecycle_harness import UPLOAD_TIMEOUT, ShipperHarness, as_object, running_shipper
-from support.sink_doubles import ResetsAfterStoring, Stalls, Takes, Throttles
+from support.sink_doubles import ResetAfterStoringSink, StallingSink, StoringSink, ThrottlingSink
 from support.virtual_time import START, run
 
 if TYPE_CHECKING:
@@ -59,17 +59,17 @@ async def cancel(task: asyncio.Task[Any]) -> None:
 
 
 @pytest.mark.parametrize("timing", [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, UPLOAD_TIMEOUT, UPLOAD_TIMEOUT + 0.5])
-@pytest.mark.parametrize("sink_kind", [Takes, Throttles, Stalls, ResetsAfterStoring])
-def test_cancelled_upload_is_completed_by_the_next(tmp_path: Path, sink_kind: type[Takes], timing: float) -> None:
+@pytest.mark.parametrize("sink_kind", [StoringSink, ThrottlingSink, StallingSink, ResetAfterStoringSink])
+def test_cancelled_upload_is_completed_by_the_next(tmp_path: Path, sink_kind: type[StoringSink], timing: float) -> None:
     """A segment is in the journal or in the sink, and in the end in the sink, once."""
     for count in range(STEPS):
         journal = open_journal(tmp_path / str(count))
         for n in (1, 2, 3):
             journal.append(numbered(n))
             journal.seal()
-        sink = Takes(0.5) if sink_kind is Takes else sink_kind(1)
+        sink = StoringSink(0.5) if sink_kind is StoringSink else sink_kind(1)
 
-        async def scenario(journal: object = journal, sink: Takes = sink, count: int = count) -> None:
+        async def scenario(journal: object = journal, sink: StoringSink = sink, count: int = count) -> None:
             it = Uploader(
                 journal=journal,  # type: ignore[arg-type]  # bound early
                 sink=sink,
@@ -121,9 +121,9 @@ def test_cancelled_shipper_loses_and_duplicates_no_record(
     policy: Policy = NEXT_INVOCATION if next_invocation else INVOCATION
     for count in range(STEPS):
         directory = tmp_path / str(count)
-        sink = Takes(0.1)
+        sink = StoringSink(0.1)
 
-        async def scenario(directory: Path = directory, sink: Takes = sink, count: int = count) -> list[str]:
+        async def scenario(directory: Path = directory, sink: StoringSink = sink, count: int = count) -> list[str]:
             accepted = [f"a{n} {what}" for n in range(4) for what in ("begins", "ends")]
             async with running_shipper(directory, sink, policy=policy) as it:
                 playing = asyncio.create_task(some_invocations(it, "a"))
@@ -143,16 +143,16 @@ def test_cancelled_shipper_loses_and_duplicates_no_record(
 
 
 @pytest.mark.parametrize("timing", [0.0, 0.1, 0.3, 0.4, 1.0, 1.7])
-@pytest.mark.parametrize("sink_kind", [Takes, Stalls])
+@pytest.mark.parametrize("sink_kind", [StoringSink, StallingSink])
 def test_cancelled_shutdown_is_completed_by_the_next_shipper(
-    tmp_path: Path, sink_kind: type[Takes], timing: float
+    tmp_path: Path, sink_kind: type[StoringSink], timing: float
 ) -> None:
     """A SIGKILL after 2,000 ms has the effect of a cancellation."""
     for count in range(STEPS):
         directory = tmp_path / str(count)
 
         async def scenario(directory: Path = directory, count: int = count) -> None:
-            sink = Takes(0.1) if sink_kind is Takes else Stalls(times=1)
+            sink = StoringSink(0.1) if sink_kind is StoringSink else StallingSink(times=1)
             async with running_shipper(directory, sink) as it:
                 it.line("one")
                 it.journal.seal()

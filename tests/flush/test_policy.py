@@ -7,9 +7,9 @@ import itertools
 import pytest
 
 from logferry.flush.policy import (
-    CLOSE_SHARE,
     DEFAULT_BYTES,
     DEFAULT_SECONDS,
+    FREQUENT_INVOCATIONS,
     Flush,
     Pace,
     Policy,
@@ -186,8 +186,8 @@ def test_policy_returns_the_time_until_age_makes_a_flush_due(
 @pytest.mark.parametrize(
     ("gap", "seconds", "expected"),
     [
-        (60 / CLOSE_SHARE, None, None),
-        (60 / CLOSE_SHARE + 0.1, None, POST_EXECUTION),
+        (60 / FREQUENT_INVOCATIONS, None, None),
+        (60 / FREQUENT_INVOCATIONS + 0.1, None, POST_EXECUTION),
         (1.0, 2.0, POST_EXECUTION),
         (0.5, 2.0, None),
     ],
@@ -195,7 +195,7 @@ def test_policy_returns_the_time_until_age_makes_a_flush_due(
 def test_adaptive_batches_invocations_that_are_close(
     gap: float, seconds: float | None, expected: Timing | None
 ) -> None:
-    """Invocations are close if at least CLOSE_SHARE fit into the maximum age of a record."""
+    """Invocations are frequent if at least FREQUENT_INVOCATIONS fit into the maximum age of a record."""
     pace = Pace(mean_gap=gap)
     assert timing_on_invoke(Flush.ADAPTIVE, NEW, pace, thresholds=Thresholds(seconds=seconds)) is expected
 

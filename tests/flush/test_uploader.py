@@ -13,7 +13,15 @@ from logferry.deadline import Deadline
 from logferry.errors import SinkUnavailable
 from logferry.flush.circuit_breaker import REJECTED_SECONDS
 from support.journal_harness import numbered, open_journal
-from support.sink_doubles import REMEDY, IsFrozenInTheMiddle, Rejects, ResetsAfterStoring, Stalls, Takes, Throttles
+from support.sink_doubles import (
+    REMEDY,
+    FreezingSink,
+    RejectingSink,
+    ResetAfterStoringSink,
+    StallingSink,
+    StoringSink,
+    ThrottlingSink,
+)
 from support.uploader_harness import FAR, TIMEOUT, logged, new_uploader, numbers, sealed_journal
 from support.virtual_time import START, freeze, now, run
 
@@ -26,7 +34,7 @@ def test_uploader_removes_a_segment_after_the_sink_has_confirmed_it(tmp_path: Pa
     journal = sealed_journal(tmp_path, 0)
     waiting: list[int] = []
 
-    class Observer(Takes):
+    class Observer(StoringSink):
         async def put(self, stored: StoredObject) -> None:
             await super().put(stored)
             waiting.append(len(journal.sealed))
@@ -41,19 +49,19 @@ def test_uploader_removes_a_segment_after_the_sink_has_confirmed_it(tmp_path: Pa
 
 def test_uploader_ends_after_a_failure_and_keeps_the_segments(tmp_path: Path) -> None:
     """The other segments are not tried, because they would probably fail as well."""
-    journal, sink = sealed_journal(tmp_path), Throttles()
+    journal, sink = sealed_journal(tmp_path), ThrottlingSink()
 
     async def scenario() -> None:
         await new_uploader(journal, sink).drain(FAR)
 
     run(scenario())
-    assert len(sink.asked) == 1
+    assert len(sink.requests) == 1
     assert numbers(journal) == [1, 2, 3]
 
 
 def test_uploader_makes_no_attempt_while_the_circuit_breaker_is_open(tmp_path: Path) -> None:
     """Until the next trial a drain takes no time."""
-    journal, sink = sealed_journal(tmp_path), Stalls()
+    journal, sink = sealed_journal(tmp_path), StallingSink()
 
     async def scenario() -> None:
         it = new_uploader(journal, sink)
@@ -69,12 +77,12 @@ def test_uploader_makes_no_attempt_while_the_circuit_breaker_is_open(tmp_path: P
         assert now() == pytest.approx(2 * TIMEOUT + 1.0)
 
     run(scenario())
-    assert len(sink.asked) == 2
+    assert len(sink.requests) == 2
 
 
 def test_uploader_uploads_the_backlog_at_once_after_a_recovery(tmp_path: Path) -> None:
     """After one successful trial the others follow; the recovery is logged once."""
-    journal, sink = sealed_journal(tmp_path), Throttles(times=3)
+    journal, sink = sealed_journal(tmp_path), ThrottlingSink(times=3)
 
     async def scenario() -> None:
         it = new_uploader(journal, sink)
@@ -95,7 +103,7 @@ def test_uploader_uploads_the_backlog_at_once_after_a_recovery(tmp_path: Path) -
 
 def test_uploader_logs_a_rejection_once_with_its_remedy(tmp_path: Path) -> None:
     """Attempts are rare until a person has changed something."""
-    journal, sink = sealed_journal(tmp_path), Rejects(times=3)
+    journal, sink = sealed_journal(tmp_path), RejectingSink(times=3)
 
     async def scenario() -> None:
         it = new_uploader(journal, sink)
@@ -113,9 +121,9 @@ def test_uploader_logs_a_rejection_that_follows_another_failure(tmp_path: Path) 
     """A transient outage, and then the bucket is missing: the second failure needs an action."""
     journal = sealed_journal(tmp_path)
 
-    class Both(Rejects):
+    class Both(RejectingSink):
         async def _fail(self, stored: StoredObject) -> None:
-            if len(self.asked) == 1:
+            if len(self.requests) == 1:
                 raise SinkUnavailable("503 SlowDown")
             await super()._fail(stored)
 
@@ -132,7 +140,7 @@ def test_uploader_logs_a_rejection_that_follows_another_failure(tmp_path: Path) 
 
 def test_uploader_ends_a_stalled_upload_after_its_timeout(tmp_path: Path) -> None:
     """LOGFERRY_UPLOAD_TIMEOUT limits each upload of a small object."""
-    journal, sink = sealed_journal(tmp_path), Stalls(times=1)
+    journal, sink = sealed_journal(tmp_path), StallingSink(times=1)
 
     async def scenario() -> float:
         await new_uploader(journal, sink).drain(FAR)
@@ -146,7 +154,7 @@ def test_uploader_ends_a_stalled_upload_after_its_timeout(tmp_path: Path) -> Non
 @pytest.mark.parametrize("seconds", [0.0, 0.3, 4.9])
 def test_uploader_has_nothing_in_flight_after_the_deadline(tmp_path: Path, seconds: float) -> None:
     """A deadline before the timeout ends the upload, and the segment stays."""
-    journal, sink = sealed_journal(tmp_path), Stalls()
+    journal, sink = sealed_journal(tmp_path), StallingSink()
 
     async def scenario() -> float:
         await new_uploader(journal, sink).drain(Deadline(START + seconds))
@@ -162,7 +170,7 @@ def test_uploader_logs_the_duration_of_a_failed_upload(tmp_path: Path) -> None:
     journal = sealed_journal(tmp_path)
 
     async def scenario() -> None:
-        await new_uploader(journal, Stalls()).drain(Deadline(START + 0.3))
+        await new_uploader(journal, StallingSink()).drain(Deadline(START + 0.3))
 
     with capture_logs() as logs:
         run(scenario())
@@ -171,7 +179,7 @@ def test_uploader_logs_the_duration_of_a_failed_upload(tmp_path: Path) -> None:
 
 def test_uploader_repeats_an_upload_without_a_response_under_the_same_key(tmp_path: Path) -> None:
     """The repeated upload has the same key and bytes, so no record is stored twice."""
-    journal, sink = sealed_journal(tmp_path, 0, 0), ResetsAfterStoring()
+    journal, sink = sealed_journal(tmp_path, 0, 0), ResetAfterStoringSink()
 
     async def scenario() -> None:
         it = new_uploader(journal, sink)
@@ -180,13 +188,13 @@ def test_uploader_repeats_an_upload_without_a_response_under_the_same_key(tmp_pa
         await it.drain(FAR)
 
     run(scenario())
-    assert [key[-12:] for _, key in sink.asked] == ["01.ndjson.gz", "01.ndjson.gz", "02.ndjson.gz"]
+    assert [key[-12:] for _, key in sink.requests] == ["01.ndjson.gz", "01.ndjson.gz", "02.ndjson.gz"]
     assert sink.lines() == ["1 ", "2 "]
 
 
 def test_uploader_has_one_upload_in_flight_for_all_callers(tmp_path: Path) -> None:
     """Concurrent drains store each segment once, and the last caller waits for all of them."""
-    journal, sink = sealed_journal(tmp_path), Takes(0.5)
+    journal, sink = sealed_journal(tmp_path), StoringSink(0.5)
 
     async def scenario() -> float:
         it = new_uploader(journal, sink)
@@ -200,11 +208,11 @@ def test_uploader_has_one_upload_in_flight_for_all_callers(tmp_path: Path) -> No
 
     assert run(scenario()) == pytest.approx(1.5)
     assert sink.most_in_flight == 1
-    assert len(sink.asked) == 3
+    assert len(sink.requests) == 3
 
 
-@pytest.mark.parametrize(("kind", "how"), [(Takes, 0.5), (Stalls, 3), (IsFrozenInTheMiddle, 3600.0)])
-def test_uploader_has_a_ready_segment_during_an_upload(tmp_path: Path, kind: type[Takes], how: float) -> None:
+@pytest.mark.parametrize(("kind", "how"), [(StoringSink, 0.5), (StallingSink, 3), (FreezingSink, 3600.0)])
+def test_uploader_has_a_ready_segment_during_an_upload(tmp_path: Path, kind: type[StoringSink], how: float) -> None:
     """A caller that finds no ready segment can rely on it that nothing is in flight."""
     journal, sink = sealed_journal(tmp_path), kind(how)
     seen: list[bool] = []
@@ -229,7 +237,7 @@ def test_uploader_has_a_ready_segment_during_an_upload(tmp_path: Path, kind: typ
 
 def test_uploader_ends_the_wait_for_the_drain_of_another_caller_at_the_deadline(tmp_path: Path) -> None:
     """The other drain may last longer; `shorten_deadline` would end it."""
-    journal, sink = sealed_journal(tmp_path), Stalls()
+    journal, sink = sealed_journal(tmp_path), StallingSink()
 
     async def scenario() -> float:
         it = new_uploader(journal, sink)
@@ -248,7 +256,7 @@ def test_shortened_deadline_ends_an_upload_in_flight_and_never_extends_it(tmp_pa
     """A new event may leave less time than there was when the upload began."""
 
     async def scenario(seconds: float, directory: Path) -> float:
-        it = new_uploader(sealed_journal(directory), Stalls())
+        it = new_uploader(sealed_journal(directory), StallingSink())
         drain = asyncio.create_task(it.drain(FAR))
         await asyncio.sleep(0.1)
         it.shorten_deadline(Deadline(START + seconds))
@@ -261,7 +269,7 @@ def test_shortened_deadline_ends_an_upload_in_flight_and_never_extends_it(tmp_pa
 
 def test_shortened_deadline_applies_to_all_segments_of_the_drain(tmp_path: Path) -> None:
     """Before, only the upload in flight was limited, and the next one began as if there were time."""
-    journal, sink = sealed_journal(tmp_path), Takes(0.5)
+    journal, sink = sealed_journal(tmp_path), StoringSink(0.5)
 
     async def scenario() -> float:
         it = new_uploader(journal, sink)
@@ -286,7 +294,7 @@ def test_shortened_deadline_applies_to_all_segments_of_the_drain(tmp_path: Path)
 )
 def test_uploader_repeats_an_upload_after_a_freeze(tmp_path: Path, frozen: float, bound: float) -> None:
     """A freeze is no failure of the sink, so the circuit breaker stays closed."""
-    journal, sink = sealed_journal(tmp_path, 0), IsFrozenInTheMiddle(frozen)
+    journal, sink = sealed_journal(tmp_path, 0), FreezingSink(frozen)
 
     async def scenario() -> None:
         it = new_uploader(journal, sink)
@@ -295,12 +303,12 @@ def test_uploader_repeats_an_upload_after_a_freeze(tmp_path: Path, frozen: float
 
     run(scenario())
     assert journal.sealed == ()
-    assert len(sink.asked) == 2
+    assert len(sink.requests) == 2
 
 
 def test_uploader_reports_a_missing_segment_and_uploads_the_others(tmp_path: Path) -> None:
     """The next object contains the loss, and it is no failure of the sink."""
-    journal, sink = sealed_journal(tmp_path), Takes()
+    journal, sink = sealed_journal(tmp_path), StoringSink()
     Path(journal.sealed[1].path).unlink()
 
     async def scenario() -> None:
@@ -320,7 +328,7 @@ def test_uploader_reports_a_missing_segment_and_uploads_the_others(tmp_path: Pat
 def test_uploader_keeps_the_segment_in_flight_while_the_spool_overflows(tmp_path: Path) -> None:
     """A stored record is not reported as lost, and a record that is reported as lost is not stored."""
     journal = open_journal(tmp_path, limit_bytes=40_000)
-    sink = Takes(1.0)
+    sink = StoringSink(1.0)
 
     async def scenario() -> None:
         it = new_uploader(journal, sink)
@@ -346,7 +354,7 @@ def test_uploader_keeps_the_segment_in_flight_while_the_spool_overflows(tmp_path
 
 def test_uploader_begins_no_upload_after_the_deadline(tmp_path: Path) -> None:
     """After a thaw the deadline has passed, and the next event brings a new one."""
-    journal, sink = sealed_journal(tmp_path), Takes()
+    journal, sink = sealed_journal(tmp_path), StoringSink()
 
     async def scenario() -> None:
         deadline = Deadline(START + 1)
@@ -354,4 +362,4 @@ def test_uploader_begins_no_upload_after_the_deadline(tmp_path: Path) -> None:
         await new_uploader(journal, sink).drain(deadline)
 
     run(scenario())
-    assert sink.asked == []
+    assert sink.requests == []

@@ -14,7 +14,7 @@ from logferry.shipper.invocation_flush import (
     UPLOAD_MARGIN_SECONDS,
 )
 from support.lifecycle_harness import ShipperHarness, running_shipper
-from support.sink_doubles import IsFrozenInTheMiddle, Stalls, Takes, Throttles
+from support.sink_doubles import FreezingSink, StallingSink, StoringSink, ThrottlingSink
 from support.virtual_time import freeze, run
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def test_age_flushes_inside_a_long_invocation(tmp_path: Path) -> None:
     policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=10.0))
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, sink := Takes(0.05), policy=policy) as it:
+        async with running_shipper(tmp_path, sink := StoringSink(0.05), policy=policy) as it:
             await it.done(it.invoke("r1", seconds=900))
             it.starts("r1")
             await asyncio.sleep(4)
@@ -49,13 +49,13 @@ def test_size_flushes_inside_a_long_invocation(tmp_path: Path) -> None:
     policy = Policy(Flush.INVOCATION, Timing.POST_EXECUTION, Thresholds(size=10_000))
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, sink := Takes(0.05), policy=policy) as it:
+        async with running_shipper(tmp_path, sink := StoringSink(0.05), policy=policy) as it:
             number = it.invoke("r1", seconds=900)
             it.starts("r1")
             for n in range(40):
                 it.line(f"{n} " + "x" * 1000)
                 await asyncio.sleep(0.2)
-            assert len(sink.holds) >= 3
+            assert len(sink.objects) >= 3
             it.runtime_done("r1")
             await it.done(number)
             assert [line.split()[0] for line in sink.lines()] == [str(n) for n in range(40)]
@@ -69,23 +69,23 @@ def test_records_that_were_large_at_invoke_are_uploaded_once_in_post_execution(t
     large = Policy(Flush.SIZE, Timing.POST_EXECUTION, Thresholds(size=2000))
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, sink := Takes(), policy=large) as it:
+        async with running_shipper(tmp_path, sink := StoringSink(), policy=large) as it:
             await it.done(it.invoke("r1"))
             it.line("x" * 3000)
             number = it.invoke("r2")
             it.line("inside")
             await asyncio.sleep(1)
-            assert sink.asked == []
+            assert sink.requests == []
             it.runtime_done("r2")
             await it.done(number)
             assert [len(line) for line in sink.lines()] == [3000, 6]
-            assert len(sink.holds) == 1
+            assert len(sink.objects) == 1
             it.line("x" * 3000)
             it.invoke("r3")
             await asyncio.sleep(1)
             it.line("y" * 3000)
             await asyncio.sleep(1)
-            assert len(sink.holds) == 2
+            assert len(sink.objects) == 2
 
     run(scenario())
 
@@ -95,7 +95,7 @@ def test_flush_that_failed_is_due_again_with_the_next_invocation(tmp_path: Path)
     half_a_second = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=0.5))
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, sink := Throttles(times=1), policy=half_a_second) as it:
+        async with running_shipper(tmp_path, sink := ThrottlingSink(times=1), policy=half_a_second) as it:
 
             async def invocation(name: str, *, then: float) -> None:
                 number = it.invoke(name)
@@ -128,7 +128,7 @@ def test_done_waits_for_an_upload_that_age_started(tmp_path: Path) -> None:
     policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=10.0))
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, Takes(0.5), policy=policy) as it:
+        async with running_shipper(tmp_path, StoringSink(0.5), policy=policy) as it:
             await upload_begun_by_time(it)
             assert await it.done(it.invoke("r2", seconds=900)) == 10.5
             assert it.in_flight_at_done == [0, 0]
@@ -141,7 +141,7 @@ def test_upload_that_age_started_is_cancelled_before_the_deadline(tmp_path: Path
     policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=10.0))
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, sink := Stalls(times=1), policy=policy) as it:
+        async with running_shipper(tmp_path, sink := StallingSink(times=1), policy=policy) as it:
             it.line("one")
             await upload_begun_by_time(it)
             assert await it.done(it.invoke("r2", seconds=1.0)) == 11.2 - UPLOAD_MARGIN_SECONDS - CANCEL_MARGIN_SECONDS
@@ -159,7 +159,7 @@ def test_records_delivered_after_a_freeze_are_as_old_as_their_invocation(tmp_pat
     policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=10.0))
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, sink := Takes(0.02), policy=policy) as it:
+        async with running_shipper(tmp_path, sink := StoringSink(0.02), policy=policy) as it:
             await it.done(it.invoke("r1"))
             freeze(3600)
             number = it.invoke("r2")
@@ -173,7 +173,7 @@ def test_records_delivered_after_a_freeze_are_as_old_as_their_invocation(tmp_pat
             it.runtime_done("r2")
             await it.done(number)
             assert sink.lines() == ["of r1", "of r2"]
-            assert len(sink.asked) == 1
+            assert len(sink.requests) == 1
 
     run(scenario())
 
@@ -183,12 +183,12 @@ def test_records_that_aged_in_a_freeze_wait_for_the_next_invocation(tmp_path: Pa
     policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=10.0))
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, sink := Takes(0.02), policy=policy) as it:
+        async with running_shipper(tmp_path, sink := StoringSink(0.02), policy=policy) as it:
             await it.run_invocation("r1")
-            assert sink.asked == []
+            assert sink.requests == []
             freeze(3600)
             assert await it.run_invocation("r2") == 0.02
-            assert len(sink.asked) == 1
+            assert len(sink.requests) == 1
             assert sink.lines() == ["of r1", "of r2"]
 
     run(scenario())
@@ -199,7 +199,7 @@ def test_upload_that_was_frozen_is_repeated_after_the_thaw(tmp_path: Path) -> No
     policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=10.0))
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, sink := IsFrozenInTheMiddle(3600.0), policy=policy) as it:
+        async with running_shipper(tmp_path, sink := FreezingSink(3600.0), policy=policy) as it:
             await it.done(it.invoke("r1", seconds=900))
             it.starts("r1")
             it.line("one")
@@ -217,7 +217,7 @@ def test_managed_instances_flush_by_reports_and_age(tmp_path: Path) -> None:
     policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(invocations=3, seconds=10.0))
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, sink := Takes(0.05), policy=policy, managed=True) as it:
+        async with running_shipper(tmp_path, sink := StoringSink(0.05), policy=policy, managed=True) as it:
             for n in range(3):
                 it.starts(f"r{n}")
                 it.line(f"{n}")
@@ -241,10 +241,10 @@ def test_managed_instances_retry_a_failed_upload_without_an_event(tmp_path: Path
     policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=10.0))
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, sink := Throttles(times=2), policy=policy, managed=True) as it:
+        async with running_shipper(tmp_path, sink := ThrottlingSink(times=2), policy=policy, managed=True) as it:
             it.line("one")
             await asyncio.sleep(20)
             assert sink.lines() == ["one"]
-            assert len(sink.asked) == 3
+            assert len(sink.requests) == 3
 
     run(scenario())

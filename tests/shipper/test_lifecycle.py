@@ -10,7 +10,7 @@ import pytest
 
 from logferry import ipc
 from support.lifecycle_harness import NEVER, running_shipper
-from support.sink_doubles import Stalls, Takes
+from support.sink_doubles import StallingSink, StoringSink
 from support.virtual_time import run
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def test_ping_is_answered_while_an_upload_stalls(tmp_path: Path) -> None:
     """A slow shipper is not a hung shipper."""
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, Stalls()) as it:
+        async with running_shipper(tmp_path, StallingSink()) as it:
             number = it.invoke("r1")
             it.runtime_done("r1")
             await asyncio.sleep(1)
@@ -38,7 +38,7 @@ def test_lifecycle_ends_with_its_supervisor(tmp_path: Path) -> None:
     """Pending records stay on disk."""
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, Takes(), policy=NEVER) as it:
+        async with running_shipper(tmp_path, StoringSink(), policy=NEVER) as it:
             it.line("one")
             it.supervisor.shutdown(socket.SHUT_RDWR)
             await asyncio.sleep(0.1)
@@ -50,10 +50,10 @@ def test_lifecycle_ends_with_its_supervisor(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("running", "expected"), [(True, 3.0), (False, 0.0)])
 def test_repeated_event_waits_only_for_a_running_invocation(tmp_path: Path, *, running: bool, expected: float) -> None:
-    """The shipper that died may have received its runtimeDone; then no other would arrive."""
+    """The shipper that ended may have received its runtimeDone; then no other would arrive."""
 
     async def scenario() -> float:
-        async with running_shipper(tmp_path, Takes()) as it:
+        async with running_shipper(tmp_path, StoringSink()) as it:
             if running:
                 it.starts("r1")
             number = it.invoke("r1", again=True)
@@ -68,7 +68,7 @@ def test_second_event_is_handled_after_the_first(tmp_path: Path) -> None:
     """The supervisor sends it early only if it gave up the first."""
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, sink := Takes()) as it:
+        async with running_shipper(tmp_path, sink := StoringSink()) as it:
             first, second = it.invoke("r1", seconds=5), it.invoke("r2", seconds=5)
             it.runtime_done("r2")
             await asyncio.sleep(1)

@@ -18,7 +18,7 @@ from logferry.shipper.shutdown_flush import (
     QUIET_SECONDS,
 )
 from support.lifecycle_harness import ADAPTIVE, INVOCATION, NEVER, NEXT_INVOCATION, running_shipper
-from support.sink_doubles import Stalls, Takes, Throttles
+from support.sink_doubles import StallingSink, StoringSink, ThrottlingSink
 from support.virtual_time import run
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ def test_shutdown_uploads_everything_under_every_policy(tmp_path: Path, policy: 
     """The last object is marked as final."""
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, sink := Takes(0.02), policy=policy) as it:
+        async with running_shipper(tmp_path, sink := StoringSink(0.02), policy=policy) as it:
             for n in range(3):
                 await it.run_invocation(f"r{n}")
                 it.report(f"r{n}")
             await it.done(it.shut_down())
             assert sink.lines() == [f"of r{n}" for n in range(3)]
-            finals = [o.metadata.get("final") for _, o in sorted(sink.holds.items())]
+            finals = [o.metadata.get("final") for _, o in sorted(sink.objects.items())]
             assert finals == [None] * (len(finals) - 1) + ["true"]
             assert it.in_flight_at_done[-1] == 0
 
@@ -49,7 +49,7 @@ def test_shutdown_waits_for_the_last_report_within_its_limit(tmp_path: Path) -> 
     """A report that arrives in time is stored; a lost report costs the limit."""
 
     async def scenario(report_after: float | None) -> tuple[float, int]:
-        async with running_shipper(tmp_path / str(report_after), sink := Takes(), policy=NEVER) as it:
+        async with running_shipper(tmp_path / str(report_after), sink := StoringSink(), policy=NEVER) as it:
             await it.run_invocation("r1", runs=1.0)
             if report_after == 0.0:
                 it.report("r1")
@@ -69,11 +69,11 @@ def test_shutdown_uploads_with_an_open_circuit_breaker(tmp_path: Path) -> None:
     """The Shutdown phase is the last chance of this environment."""
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, sink := Throttles(times=1)) as it:
+        async with running_shipper(tmp_path, sink := ThrottlingSink(times=1)) as it:
             await it.run_invocation("r1")
             it.report("r1")
             await it.done(it.shut_down())
-            assert len(sink.asked) == 3
+            assert len(sink.requests) == 3
             assert sink.lines() == ["of r1"]
 
     run(scenario())
@@ -83,7 +83,7 @@ def test_shutdown_ends_in_time_with_a_stalled_sink(tmp_path: Path) -> None:
     """2,000 ms are available; one message counts the records that stay in the spool."""
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, Stalls(), policy=NEVER) as it:
+        async with running_shipper(tmp_path, StallingSink(), policy=NEVER) as it:
             await it.run_invocation("r1", runs=0.0)
             it.report("r1")
             assert await it.done(it.shut_down()) == 2.0 - LAST_UPLOAD_MARGIN_SECONDS
@@ -100,7 +100,7 @@ def test_upload_that_hangs_since_before_leaves_time_for_another(tmp_path: Path) 
     policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=1.0))
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, sink := Stalls(times=1), policy=policy) as it:
+        async with running_shipper(tmp_path, sink := StallingSink(times=1), policy=policy) as it:
             await it.done(it.invoke("r1", seconds=900))
             it.starts("r1")
             it.line("one")
@@ -116,7 +116,7 @@ def test_batch_after_done_is_refused(tmp_path: Path) -> None:
     """Its records could not be uploaded, so the response must not be 200."""
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, Takes()) as it:
+        async with running_shipper(tmp_path, StoringSink()) as it:
             await it.done(it.shut_down())
             with pytest.raises(Exception, match="shutting down"):
                 it.line("too late")
@@ -128,7 +128,7 @@ def test_shutdown_accepts_records_until_the_stream_is_quiet(tmp_path: Path) -> N
     """Lines of a SIGTERM handler, each within one buffer interval of the last, are stored in one object."""
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, sink := Takes(0.02), policy=NEVER) as it:
+        async with running_shipper(tmp_path, sink := StoringSink(0.02), policy=NEVER) as it:
             await it.run_invocation("r1")
             it.report("r1")
             number = it.shut_down()
@@ -137,7 +137,7 @@ def test_shutdown_accepts_records_until_the_stream_is_quiet(tmp_path: Path) -> N
                 it.line(f"late {n}")
             await it.done(number)
             assert sink.lines() == ["of r1", *(f"late {n}" for n in range(10))]
-            assert len(sink.holds) == 1
+            assert len(sink.objects) == 1
 
     run(scenario())
 
@@ -146,7 +146,7 @@ def test_shutdown_stores_records_that_arrive_during_the_last_upload(tmp_path: Pa
     """One more object contains them, and nothing is refused."""
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, sink := Takes(0.15), policy=NEVER) as it:
+        async with running_shipper(tmp_path, sink := StoringSink(0.15), policy=NEVER) as it:
             await it.run_invocation("r1")
             it.report("r1")
             number = it.shut_down()
@@ -156,7 +156,7 @@ def test_shutdown_stores_records_that_arrive_during_the_last_upload(tmp_path: Pa
                 it.line(f"late {n}")
             await it.done(number)
             assert sink.lines() == ["of r1", *(f"late {n}" for n in range(50))]
-            assert len(sink.holds) == 2
+            assert len(sink.objects) == 2
             assert it.uploader.backlog == ()
             assert it.intake.refused.batches == 0
 
@@ -167,7 +167,7 @@ def test_shutdown_uploads_although_the_stream_never_becomes_quiet(tmp_path: Path
     """Only the deadline closes the listener, and the upload has its share of the time."""
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, sink := Takes(0.02), policy=NEVER) as it:
+        async with running_shipper(tmp_path, sink := StoringSink(0.02), policy=NEVER) as it:
             number = it.shut_down()
             done = asyncio.create_task(it.done(number))
             accepted = 0
@@ -188,8 +188,8 @@ def test_shutdown_without_records_stores_nothing(tmp_path: Path) -> None:
     """An environment without a record leaves no object."""
 
     async def scenario() -> None:
-        async with running_shipper(tmp_path, sink := Takes()) as it:
+        async with running_shipper(tmp_path, sink := StoringSink()) as it:
             await it.done(it.shut_down())
-            assert sink.asked == []
+            assert sink.requests == []
 
     run(scenario())

@@ -411,7 +411,7 @@ def test_late_done_ends_a_series_of_failures(record: Path) -> None:
 
 @pytest.mark.usefixtures("no_delays")
 def test_supervisor_idles_after_six_consecutive_failures(record: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The shipper is given up with one message; events are acknowledged at once and the port is closed."""
+    """The supervisor stops the restarts with one message; events are acknowledged at once and the port is closed."""
     with scene(record, "exits on an event") as it:
         assert it.invoke() < 5
         assert len(it.shippers.starts) == 6
@@ -422,7 +422,7 @@ def test_supervisor_idles_after_six_consecutive_failures(record: Path, capfd: py
         assert it.shutdown() < 1
         assert it.exit_code == 0
     output = capfd.readouterr().out
-    assert output.count("given up after 6 consecutive failures") == 1
+    assert output.count("not restarted after 6 consecutive failures") == 1
     assert output.count("the function is not affected") == 1
 
 
@@ -444,7 +444,7 @@ def test_supervisor_idles_if_every_subscription_is_refused(
         assert is_refused(it.port)
         assert len(it.api.to(TELEMETRY)) + len(it.api.to(LOGS)) == requests
     output = capfd.readouterr().out
-    assert output.count("no telemetry here, so no record is shipped (2025-01-29: ") == 1
+    assert output.count("the Telemetry API is not available, so no record is stored (2025-01-29: ") == 1
     assert output.count("\n") == 1
 
 
@@ -484,7 +484,7 @@ def test_supervisor_idles_if_no_socket_can_listen(
     with scene(record, "done") as it:
         assert it.invoke() < AT_ONCE_SECONDS
         assert [request.path for request in it.api.requests] == [REGISTER, NEXT, NEXT]
-    assert "no socket can listen, so no record is shipped ([Errno 24]" in capfd.readouterr().out
+    assert "the listener cannot be opened, so no record is stored ([Errno 24]" in capfd.readouterr().out
 
 
 # --- the end

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from logferry.records.model import Header, StoredObject
-    from support.sink_doubles import Takes
+    from support.sink_doubles import StoringSink
 
 UPLOAD_TIMEOUT = 5.0
 EPOCH_MS = 1_795_000_000_000.0
@@ -56,7 +56,7 @@ def as_object(header: Header, bodies: Iterable[bytes], final: bool) -> StoredObj
 class ShipperHarness:
     """One execution environment from its first event to its last."""
 
-    def __init__(self, directory: Path, sink: Takes, *, policy: Policy, managed: bool, environment: str) -> None:
+    def __init__(self, directory: Path, sink: StoringSink, *, policy: Policy, managed: bool, environment: str) -> None:
         self.sink = sink
         self.supervisor, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (self.supervisor, channel):
@@ -184,7 +184,7 @@ class ShipperHarness:
 @asynccontextmanager
 async def running_shipper(
     directory: Path,
-    sink: Takes,
+    sink: StoringSink,
     *,
     policy: Policy = INVOCATION,
     managed: bool = False,

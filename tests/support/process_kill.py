@@ -28,9 +28,8 @@ def seeded_random(seed: int) -> random.Random:
 def kill_and_wait(pid: int | None, number: int) -> None:
     """Send a fatal signal to a process that may have ended already, and return when it has ended.
 
-    The main thread of the shipper has a low priority, so that on a busy machine it does not end at
-    once. Without the wait, the process still responded to the next step of a test that assumed its
-    death.
+    On a busy machine a process does not end at once. Without the wait, it still responded to the
+    next step of a test that assumed its end.
     """
     if not pid:
         return

@@ -1,4 +1,4 @@
-"""Sink doubles that are named after their behaviour; each records its objects and its requests.
+"""Sink doubles for the behaviours of a destination; each records its objects and its requests.
 
 They keep the contract of every sink: `put` stores or raises. `in_flight` is the number of current
 puts.
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 REMEDY = "create the bucket or correct LOGFERRY_DESTINATION"
 
 
-class Takes:
+class StoringSink:
     """A sink that stores each object after some seconds."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
-        self.holds: dict[str, StoredObject] = {}
-        self.asked: list[tuple[float, str]] = []
+        self.objects: dict[str, StoredObject] = {}
+        self.requests: list[tuple[float, str]] = []
         self.in_flight = 0
         self.most_in_flight = 0
         self.connects_in = 0.0
@@ -36,18 +36,18 @@ class Takes:
 
     async def connect(self) -> None:
         """Take `connects_in` seconds; record the times of the request and of the connection."""
-        asked = round(now(), 3)
+        requested = round(now(), 3)
         await asyncio.sleep(self.connects_in)
-        self.connected.append((asked, round(now(), 3)))
+        self.connected.append((requested, round(now(), 3)))
 
     async def put(self, stored: StoredObject) -> None:
         """Store an object."""
-        with self._asked(stored):
+        with self._request(stored):
             await self._take(stored)
 
     @contextmanager
-    def _asked(self, stored: StoredObject) -> Iterator[None]:
-        self.asked.append((round(now(), 3), stored.key))
+    def _request(self, stored: StoredObject) -> Iterator[None]:
+        self.requests.append((round(now(), 3), stored.key))
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -58,18 +58,18 @@ class Takes:
     async def _take(self, stored: StoredObject) -> None:
         if self.seconds:
             await asyncio.sleep(self.seconds)
-        before = self.holds.get(stored.key)
+        before = self.objects.get(stored.key)
         assert before in (None, stored), "another object under the same key"
-        self.holds[stored.key] = stored
+        self.objects[stored.key] = stored
 
     @property
     def timings(self) -> list[float]:
         """The times of the requests."""
-        return [timing for timing, _ in self.asked]
+        return [timing for timing, _ in self.requests]
 
     def records(self) -> list[dict[str, Any]]:
         """Return every stored record, in the order of the keys."""
-        bodies = [stored.body for _, stored in sorted(self.holds.items())]
+        bodies = [stored.body for _, stored in sorted(self.objects.items())]
         lines = [line for body in bodies for line in read_lines(body)]
         return [restored(line) for line in lines if line["type"] not in CLOSING]
 
@@ -78,7 +78,7 @@ class Takes:
         return [str(r["record"]) for r in self.records() if r["type"] == "function"]
 
 
-class SlowLink(Takes):
+class SlowSink(StoringSink):
     """A sink behind a network of so many bytes per second."""
 
     def __init__(self, bytes_per_second: float) -> None:
@@ -90,7 +90,7 @@ class SlowLink(Takes):
         await super()._take(stored)
 
 
-class Fails(Takes):
+class FailingSink(StoringSink):
     """A sink that fails the first requests, and then stores like the others."""
 
     def __init__(self, times: int = 1_000_000) -> None:
@@ -99,8 +99,8 @@ class Fails(Takes):
 
     async def put(self, stored: StoredObject) -> None:
         """Fail, or store an object."""
-        with self._asked(stored):
-            if len(self.asked) <= self.times:
+        with self._request(stored):
+            if len(self.requests) <= self.times:
                 await self._fail(stored)
             await self._take(stored)
 
@@ -108,7 +108,7 @@ class Fails(Takes):
         raise NotImplementedError
 
 
-class Stalls(Fails):
+class StallingSink(FailingSink):
     """A sink that never responds."""
 
     async def _fail(self, stored: StoredObject) -> None:
@@ -116,21 +116,21 @@ class Stalls(Fails):
         await asyncio.Event().wait()
 
 
-class Throttles(Fails):
+class ThrottlingSink(FailingSink):
     """A sink that responds 503 SlowDown."""
 
     async def _fail(self, stored: StoredObject) -> None:
         raise SinkUnavailable(f"{stored.key}: 503 SlowDown")
 
 
-class Rejects(Fails):
+class RejectingSink(FailingSink):
     """A sink whose bucket is missing; its message has the remedy."""
 
     async def _fail(self, stored: StoredObject) -> None:
         raise SinkRejected(f"{stored.key}: 404 NoSuchBucket; {REMEDY}")
 
 
-class ResetsAfterStoring(Fails):
+class ResetAfterStoringSink(FailingSink):
     """A sink that stores the object and loses the connection before the response."""
 
     def __init__(self, times: int = 1) -> None:
@@ -141,14 +141,14 @@ class ResetsAfterStoring(Fails):
         raise SinkUnavailable(f"{stored.key}: connection reset")
 
 
-class IsFrozenInTheMiddle(Takes):
+class FreezingSink(StoringSink):
     """A sink whose first request is frozen for some seconds; afterwards its connection is dead."""
 
     async def put(self, stored: StoredObject) -> None:
         """Freeze once, then store."""
-        with self._asked(stored):
-            if len(self.asked) == 1:
+        with self._request(stored):
+            if len(self.requests) == 1:
                 freeze(self.seconds)
                 await asyncio.Event().wait()
             await asyncio.sleep(0.05)
-            self.holds[stored.key] = stored
+            self.objects[stored.key] = stored

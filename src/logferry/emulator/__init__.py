@@ -1,4 +1,4 @@
-"""A local Lambda that judges an external extension without an AWS account.
+"""Local emulator of Lambda that tests an external extension without an AWS account.
 
 Guarantees:
 - Nothing is imported from the rest of logferry, so the emulator cannot share a fault with its client.

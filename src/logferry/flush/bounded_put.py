@@ -54,7 +54,7 @@ class BoundedPut:
 
     def shorten(self, deadline: Deadline) -> None:
         """Let the current put end at this deadline if it would end later."""
-        self._shortened = deadline if self._shortened is None else self._shortened.sooner(deadline.at)
+        self._shortened = deadline if self._shortened is None else self._shortened.no_later_than(deadline.at)
         if self._timeout:
             _shorten(self._timeout, deadline.at)
 
@@ -71,7 +71,7 @@ class BoundedPut:
         """Put an object once; return False if it must be repeated after a freeze. Raises SinkError."""
         began, frozen = _now(), False
         bound = Deadline(began + limit)
-        self._timeout = timeout = asyncio.timeout_at((bound.sooner(deadline.at) if deadline else bound).at)
+        self._timeout = timeout = asyncio.timeout_at((bound.no_later_than(deadline.at) if deadline else bound).at)
 
         def on_thaw() -> None:
             nonlocal frozen

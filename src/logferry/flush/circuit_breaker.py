@@ -43,25 +43,25 @@ def backoff(
 class CircuitBreaker:
     """State of the sink: number of consecutive failures, and the time of the next allowed attempt."""
 
-    __slots__ = ("closed_at", "failures", "jitter")
+    __slots__ = ("failures", "jitter", "next_attempt_at")
 
     def __init__(self, *, jitter: Callable[[], float]) -> None:
         """`jitter` returns random numbers from 0 to 1, which must differ between the clones of a SnapStart snapshot."""
         self.failures = 0
-        self.closed_at = 0.0
+        self.next_attempt_at = 0.0
         self.jitter = jitter
 
     def allows(self, now: float) -> bool:
         """Return whether an attempt is allowed."""
-        return now >= self.closed_at
+        return now >= self.next_attempt_at
 
     def succeeded(self) -> None:
         """Close the breaker after a successful attempt."""
-        self.failures, self.closed_at = 0, 0.0
+        self.failures, self.next_attempt_at = 0, 0.0
 
     def failed(self, now: float, *, rejected: bool) -> float:
         """Open the breaker after a failed attempt; return the seconds until the next one."""
         self.failures += 1
         seconds = REJECTED_SECONDS if rejected else backoff(self.failures, jitter=self.jitter)
-        self.closed_at = now + seconds
+        self.next_attempt_at = now + seconds
         return seconds

@@ -5,7 +5,7 @@ Each policy checks its own thresholds:
     invocation   one object for every N invocations
     time         the oldest record is older than T seconds
     size         B bytes are stored
-    adaptive     like invocation while invocations are far apart, else like time and size
+    adaptive     like time and size while invocations are frequent, else like invocation
 
 Guarantees:
 - A threshold that the user has set applies under every policy, so that it also limits the others.
@@ -25,9 +25,9 @@ DEFAULT_INVOCATIONS = 1
 DEFAULT_SECONDS = 60.0
 DEFAULT_BYTES = 4 * 1024 * 1024
 
-CLOSE_SHARE = 4
-"""Number of invocations per object from which invocations count as close. Batching fewer saves too
-little to justify the delay."""
+FREQUENT_INVOCATIONS = 4
+"""Invocations within the maximum age of a record from which they count as frequent. Batching fewer saves
+too little to justify the delay."""
 PACE_WEIGHT = 0.3
 """Weight of the newest gap in the running mean. A burst or a pause is detected after two or three invocations."""
 
@@ -64,7 +64,7 @@ class Waiting(NamedTuple):
     age: float = 0.0
     """Seconds since its oldest batch was accepted."""
     invocations: int = 0
-    """Number of invocations since the last seal. On INVOKE, all of them will have ended with the one that begins."""
+    """Number of invocations since the last seal. On INVOKE, all of them have ended."""
 
 
 class Pace(NamedTuple):
@@ -99,11 +99,11 @@ class Policy(NamedTuple):
 
     def on_invoke(self, waiting: Waiting, pace: Pace) -> Due | None:
         """Return the flush that an INVOKE makes due. `waiting` describes the records of earlier invocations."""
-        close = self.flush is Flush.ADAPTIVE and self._is_close(pace)
-        timing = Timing.NEXT_INVOCATION if close else self.timing
+        frequent = self.flush is Flush.ADAPTIVE and self._is_frequent(pace)
+        timing = Timing.NEXT_INVOCATION if frequent else self.timing
         # An object of post-execution will contain this invocation too, the other kind only invocations that have ended.
         ended = waiting.invocations + (1 if timing is Timing.POST_EXECUTION else 0)
-        if ended >= self._invocations(close=close):
+        if ended >= self._invocations(frequent=frequent):
             return Due(timing, f"{ended} invocations")
         if waiting.size and (reason := self._age_or_size_reason(waiting)):
             return Due(timing, reason)
@@ -117,7 +117,7 @@ class Policy(NamedTuple):
 
     def on_end(self, waiting: Waiting) -> Due | None:
         """Return the flush that an end of an invocation makes due where no INVOKE announces it (Managed Instances)."""
-        if waiting.size and waiting.invocations >= self._invocations(close=True):
+        if waiting.size and waiting.invocations >= self._invocations(frequent=True):
             return Due(Timing.NEXT_INVOCATION, f"{waiting.invocations} invocations")
         return None
 
@@ -126,9 +126,9 @@ class Policy(NamedTuple):
         limit = self._seconds()
         return max(0.0, limit - waiting.age) if waiting.size and limit is not None else None
 
-    def _is_close(self, pace: Pace) -> bool:
-        """Return whether invocations are close. The first one of an environment never is: it may be the only one."""
-        return pace.mean_gap is not None and pace.mean_gap * CLOSE_SHARE <= (self._seconds() or 0)
+    def _is_frequent(self, pace: Pace) -> bool:
+        """Return whether invocations are frequent. The first one of an environment is not: it may be the only one."""
+        return pace.mean_gap is not None and pace.mean_gap * FREQUENT_INVOCATIONS <= (self._seconds() or 0)
 
     def _age_or_size_reason(self, waiting: Waiting) -> str | None:
         seconds, size = self._seconds(), self._size()
@@ -138,9 +138,9 @@ class Policy(NamedTuple):
             return f"{waiting.size} bytes"
         return None
 
-    def _invocations(self, *, close: bool) -> float:
+    def _invocations(self, *, frequent: bool) -> float:
         """Return the number of invocations that makes a flush due, or infinity if none does."""
-        counted = self.flush is Flush.INVOCATION or (self.flush is Flush.ADAPTIVE and not close)
+        counted = self.flush is Flush.INVOCATION or (self.flush is Flush.ADAPTIVE and not frequent)
         return self.thresholds.invocations or (DEFAULT_INVOCATIONS if counted else float("inf"))
 
     def _seconds(self) -> float | None:

@@ -7,8 +7,8 @@ Guarantees:
   again after a time that doubles with each timeout.
 - The limit of a small object stays the upload timeout, because its size cannot be the cause.
 
-Design: a fixed limit sent a large object unchanged indefinitely, and every segment behind it
-waited. On the other hand, an invocation must not be held for long because S3 does not respond.
+Design: with a fixed limit, the upload of a large object was repeated indefinitely, and all later
+segments waited. On the other hand, an invocation must not be held for long because S3 does not respond.
 Hence the limit for a held invocation grows only after a first timeout, and other segments show in
 the meantime whether the sink works. The module is pure: time and random numbers are arguments.
 """

@@ -89,7 +89,7 @@ class Uploader:
         object whose upload has timed out before gets more time.
         """
         now = _now()
-        return deadline.sooner(now + self._limits.hold_seconds(self.backlog, now))
+        return deadline.no_later_than(now + self._limits.hold_seconds(self.backlog, now))
 
     def connect(self) -> None:
         """Let the sink connect while the function runs, so that no handshake extends the invocation."""
@@ -101,7 +101,7 @@ class Uploader:
 
     def shorten_deadline(self, deadline: Deadline) -> None:
         """Let the current drain end at this deadline if it would end later."""
-        self._until = self._until.sooner(deadline.at)
+        self._until = self._until.no_later_than(deadline.at)
         self._put.shorten(deadline)
 
     async def drain(self, deadline: Deadline, *, force: bool = False) -> int:

@@ -5,7 +5,7 @@ Guarantees:
   losses before its file is removed, and a later segment reports it.
 - When the spool is full, the oldest segments are discarded, as few as possible. None is discarded if all of them would
   not be enough, and the one in upload is never discarded.
-- While a segment that reports losses waits here, no other segment reports any, except the last.
+- While a segment that reports losses waits for upload, no further segment reports losses, except the last.
 
 Design: segments in memory, which the disk rejected, wait among those on disk.
 """

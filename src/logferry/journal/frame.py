@@ -1,11 +1,11 @@
-"""Frames: the form in which bodies lie one after another in a segment file.
+"""Frames, the format of the bodies in a segment file.
 
     frame   = mark (1 bit) and length (31) | crc32 of the body (u32) | crc32 of the eight bytes before (u32) | body
 
 All integers are big-endian. The mark identifies an internal batch.
 
 Guarantees:
-- A frame is complete, or it is not there.
+- A body is returned only from a complete frame with valid checksums.
 - An empty body is not a frame, so a run of zero bytes (a hole left by a crashed file system) never looks like frames.
 - A torn tail is distinguished from a damaged frame. The batch of a torn tail was never answered with 200, so cutting
   it loses nothing. A frame with a valid head and a damaged body was accepted, and its loss must be counted.

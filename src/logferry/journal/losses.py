@@ -1,8 +1,8 @@
-"""Ledger of discarded segments: which will never arrive, how much was in them, and why.
+"""Ledger of discarded segments: their numbers, their records and bytes, and the reason of each loss.
 
 Guarantees:
-- A loss is on disk, in the ledger or in a segment, before the file of the lost segment is removed. A kill at any point
-  leaves the segment or its loss. If both are left, the loss counts: a file that the ledger names is removed.
+- A loss is on disk, in the ledger or in a segment, before the file of the lost segment is removed. After a
+  kill at any point, the segment or its loss is on disk. If both are, the loss counts, and the file is removed.
 - Each loss is reported once. The report is written as one frame, then the ledger is cleared. If the process is killed
   in between, recovery removes the losses that a segment already reports.
 - Neighbours of one environment with the same reason are one loss, so the ledger stays small in a long outage. Its size
@@ -96,12 +96,12 @@ class LossLedger:
 
     @property
     def is_durable(self) -> bool:
-        """Whether the lost files are removed: a kill may not leave both a segment and the report of its loss."""
+        """Whether the ledger is saved and the lost files are removed, so that no kill leaves a segment and its loss."""
         return self._saved
 
     @property
     def is_of_memory(self) -> bool:
-        """Whether nothing of it was ever on disk, neither the ledger nor the segments."""
+        """Whether the ledger and its segments have only been in memory."""
         return not self._on_disk and not self._to_remove
 
     def read(self, paths: Iterable[str]) -> int:

@@ -1,4 +1,4 @@
-"""Adoption of spool directories that no process holds any more.
+"""Adoption of spool directories whose process has ended.
 
 If another process holds the spool (an earlier one that has not ended yet), an environment keeps its segments in
 `<spool>-<environment>`. The next process that opens the spool adopts such a directory once its lock is free.

@@ -1,7 +1,8 @@
 """Recovery of the files that an earlier process left in the directory.
 
-An earlier process is a killed shipper of this environment, or an environment before a reset. Its files are sealed under
-their own names: those of this environment to be followed by the next number, those of another as its last.
+An earlier process is a killed shipper of this environment, or an environment before a reset. Its open
+files are sealed under their own names. Those of this environment become `sealed`, because further numbers follow. Those
+of another environment become `last`.
 
 Guarantees:
 - Nothing is removed here.
@@ -90,7 +91,7 @@ def _skip(_header: Header, bodies: Iterable[bytes]) -> None:
 def _seal_leftover(left: Segment, *, mine: bool, ended: bool, follow: Follow) -> tuple[Segment | None, str | None]:
     """Seal an open file, cut after its last complete frame; return it and the request that ran at its end.
 
-    Return None for an empty file, except if nothing else shows a reader that an earlier environment has ended.
+    Return None for an empty file, unless it is the only evidence that an earlier environment has ended.
     """
     try:
         with open(left.path, "r+b") as file:
@@ -100,7 +101,8 @@ def _seal_leftover(left: Segment, *, mine: bool, ended: bool, follow: Follow) ->
             end = file.tell()
             file.truncate(end)
     except SegmentLost:
-        # A header that was torn when the file was made has nothing behind it; a damaged one is lost when it is read.
+        # Two cases: 1. no body follows a header that was torn when the file was created, 2. a segment with a damaged
+        # header is counted as lost when it is read.
         end, start, running = left.size, 0 if left.size > len(segment.MAGIC) + frame.HEAD_BYTES else left.size, None
     if end == start and (mine or ended or left.number == 1):
         return None, None

@@ -8,7 +8,7 @@ Guarantees:
   process that encodes it.
 - The state is the file name's suffix and changes only by rename. `open` is appended to, `sealed` waits for upload,
   `last` is sealed and known to be the final segment of its environment.
-- A body is in the file as a complete frame, or it is not there.
+- Each body in the file is a complete frame. A body that is written in part is removed.
 - Numbers count from 1 within an environment, without a gap.
 """
 

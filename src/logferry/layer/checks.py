@@ -4,8 +4,8 @@ Guarantees:
 - Each check reads files only, and raises CheckError with the file, the fault and the remedy.
 - The builder releases a tree only after all checks have passed.
 
-Design: an incomplete layer does not fail in the hands of its author. It fails all functions that
-use it, at their first invocation. Each check stands for a fault that occurred while the layer was
+Design: an incomplete layer can be built without an error. Every function that uses it fails at its
+first invocation. Each check stands for a fault that occurred while the layer was
 developed. The checks are functions of a folder (the content of `/opt`), so that a test can damage a
 copy and observe each failure.
 """

@@ -24,7 +24,7 @@ _DYNAMIC = struct.Struct("<qQ")
 
 _CLASS_64_LITTLE_ENDIAN = b"\x02\x01"
 _PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
-_DT_NEEDED, _DT_STRTAB, _DT_SONAME, _DT_RPATH, _DT_RUNPATH = 1, 5, 14, 15, 29
+_DT_NEEDED, _DT_STRTAB, _DT_RPATH, _DT_RUNPATH = 1, 5, 15, 29
 _SHT_SYMTAB = 2
 _SHOFF_AT, _SHENTSIZE_AT = 40, 58
 """Offsets of e_shoff, and of e_shentsize, e_shnum and e_shstrndx: the header fields that describe
@@ -38,7 +38,6 @@ class Elf:
     machine: int
     interpreter: str | None
     needed: tuple[str, ...]
-    soname: str | None
     rpath: str | None
     runpath: str | None
     has_symbol_table: bool
@@ -65,7 +64,6 @@ def read(data: bytes) -> Elf:
         machine=machine,
         interpreter=next((_text(data, s[2]) for s in segments if s[0] == _PT_INTERP), None),
         needed=tuple(names.get(_DT_NEEDED, ())),
-        soname=next(iter(names.get(_DT_SONAME, ())), None),
         rpath=next(iter(names.get(_DT_RPATH, ())), None),
         runpath=next(iter(names.get(_DT_RUNPATH, ())), None),
         has_symbol_table=any(section[1] == _SHT_SYMTAB for section in sections),
@@ -98,7 +96,7 @@ def _dynamic_names(data: bytes, segments: list[tuple[int, ...]]) -> dict[int, li
     for tag, value in entries:
         if tag == 0:  # DT_NULL ends the table
             break
-        if tag in (_DT_NEEDED, _DT_SONAME, _DT_RPATH, _DT_RUNPATH):
+        if tag in (_DT_NEEDED, _DT_RPATH, _DT_RUNPATH):
             names.setdefault(tag, []).append(_text(data, strings + value))
     return names
 

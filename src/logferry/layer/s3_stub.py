@@ -1,4 +1,4 @@
-"""A server on loopback that plays S3, the container endpoint and a proxy for the smoke test.
+"""Server on loopback for the smoke test: a stub of S3, of the container endpoint and of a proxy.
 
 The name of a bucket decides the response:
 

@@ -1,7 +1,7 @@
 """Smoke test of a built tree: its interpreter starts with its libraries, and both S3 clients store objects.
 
 Guarantees:
-- A full tree passes only if an object arrived in each bucket of `OWN_CLIENT` and `SDK`, in order.
+- A full tree passes only if each bucket of `OWN_CLIENT` and `SDK` receives an object, in this order.
 - A slim tree passes only if the buckets of `OWN_CLIENT` have an object, and if a configuration that
   needs the SDK is rejected with its reason and the remedy.
 - The program runs through the loader of the tree, because the tree is not at `/opt` on the machine

@@ -6,8 +6,8 @@ Guarantees:
 
 Design: a response is lost if the shipper is killed, or the environment frozen, between storing and
 responding. The platform gives batches no number (Telemetry API, "Delivery"). A repeated batch has
-the same bytes, and two different batches never have: each record carries its time in milliseconds,
-and batches are at least 25 ms apart unless they are full. Batches are remembered by length and by
+the same bytes. Two different batches differ, because each record has its time in milliseconds and
+batches are at least 25 ms apart unless they are full. Batches are remembered by length and by
 Python's hash of bytes, 64 bits with a key of this process (SipHash, PEP 456). A bytes object caches
 its hash, so a batch is read once.
 """

@@ -19,7 +19,7 @@ from logferry.records import fast_path
 from logferry.records.internal import INVOKE, PREFIX, InternalBatch, unparsable_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 START, RUNTIME_DONE, REPORT = "platform.start", "platform.runtimeDone", "platform.report"
 FUNCTION = "function"
@@ -37,8 +37,8 @@ _DECODE_ERRORS = "surrogateescape"
 _SEPARATORS = (",", "]")
 _SPACES = (" ", "\t")
 _SPACE = re.compile(r"[ \t\r\n]*")
-_INT_DIGITS = 4300
-"""Limit of Python's `int()`, in digits."""
+_MAX_INT_CHARACTERS = 4299
+"""Longest number that is read as an integer, in characters: `int()` refuses more than 4,300 digits."""
 MAX_HEAD_CHARACTERS = 8 * 1024 * 1024
 """Largest beginning of a cut record that is kept, in characters."""
 MAX_ODD = 100
@@ -72,16 +72,17 @@ class Event:
         self.type: str = kind if isinstance(kind, str) else ""
 
 
-def _refuse(constant: str) -> None:
+def refuse_constant(constant: str) -> None:
+    """Raise ValueError for NaN and Infinity, which are not JSON (the argument `parse_constant` of `json`)."""
     raise ValueError(f"{constant} is not JSON")
 
 
-def _number(digits: str) -> float:
-    """Return an integer, or a float if `int()` would refuse it. The text of the event is kept unchanged."""
-    return int(digits) if len(digits) < _INT_DIGITS else float(digits)
+def integer_parser(max_characters: int) -> Callable[[str], float]:
+    """Return a function that gives an integer, or a float for a longer number (the argument `parse_int` of `json`)."""
+    return lambda digits: int(digits) if len(digits) <= max_characters else float(digits)
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_int=_number)
+_DECODER = json.JSONDecoder(parse_constant=refuse_constant, parse_int=integer_parser(_MAX_INT_CHARACTERS))
 _SCAN = _DECODER.scan_once  # type: ignore[attr-defined]  # `raw_decode` without its wrapper
 
 
@@ -122,12 +123,12 @@ class Reader:
         # Three cases: 1. no array, 2. an array of valid text, 3. an array with bytes that are not UTF-8.
         if text[start : start + 1] != "[":
             yield _unparsable(text)
-        elif _is_text(text):
+        elif is_text(text):
             yield from self._elements(text, start + 1, body, internal=internal)
         else:
             found = list(self._elements(text, start + 1, body, internal=internal))
             # The bytes may belong to the cut record alone; then the events before it are valid.
-            if self._head and all(_is_text(each.text if isinstance(each, Event) else "".join(each)) for each in found):
+            if self._head and all(is_text(each.text if isinstance(each, Event) else "".join(each)) for each in found):
                 yield from found
             else:
                 self._head = ""
@@ -271,8 +272,8 @@ def _skip(text: str, position: int) -> int:
     return _SPACE.match(text, position).end()  # type: ignore[union-attr]  # it matches the empty string as well
 
 
-def _is_text(text: str) -> bool:
-    """Return whether the text has no carried bytes."""
+def is_text(text: str) -> bool:
+    """Return whether a text has no lone surrogate, which is also the form of a carried byte."""
     if not text.isascii():
         try:
             text.encode()
@@ -312,14 +313,14 @@ def mentions_platform(body: bytes) -> bool:
 
 
 def is_only_platform(body: bytes) -> bool:
-    """Return True only for a batch of platform events, at little cost; junk behind its end is not noticed."""
+    """Return True only for a batch of platform events, at little cost; text after its end is not checked."""
     return body.startswith(_FIRST_EVENT) and body.count(_FIRST_EVENT[1:]) == body.count(_PLATFORM_TYPE)
 
 
 def ends_complete(body: bytes) -> bool:
     """Return whether the last record of a batch is complete, judged by the end alone.
 
-    The answer is wrong only if a record was cut exactly behind an object in it that looks like a record itself.
+    The result is wrong only if a record was cut directly after a nested object that has the form of a record.
     """
     before = body.rfind(_NEXT_RECORD)
     text = body[before + 1 :].decode(errors=_DECODE_ERRORS) if before >= 0 else ""

@@ -14,7 +14,7 @@ character takes as long as the parser. This reader only searches for quotes, at 
 that are as fast:
 
 - There is no control character, which JSON does not allow in a string.
-- A backslash always begins an escape, and never that of a backslash, or the numeric one of a tab, a letter or a digit.
+- Each backslash begins an escape. No escape stands for a backslash, and no numeric one for a tab, a letter or a digit.
   So `\t` in the text is a tab, and neither an ID nor a key such as `requestId` can be hidden by an escape.
 - Therefore every `\"` is a quote of the text. If there are any, they are covered, and all other quotes are JSON's.
 

@@ -25,8 +25,8 @@ CUT_BYTES = 256 * 1024
 class Invocations:
     """Requests that appeared in the stream and in INVOKE events."""
 
-    def __init__(self, running: str | None = None) -> None:
-        self.running = running
+    def __init__(self) -> None:
+        self.running: str | None = None
         """Request between `platform.start` and its end; None outside, or if invocations run concurrently."""
         self.started = StartedRequests()
         """Requests that have started, for the attribution of lines."""
@@ -73,7 +73,7 @@ class Invocations:
     def may_run(self, request_id: str, repeated: bool) -> bool:
         """Return whether the runtime may still work on a request.
 
-        1. No record shows the end of a request without an ID. 2. A repeated event, whose first shipper died, may have
+        1. No record shows the end of a request without an ID. 2. A repeated event, whose first shipper ended, may have
         ended in a segment that is uploaded and removed. It runs only if the journal shows that it does.
         """
         if not request_id or (repeated and self.running != request_id):

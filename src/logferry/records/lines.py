@@ -1,12 +1,12 @@
 """Lines of an object in format 1, one for each record of a segment. Pure.
 
 Guarantees:
-- Every value of a line is a string or an integer, and every line has only the columns of the format. `message` holds
-  the text of a record, `record` the JSON text of any other record, `event` the text of an element that is not exactly
-  an event of the platform.
+- Every value of a line is a string or an integer, and every line has only the columns of the format.
+- `message` is a record that is a string, and `record` is the JSON text of any other record. `event` is the JSON text of
+  an element whose members are not exactly those of an event.
 - A line is valid JSON without a lone surrogate, and `time` is a time that exists.
 - The delivered value can be restored from each line, byte for byte.
-- The bytes do not depend on which of the two readers (`fast_path`, `decoder`) has read a record.
+- A record gives the same bytes whether `fast_path` or `decoder` has read it.
 
 Design: this code is most of the cost of a record. The end of a line is made once for each request, and a time is
 checked when it differs from the one before. JSON text is escaped by two replacements and never written again.
@@ -172,7 +172,7 @@ class Lines:
             if not isinstance(record, str):
                 return f'{{"time":"{self._time}",{kind}"record":{quoted(value)}{ending}'
             # Only a numeric escape can be a lone surrogate.
-            if "\\u" not in value or is_text(record):
+            if "\\u" not in value or decoder.is_text(record):
                 return f'{{"time":"{self._time}",{kind}"message":{value}{ending}'
         if value is not None and event.type.startswith(PREFIX):
             return f'{{"time":"{self._time_or_latest}",{kind}"record":{quoted(value)}{ending}'
@@ -184,7 +184,7 @@ class Lines:
 
     def _make_column(self, kind: str) -> str:
         """Return the column `type`, empty if its value is not text."""
-        column = f'"type":{json.dumps(kind)},' if is_text(kind) else ""
+        column = f'"type":{json.dumps(kind)},' if decoder.is_text(kind) else ""
         if len(self._columns) >= ENDINGS_KEPT:
             self._columns.clear()
         self._columns[kind] = column
@@ -228,16 +228,6 @@ def quoted(json_text: str) -> str:
     """Return JSON text as a JSON string. It has no control characters except for tabs between its tokens."""
     text = json_text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text.replace(_TAB, _ESCAPED_TAB)}"' if _TAB in text else f'"{text}"'
-
-
-def is_text(text: str) -> bool:
-    """Return whether a text has no lone surrogate."""
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return False
-    return True
 
 
 def _rank(kind: str, request_id: str | None) -> int:

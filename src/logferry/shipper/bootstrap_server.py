@@ -1,7 +1,7 @@
-"""The server of the first moments: stores batches while the libraries are imported.
+"""Bootstrap server: it stores batches while the libraries are imported.
 
 Guarantees:
-- Those of `http_protocol`, and the admission rule and time limits of `admission`.
+- The guarantees of `http_protocol` apply, and the admission rule and time limits of `admission`.
 - A request that is incomplete when the libraries are imported is completed within `FINISH_SECONDS`,
   or closed without a response. In the second case the platform delivers the batch again.
 

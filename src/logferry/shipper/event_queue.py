@@ -1,8 +1,8 @@
 """Queue of the events that arrive while the libraries are loading.
 
 Guarantees:
-- Every event is kept until the lifecycle can handle it, including an INVOKE with no flush due. The execution
-  environment runs only while an event is held, so the remaining imports are not left to the next invocation.
+- Every event is kept until the lifecycle can handle it, including an INVOKE with no flush due. Without a
+  held event the environment would be frozen, and the remaining imports would run during the next invocation.
 - Loading is suspended while an invocation runs, at most `SUSPEND_SECONDS` after its INVOKE.
 - The end of the invocation, SHUTDOWN and the end of the supervisor resume loading at once.
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from logferry.shipper.events import Invoke, Shutdown
 
 SUSPEND_SECONDS = 2.0
-"""Longest suspension, in seconds from INVOKE: less than Lambda's default timeout of 3 s, more than most invocations.
-A longer invocation has its shipper ready well before its end."""
+"""Longest suspension, in seconds from INVOKE: less than Lambda's default timeout of 3 s, longer than most invocations.
+In a longer invocation the shipper is ready well before the end."""
 
 
 class EventQueue:

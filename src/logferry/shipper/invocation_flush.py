@@ -52,9 +52,9 @@ class InvocationFlush:
         # While the circuit breaker is open, nothing is waited for: a due flush stays due.
         if decision.due and self._uploader.attempt_allowed():
             await self._seal(event, decision, decision.due)
-        until = self._uploader.hold_deadline(event.deadline.less(UPLOAD_MARGIN_SECONDS))
+        until = self._uploader.hold_deadline(event.deadline.earlier_by(UPLOAD_MARGIN_SECONDS))
         if self._uploader.has_ready_segment():
-            self._uploader.shorten_deadline(until.less(CANCEL_MARGIN_SECONDS))
+            self._uploader.shorten_deadline(until.earlier_by(CANCEL_MARGIN_SECONDS))
             await self._uploader.drain(until)
         self._uploader.cancel_connect()
 
@@ -70,12 +70,12 @@ class InvocationFlush:
     async def _wait_for_runtime_done(self, event: Invoke) -> None:
         """Wait until the runtime has finished this request, as long as the deadline leaves time for the upload.
 
-        A repeated event, whose first shipper died, may have had its `platform.runtimeDone` long ago, in a segment that
+        A repeated event, whose first shipper ended, may have had its `platform.runtimeDone` long ago, in a segment that
         is uploaded and removed. It is waited for only if the journal shows that the invocation is running.
         """
         if not self._invocations.may_run(event.request_id, event.again):
             return
-        deadline = event.deadline.less(RUNTIME_DONE_MARGIN_SECONDS)
+        deadline = event.deadline.earlier_by(RUNTIME_DONE_MARGIN_SECONDS)
         if not await self._changes.wait_until(lambda: self._invocations.ended(event.request_id), deadline):
             log.warning("platform.runtimeDone did not arrive before the deadline", request_id=event.request_id)
 

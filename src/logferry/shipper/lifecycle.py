@@ -1,7 +1,8 @@
-"""The life of the shipper: INVOKE and SHUTDOWN events in, DONE out.
+"""Lifecycle of the shipper process: it handles INVOKE and SHUTDOWN events, and sends DONE after each.
 
 Guarantees:
-- Events are handled one after another. A second event arrives before DONE only if the supervisor gave up the first.
+- Events are handled one after another. A second event arrives before DONE only if the deadline of the
+  first has passed in the supervisor.
 - When DONE is sent, nothing is in flight for the event.
 - The process ends after SHUTDOWN, or when the supervisor has ended.
 """

@@ -67,11 +67,11 @@ class ShutdownFlush:
     async def run(self, event: Shutdown) -> None:
         """Store everything that arrives before the deadline leaves no more time."""
         began = _now()
-        deadline = event.deadline.less(LAST_UPLOAD_MARGIN_SECONDS)
+        deadline = event.deadline.earlier_by(LAST_UPLOAD_MARGIN_SECONDS)
         # An upload that hangs since before SHUTDOWN must leave time for another attempt.
         self._uploader.shorten_deadline(_share_of(deadline))
         await self._changes.wait_until(
-            self._invocations.all_reported, _share_of(deadline).sooner(_now() + LAST_REPORT_SECONDS)
+            self._invocations.all_reported, _share_of(deadline).no_later_than(_now() + LAST_REPORT_SECONDS)
         )
         while True:
             await self._wait_for_quiet(began, _share_of(deadline))
@@ -89,7 +89,7 @@ class ShutdownFlush:
             quiet_at = last + self._quiet_seconds
             if _now() >= min(quiet_at, deadline.at):
                 return
-            await self._changes.wait(deadline.sooner(quiet_at))
+            await self._changes.wait(deadline.no_later_than(quiet_at))
 
     def _report(self, event: Shutdown) -> None:
         segments = self._uploader.backlog

@@ -2,7 +2,7 @@
 
 Guarantees:
 - The socket listens before the subscription is made, as the Telemetry API requires.
-- If the wished port is taken, the socket listens on a free one.
+- If the configured port is in use, the socket listens on a free one.
 - The path is the same after a reset of the environment, as long as the spool can be written.
 - A spool that cannot be used changes the path only. The shipper reports such a spool.
 
@@ -27,7 +27,7 @@ EEXIST = 17
 
 
 class Endpoint:
-    """Listening socket and path. `conflict` names the fault of a port that was not available."""
+    """Listening socket and path. `conflict` is the reason why the configured port is not used, or empty."""
 
     __slots__ = ("conflict", "listener", "path")
 

@@ -100,7 +100,7 @@ class Supervisor:
     def run(self) -> int:
         """Register, subscribe and dispatch one event after the other. Return the exit code.
 
-        Raise Refused, OSError or ProtocolError if Lambda does not take part.
+        Raise Refused if Lambda refuses a request, OSError or ProtocolError if the connection to it fails.
         """
         enabled = values.setting(self._environ, b"ENABLED", values.parse_truth, default=True)
         if enabled:
@@ -130,7 +130,7 @@ class Supervisor:
         try:
             self._endpoint = Endpoint.open(port=port, spool_dir=spool_dir)
         except OSError as error:
-            self._idle("no socket can listen, so no record is shipped (" + str(error) + ")")
+            self._idle("the listener cannot be opened, so no record is stored (" + str(error) + ")")
             return
         if self._endpoint.conflict:
             log("info", self._endpoint.conflict + ", using a free one; LOGFERRY_PORT selects another")
@@ -145,7 +145,7 @@ class Supervisor:
             managed=self._managed,
         )
         if refusals:
-            self._idle("no telemetry here, so no record is shipped (" + "; ".join(refusals) + ")")
+            self._idle("the Telemetry API is not available, so no record is stored (" + "; ".join(refusals) + ")")
 
     def _await_settings_verdict(self) -> str:
         """Return the mistakes in the settings that the shipper reports; empty if there are none."""
@@ -194,7 +194,7 @@ class Supervisor:
             poll.register(self._shipper.fileno(), select.POLLIN)
         seconds = self._seconds_until_timer()
         ready = [fd for fd, _ in poll.poll(None if seconds is None else seconds * 1000)]
-        # Four cases: 1. a response, 2. a message, 3. the date of a restart, 4. the interval on Managed Instances.
+        # Four cases: 1. a response, 2. a message, 3. the time of a restart, 4. the interval on Managed Instances.
         if self._api.connection.fileno() in ready:
             return True
         if self._shipper and self._shipper.fileno() in ready:
@@ -239,7 +239,7 @@ class Supervisor:
         """Send the event to the shipper and wait for DONE, at most until its deadline.
 
         If the shipper is replaced meanwhile, the new one receives the event as EVENT_RETRY. The last
-        event does not wait for the date of a restart, because no later shipper can upload the records.
+        event does not wait for the time of a restart, because no later shipper can upload the records.
         """
         self._restart_if_due(last=last)
         self._event_number += 1
@@ -263,10 +263,10 @@ class Supervisor:
             self._restart_if_due(last=last)
 
     def _restart_if_due(self, *, last: bool) -> None:
-        """Start the next shipper if its date has come, or in any case for the last event.
+        """Start the next shipper if its time has come; for the last event, start it at once.
 
-        The end of a shipper and an event may arrive at the same time. Without this check before the dispatch the event
-        was acknowledged without a shipper, and failures were counted although each shipper worked.
+        The end of a shipper and an event may arrive at the same time. Without this check before the dispatch,
+        the event was acknowledged without a shipper, and the supervisor counted failures of shippers that worked.
         """
         if self._restart_at is not None and (last or self._restart_at <= time.monotonic()):
             self._start_shipper()
@@ -280,7 +280,7 @@ class Supervisor:
         if message and message[:1] in (ipc.UPLOAD_SUCCEEDED, ipc.DONE):
             self._policy.on_success()
         elif message == b"":
-            self._schedule_restart("died: " + shipper.reap())
+            self._schedule_restart("ended: " + shipper.reap())
         elif message is None and shipper.hung():
             self._schedule_restart("did not answer a ping: " + shipper.kill())
         elif message and message[:1] == ipc.IDLE:
@@ -296,7 +296,7 @@ class Supervisor:
             self._idle(
                 "the shipper "
                 + failure
-                + "; it is given up after %d consecutive failures" % self._policy.failures
+                + "; it is not restarted after %d consecutive failures" % self._policy.failures
                 + ", and the next supervisor in this environment ships the records in the spool"
             )
             return

@@ -47,7 +47,7 @@ class Outcome:
 
     @property
     def subscribed(self) -> bool:
-        """The extension has subscribed to records."""
+        """Whether the extension has subscribed to records."""
         return any(entry.kind == "subscribe" and entry.detail.get("status") == 200 for entry in self.timeline)  # noqa: PLR2004 - HTTP's number
 
     @property

@@ -53,7 +53,7 @@ class EnvironmentReport:
 
     @property
     def complete(self) -> bool:
-        """No record is missing or duplicated, except for those reported lost."""
+        """Whether no record is missing or duplicated, except for those reported lost."""
         return not (self.missing or self.missing_lines or self.duplicates)
 
 

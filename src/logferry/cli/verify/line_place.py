@@ -1,6 +1,6 @@
 """The place of an object whose metadata are lost, from its lines. Pure.
 
-Design: copies and downloads lose user metadata. Each line has the environment, the segment and its
+Design: user metadata is lost when an object is copied or downloaded. Each line has the environment, the segment and its
 own number. The last line of an object (`logferry.segment` or `logferry.final`) has the number of
 records, so that an object that was cut at the end of a line is still found. An object without a
 line of logferry is foreign.

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from logferry.cli.object_names import looks_like_logferry
 from logferry.cli.stored_objects import BrokenLinesError, UnreadableObject
 from logferry.cli.verify.line_place import CLOSING_TYPES, place_of_lines
+from logferry.records.decoder import integer_parser, refuse_constant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,6 +35,7 @@ MAX_DIGITS = 18
 SHOWN = 80
 """Maximum number of characters of an invalid value in a message."""
 
+_integer = integer_parser(MAX_DIGITS)
 _WHOLE = re.compile(rf"\d{{1,{MAX_DIGITS}}}", re.ASCII)
 
 
@@ -80,7 +82,7 @@ class CheckedObject:
     platform_losses: tuple[PlatformLoss, ...] = ()
     unreadable: str = ""
     foreign: bool = False
-    """logferry did not write the object: it has neither metadata nor lines of logferry."""
+    """Whether another program wrote the object: it has neither metadata nor lines of logferry."""
 
 
 class _ContradictionError(Exception):
@@ -189,7 +191,7 @@ def _whole(metadata: Mapping[str, str], name: str, *, least: int) -> int:
 def _line(number: int, text: bytes, place: Place) -> tuple[int, bool, Loss | PlatformLoss | None]:
     """Return the number in a line, whether it is the closing line, and the loss that it reports."""
     try:
-        line = json.loads(text, parse_constant=_refuse, parse_int=_number)
+        line = json.loads(text, parse_constant=refuse_constant, parse_int=_integer)
         environment, segment, own = line["environment"], _amount(line["segment"]), _amount(line["line"])
         closing = line.get("type") in CLOSING_TYPES
         loss = _loss(line)
@@ -209,7 +211,7 @@ def _loss(line: Mapping[str, Any]) -> Loss | PlatformLoss | None:
     kind = line.get("type")
     if kind not in ("logferry.dropped", "platform.logsDropped") or "record" not in line:
         return None
-    record = json.loads(line["record"], parse_constant=_refuse, parse_int=_number)
+    record = json.loads(line["record"], parse_constant=refuse_constant, parse_int=_integer)
     if kind == "logferry.dropped":
         return Loss(
             environment=str(record["environment"]),
@@ -242,15 +244,6 @@ def _amount(value: Any) -> int:
     if not _is_amount(value):
         raise ValueError(f"{str(value)[:SHOWN]} is not a count")
     return int(value)
-
-
-def _number(digits: str) -> float:
-    """Return an integer, or a float for a long number, because int() refuses 4,300 digits."""
-    return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _ranges(numbers: Sequence[int]) -> list[range]:

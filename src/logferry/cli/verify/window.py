@@ -25,7 +25,7 @@ class Window:
 
     @property
     def is_limited(self) -> bool:
-        """The window has a limit."""
+        """Whether the window has a limit."""
         return self.since is not None or self.until is not None
 
     def overlaps(self, first_time: str, last_time: str) -> bool:

@@ -1,9 +1,9 @@
-"""Which proxy variable applies to a host.
+"""Selection of the proxy variable that applies to a host.
 
 Guarantees:
 - `proxy_variable` is pure and gives the same answer as `urllib.request`, which botocore uses.
 
-Design: `urllib.request` would answer the question, but importing it costs 20 ms of CPU time.
+Design: `urllib.request` has the same function, but its import costs 20 ms of CPU time.
 Lower-case variables take precedence, and an empty lower-case variable removes the proxy.
 `all_proxy` has no meaning for botocore.
 """
