@@ -130,5 +130,5 @@ def test_the_end_of_the_supervisor_resumes_loading(startup: Startup) -> None:
     """The process then ends."""
     startup.invoke("one")
     startup.queue.handle_packet(b"")
-    assert startup.queue.supervisor_gone
+    assert startup.queue.supervisor_ended
     assert startup.queue.suspended_seconds() == 0.0

@@ -37,7 +37,7 @@ class EventQueue:
     ) -> None:
         """`clock` is replaced only in tests."""
         self.waiting: list[tuple[Invoke, InvokeDecision] | Shutdown] = []
-        self.supervisor_gone = False
+        self.supervisor_ended = False
         self._scheduler = scheduler
         self._invocations = invocations
         self._clock = clock
@@ -47,7 +47,7 @@ class EventQueue:
     def handle_packet(self, packet: bytes) -> None:
         """Queue the event in a packet from the supervisor; an empty packet means that the supervisor has ended."""
         if not packet:
-            self.supervisor_gone = True
+            self.supervisor_ended = True
         elif events.is_event(packet):
             event = events.parse(packet, now_ms=time.time() * 1000, now=time.monotonic())
             if isinstance(event, events.Shutdown):
@@ -60,11 +60,11 @@ class EventQueue:
 
     def suspended_seconds(self) -> float:
         """Return how long loading has to stand still from now on, in seconds; 0 if it may go on."""
-        if self.supervisor_gone or self._running is None or self._invocations.ended(self._running):
+        if self.supervisor_ended or self._running is None or self._invocations.ended(self._running):
             return 0.0
         return max(0.0, self._suspend_until - self._clock())
 
     @property
     def held(self) -> bool:
         """Whether an event waits for the end of loading."""
-        return bool(self.waiting) or self.supervisor_gone
+        return bool(self.waiting) or self.supervisor_ended

@@ -81,7 +81,7 @@ def run_shipper(
         sink = _open_sink(settings)
     server.finish()
     collect_from_here()
-    if not queue.supervisor_gone:
+    if not queue.supervisor_ended:
         event_loop.run(
             sink=sink,
             settings=settings,
