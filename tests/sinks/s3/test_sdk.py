@@ -205,12 +205,20 @@ def test_objects_go_through_the_proxy() -> None:
         assert [head.split(" ")[:2] for head in requests.texts] == [["PUT", "http://s3.example/bucket/k"]]
 
 
-def test_proxy_that_cannot_be_reached_is_named() -> None:
-    """The message contains the proxy's address and the variables."""
-    done = run_behind_proxy("http://127.0.0.1:9", dict(KEYS))
-    assert "SinkUnavailable" in done.stderr
-    assert "127.0.0.1:9" in done.stderr
-    assert "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY" in done.stderr
+@pytest.mark.parametrize(
+    ("proxy", "named"),
+    [
+        ("http://127.0.0.1:9", "127.0.0.1:9"),
+        ("http://nosuch.invalid:3128", "cannot resolve nosuch.invalid (port 3128)"),
+    ],
+    ids=["refused", "unresolvable"],
+)
+def test_proxy_that_cannot_be_reached_is_named(proxy: str, named: str) -> None:
+    """The message contains the proxy's address and the variables, and no remedy for S3's host."""
+    done = run_behind_proxy(proxy, dict(KEYS))
+    (message,) = (line for line in done.stderr.splitlines() if line.startswith("logferry.errors.SinkUnavailable"))
+    assert named in message
+    assert message.endswith("check HTTPS_PROXY, HTTP_PROXY and NO_PROXY")
 
 
 async def test_express_bucket_is_used_in_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
