@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import structlog
 from aiobotocore.httpsession import AIOHTTPSession
 
+from logferry import log
 from logferry.errors import SinkRejected, SinkUnavailable
 from logferry.sinks.s3 import open_sink, sdk, tls
 from logferry.sinks.s3.sdk import MISLEADING, S3SdkSink
@@ -51,11 +51,23 @@ def test_open_sink_returns_the_own_client_for_the_common_configuration() -> None
         (KEYS | {"AWS_USE_FIPS_ENDPOINT": "true"}, "auto", "AWS_USE_FIPS_ENDPOINT is set (FIPS endpoint)"),
     ],
 )
-def test_open_sink_logs_the_reason_for_the_sdk_once(environ: dict[str, str], client: str, reason: str) -> None:
-    """A start that costs more has an explanation in the log."""
-    with structlog.testing.capture_logs() as logs:
-        assert isinstance(open_sink("bucket", "", environ, 1.0, client), S3SdkSink)
-    assert [(entry["event"], entry["reason"]) for entry in logs] == [("the AWS SDK is the S3 client", reason)]
+@pytest.mark.parametrize("level", ["info", "warning"])
+def test_open_sink_logs_the_reason_for_the_sdk_once_at_level_info(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    environ: dict[str, str],
+    client: str,
+    reason: str,
+    level: str,
+) -> None:
+    """A start that costs more has an explanation in the log, in logferry's form and without structlog."""
+    monkeypatch.setattr(log, "_LOGGER", log.Logger())
+    monkeypatch.setitem(sys.modules, "structlog", None)
+    log.configure(level=level, as_json=False)
+    assert isinstance(open_sink("bucket", "", environ, 1.0, client), S3SdkSink)
+    line = f"logferry info: the AWS SDK is the S3 client (reason={reason!r})\n"
+    assert capsys.readouterr().out == (line if level == "info" else "")
 
 
 async def test_open_sink_without_the_sdk_rejects_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
