@@ -1,4 +1,4 @@
-"""Classification of S3's error responses, and messages for connections that cannot be opened.
+"""Classification of S3's error responses, and messages of failed connections.
 
 Guarantees:
 - The functions are pure.
