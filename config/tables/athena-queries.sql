@@ -1,5 +1,7 @@
 -- The lines of one request.
-SELECT from_iso8601_timestamp("time") AS at, coalesce(message, json_extract_scalar(record, '$.message'), record) AS text
+SELECT
+    from_iso8601_timestamp("time") AS at,
+    coalesce(message, json_extract_scalar(record, '$.message'), record, event) AS text
 FROM logs
 WHERE "function" = 'orders-api' AND dt = '2026-11-21' AND requestid = '459921b5-681c-4a96-beb0-81e0aa586026'
 ORDER BY environment, segment, line;

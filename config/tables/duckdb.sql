@@ -21,14 +21,17 @@ FROM read_json(
     }
 );
 
+-- TRY: DuckDB's parser rejects some JSON texts, for example half of a surrogate pair. Without TRY, one such record makes
+-- the complete query fail.
+
 -- One row for each line that a function wrote, with the level and the message of structured records.
 CREATE OR REPLACE VIEW function_lines AS
 SELECT
     time,
     function,
     requestId,
-    coalesce(message, record ->> '$.message', record) AS text,
-    coalesce(record ->> '$.level', record ->> '$.log_level') AS level,
+    coalesce(message, TRY(record ->> '$.message'), record, event) AS text,
+    coalesce(TRY(record ->> '$.level'), TRY(record ->> '$.log_level')) AS level,
     environment,
     segment,
     line
@@ -41,11 +44,11 @@ SELECT
     time,
     function,
     requestId,
-    record ->> '$.status' AS status,
-    TRY_CAST(record ->> '$.metrics.durationMs' AS DOUBLE) AS duration_ms,
-    TRY_CAST(record ->> '$.metrics.billedDurationMs' AS BIGINT) AS billed_ms,
-    TRY_CAST(record ->> '$.metrics.initDurationMs' AS DOUBLE) AS init_ms,
-    TRY_CAST(record ->> '$.metrics.maxMemoryUsedMB' AS BIGINT) AS used_mb,
+    TRY(record ->> '$.status') AS status,
+    TRY_CAST(TRY(record ->> '$.metrics.durationMs') AS DOUBLE) AS duration_ms,
+    TRY_CAST(TRY(record ->> '$.metrics.billedDurationMs') AS BIGINT) AS billed_ms,
+    TRY_CAST(TRY(record ->> '$.metrics.initDurationMs') AS DOUBLE) AS init_ms,
+    TRY_CAST(TRY(record ->> '$.metrics.maxMemoryUsedMB') AS BIGINT) AS used_mb,
     environment
 FROM logs
 WHERE type = 'platform.report';

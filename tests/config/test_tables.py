@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import itertools
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,8 @@ from logferry.records.model import Header, Origin
 from logferry.records.object_key import DEFAULT_KEY
 from support.format_1 import COLUMNS
 
-TABLES = Path(__file__).parents[2] / "config" / "tables"
+ROOT = Path(__file__).parents[2]
+TABLES = ROOT / "config" / "tables"
 DATA = Path(__file__).with_name("data")
 TIME = "2026-11-29T06:00:00.000Z"
 A = "6b1f2f5e-0d38-4c7a-9c6a-2f1f0d9b7e01"
@@ -69,15 +73,20 @@ def batches() -> list[bytes]:
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of objects: each batch alone, all of them together, and an object with its last line only."""
     root = tmp_path_factory.mktemp("objects")
+    store(root, *([body] for body in batches()), batches(), [])
+    return root
+
+
+def store(root: Path, *contents: list[bytes]) -> None:
+    """Store one object for each list of batches; an object without batches is the final one."""
     origin = Origin("0a1b2c3d4e5f6071", function="pay", version="7", region="eu-central-1", concurrent=False)
     numbers = itertools.count(1)
-    for bodies in [*([body] for body in batches()), batches(), []]:
+    for bodies in contents:
         header = Header(origin, next(numbers), 1_795_932_000_000, None, (A,))
         made = encode(header, bodies, final=not bodies, key=DEFAULT_KEY, compress=True, types=TYPES)
         path = root / made.key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(made.body)
-    return root
 
 
 def connected(root: Path) -> duckdb.DuckDBPyConnection:
@@ -146,6 +155,58 @@ def test_duckdb_views_for_lines_and_invocations_have_rows(stored: Path) -> None:
     lines = f"SELECT DISTINCT text, level FROM function_lines WHERE requestId = '{A}' AND level IS NOT NULL"  # noqa: S608
     assert ("as the runtime logs in JSON", "INFO") in connection.execute(lines).fetchall()
     assert count(connection, "SELECT DISTINCT function || dt || hour FROM logs WHERE segment = 1") == "pay2026-11-2906"
+
+
+def test_duckdb_function_lines_have_a_text_for_every_record(stored: Path) -> None:
+    """A JSON text that DuckDB's parser rejects makes neither the query fail nor the text disappear."""
+    connection = connected(stored)
+    lines = "SELECT count(*) FROM logs WHERE type = 'function'"
+    query = "SELECT count(*), count(text), count(level) FROM function_lines"
+    row = connection.execute(query).fetchone()
+    assert row
+    assert row[:2] == (count(connection, lines),) * 2
+    assert 0 < row[2] < row[0]
+    assert count(connection, "SELECT count(*) FROM function_lines WHERE text LIKE '%\\ud83d%'") > 0
+
+
+def test_duckdb_invocations_include_a_report_that_is_not_readable(tmp_path: Path) -> None:
+    """A report whose JSON text DuckDB's parser rejects is a row without values."""
+    odd = b'{"time":"%s","type":"platform.report","record":{"requestId":"%s","status":"\\ud83d"}}'
+    store(tmp_path, [b"[" + each + b"]" for each in (*EVENTS, odd % (TIME.encode(), A.encode()))])
+    query = "SELECT duration_ms, billed_ms, init_ms, used_mb, status FROM invocations"
+    rows = connected(tmp_path).execute(query).fetchall()
+    assert (None,) * 5 in rows
+    assert {row[0] for row in rows} == {None, 2599.4}
+
+
+def test_duckdb_query_of_the_readme_has_a_text_for_each_line(tmp_path: Path) -> None:
+    """A line of a function that logs JSON is in another column than a line of text."""
+    structured = b'{"level":"INFO","message":"order stored"}'
+    store(tmp_path, [b"[" + event(b'"hello"') + b"," + event(structured) + b"]"])
+    section = (ROOT / "README.md").read_text().partition("## Read the records")[2]
+    (block,) = re.findall(r"^```sql\n(.+?)^```", section.partition("\n## ")[0], re.MULTILINE | re.DOTALL)
+    secret, query = block.split(";", 1)  # the secret is for S3 only
+    assert secret.startswith("CREATE SECRET")
+    local, replaced = LOCATION.subn(str(tmp_path), query.replace("'my-function'", "'pay'"))
+    assert replaced == 1
+    rows = duckdb.execute(local).fetchall()
+    assert {row[1] for row in rows} == {"hello", structured.decode()}
+
+
+def test_jq_filter_prints_every_line_of_every_object(stored: Path) -> None:
+    """The documented filter prints text as it is, and stops at no JSON text that jq rejects."""
+    jq = shutil.which("jq")
+    if jq is None:
+        pytest.skip("the program jq is not installed")
+    (program,) = re.findall(r"jq -r '(.+)'", (TABLES / "README.md").read_text())
+    lines = b"".join(gzip.decompress(path.read_bytes()) for path in stored.rglob("*.gz"))
+    done = subprocess.run([jq, "--compact-output", f"[{program}]"], input=lines, capture_output=True, check=True)
+    values = [each[1:-1] for each in done.stdout.decode("utf-8", "replace").removesuffix("\n").split("\n")]
+    assert done.stderr == b""
+    assert len(values) == lines.count(b"\n")
+    assert '"plain"' in values
+    assert values.count("null") == lines.count(b'"record":"null"')
+    assert any("no event" in each for each in values)
 
 
 def test_duckdb_infers_the_same_types_for_any_object(stored: Path) -> None:
@@ -237,6 +298,13 @@ def test_athena_queries_run_on_stored_objects(stored: Path) -> None:
     text = (TABLES / "athena-queries.sql").read_text().replace("orders-api", "pay").replace("2026-11-21", "2026-11-29")
     text = text.replace("459921b5-681c-4a96-beb0-81e0aa586026", A).replace('from_iso8601_timestamp("time")', '"time"')
     lines, durations = sqlglot.transpile(text, read="trino", write="duckdb")
+    lines = lines.replace("record ->> '$.message'", "TRY(record ->> '$.message')")  # Athena returns NULL, DuckDB fails
+    unbounded, conditions = re.subn(rf" AND requestid = '{A}'", "", lines)
+    assert conditions == 1
+    assert "TRY" in unbounded
+    texts = [row[1] for row in connection.execute(unbounded).fetchall()]
+    stored_lines = count(connection, "SELECT count(*) FROM logs WHERE dt = '2026-11-29'")
+    assert (len(texts), texts.count(None)) == (stored_lines, 0)
     requests = connection.execute(f"SELECT count(*) FROM logs WHERE requestId = '{A}'").fetchall()  # noqa: S608
     assert [(len(connection.execute(lines).fetchall()),)] == requests
     assert [row[2] for row in connection.execute(durations).fetchall()] == [2599.4]

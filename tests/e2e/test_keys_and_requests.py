@@ -58,7 +58,18 @@ async def test_init_phase_long_before_the_first_invocation_does_not_decide_the_p
     assert all("/dt=2026-12-01/hour=04/" in stored_as for stored_as, _ in lines)
 
 
-async def test_quiet_invocations_store_no_object_without_records(tmp_path: Path) -> None:
+async def test_silent_function_stores_no_object(tmp_path: Path) -> None:
+    """With `LOGFERRY_TYPES=function`, an environment without lines has no object, and none that marks its end."""
+    settings = {"LOGFERRY_FLUSH": "invocation", "LOGFERRY_TYPES": "function"}
+    async with environment(tmp_path, settings) as service:
+        for _ in range(2):
+            await service.invoke({"lines": 0})
+            await service.wait_idle()
+        await service.shutdown()
+    assert arrived_in(tmp_path / "out") == []
+
+
+async def test_only_the_final_object_has_no_records_after_quiet_invocations(tmp_path: Path) -> None:
     """With `LOGFERRY_TYPES=function`, only invocations with lines store an object, and the last object is final."""
     settings = {"LOGFERRY_FLUSH": "invocation", "LOGFERRY_TYPES": "function"}
     async with environment(tmp_path, settings) as service:

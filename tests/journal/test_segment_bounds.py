@@ -218,6 +218,18 @@ def test_batches_without_stored_records_wait_for_one_with_records(tmp_path: Path
     assert last.number == 2
 
 
+def test_only_segment_of_an_environment_is_not_sealed_without_stored_records(tmp_path: Path) -> None:
+    """A function that logs nothing stores no object; a record that arrives after the end is still sealed."""
+    journal = open_journal(tmp_path, is_omitted=lambda body: body == numbered(1))
+    journal.append(numbered(1))
+    assert journal.seal(last=True) is None
+    assert journal.sealed == ()
+    journal.append(numbered(2))
+    last = journal.seal(last=True)
+    assert last
+    assert (last.number, last.final) == (1, True)
+
+
 @pytest.mark.parametrize("n", [50])
 def test_batches_without_stored_records_are_sealed_at_the_limit_of_a_segment(tmp_path: Path, n: int) -> None:
     """The spool stays bounded, and its oldest segments are discarded as usual."""

@@ -399,6 +399,31 @@ async def test_put_is_unavailable_at_once_if_the_connection_is_refused(
     assert await seconds_to_unavailable(s3_at(port), monkeypatch, client) < 2
 
 
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ("nosuch.invalid", r"cannot resolve nosuch\.invalid \(port 9\): .*; check AWS_REGION, AWS_ENDPOINT_URL_S3 and"),
+        ("127.0.0.1", r"cannot connect to 127\.0\.0\.1:9: Connection refused; check AWS_ENDPOINT_URL_S3 and"),
+        ("h" * 63 + ".invalid", r"cannot resolve h{63}\.invalid .*; check AWS_REGION"),
+    ],
+    ids=["unresolvable", "refused", "long"],
+)
+async def test_message_names_the_host_that_cannot_be_reached(
+    monkeypatch: pytest.MonkeyPatch, client: str, host: str, message: str
+) -> None:
+    """Both clients give host, cause and remedy on one line, and no remedy for a proxy."""
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    sink = s3_sink(s3_at(9) | {"AWS_ENDPOINT_URL_S3": f"http://{host}:9"}, "logs", monkeypatch, client=client)
+    with pytest.raises(SinkUnavailable, match=message) as caught:
+        await sink.put(OBJECT)
+    await close(sink)
+    text = str(caught.value)
+    assert "PROXY" not in text
+    assert "\n" not in text
+    assert len(text) < 1000
+
+
 async def test_put_is_unavailable_within_the_limit_if_the_host_swallows_connections(
     monkeypatch: pytest.MonkeyPatch, client: str
 ) -> None:

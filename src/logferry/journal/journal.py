@@ -5,7 +5,8 @@ Guarantees:
 - `seal` turns the accepted bodies into one immutable segment, and `remove` is the only commit.
 - On opening, the files of an earlier process are sealed under their own names (as the last segment of that
   environment), and a torn tail is cut.
-- A segment without stored records is not sealed, except at a limit or as the last one.
+- A segment without stored records is not sealed. There are two exceptions: a limit, and the last segment of an
+  environment that has earlier ones, because a reader must find exactly one end.
 - A segment holds records of one hour of the clock (UTC): a batch of another hour seals the open segment first. A
   segment is never sealed between the two halves of a cut record.
 - The directory is bounded. When it is full, the oldest sealed segments are discarded, and the next segment reports
@@ -164,14 +165,15 @@ class Journal:
         """Close the open segment and open the next one. The closed segment reports the losses of the ledger.
 
         Return the sealed segment, or None if there was nothing to seal. The last one closes the journal. It is sealed
-        even if it is empty, unless it is the only one of the environment, so that a reader finds exactly one end.
+        even without stored records, unless it is the only one of the environment, so that a reader finds exactly one
+        end.
         """
         if self._ended:
             return None
         self._settle()
         self._report_losses(last=last)
         needs_end = last and self._file.header.number > 1 and not self._backlog.ended
-        if not (self._open_bytes if last else self.waiting_bytes) and not needs_end:
+        if not self.waiting_bytes and not needs_end:
             if last:
                 self._file.discard()
                 self._ended, self._next_number = True, self._file.header.number

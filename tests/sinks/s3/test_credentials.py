@@ -298,6 +298,13 @@ def test_authority_has_brackets_and_no_default_port(host: str, port: int, expect
     assert authority(host, port, 80) == expected
 
 
+async def test_container_endpoint_that_refuses_is_named_with_its_variable() -> None:
+    """The remedies for S3's host do not apply to it."""
+    source = CredentialSource({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/v1"})
+    with pytest.raises(SinkUnavailable, match=r"127\.0\.0\.1:9: Connection refused; .*FULL_URI$"):
+        await source.get()
+
+
 async def test_host_header_of_an_ipv6_endpoint_has_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message of a failure has the same form."""
     sent: list[Mapping[str, str]] = []

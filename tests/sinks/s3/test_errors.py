@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from logferry.errors import SinkRejected, SinkUnavailable
-from logferry.sinks.s3.errors import MESSAGE_CHARACTERS, bounded, classify, parse_error, region_of
+from logferry.sinks.s3.errors import MESSAGE_CHARACTERS, bounded, classify, connect_failure, parse_error, region_of
 
 ROLE = "User: arn:aws:sts::123456789012:assumed-role/pay-role/pay is not authorized to perform: "
 PUT = ROLE + 's3:PutObject on resource: "arn:aws:s3:::logs/x" '
@@ -119,3 +121,27 @@ def test_region_of_prefers_the_header_to_the_body() -> None:
 def test_bounded_removes_keys_signatures_and_passwords(sentence: str, expected: str) -> None:
     """Some stores and proxies repeat parts of the request in their sentence."""
     assert bounded(sentence) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(errno.EMFILE, "x"), "cannot connect to s3.example:443: Too many open files"),
+        (OSError(errno.ENETUNREACH, "x"), "cannot connect to s3.example:443: Network is unreachable; check AWS_"),
+        (
+            OSError("Multiple exceptions: a\nb"),
+            "cannot connect to s3.example:443: Multiple exceptions: a b; check AWS_",
+        ),
+    ],
+)
+def test_connect_failure_has_a_remedy_unless_the_environment_is_exhausted(error: OSError, expected: str) -> None:
+    """Another address does not help if this process has no descriptor left."""
+    message = connect_failure("s3.example", 443, error, is_unresolved=False)
+    assert message.startswith(expected)
+    assert ("check" in message) is ("check" in expected)
+
+
+def test_connect_failure_is_bounded() -> None:
+    """Host and cause come from variables and from libraries."""
+    message = connect_failure("h" * 9999, 443, OSError("x" * 9999), is_unresolved=True)
+    assert len(message) < 3 * MESSAGE_CHARACTERS

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import structlog
 from aiobotocore.httpsession import AIOHTTPSession
 
+from logferry import log
 from logferry.errors import SinkRejected, SinkUnavailable
 from logferry.sinks.s3 import open_sink, sdk, tls
 from logferry.sinks.s3.sdk import MISLEADING, S3SdkSink
@@ -51,11 +51,23 @@ def test_open_sink_returns_the_own_client_for_the_common_configuration() -> None
         (KEYS | {"AWS_USE_FIPS_ENDPOINT": "true"}, "auto", "AWS_USE_FIPS_ENDPOINT is set (FIPS endpoint)"),
     ],
 )
-def test_open_sink_logs_the_reason_for_the_sdk_once(environ: dict[str, str], client: str, reason: str) -> None:
-    """A start that costs more has an explanation in the log."""
-    with structlog.testing.capture_logs() as logs:
-        assert isinstance(open_sink("bucket", "", environ, 1.0, client), S3SdkSink)
-    assert [(entry["event"], entry["reason"]) for entry in logs] == [("the AWS SDK is the S3 client", reason)]
+@pytest.mark.parametrize("level", ["info", "warning"])
+def test_open_sink_logs_the_reason_for_the_sdk_once_at_level_info(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    environ: dict[str, str],
+    client: str,
+    reason: str,
+    level: str,
+) -> None:
+    """A start that costs more has an explanation in the log, in logferry's form and without structlog."""
+    monkeypatch.setattr(log, "_LOGGER", log.Logger())
+    monkeypatch.setitem(sys.modules, "structlog", None)
+    log.configure(level=level, as_json=False)
+    assert isinstance(open_sink("bucket", "", environ, 1.0, client), S3SdkSink)
+    line = f"logferry info: the AWS SDK is the S3 client (reason={reason!r})\n"
+    assert capsys.readouterr().out == (line if level == "info" else "")
 
 
 async def test_open_sink_without_the_sdk_rejects_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,12 +217,20 @@ def test_objects_go_through_the_proxy() -> None:
         assert [head.split(" ")[:2] for head in requests.texts] == [["PUT", "http://s3.example/bucket/k"]]
 
 
-def test_proxy_that_cannot_be_reached_is_named() -> None:
-    """The message contains the proxy's address and the variables."""
-    done = run_behind_proxy("http://127.0.0.1:9", dict(KEYS))
-    assert "SinkUnavailable" in done.stderr
-    assert "127.0.0.1:9" in done.stderr
-    assert "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY" in done.stderr
+@pytest.mark.parametrize(
+    ("proxy", "named"),
+    [
+        ("http://127.0.0.1:9", "127.0.0.1:9"),
+        ("http://nosuch.invalid:3128", "cannot resolve nosuch.invalid (port 3128)"),
+    ],
+    ids=["refused", "unresolvable"],
+)
+def test_proxy_that_cannot_be_reached_is_named(proxy: str, named: str) -> None:
+    """The message contains the proxy's address and the variables, and no remedy for S3's host."""
+    done = run_behind_proxy(proxy, dict(KEYS))
+    (message,) = (line for line in done.stderr.splitlines() if line.startswith("logferry.errors.SinkUnavailable"))
+    assert named in message
+    assert message.endswith("check HTTPS_PROXY, HTTP_PROXY and NO_PROXY")
 
 
 async def test_express_bucket_is_used_in_sessions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from logferry.errors import SinkRejected
+from logferry.log import get_logger
 from logferry.sinks.s3.endpoint import needs_sdk
 from logferry.sinks.s3.sink import S3Sink
 
@@ -34,15 +35,13 @@ def open_sink(
 
 
 def _open_sdk_sink(bucket: str, prefix: str, region: str | None, timeout_seconds: float, reason: str) -> Sink:
-    import structlog  # noqa: PLC0415 - only this path has something to log
-
     try:
         from logferry.sinks.s3.sdk import S3SdkSink  # noqa: PLC0415 - costs 130 ms of CPU time and 16 MB
     except ImportError as error:
         return _MissingSdkSink(
             f"{reason}, so the AWS SDK is needed, but it cannot be imported ({error}); use the full layer"
         )
-    structlog.get_logger().info("the AWS SDK is the S3 client", reason=reason)
+    get_logger().info("the AWS SDK is the S3 client", reason=reason)
     return S3SdkSink(bucket=bucket, prefix=prefix, region=region, timeout_seconds=timeout_seconds)
 
 

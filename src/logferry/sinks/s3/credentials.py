@@ -48,6 +48,7 @@ _REQUEST_ERRORS = range(400, 500)
 _URL = r"http://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::(\d{1,5}))?(/[!-~]*)?"
 _LOCAL_HOST = r"localhost|127(?:\.\d{1,3}){3}|169\.254(?:\.\d{1,3}){2}|::1|fd00:ec2::23"
 _NEVER = float("inf")
+_REMEDY = "check AWS_CONTAINER_CREDENTIALS_FULL_URI"
 
 
 class CredentialSource:
@@ -91,7 +92,7 @@ class CredentialSource:
 
     async def _fetch(self) -> tuple[Credentials, float]:
         host, port, path = container_endpoint(self._environ)
-        client = HttpClient(host, port, None, timeout_seconds=FETCH_SECONDS)
+        client = HttpClient(host, port, None, timeout_seconds=FETCH_SECONDS, remedy=_REMEDY)
         where = authority(host, port, HTTP_PORT)
         headers = {"Host": where, "Accept": "application/json", **self._authorization()}
         try:

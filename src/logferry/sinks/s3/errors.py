@@ -1,10 +1,11 @@
-"""Classification of S3's error responses.
+"""Classification of S3's error responses, and messages of failed connections.
 
 Guarantees:
 - The functions are pure.
 - Responses that later requests may not get (throttling, 5xx, clock) are SinkUnavailable; all others
   are SinkRejected.
 - A message contains S3's code and sentence, bounded and on one line, and then the remedy.
+- A message about a connection names host, cause and remedy.
 - A message contains no access key id, no signature and no password of a URL.
 
 Design: a regular expression finds `<Code>` and `<Message>`, because importing an XML library costs
@@ -17,6 +18,8 @@ messages".
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -91,6 +94,11 @@ _REMEDIES = {
     "SignatureDoesNotMatch": "the secret key is wrong, or a proxy has changed the request",
 }
 _DEFAULT_REMEDIES = {403: _ALLOW, 405: _REMEDIES["MethodNotAllowed"], 407: "the proxy requires authentication"}
+_RESOLVE = "check AWS_REGION, AWS_ENDPOINT_URL_S3 and the DNS of the VPC"
+_REACH = "check AWS_ENDPOINT_URL_S3 and the route of the VPC to S3"
+CHECK_PROXY = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+"""Causes within this environment: the address is right, so no remedy for it is given."""
 _CLOCK = "the clock of this environment differs from S3's"
 _NOT_S3 = "not a response of S3: check AWS_ENDPOINT_URL_S3 and proxies"
 
@@ -125,6 +133,21 @@ def classify(where: str, status: int, code: str, sentence: str = "") -> SinkErro
     if code in _TRANSIENT_CODES or status in _TRANSIENT_STATUS or status >= _SERVER_ERROR:
         return SinkUnavailable(f"{event}; {_CLOCK}" if code == "RequestTimeTooSkewed" else event)
     return SinkRejected(f"{event}; {_remedy(status, code, sentence)}")
+
+
+def connect_failure(host: str, port: int, error: OSError, *, is_unresolved: bool, remedy: str = "") -> str:
+    """Return the message for a connection that cannot be opened; `remedy` replaces those for S3's hosts."""
+    number = error.errno or 0
+    cause = bounded(os.strerror(number) if number > 0 else error.strerror or str(error))
+    # 1. The name has no address.
+    if is_unresolved:
+        return f"cannot resolve {bounded(host)} (port {port}): {cause}; {remedy or _RESOLVE}"
+    event = f"cannot connect to {bounded(host)}:{port}: {cause}"
+    # 2. No more descriptors or memory.
+    if number in _EXHAUSTED:
+        return event
+    # 3. The address is refused or cannot be reached.
+    return f"{event}; {remedy or _REACH}"
 
 
 def not_stored(where: str) -> SinkUnavailable:

@@ -8,7 +8,8 @@ Guarantees:
 - A reused connection without a response or a TCP acknowledgement for `SILENT_SECONDS` is doubted.
   The request is sent again on a new connection, which gets the full timeout. The first response
   counts.
-- Opening a connection takes at most `CONNECT_SECONDS`.
+- Opening a connection takes at most `CONNECT_SECONDS`. The message of a failure names host, cause
+  and remedy.
 
 Design: a middlebox may drop a connection during a freeze without a reset, and then only silence
 shows it. The doubted connection stays open, so a server that is slow but healthy is not
@@ -20,10 +21,12 @@ References: RFC 9112, section 9.3.1 (retrying requests).
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
 from typing import TYPE_CHECKING
 
+from logferry.sinks.s3 import errors
 from logferry.sinks.s3.http_connection import HttpConnection, ResponseTimeout
 from logferry.sinks.s3.http_response import HttpError
 
@@ -42,6 +45,7 @@ SILENT_SECONDS = 1.0
 """Time without a response or an acknowledgement after which a reused connection is doubted."""
 FREEZE_SECONDS = 0.5
 """Difference of wall clock and monotonic clock that shows a freeze, in seconds."""
+_NO_ROUTE = "a function in a VPC needs an S3 gateway endpoint or another route to S3"
 
 
 class HttpClient:
@@ -55,12 +59,15 @@ class HttpClient:
         *,
         timeout_seconds: float,
         wall_clock: Callable[[], float] = time.time,
+        remedy: str = "",
     ) -> None:
+        """Store the address; `remedy` is for a host that is not S3's and cannot be reached."""
         self._host = host
         self._port = port
         self._tls = tls
         self._timeout = timeout_seconds
         self._wall_clock = wall_clock
+        self._remedy = remedy
         self._connection: HttpConnection | None = None
         self._lock = asyncio.Lock()
 
@@ -112,9 +119,16 @@ class HttpClient:
                 return await self._open_once()
         except TimeoutError as error:
             raise HttpError(
-                f"no connection to {self._host}:{self._port} within {CONNECT_SECONDS:g} s; "
-                "a function in a VPC needs an S3 gateway endpoint or another route to S3"
+                f"no connection to {self._host}:{self._port} within {CONNECT_SECONDS:g} s; {self._remedy or _NO_ROUTE}"
             ) from error
+        except ssl.SSLError:
+            raise
+        except OSError as error:
+            is_unresolved = isinstance(error, socket.gaierror)
+            message = errors.connect_failure(
+                self._host, self._port, error, is_unresolved=is_unresolved, remedy=self._remedy
+            )
+            raise HttpError(message) from error
 
     async def _open_once(self) -> HttpConnection:
         context = self._tls.current() if self._tls else None

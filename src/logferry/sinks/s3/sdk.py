@@ -7,6 +7,7 @@ Guarantees:
   would not respect.
 - Certificates and host names are verified as by the own client, also behind a proxy.
 - A client that has been replaced is closed before the next one is made, unless another `put` uses it.
+- A message names the host that cannot be reached, and whether it is the proxy.
 - A message is bounded and contains no password of a proxy or an endpoint URL.
 - Variables that are meant for the function, and that botocore cannot use, are removed.
 
@@ -26,6 +27,7 @@ import os
 import zlib
 from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 from logferry.sinks.s3.sdk_session import VerifyingSession, no_system_certificates
 
@@ -102,7 +104,9 @@ class S3SdkSink:
         except boto.ParamValidationError as error:
             raise SinkRejected(f"{where}: {_bounded(error)}; correct LOGFERRY_DESTINATION") from error
         except boto.ProxyConnectionError as error:
-            raise SinkUnavailable(f"{where}: {_bounded(error)}; check HTTPS_PROXY, HTTP_PROXY and NO_PROXY") from error
+            raise SinkUnavailable(f"{where}: {_bounded(error)}; {errors.CHECK_PROXY}") from error
+        except boto.EndpointConnectionError as error:
+            raise SinkUnavailable(f"{where}: {_connect_failure(error)}") from error
         except (boto.BotoCoreError, aiohttp.ClientError, OSError, ValueError) as error:
             raise SinkUnavailable(f"{where}: {_bounded(repr(error))}") from error
         if not etag:
@@ -210,6 +214,21 @@ def _classified(where: str, error: boto.ClientError) -> SinkError:
     sentence = errors.bounded(str(response.get("Error", {}).get("Message", "")))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     return errors.classify(where, status, _code(error), sentence)
+
+
+def _connect_failure(error: boto.EndpointConnectionError) -> str:
+    """Return the message for a host without a connection. It is the proxy's if it is not that of the URL."""
+    cause = error.kwargs.get("error")
+    if not isinstance(cause, aiohttp.ClientConnectorError):
+        return _bounded(repr(error))
+    is_proxy = cause.host != urlsplit(str(error.kwargs.get("endpoint_url", ""))).hostname
+    return errors.connect_failure(
+        cause.host,
+        cause.port or 0,
+        cause.os_error,
+        is_unresolved=isinstance(cause, aiohttp.ClientConnectorDNSError),
+        remedy=errors.CHECK_PROXY if is_proxy else "",
+    )
 
 
 def _bounded(error: object) -> str:
