@@ -20,6 +20,7 @@ from logferry.sinks.s3.http_client import KEEP_ALIVE_SECONDS, SILENT_SECONDS, Ht
 from logferry.sinks.s3.http_connection import HttpConnection, ResponseTimeout
 from logferry.sinks.s3.http_response import MAX_RESPONSE_BYTES, HttpError
 from logferry.sinks.s3.tls import TlsContexts
+from support.fault_connections import silence
 from support.scripted_server import OK, responding, scripted_server
 from support.tls_server import make_certificate
 
@@ -223,8 +224,8 @@ async def test_acknowledgements_of_a_large_body_are_progress_while_it_is_written
 ) -> None:
     """On a slow link the kernel accepts bytes in steps that may take longer than the timeout."""
     counter = itertools.count()
-    monkeypatch.setattr(HttpConnection, "_acked_bytes", lambda _self: next(counter).to_bytes(8, "little"))
-    monkeypatch.setattr(HttpConnection, "seconds_since_ack", lambda _self: 0.01)
+    monkeypatch.setattr(HttpConnection, "acknowledged_bytes", lambda _self: next(counter).to_bytes(8, "little"))
+    monkeypatch.setattr(HttpConnection, "_seconds_since_ack", lambda _self: 0.01)
 
     async def stalls(peer: Peer) -> None:
         await peer.reader.readuntil(b"\r\n\r\n")
@@ -527,7 +528,8 @@ async def test_connection_whose_server_acknowledges_a_long_body_is_not_doubted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An upload over a slow link takes longer than a second without being silent."""
-    monkeypatch.setattr(HttpConnection, "seconds_since_ack", lambda _self: 0.01)
+    counter = itertools.count()
+    monkeypatch.setattr(HttpConnection, "acknowledged_bytes", lambda _self: next(counter).to_bytes(8, "little"))
 
     async def slow(peer: Peer) -> None:
         await peer.read_request()
@@ -545,16 +547,48 @@ async def test_connection_whose_server_acknowledges_a_long_body_is_not_doubted(
         client.close()
 
 
-async def test_seconds_since_ack_follows_the_kernel() -> None:
-    """The kernel's counter restarts when the other side acknowledges bytes."""
-    async with scripted_server(responding(OK, OK)) as server:
+@pytest.mark.parametrize("dropped", [False, True])
+async def test_acknowledgements_are_counted_only_if_the_packets_arrive(*, dropped: bool) -> None:
+    """The kernel's counter tells a slow server from a connection whose packets are dropped."""
+
+    async def stalls(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(OK)
+        if dropped:
+            silence(peer.writer)
+        else:
+            await peer.read_request()
+        await asyncio.sleep(2 * SILENT_SECONDS)
+
+    async with scripted_server(stalls, responding(OK)) as server:
         client = client_of(server)
         await put(client)
-        await asyncio.sleep(0.4)
-        assert client._connection is not None
-        assert 0.3 < client._connection.seconds_since_ack() < 2
+        kept = client._connection
+        assert kept is not None
+        before = kept.acknowledged_bytes()
+        second = asyncio.create_task(put(client))
+        await asyncio.sleep(SILENT_SECONDS / 2)
+        assert (kept.acknowledged_bytes() == before) is dropped
+        second.cancel()
+        await asyncio.wait((second,))
+        client.close()
+
+
+async def test_kept_connection_whose_packets_are_dropped_costs_one_second() -> None:
+    """No acknowledgement arrives, and none that is older may hide it."""
+
+    async def drops(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(OK)
+        silence(peer.writer)
+        await asyncio.sleep(2 * SILENT_SECONDS)
+
+    async with scripted_server(drops, responding(OK)) as server:
+        client = client_of(server, timeout=20)
         await put(client)
-        assert client._connection.seconds_since_ack() < 0.3
+        began = time.monotonic()
+        assert (await put(client)).status == 200
+        assert SILENT_SECONDS * 0.9 < time.monotonic() - began < SILENT_SECONDS + 0.7
         client.close()
 
 

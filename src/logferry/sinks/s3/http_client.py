@@ -43,6 +43,8 @@ KEEP_ALIVE_SECONDS = 4.0
 """Maximum idle time of a connection, in seconds. S3 closes idle connections after about 5 s."""
 SILENT_SECONDS = 1.0
 """Time without a response or an acknowledgement after which a reused connection is doubted."""
+FIRST_CHECK_SECONDS = 0.1
+"""Time until the first look at the acknowledgements, in seconds. A live server acknowledges a small request earlier."""
 FREEZE_SECONDS = 0.5
 """Difference of wall clock and monotonic clock that shows a freeze, in seconds."""
 _NO_ROUTE = "a function in a VPC needs an S3 gateway endpoint or another route to S3"
@@ -171,8 +173,9 @@ class _Repetition:
         self._kept = kept
         self._request = request
         self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
-        self._timer = self._loop.call_later(SILENT_SECONDS, self._check)
+        self._acknowledged = kept.acknowledged_bytes()
+        self._progress_at = self._loop.time()
+        self._timer = self._loop.call_later(FIRST_CHECK_SECONDS, self._check)
         self.task: asyncio.Task[Response] | None = None
 
     def stop_watching(self) -> None:
@@ -189,10 +192,11 @@ class _Repetition:
         """Make the second request if there was neither a response nor an acknowledgement."""
         if self._kept.has_received:
             return
-        elapsed = self._loop.time() - self._began
-        remaining = SILENT_SECONDS - min(elapsed, self._kept.seconds_since_ack())
-        if remaining > 0:
-            self._timer = self._loop.call_later(remaining, self._check)
+        now, before, self._acknowledged = self._loop.time(), self._acknowledged, self._kept.acknowledged_bytes()
+        if self._acknowledged != before:
+            self._progress_at = now
+        if now < self._progress_at + SILENT_SECONDS:
+            self._timer = self._loop.call_at(self._progress_at + SILENT_SECONDS, self._check)
         else:
             self.task = self._loop.create_task(self._request())
             self.task.add_done_callback(self._end_first)

@@ -89,8 +89,16 @@ class HttpConnection(asyncio.Protocol):
             await asyncio.sleep(0)
         return not (self._closed or self._transport.is_closing())
 
-    def seconds_since_ack(self) -> float:
-        """Return the time since the server's TCP acknowledged bytes; infinity if it is unknown."""
+    def acknowledged_bytes(self) -> bytes:
+        """Return the kernel's counter of acknowledged bytes; empty if it is unknown.
+
+        The age of the last acknowledgement does not show a silent connection. It is also renewed by
+        packets that acknowledge nothing new, so a connection without a way looked alive for seconds.
+        """
+        return self._tcp_info()[_BYTES_ACKED]
+
+    def _seconds_since_ack(self) -> float:
+        """Return the age of the last acknowledgement in seconds; infinity if it is unknown."""
         age = self._tcp_info()[_LAST_ACK]
         return int.from_bytes(age, sys.byteorder) / 1000 if age else _UNKNOWN
 
@@ -132,8 +140,8 @@ class HttpConnection(asyncio.Protocol):
     async def _send(self, head: bytes, body: bytes) -> None:
         """Write the request in parts, until it is written or the response is complete."""
         first, rest = (head + body, b"") if len(body) <= WRITE_BYTES else (head, body)
+        self._acked = self.acknowledged_bytes()
         self._transport.write(first)
-        self._acked = self._acked_bytes()
         for start in range(0, len(rest), WRITE_BYTES):
             self._transport.write(rest[start : start + WRITE_BYTES])
             while not self._writable and self._reader.response is None:
@@ -156,9 +164,9 @@ class HttpConnection(asyncio.Protocol):
 
     def _check_progress(self) -> None:
         """End the request if there was no progress; otherwise check again."""
-        before, self._acked = self._acked, self._acked_bytes()
+        before, self._acked = self._acked, self.acknowledged_bytes()
         if self._acked != before:
-            self._progress_at = max(self._progress_at, self._loop.time() - self.seconds_since_ack())
+            self._progress_at = max(self._progress_at, self._loop.time() - self._seconds_since_ack())
         remaining = self._progress_at + self._timeout - self._loop.time()
         if remaining > 0:
             self._timer = self._loop.call_later(remaining, self._check_progress)
@@ -166,10 +174,6 @@ class HttpConnection(asyncio.Protocol):
             self.fail(ResponseTimeout(f"no response within {self._timeout:g} s"))
         else:
             self.fail(ResponseTimeout(f"the body was not accepted for {self._timeout:g} s"))
-
-    def _acked_bytes(self) -> bytes:
-        """Return the kernel's counter of acknowledged bytes; empty if it is unknown."""
-        return self._tcp_info()[_BYTES_ACKED]
 
     def _tcp_info(self) -> bytes:
         try:
