@@ -140,8 +140,8 @@ class HttpConnection(asyncio.Protocol):
     async def _send(self, head: bytes, body: bytes) -> None:
         """Write the request in parts, until it is written or the response is complete."""
         first, rest = (head + body, b"") if len(body) <= WRITE_BYTES else (head, body)
-        self._acked = self.acknowledged_bytes()
         self._transport.write(first)
+        self._acked = self.acknowledged_bytes()
         for start in range(0, len(rest), WRITE_BYTES):
             self._transport.write(rest[start : start + WRITE_BYTES])
             while not self._writable and self._reader.response is None:
