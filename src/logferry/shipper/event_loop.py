@@ -47,8 +47,12 @@ def run(
     scheduler: Scheduler,
     invocations: Invocations,
     queued: Sequence[tuple[Invoke, InvokeDecision] | Shutdown],
+    connect_early: bool,
 ) -> None:
-    """Serve and handle events until the end of the process, which this function brings about."""
+    """Serve and handle events until the end of the process, which this function brings about.
+
+    `connect_early`: open a connection to the sink before the first event.
+    """
 
     def encode_segment(header: Header, batches: Iterable[bytes], final: bool) -> StoredObject:
         return encode(header, batches, final=final, key=settings.key, compress=settings.compress, types=settings.types)
@@ -63,6 +67,9 @@ def run(
             uploader=uploader,
             managed=journal.origin.concurrent,
         )
+        if connect_early and not queued:
+            # The first handshake takes several ms of CPU time. During the Init phase it does not delay an invocation.
+            uploader.connect()
         async with listening(listener, intake.accept, is_allowed):
             await lifecycle.run(queued)
             # All records are stored and DONE is sent. An orderly teardown of loop, connection and modules would take

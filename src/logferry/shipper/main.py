@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from logferry import ipc, log
 from logferry.errors import SettingsError
+from logferry.flush.policy import Pace, Waiting
 from logferry.flush.scheduler import Scheduler
 from logferry.journal import orphans
 from logferry.journal.journal import Journal
@@ -93,6 +94,7 @@ def run_shipper(
             scheduler=scheduler,
             invocations=invocations,
             queued=queue.waiting,
+            connect_early=not _snap_start(os.environ) and settings.policy.on_invoke(Waiting(), Pace()) is not None,
         )
     return 0
 
