@@ -575,7 +575,7 @@ async def test_acknowledgements_are_counted_only_if_the_packets_arrive(*, droppe
 
 
 async def test_kept_connection_whose_packets_are_dropped_costs_one_second() -> None:
-    """No acknowledgement arrives, and none that is older may hide it."""
+    """An acknowledgement of an earlier request must not hide that none arrives."""
 
     async def drops(peer: Peer) -> None:
         await peer.read_request()
