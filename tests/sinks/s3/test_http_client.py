@@ -549,7 +549,7 @@ async def test_connection_whose_server_acknowledges_a_long_body_is_not_doubted(
 
 @pytest.mark.parametrize("dropped", [False, True])
 async def test_acknowledgements_are_counted_only_if_the_packets_arrive(*, dropped: bool) -> None:
-    """The kernel's counter tells a slow server from a connection whose packets are dropped."""
+    """The kernel's counter distinguishes a slow server from a connection whose packets are dropped."""
 
     async def stalls(peer: Peer) -> None:
         await peer.read_request()
