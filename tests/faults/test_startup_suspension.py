@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmark import process_group
 from logferry.shipper.event_queue import SUSPEND_SECONDS
 from logferry.supervisor.shipper_process import HUNG_SECONDS, PING_AFTER_SECONDS
 from support.lambda_stub import POLL_SECONDS, WAIT_SECONDS, BareLambda
@@ -150,3 +151,16 @@ async def test_disk_full_during_the_suspension_is_reported_at_once(s3_env: S3Env
         await held
         await platform.shutdown()
     assert lines_of(await s3_env.arrived()) == ["line", "no room"]
+
+
+@pytest.mark.parametrize(("flush", "connects"), [("invocation", True), ("adaptive", True), ("size", False)])
+async def test_first_connection_is_opened_during_init_if_the_first_invocation_flushes(
+    s3_env: S3Environment, flush: str, *, connects: bool
+) -> None:
+    """The first handshake at INVOKE would delay the response of a small function; without a flush there is none."""
+    async with BareLambda(s3_env.settings(LOGFERRY_FLUSH=flush)) as platform:
+        await platform.start()
+        await wait_until_loaded(platform.extension)
+        await asyncio.to_thread(process_group.settle, platform.extension.pid)
+        assert bool(s3_env.proxy._writers) is connects
+        await platform.shutdown()
