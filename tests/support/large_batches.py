@@ -17,11 +17,17 @@ def one_mib_batch(name: str) -> bytes:
 
 
 def resident_bytes(pid: int | None) -> int:
-    """Return the resident memory of a process, in bytes."""
-    with open(f"/proc/{pid}/statm") as file:  # noqa: PTH123 - read a thousand times
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    """Return the resident memory of a process, in bytes; 0 if the process has ended."""
+    try:
+        with open(f"/proc/{pid}/statm") as file:  # noqa: PTH123 - read a thousand times
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def open_descriptors(pid: int | None) -> int:
-    """Return the number of open descriptors of a process."""
-    return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - a count
+    """Return the number of open descriptors of a process; 0 if the process has ended."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - a count
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
