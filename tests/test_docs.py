@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from logferry.settings import PREFIX, SETTINGS
+from logferry.settings import PREFIX
+from support.settings_tables import ALL_SETTINGS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -16,7 +17,7 @@ def test_the_readme_has_the_rows_of_the_settings_table() -> None:
     rows = re.findall(r"^\| `LOGFERRY_\w+` \| .+ \|$", README, flags=re.MULTILINE)
     expected = [
         f"| `{PREFIX}{s.name}` | {f'`{s.default}`' if s.default else 'none'} | {s.range} | {s.meaning} |"
-        for s in SETTINGS
+        for s in ALL_SETTINGS
     ]
     assert rows == expected, "the README needs these rows:\n" + "\n".join(expected)
 
@@ -24,12 +25,12 @@ def test_the_readme_has_the_rows_of_the_settings_table() -> None:
 def test_the_example_of_the_environment_has_every_setting() -> None:
     """config/example.env is the file that users copy and edit."""
     named = set(re.findall(r"^#? ?(LOGFERRY_\w+)=", (ROOT / "config" / "example.env").read_text(), flags=re.MULTILINE))
-    assert named == {PREFIX + s.name for s in SETTINGS}
+    assert named == {PREFIX + s.name for s in ALL_SETTINGS}
 
 
 def test_every_setting_in_the_readme_exists() -> None:
     """A variable that is not a setting is a mistake, and the extension would be idle."""
-    assert set(re.findall(r"LOGFERRY_\w+", README)) <= {PREFIX + s.name for s in SETTINGS}
+    assert set(re.findall(r"LOGFERRY_\w+", README)) <= {PREFIX + s.name for s in ALL_SETTINGS}
 
 
 def test_the_readme_has_the_commands_of_the_demo_and_of_the_tests() -> None:

@@ -11,7 +11,8 @@ from logferry import values
 from logferry.destination import Destination
 from logferry.errors import SettingsError
 from logferry.flush.policy import Flush, Thresholds, Timing
-from logferry.settings import PREFIX, SETTINGS, Settings
+from logferry.settings import PREFIX, Settings
+from support.settings_tables import ALL_SETTINGS
 
 GOOD = {"LOGFERRY_DESTINATION": "s3://bucket/prefix"}
 
@@ -41,7 +42,7 @@ def test_only_the_destination_is_required() -> None:
     assert (settings.upload_timeout, settings.log_level, settings.s3_client) == (5.0, "warning", "auto")
 
 
-@pytest.mark.parametrize("setting", [s for s in SETTINGS if s.default], ids=lambda s: s.name)
+@pytest.mark.parametrize("setting", [s for s in ALL_SETTINGS if s.default], ids=lambda s: s.name)
 def test_each_default_is_a_valid_value_and_an_empty_value_counts_as_not_set(setting: object) -> None:
     """Copying the README's table into the environment changes nothing."""
     name, default = setting.name, setting.default  # type: ignore[attr-defined]
@@ -184,7 +185,7 @@ def test_only_thresholds_that_are_set_limit_the_other_policies() -> None:
 )
 def test_supervisor_and_shipper_have_one_parser_and_one_default(name: str, default: str, parse: object) -> None:
     """Both processes read these six settings, and two parsers would accept different values."""
-    setting = next(s for s in SETTINGS if s.name == name)
+    setting = next(s for s in ALL_SETTINGS if s.name == name)
     assert setting.default == default
     assert parse is None or setting.parse is parse
 
@@ -233,12 +234,12 @@ def test_the_launcher_reads_only_variables_that_are_settings() -> None:
     extension = Path(__file__).parent.parent / "extension"
     text = "".join(path.read_text() for path in extension.iterdir() if path.is_file())
     names = set(re.findall(r"\b" + PREFIX + r"(\w+)", text))
-    assert names <= {s.name for s in SETTINGS}
+    assert names <= {s.name for s in ALL_SETTINGS}
 
 
 def test_the_table_has_each_setting_once_in_capitals() -> None:
     """A name has no prefix, and each row has a meaning and a range."""
-    names = [s.name for s in SETTINGS]
+    names = [s.name for s in ALL_SETTINGS]
     assert len(set(names)) == len(names)
     assert all(name == name.upper() and PREFIX not in name for name in names)
-    assert all(s.meaning and s.range for s in SETTINGS)
+    assert all(s.meaning and s.range for s in ALL_SETTINGS)

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from logferry.settings import PREFIX, SETTINGS, Settings
+from logferry.settings import PREFIX, Settings
+from support.settings_tables import ALL_SETTINGS
 
 CONFIG = Path(__file__).parents[2] / "config"
 PUT_OBJECT = {"s3:PutObject"}
@@ -56,8 +57,8 @@ def _example() -> dict[str, tuple[str, bool]]:
 def test_the_example_has_every_setting_with_its_default() -> None:
     """The example has the settings of the table, and only the destination is active."""
     example = _example()
-    assert set(example) == {PREFIX + setting.name for setting in SETTINGS}
-    for setting in SETTINGS:
+    assert set(example) == {PREFIX + setting.name for setting in ALL_SETTINGS}
+    for setting in ALL_SETTINGS:
         value, active = example[PREFIX + setting.name]
         assert active == (setting.name == "DESTINATION"), setting.name
         assert active or value == setting.default, setting.name
@@ -66,7 +67,7 @@ def test_the_example_has_every_setting_with_its_default() -> None:
 def test_the_example_has_the_meaning_and_the_values_of_each_setting() -> None:
     """The comment above each line has the text of the table."""
     text = re.sub(r"\n# ", " ", (CONFIG / "example.env").read_text())
-    for setting in SETTINGS:
+    for setting in ALL_SETTINGS:
         paragraph = next(p for p in text.split("\n\n") if re.search(rf"^#?{PREFIX}{setting.name}=", p, re.MULTILINE))
         for text_of_table in (setting.meaning, setting.range):
             expected = text_of_table.replace("`", "")
@@ -102,7 +103,9 @@ def test_the_sam_template_sets_settings_that_exist() -> None:
     variables = _cloudformation(CONFIG / "sam/template.yaml")["Resources"]["Function"]["Properties"]["Environment"][
         "Variables"
     ]
-    assert {name for name in variables if name.startswith(PREFIX)} <= {PREFIX + setting.name for setting in SETTINGS}
+    assert {name for name in variables if name.startswith(PREFIX)} <= {
+        PREFIX + setting.name for setting in ALL_SETTINGS
+    }
     assert PREFIX + "DESTINATION" in variables
 
 

@@ -8,7 +8,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sinks": {"records", "errors", "log"},
     "listener": {"journal", "records", "errors"},
     "flush": {"journal", "records", "sinks", "deadline", "errors", "log"},
-    "settings": {"flush.policy", "records.object_key", "destination", "errors", "settings_validation", "values"},
+    "settings": {
+        *("flush.policy", "records.object_key", "destination", "errors"),
+        *("options", "setting", "settings_validation", "values"),
+    },
+    "options": {"setting", "values"},
     "settings_validation": {"flush.policy", "records.object_key", "destination"},
     "shipper": {
         *("flush", "journal", "listener", "records", "settings", "sinks"),

@@ -1,0 +1,52 @@
+"""Tables of the settings of features that are off by default.
+
+Guarantees:
+- A table is imported only if an environment variable of it is set.
+- `MODULE_OF` names exactly the settings of the tables (tests/options/test_tables.py).
+
+Design: a start with the settings of `logferry.settings` alone must not become slower with each feature. The names are
+listed here, so that an import is needed only for a variable that is set. A module of this package has `SETTINGS` (its
+rows), `read` (the options of the parsed values), and `contradictions` (the mistakes in combinations of values).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from logferry.setting import Setting
+
+MODULE_OF = {
+    "EVENTS": "instrumentation",
+    "EVENTS_LIMIT": "instrumentation",
+    "CALLS": "instrumentation",
+    "CALLS_URL": "instrumentation",
+    "CALLS_HEADERS": "instrumentation",
+    "CALLS_IGNORE": "instrumentation",
+    "USAGE": "instrumentation",
+    "USAGE_SECONDS": "instrumentation",
+    "NEXT_WRAPPER": "instrumentation",
+}
+"""Module of this package for each setting, in the order of the table in the README."""
+
+
+class Table(Protocol):
+    """A module of this package."""
+
+    SETTINGS: tuple[Setting, ...]
+
+    def contradictions(self, parsed: Mapping[str, Any], given: set[str]) -> Iterator[str]:
+        """Yield the mistakes in combinations of the valid values. `given` has the names that are set."""
+
+    def read(self, parsed: Mapping[str, Any]) -> Any:
+        """Return the options of this table."""
+
+
+def tables(names: Iterable[str]) -> dict[str, Table]:
+    """Return the tables that have one of the settings `names`, by the name of their module."""
+    wanted = set(names)
+    modules = dict.fromkeys(module for name, module in MODULE_OF.items() if name in wanted)
+    return {module: cast("Table", import_module(f"{__name__}.{module}")) for module in modules}
