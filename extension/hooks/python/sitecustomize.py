@@ -123,7 +123,7 @@ def leave_search_path() -> None:
 
 def start() -> None:
     """Install the hook if calls are recorded and an extension reads the pipe."""
-    if os.environ.get("LOGFERRY_CALLS", "").lower() not in ("summary", "each"):
+    if os.environ.get("LOGFERRY_CALLS", "").strip().lower() not in ("summary", "each"):
         return
     descriptor = open_pipe()
     if descriptor < 0:

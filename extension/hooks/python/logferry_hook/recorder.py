@@ -17,24 +17,36 @@ import sys
 from json.encoder import encode_basestring_ascii as quote
 from time import monotonic, time
 
-from logferry_hook.event_pipe import EventPipe
+from logferry_hook.event_pipe import LINE_LIMIT, EventPipe
 
 TYPE_CHECKING = False  # type checkers treat this name as true; the function may not need typing
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-PATH_LIMIT, HEADER_LIMIT, HOST_LIMIT = 1024, 200, 255
-"""Maximum lengths of recorded texts, in characters."""
+PATH_LIMIT, SHORT_PATH_LIMIT, HOST_LIMIT, METHOD_LIMIT = 1024, 256, 255, 32
+"""Maximum lengths of recorded texts, in characters. A path is shorter in a line that is too long otherwise."""
+HEADER_LIMIT = 200
+"""Maximum size of the value of a header, in bytes."""
+MEMBERS_LIMIT = LINE_LIMIT - 200
+"""Maximum size of the members of a call. The rest of a line is for the members of the pipe."""
 PLACES_LIMIT = 256
 """Maximum number of hosts whose description is kept."""
 SECRET_LENGTH = 40
-SECRET = re.compile("(?:[A-Za-z0-9+=_~-]|%2[BbFf]|%3[Dd]){40}")
-"""A part of a path that looks like a secret in base64 or hexadecimal digits."""
+SECRET = re.compile("(?:[A-Za-z0-9+=_-]|%2[BbFf]|%3[Dd]){40}")
+"""A part of a path that looks like a secret in base64 (also percent-encoded) or hexadecimal digits."""
+BARE_NAME = re.compile("[A-Za-z_-]{1,30}")
+"""A parameter of a query without a value, such as `acl`. Another one may be a value without a name."""
+IDENTIFIER = re.compile(r"[\w.-]{1,64}", re.ASCII)
+TRACE_ROOT = re.compile(r"(?:^|;)\s*Root=([\w-]{1,64})", re.ASCII)
 MASK = "***"
 NEVER_RECORDED = frozenset(
-    ("authorization", "cookie", "proxy-authorization", "set-cookie", "x-amz-security-token", "x-api-key")
-)
+    (
+        "authentication-info", "authorization", "cookie", "proxy-authenticate", "proxy-authentication-info",
+        "proxy-authorization", "set-cookie", "set-cookie2", "www-authenticate", "x-amz-security-token", "x-api-key",
+        "x-auth-token", "x-csrf-token",
+    )
+)  # fmt: skip
 """Response headers that are not recorded, although `LOGFERRY_CALLS_HEADERS` names them."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1", "sandbox.localdomain", "sandbox")
 MARK = "_logferry_hook"
@@ -71,12 +83,12 @@ class Recorder:
         self.pipe = pipe
         self.in_pool: "contextvars.ContextVar[Call | None]" = contextvars.ContextVar("logferry_call", default=None)
         """Call of urllib3 that is running in this thread or task."""
-        self.url = variables.get("LOGFERRY_CALLS_URL", "path").lower()
+        self.url = variables.get("LOGFERRY_CALLS_URL", "path").strip().lower()
         names = listed(variables.get("LOGFERRY_CALLS_HEADERS", ""))
         self.header_names = [name for name in names if name not in NEVER_RECORDED]
         patterns = listed(variables.get("LOGFERRY_CALLS_IGNORE", ""))
-        expression = "|".join(".*".join(map(re.escape, pattern.split("*"))) for pattern in patterns)
-        self.ignored = re.compile(expression).fullmatch if patterns else None
+        expressions = (".*".join(map(re.escape, pattern.split("*"))) for pattern in patterns)
+        self.ignored = re.compile("(?:%s)(?::[0-9]+)?" % "|".join(expressions)).fullmatch if patterns else None
         self.runtime_api = variables.get("AWS_LAMBDA_RUNTIME_API", "")
         self.own_port = variables.get("LOGFERRY_PORT", "9513")
         self.places: "dict[tuple[str, int], str]" = {}
@@ -95,7 +107,7 @@ class Recorder:
         try:
             from logferry_hook.failures import raised_by_signal_handler
 
-            self.pipe.add_lost(1)
+            self.pipe.add_lost(1, type(error).__name__)
             return raised_by_signal_handler(error)
         except Exception:
             return False
@@ -110,12 +122,13 @@ class Recorder:
     def place(self, host: str, port: int) -> str:
         """Return the JSON members of a host and a port, or an empty text if its calls are not recorded."""
         name = host.strip("[]").lower()
+        address = "%s:%d" % (name, port)
         skipped = (
             not name
-            or "%s:%d" % (name, port) == self.runtime_api
+            or address == self.runtime_api
             or name.startswith("169.254.")
             or (name in LOOPBACK and str(port) == self.own_port)
-            or (self.ignored and self.ignored(name))
+            or (self.ignored and (self.ignored(name) or self.ignored(address)))
         )
         text = "" if skipped else '"host":%s,"port":%d' % (quote(name[:HOST_LIMIT]), port)
         if len(self.places) >= PLACES_LIMIT:
@@ -127,22 +140,29 @@ class Recorder:
         """Return the JSON member of the running invocation: its request ID, or the root of its trace."""
         bootstrap = sys.modules.get("awslambdaric.bootstrap")
         request_id = getattr(bootstrap, "_GLOBAL_AWS_REQUEST_ID", None)
-        if request_id:
-            return ',"requestId":' + quote(request_id)
-        for part in os.environ.get("_X_AMZN_TRACE_ID", "").split(";"):
-            if part.startswith("Root="):
-                return ',"trace":' + quote(part[5:])
-        return ""
+        if request_id and IDENTIFIER.fullmatch(request_id):
+            return ',"requestId":"%s"' % request_id
+        root = TRACE_ROOT.search(os.environ.get("_X_AMZN_TRACE_ID", ""))
+        return ',"trace":"%s"' % root[1] if root else ""
 
     def end(self, call: "Call | None", error: "BaseException | str | None" = None, *, timed: bool = True) -> None:
-        """Write the line of a call. None and calls of hosts that are not recorded have none."""
-        if call is not None and call.place:
-            duration = ((call.answered or monotonic()) - call.began) * 1000
-            self.pipe.send(self.members(call, ',"durationMs":%.3f' % duration if timed else "", error))
+        """Write the line of a call."""
+        # No line: a callback has failed, the host is not recorded, or the request opens a tunnel through a proxy.
+        if call is None or not call.place or call.method == "CONNECT":
+            return
+        duration = ',"durationMs":%.3f' % (((call.answered or monotonic()) - call.began) * 1000) if timed else ""
+        members = self.members(call, duration, error)
+        if len(members) > MEMBERS_LIMIT:
+            call.headers = ""
+            members = self.members(call, duration, error, SHORT_PATH_LIMIT)
+        self.pipe.send(members)
 
-    def members(self, call: Call, duration: str, error: "BaseException | str | None") -> str:
+    def members(
+        self, call: Call, duration: str, error: "BaseException | str | None", path_limit: int = PATH_LIMIT
+    ) -> str:
         """Return the JSON members of a call."""
-        text = '"call":%s,%s%s' % (quote(call.method.upper()), call.place, self.path(call.target))
+        method = call.method[:METHOD_LIMIT].upper()
+        text = '"call":%s,%s%s' % (quote(method), call.place, self.path(call.target, path_limit))
         if call.status is not None:
             text += ',"status":%d' % call.status
         text += duration
@@ -162,16 +182,16 @@ class Recorder:
 
         return error_name(error)
 
-    def path(self, target: str) -> str:
+    def path(self, target: str, limit: int) -> str:
         """Return the JSON member of a request target, masked as the settings require."""
         if self.url == "host":
             return ""
         path, _, query = target.partition("#")[0].partition("?")
-        if len(path) >= SECRET_LENGTH:
+        if len(path) >= SECRET_LENGTH and SECRET.search(path):
             path = "/".join(map(self.masked, path.split("/")))
         if query and self.url == "query":
             path += "?" + "&".join(self.masked_parameter(*part.partition("=")) for part in query.split("&"))
-        return ',"path":' + quote(path[:PATH_LIMIT])
+        return ',"path":' + quote(path[:limit])
 
     def masked(self, text: str) -> str:
         """Return a part of a path, or the mask if it looks like a secret."""
@@ -179,18 +199,25 @@ class Recorder:
 
     def masked_parameter(self, name: str, equals: str, _value: str) -> str:
         """Return a parameter of a query with a masked value."""
-        return self.masked(name) + (equals + MASK if equals else "")
+        if not equals:
+            return name if BARE_NAME.fullmatch(name) else MASK
+        return self.masked(name) + equals + MASK
 
     def chosen_headers(self, value_of: "Callable[[str], Any]") -> str:
         """Return the JSON member of the response headers that the settings name."""
         found = [(name, value_of(name)) for name in self.header_names]
-        texts = ["%s:%s" % (quote(name), quote(str(value)[:HEADER_LIMIT])) for name, value in found if value]
+        texts = ["%s:%s" % (quote(name), quote(shortened(str(value)))) for name, value in found if value]
         return ',"headers":{%s}' % ",".join(texts) if texts else ""
 
 
 def listed(text: str) -> "list[str]":
     """Return the names of a setting in lower case."""
     return [name.strip().lower() for name in text.split(",") if name.strip()]
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of the value of a header."""
+    return text.encode("utf-8", "replace")[:HEADER_LIMIT].decode("utf-8", "ignore")
 
 
 def length_of(value: "Any") -> "int | None":
