@@ -64,10 +64,12 @@ def pipe_reader(spool: Path) -> Iterator[PipeReader]:
         os.close(descriptor)
 
 
-def hooked(spool: Path, *, before: str | None = None, hook: Path = HOOK, **settings: str) -> dict[str, str]:
+def hooked(
+    spool: Path, settings: Mapping[str, str] | None = None, *, before: str | None = None, hook: Path = HOOK
+) -> dict[str, str]:
     """Return the variables of a process that `logferry-wrap` starts. `before` is the user's PYTHONPATH."""
     path = str(hook) if before is None else f"{hook}:{before}"
-    return {"LOGFERRY_CALLS": "each", "LOGFERRY_SPOOL_DIR": str(spool), **settings, "PYTHONPATH": path}
+    return {"LOGFERRY_CALLS": "each", "LOGFERRY_SPOOL_DIR": str(spool), **(settings or {}), "PYTHONPATH": path}
 
 
 def calling_function(variables: Mapping[str, str], **config: Any) -> EnvironmentConfig:

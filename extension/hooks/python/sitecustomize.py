@@ -42,7 +42,7 @@ class ClientFinder:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self.searching: "set[str]" = set()
+        self.searching: set[str] = set()
 
     def install(self) -> None:
         """Patch the clients that are already imported, and wait for the others."""
@@ -67,7 +67,7 @@ class ClientFinder:
         """Return the specification that the other finders return."""
         for finder in list(sys.meta_path):
             find = None if finder is self else getattr(finder, "find_spec", None)
-            spec: "ModuleSpec | None" = find(name, path, target) if find else None
+            spec: ModuleSpec | None = find(name, path, target) if find else None
             if spec is not None:
                 self.watch(spec.loader)
                 return spec
@@ -128,7 +128,7 @@ def start() -> None:
     descriptor = open_pipe()
     if descriptor < 0:
         return
-    package: "Any" = type(sys)(PACKAGE)  # a package without a place in sys.path
+    package: Any = type(sys)(PACKAGE)  # a package without a place in sys.path
     package.__path__ = [DIRECTORY + "/" + PACKAGE]
     sys.modules[PACKAGE] = package
     ClientFinder(descriptor).install()
@@ -166,7 +166,7 @@ def move_up(descriptor: int) -> int:
 
 def run_next_sitecustomize() -> None:
     """Import the function's `sitecustomize`. Python reports its exceptions, as without this file."""
-    own = sys.modules.pop("sitecustomize", None)
+    own = sys.modules.pop("sitecustomize")
     try:
         import sitecustomize  # noqa: F401
     except ImportError as error:

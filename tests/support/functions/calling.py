@@ -48,7 +48,10 @@ def _requests(call: dict[str, Any]) -> tuple[int, str]:
 def _urllib3(call: dict[str, Any]) -> tuple[int, str]:
     import urllib3  # noqa: PLC0415
 
-    retries = urllib3.Retry(call.get("retries", 0), status_forcelist=[503], raise_on_status=False, redirect=3)
+    number = call.get("retries", 0)
+    retries = urllib3.Retry(
+        connect=number, read=number, status=number, other=number, status_forcelist=[503], raise_on_status=False
+    )
     with urllib3.PoolManager(ca_certs=os.environ.get("SSL_CERT_FILE")) as manager:
         response = manager.request(
             call.get("method", "GET"), call["url"], body=call.get("body"), headers=call.get("headers"),
@@ -143,7 +146,6 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Make the calls of the event."""
     response: dict[str, Any] = {"results": []}
     if "threads" in event:
-        threads = [threading.Thread(target=lambda: [make(call) for call in event["calls"]])] * 0
         threads = [
             threading.Thread(target=lambda: [make(call) for call in event["calls"]]) for _ in range(event["threads"])
         ]

@@ -94,7 +94,7 @@ class HttpClient:
 
     def pool_call(self, connection: "Any") -> "Call | None":
         """Return the call of urllib3 that this connection belongs to."""
-        call: "Call | None" = self.recorder.in_pool.get()
+        call: Call | None = self.recorder.in_pool.get()
         if call is None:
             return None
         kind = getattr(call.pool, "ConnectionCls", None)
@@ -110,7 +110,7 @@ class HttpClient:
 
     def take(self, connection: "Any") -> "Call | None":
         """Return the call of a connection, and forget it there."""
-        call: "Call | None" = connection.__dict__.pop(PENDING, None)
+        call: Call | None = connection.__dict__.pop(PENDING, None)
         return call
 
     def measure(self, connection: "Any") -> None:

@@ -20,7 +20,7 @@ CLIENT_PACKAGES = ("aiohttp", "botocore", "httpcore", "requests", "urllib3")
 
 def error_name(error: BaseException) -> str:
     """Return the code of the operating system's error that caused an exception, or the name of its class."""
-    waiting: "list[Any]" = [error]
+    waiting: list[Any] = [error]
     code, name = "", type(error).__name__
     for _ in range(CAUSES_LIMIT):
         if not waiting:
@@ -33,7 +33,8 @@ def error_name(error: BaseException) -> str:
         if kind.__module__ == "ssl":
             return kind.__name__
         if isinstance(cause, OSError):
-            code = code or RESOLVER_CODES.get(cause.errno) or errorcode.get(cause.errno) or ""
+            number = cause.errno or 0
+            code = code or RESOLVER_CODES.get(number) or errorcode.get(number) or ""
         reason = getattr(cause, "reason", None)
         if isinstance(reason, BaseException):
             name = type(reason).__name__ if cause is error else name

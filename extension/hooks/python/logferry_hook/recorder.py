@@ -63,7 +63,7 @@ class Call:
 
     def __init__(self, method: str, place: str, target: str, request: str) -> None:
         self.place, self.request = place, request
-        self.pool: "Any" = None
+        self.pool: Any = None
         self.seen = 0
         self.restart(method, target)
 
@@ -71,7 +71,9 @@ class Call:
         """Begin a call to the same place now."""
         self.method, self.target = method, target
         self.time, self.began, self.answered = time(), monotonic(), 0.0
-        self.status = self.request_bytes = self.response_bytes = None
+        self.status: int | None = None
+        self.request_bytes: int | None = None
+        self.response_bytes: int | None = None
         self.retries = 0
         self.headers = ""
 
@@ -81,7 +83,7 @@ class Recorder:
 
     def __init__(self, pipe: EventPipe, variables: "Mapping[str, str]") -> None:
         self.pipe = pipe
-        self.in_pool: "contextvars.ContextVar[Call | None]" = contextvars.ContextVar("logferry_call", default=None)
+        self.in_pool: contextvars.ContextVar[Call | None] = contextvars.ContextVar("logferry_call", default=None)
         """Call of urllib3 that is running in this thread or task."""
         self.url = variables.get("LOGFERRY_CALLS_URL", "path").strip().lower()
         names = listed(variables.get("LOGFERRY_CALLS_HEADERS", ""))
@@ -91,7 +93,7 @@ class Recorder:
         self.ignored = re.compile("(?:%s)(?::[0-9]+)?" % "|".join(expressions)).fullmatch if patterns else None
         self.runtime_api = variables.get("AWS_LAMBDA_RUNTIME_API", "")
         self.own_port = variables.get("LOGFERRY_PORT", "9513")
-        self.places: "dict[tuple[str, int], str]" = {}
+        self.places: dict[tuple[str, int], str] = {}
 
     def guard(self, callback: "Callable[..., Any]", *arguments: "Any") -> "Any":
         """Return the result of a callback. If it raises an exception, count a lost line and return None."""
