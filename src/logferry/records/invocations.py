@@ -14,6 +14,8 @@ from logferry.records import attribution, decoder
 from logferry.records.started_requests import StartedRequests, valid_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from logferry.records.model import Header
 
 REMEMBERED = 256
@@ -32,6 +34,8 @@ class Invocations:
         """Requests that have started, for the attribution of lines."""
         self.reports = 0
         """Number of `platform.report` records so far."""
+        self.on_start: Callable[[decoder.Event], None] | None = None
+        """Observer of each `platform.start`."""
         self._reader = decoder.Reader()
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._unreported: OrderedDict[str, None] = OrderedDict()
@@ -58,6 +62,8 @@ class Invocations:
                 self.running = attribution.running_after(self.running, event)
                 if event.type in attribution.STARTS and (started := attribution.platform_request(event)):
                     self.started.add(started)
+                if event.type == decoder.START and self.on_start:
+                    self.on_start(event)
                 if event.type in (decoder.START, decoder.RUNTIME_DONE, decoder.REPORT):
                     self._note(event.type, attribution.platform_request(event) or "")
 
