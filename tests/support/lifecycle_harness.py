@@ -94,11 +94,11 @@ class ShipperHarness:
         )
         self.shipper = build_lifecycle(
             channel=Channel(channel),
+            journal=self.journal,
             intake=self.intake,
             scheduler=self.scheduler,
             invocations=invocations,
             uploader=self.uploader,
-            managed=managed,
             epoch_ms=lambda: EPOCH_MS + now() * 1000,
         )
         self.channel = channel

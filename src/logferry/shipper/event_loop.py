@@ -17,6 +17,7 @@ from logferry.records.encoder import encode
 from logferry.shipper.background_flush import BackgroundFlush
 from logferry.shipper.change_signal import ChangeSignal
 from logferry.shipper.channel import Channel
+from logferry.shipper.failure_watch import FailureWatch
 from logferry.shipper.invocation_flush import InvocationFlush
 from logferry.shipper.lifecycle import Lifecycle
 from logferry.shipper.shutdown_flush import ShutdownFlush
@@ -61,11 +62,11 @@ def run(
         uploader = Uploader(journal=journal, sink=sink, encode=encode_segment, timeout_seconds=settings.upload_timeout)
         lifecycle = build_lifecycle(
             channel=Channel(channel),
+            journal=journal,
             intake=intake,
             scheduler=scheduler,
             invocations=invocations,
             uploader=uploader,
-            managed=journal.origin.concurrent,
         )
         if connect_early and not queued:
             # The first handshake takes several ms of CPU time. During the Init phase it does not delay an invocation.
@@ -83,16 +84,24 @@ def run(
 def build_lifecycle(
     *,
     channel: Channel,
+    journal: Journal,
     intake: Intake,
     scheduler: Scheduler,
     invocations: Invocations,
     uploader: Uploader,
-    managed: bool,
     epoch_ms: Callable[[], float] | None = None,
 ) -> Lifecycle:
     """Return the lifecycle with its flushes. `epoch_ms` is given only in tests."""
-    changes = ChangeSignal()
+    changes, managed = ChangeSignal(), journal.origin.concurrent
+
+    def on_stored() -> None:
+        scheduler.on_batch()
+        changes.notify()
+
+    failures = FailureWatch(journal=journal, invocations=invocations, on_stored=on_stored)
+    intake.add_callback(failures.on_batch)  # before `changes`: the record precedes the flush that waits for the batch
     intake.add_callback(changes.notify)
+    failures.judge()  # those that arrived before the event loop
     background = BackgroundFlush(
         scheduler=scheduler,
         invocations=invocations,
@@ -108,6 +117,7 @@ def build_lifecycle(
         uploader=uploader,
         changes=changes,
         managed=managed,
+        before_seal=failures.on_shutdown,
     )
     return Lifecycle(
         channel=channel,
