@@ -26,11 +26,11 @@ from logferry.records.invocations import Invocations
 from logferry.records.object_key import DEFAULT_KEY
 from logferry.shipper.channel import Channel
 from logferry.shipper.event_loop import build_lifecycle
-from support.journal_harness import close, follow, origin, ticking
+from support.journal_harness import close, origin, ticking
 from support.virtual_time import now
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from pathlib import Path
 
     from logferry.records.model import Header, StoredObject
@@ -53,6 +53,18 @@ def as_object(header: Header, bodies: Iterable[bytes], final: bool) -> StoredObj
     return encode(header, bodies, final=final, key=DEFAULT_KEY, compress=False, types=types)
 
 
+def _following(invocations: Invocations) -> Callable[[Header, Iterable[bytes]], str | None]:
+    """Return a function that takes in a leftover segment, as the extension does."""
+
+    def take_in(header: Header, bodies: Iterable[bytes]) -> str | None:
+        invocations.resume(header)
+        for body in bodies:
+            invocations.see(body)
+        return invocations.running
+
+    return take_in
+
+
 class ShipperHarness:
     """One execution environment from its first event to its last."""
 
@@ -69,7 +81,7 @@ class ShipperHarness:
             limit_bytes=64 * 1024 * 1024,
             clock_ms=clock,
             count_records=decoder.count_records,
-            follow=follow,
+            follow=_following(invocations),
             warn=print,
             started=invocations.started,
         )
@@ -146,9 +158,9 @@ class ShipperHarness:
         """Send an INVOKE; return its number."""
         return self.send_event({"eventType": "INVOKE", "requestId": request}, seconds=seconds, again=again)
 
-    def shut_down(self, *, seconds: float = 2.0) -> int:
+    def shut_down(self, *, seconds: float = 2.0, reason: str = "spindown") -> int:
         """Send a SHUTDOWN; return its number."""
-        return self.send_event({"eventType": "SHUTDOWN", "shutdownReason": "spindown"}, seconds=seconds)
+        return self.send_event({"eventType": "SHUTDOWN", "shutdownReason": reason}, seconds=seconds)
 
     async def listen(self) -> None:
         """Record each packet of the shipper, its time, and the number of uploads in flight at DONE."""
