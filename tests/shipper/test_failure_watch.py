@@ -30,7 +30,7 @@ _TIMED_OUT = (
     b'{"time":"2026-11-21T00:00:01.000Z","type":"platform.runtimeDone","record":{"requestId":"r1","status":"timeout"}}'
 )
 CUT_HALVES = (
-    b"[" + _TIMED_OUT + b"," + _REPORT + b'{"requestId":"r0","x":"' + b"x" * 300_000 + b"}]",
+    b"[" + _TIMED_OUT + b"," + _REPORT + b'{"requestId":"r0","x":"' + b"x" * 300 + b"}]",
     b"[" + _REPORT + b'y"}}]',
 )
 """Two batches: the end of an invocation, and a report that is cut in the middle."""
@@ -207,7 +207,7 @@ def test_record_waits_until_a_cut_record_is_complete(tmp_path: Path) -> None:
             await it.done(it.shut_down())
             assert [kind for kind, _ in failures_in(sink)] == ["timeout"]
             joined = [r for r in sink.records() if r["type"] == "platform.report"]
-            assert [len(r["record"]["x"]) for r in joined] == [300_001]
+            assert [len(r["record"]["x"]) for r in joined] == [301]
             assert not [r for r in sink.records() if r["type"] == "logferry.unparsable"]
 
     run(scenario())
