@@ -31,7 +31,7 @@ NODE = "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out 
         "Unhandled exception. System.OutOfMemoryException: Array dimensions exceeded supported range.",
         "Out of memory.",
         "MemoryError",
-        "[ERROR] MemoryError: \rTraceback (most recent call last):",
+        "[ERROR] MemoryError\rTraceback (most recent call last):",
         "numpy.core._exceptions._ArrayMemoryError: Unable to allocate 8.00 GiB",
         'Traceback (most recent call last):\n  File "app.py", line 3, in handler\nMemoryError',
         '{"level":"ERROR","errorType":"MemoryError","requestId":"x"}',

@@ -38,7 +38,7 @@ _MESSAGES = re.compile(
     r"|^\[FATAL\] failed to allocate memory.*"
     r"|^.*System\.OutOfMemoryException.*"
     r"|^Out of memory\.$"
-    r"|^(?:\[ERROR\] )?(?:\w+\.)*_?(?:Array)?MemoryError(?::.*)?$"
+    r"|^(?:\[ERROR\] )?(?:\w+\.)*_?(?:Array)?MemoryError(?:[:\s].*)?$"
     r'|^.*"errorType": ?"(?:\w+\.)*_?(?:Array)?MemoryError".*'
     r"|^memory allocation of \d+ bytes failed.*",
     re.MULTILINE,
