@@ -150,6 +150,10 @@ class Journal:
         """Size of the open segment on disk, in bytes. It identifies a place for `open_bodies`."""
         return self._file.size
 
+    def now_ms(self) -> int:
+        """Return the time of the journal's clock, in epoch milliseconds."""
+        return self._clock_ms()
+
     def open_bodies(self, *, after: int = 0) -> Iterator[bytes]:
         """Yield the bodies of the open segment behind an earlier `open_size`, then those in memory."""
         if not self._ended:

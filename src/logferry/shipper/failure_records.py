@@ -9,7 +9,6 @@ Design: the module is imported with the first failure (see `failure_watch`).
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -73,7 +72,7 @@ class FailureRecords:
         for each in found:
             entry = (each.kind, each.request_id)
             self._made.add(entry)
-            at = each.time or iso(time.time_ns() // 1_000_000)
+            at = each.time or iso(self._journal.now_ms())
             self._records.append(timed_batch(each.kind, each.record, time=at), partial(self._on_stored, entry))
 
     def _on_stored(self, entry: tuple[str, str]) -> None:
