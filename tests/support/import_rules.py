@@ -14,7 +14,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "options": {"setting", "values"},
     "settings_validation": {"flush.policy", "records.object_key", "destination"},
-    "instrumentation": {"journal", "listener", "records", "errors", "log"},
+    "instrumentation": {"listener", "records", "errors"},
     "shipper": {
         *("flush", "instrumentation", "journal", "listener", "records", "settings", "sinks"),
         *("deadline", "errors", "ipc", "log"),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from logferry.records.invocations import Invocations
     from logferry.records.model import Header, StoredObject
     from logferry.settings import Settings
+    from logferry.shipper.event_collection import EventCollection
     from logferry.shipper.events import Invoke, Shutdown
     from logferry.sinks.base import Sink
 
@@ -48,11 +49,13 @@ def run(
     scheduler: Scheduler,
     invocations: Invocations,
     queued: Sequence[tuple[Invoke, InvokeDecision] | Shutdown],
+    collection: EventCollection | None,
     connect_early: bool,
 ) -> None:
     """Serve and handle events until the end of the process, which this function brings about.
 
-    `connect_early`: open a connection to the sink before the first event.
+    `connect_early`: open a connection to the sink before the first event. `collection` is None if the function's own
+    events are not accepted.
     """
 
     def encode_segment(header: Header, batches: Iterable[bytes], final: bool) -> StoredObject:
@@ -60,8 +63,9 @@ def run(
 
     async def serve() -> None:
         uploader = Uploader(journal=journal, sink=sink, encode=encode_segment, timeout_seconds=settings.upload_timeout)
+        packets = Channel(channel, **({"on_packet": collection.on_packet} if collection else {}))
         lifecycle = build_lifecycle(
-            channel=Channel(channel),
+            channel=packets,
             journal=journal,
             intake=intake,
             scheduler=scheduler,
@@ -71,8 +75,12 @@ def run(
         if connect_early and not queued:
             # The first handshake takes several ms of CPU time. During the Init phase it does not delay an invocation.
             uploader.connect()
-        async with listening(listener, intake.accept, is_allowed):
+        if collection:
+            collection.run_in(asyncio.get_running_loop(), packets)
+        async with listening(listener, intake.accept, is_allowed, events=collection.endpoint if collection else None):
             await lifecycle.run(queued)
+            if collection:
+                collection.finish()
             # All records are stored and DONE is sent. An orderly teardown of loop, connection and modules would take
             # CPU time of the function, on the smallest functions more than the 2,000 ms of the Shutdown phase.
             sys.stdout.flush()
@@ -93,12 +101,7 @@ def build_lifecycle(
 ) -> Lifecycle:
     """Return the lifecycle with its flushes. `epoch_ms` is given only in tests."""
     changes, managed = ChangeSignal(), journal.origin.concurrent
-
-    def on_stored() -> None:
-        scheduler.on_batch()
-        changes.notify()
-
-    failures = FailureWatch(journal=journal, invocations=invocations, on_stored=on_stored)
+    failures = FailureWatch(journal=journal, invocations=invocations, store=intake.store)
     intake.add_callback(failures.on_batch)  # before `changes`: the record precedes the flush that waits for the batch
     intake.add_callback(changes.notify)
     failures.judge()  # those that arrived before the event loop

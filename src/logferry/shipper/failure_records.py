@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from logferry.journal.journal import Journal
+    from logferry.records.internal import InternalBatch
     from logferry.records.invocations import Invocations
 
 SEALED_SEARCHED = 2
@@ -33,14 +34,14 @@ SEALED_SEARCHED = 2
 class FailureRecords:
     """Judge of the failed invocations of one shipper process."""
 
-    def __init__(self, *, journal: Journal, invocations: Invocations, on_stored: Callable[[], None]) -> None:
-        """`on_stored` is called after each record that the journal has."""
+    def __init__(self, *, journal: Journal, invocations: Invocations, store: Callable[[InternalBatch], None]) -> None:
+        """`store` appends a batch to the journal or raises JournalFull."""
         self._journal = journal
         self._invocations = invocations
         self._stored = StoredFailures(journal.directory)
         self._made: set[tuple[str, str]] = set()
         """Records that wait for the journal."""
-        self._records = InternalRecords(journal=journal, invocations=invocations, on_stored=on_stored)
+        self._records = InternalRecords(store=store, invocations=invocations)
         self._failures = Failures(is_stored=self._is_stored, message_of=self._message_of)
         self._searched = (0, 0, "")
         """Number of a segment, the size that is searched, and the request that started last before it."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from logferry.journal.journal import Journal
+    from logferry.records.internal import InternalBatch
     from logferry.records.invocations import Invocations
     from logferry.shipper.failure_records import FailureRecords
 
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 class FailureWatch:
     """Observer of the failed invocations; `failure_records` has the work."""
 
-    def __init__(self, *, journal: Journal, invocations: Invocations, on_stored: Callable[[], None]) -> None:
-        """`on_stored` is called after each record that the journal has."""
+    def __init__(self, *, journal: Journal, invocations: Invocations, store: Callable[[InternalBatch], None]) -> None:
+        """`store` appends a batch to the journal or raises JournalFull."""
         self._journal = journal
         self._invocations = invocations
-        self._on_stored = on_stored
+        self._store = store
         self._records: FailureRecords | None = None
 
     def on_batch(self) -> None:
@@ -57,7 +58,5 @@ class FailureWatch:
         if self._records is None:
             from logferry.shipper.failure_records import FailureRecords  # noqa: PLC0415 - only after a failure
 
-            self._records = FailureRecords(
-                journal=self._journal, invocations=self._invocations, on_stored=self._on_stored
-            )
+            self._records = FailureRecords(journal=self._journal, invocations=self._invocations, store=self._store)
         return self._records

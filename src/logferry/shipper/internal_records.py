@@ -16,7 +16,6 @@ from logferry.errors import JournalFull
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from logferry.journal.journal import Journal
     from logferry.records.internal import InternalBatch
     from logferry.records.invocations import Invocations
 
@@ -27,11 +26,10 @@ KEPT = 256
 class InternalRecords:
     """Queue of internal batches in front of the journal."""
 
-    def __init__(self, *, journal: Journal, invocations: Invocations, on_stored: Callable[[], None]) -> None:
-        """`on_stored` is called after an append, as after an accepted batch."""
-        self._journal = journal
+    def __init__(self, *, store: Callable[[InternalBatch], None], invocations: Invocations) -> None:
+        """`store` appends a batch to the journal or raises JournalFull."""
+        self._store = store
         self._invocations = invocations
-        self._on_stored = on_stored
         self._waiting: deque[tuple[InternalBatch, Callable[[], None]]] = deque()
         self.lost = 0
         """Number of records that were displaced."""
@@ -47,11 +45,10 @@ class InternalRecords:
     def flush(self) -> None:
         """Store the batches that wait, in order."""
         while self._waiting and not self._invocations.in_the_middle:
-            batch, after = self._waiting[0]
+            batch, after = self._waiting.popleft()
             try:
-                self._journal.append(batch)
+                self._store(batch)
             except JournalFull:
+                self._waiting.appendleft((batch, after))
                 return
-            self._waiting.popleft()
             after()
-            self._on_stored()

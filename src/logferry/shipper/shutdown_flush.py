@@ -86,6 +86,7 @@ class ShutdownFlush:
             self._before_seal(event.reason)
             self._scheduler.seal_last()
             await self._uploader.drain(deadline, force=True)
+            self._scheduler.collect()
             if not self._scheduler.has_records or deadline.remaining(_now()) < LEAST_UPLOAD_SECONDS:
                 break
         self._intake.close()
