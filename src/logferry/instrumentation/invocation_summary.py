@@ -83,6 +83,10 @@ class InvocationSummaries:
         """Invocations without a summary, oldest first."""
         return tuple(self._running)
 
+    def is_running(self, request_id: str | None) -> bool:
+        """Return whether an invocation has begun and has no summary."""
+        return request_id in self._running
+
     def start(self, request_id: str, *, is_partial: bool = False) -> None:
         """Begin an invocation. `is_partial`: an earlier shipper process has counted a part of it."""
         if request_id and request_id not in self._running and request_id not in self._summarized:

@@ -54,12 +54,12 @@ def cpu_ticks(stat: bytes) -> CpuTicks | None:
 
 
 def process_status(status: bytes) -> ProcessStatus:
-    """Return the fields in the text of /proc/PID/status."""
-    return ProcessStatus(
-        _kib(status, rb"VmRSS"),
-        _kib(status, rb"VmHWM"),
-        _number(re.search(rb"^Threads:\s+(\d+)\n", status, re.MULTILINE)),
-    )
+    """Return the fields in the text of /proc/PID/status. A process that has ended has no memory, and no other value."""
+    rss_bytes = _kib(status, rb"VmRSS")
+    if rss_bytes is None:
+        return ProcessStatus(None, None, None)
+    threads = _number(re.search(rb"^Threads:\s+(\d+)\n", status, re.MULTILINE))
+    return ProcessStatus(rss_bytes, _kib(status, rb"VmHWM"), threads)
 
 
 def used_memory_bytes(meminfo: bytes) -> int | None:

@@ -25,11 +25,11 @@ READ_BYTES = 1024 * 1024
 
 def runtime_pids(*, supervisor_pid: int, proc: str = "/proc") -> Iterator[int]:
     """Yield the processes of the runtime, those with the parent of the supervisor first."""
-    parent = parent_pid(_read(f"{proc}/{supervisor_pid}/stat"))
+    parent = parent_pid(read_file(f"{proc}/{supervisor_pid}/stat"))
     pids = _pids(proc)
-    siblings = [pid for pid in pids if parent and parent_pid(_read(f"{proc}/{pid}/stat")) == parent]
+    siblings = [pid for pid in pids if parent and parent_pid(read_file(f"{proc}/{pid}/stat")) == parent]
     for pid in (*siblings, *(pid for pid in pids if pid not in siblings)):
-        if is_runtime(_read(f"{proc}/{pid}/environ")):
+        if is_runtime(read_file(f"{proc}/{pid}/environ")):
             yield pid
 
 
@@ -40,7 +40,8 @@ def _pids(proc: str) -> list[int]:
         return []
 
 
-def _read(path: str) -> bytes:
+def read_file(path: str) -> bytes:
+    """Return the beginning of a file of /proc; empty if it cannot be read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -44,7 +44,7 @@ class UsageSampler:
         supervisor_pid: int,
         proc: str = "/proc",
         cpu_ns: Callable[[int], int] = process_cpu_ns,
-        own_cpu_ns: Callable[[], int] = time.process_time_ns,
+        shipper_cpu_ns: Callable[[], int] = time.process_time_ns,
     ) -> None:
         """Read nothing yet. `tmp` is a directory of the file system whose use is reported.
 
@@ -54,7 +54,7 @@ class UsageSampler:
         self._supervisor_pid = supervisor_pid
         self._proc = proc
         self._cpu_ns = cpu_ns
-        self._own_cpu_ns = own_cpu_ns
+        self._shipper_cpu_ns = shipper_cpu_ns
         self._files: dict[str, int] = {}
         self._runtime: int | None = None
         self._status_fd = -1
@@ -69,7 +69,7 @@ class UsageSampler:
         return Sample(
             runtime_pid=pid,
             runtime_cpu_ns=runtime_cpu_ns,
-            own_cpu_ns=self._own(),
+            own_cpu_ns=self.own_cpu_ns(),
             busy_ticks=ticks.busy if ticks else None,
             steal_ticks=ticks.steal if ticks else None,
             cores=ticks.cores if ticks else None,
@@ -114,9 +114,10 @@ class UsageSampler:
             os.close(self._status_fd)
             self._status_fd = -1
 
-    def _own(self) -> int | None:
+    def own_cpu_ns(self) -> int | None:
+        """Return the CPU time of the supervisor and of this process, in nanoseconds."""
         try:
-            return self._own_cpu_ns() + self._cpu_ns(self._supervisor_pid)
+            return self._shipper_cpu_ns() + self._cpu_ns(self._supervisor_pid)
         except OSError:
             return None
 
@@ -128,7 +129,8 @@ class UsageSampler:
 
     def _descriptors(self) -> int | None:
         try:
-            return len(os.listdir(f"{self._proc}/{self._runtime}/fd"))  # noqa: PTH208 - pathlib is too large
+            # A process that has ended, and is not collected yet, has none.
+            return len(os.listdir(f"{self._proc}/{self._runtime}/fd")) or None  # noqa: PTH208 - pathlib is too large
         except OSError:
             return None
 
