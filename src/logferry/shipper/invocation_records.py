@@ -9,7 +9,8 @@ Guarantees:
 
 Design: an INVOKE event may arrive before the end of the previous invocation, because the environment was frozen in
 between. The sample is taken then, before the next invocation has used anything, and marked as late. So is a sample
-that follows the end of its invocation by more than `LATE_MS`. The first sample is taken at the first INVOKE event: earlier ones would contain the Init phase, or be those of a SnapStart snapshot.
+that follows the end of its invocation by more than `LATE_MS`. The first sample is taken at the first INVOKE event:
+earlier ones would contain the Init phase, or be those of a SnapStart snapshot.
 """
 
 from __future__ import annotations
