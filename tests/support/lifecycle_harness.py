@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from logferry.records.model import Header, StoredObject
+    from logferry.shipper.invocation_records import InvocationRecords
     from support.sink_doubles import StoringSink
 
 UPLOAD_TIMEOUT = 5.0
@@ -68,13 +69,22 @@ def _following(invocations: Invocations) -> Callable[[Header, Iterable[bytes]], 
 class ShipperHarness:
     """One execution environment from its first event to its last."""
 
-    def __init__(self, directory: Path, sink: StoringSink, *, policy: Policy, managed: bool, environment: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        sink: StoringSink,
+        *,
+        policy: Policy,
+        managed: bool,
+        environment: str,
+        records: Callable[[ShipperHarness], InvocationRecords | None],
+    ) -> None:
         self.sink = sink
         self.supervisor, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (self.supervisor, channel):
             end.setblocking(False)
         clock = ticking()
-        invocations = Invocations()
+        self.invocations = invocations = Invocations()
         self.journal = Journal(
             str(directory),
             origin=origin(environment, concurrent=managed),
@@ -111,8 +121,11 @@ class ShipperHarness:
             scheduler=self.scheduler,
             invocations=invocations,
             uploader=self.uploader,
+            records=(instrumented := records(self)),
             epoch_ms=lambda: EPOCH_MS + now() * 1000,
         )
+        if instrumented:
+            instrumented.run_in(loop)
         self.channel = channel
         self.numbered = 0
         self.upload_reports = 0
@@ -201,9 +214,10 @@ async def running_shipper(
     policy: Policy = INVOCATION,
     managed: bool = False,
     environment: str = "e1",
+    records: Callable[[ShipperHarness], InvocationRecords | None] = lambda _: None,
 ) -> AsyncIterator[ShipperHarness]:
-    """Run a shipper; it is cancelled at the end unless it has ended."""
-    it = ShipperHarness(directory, sink, policy=policy, managed=managed, environment=environment)
+    """Run a shipper; it is cancelled at the end unless it has ended. `records` returns its maker of summaries."""
+    it = ShipperHarness(directory, sink, policy=policy, managed=managed, environment=environment, records=records)
     working = asyncio.create_task(it.shipper.run())
     listening = asyncio.create_task(it.listen())
     try:
