@@ -63,6 +63,8 @@ class Scheduler:
         self._oldest: float | None = clock() if journal.waiting_bytes else None
         self._pending_flush_since: float | None = None
         self._pending_flush_bytes = 0
+        self.collect: Callable[[], None] = lambda: None
+        """Append records that wait outside the journal. It is called before each seal."""
 
     @property
     def has_records(self) -> bool:
@@ -110,6 +112,7 @@ class Scheduler:
 
     def seal(self, *, running: int) -> Segment | None:
         """Seal the open segment; `running` invocations have begun, are not over and belong to the next segment too."""
+        self.collect()
         self._invocations_since_seal = running
         self._reports_at_seal = self._invocations.reports
         self._oldest = None
@@ -118,6 +121,7 @@ class Scheduler:
 
     def seal_last(self) -> Segment | None:
         """Seal the last segment of the execution environment."""
+        self.collect()
         return self._journal.seal(last=True)
 
     def _clear_pending_flush(self) -> None:

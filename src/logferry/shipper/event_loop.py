@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from logferry.records.invocations import Invocations
     from logferry.records.model import Header, StoredObject
     from logferry.settings import Settings
+    from logferry.shipper.event_collection import EventCollection
     from logferry.shipper.events import Invoke, Shutdown
     from logferry.sinks.base import Sink
 
@@ -47,11 +48,13 @@ def run(
     scheduler: Scheduler,
     invocations: Invocations,
     queued: Sequence[tuple[Invoke, InvokeDecision] | Shutdown],
+    collection: EventCollection | None,
     connect_early: bool,
 ) -> None:
     """Serve and handle events until the end of the process, which this function brings about.
 
-    `connect_early`: open a connection to the sink before the first event.
+    `connect_early`: open a connection to the sink before the first event. `collection` is None if the function's own
+    events are not accepted.
     """
 
     def encode_segment(header: Header, batches: Iterable[bytes], final: bool) -> StoredObject:
@@ -59,8 +62,9 @@ def run(
 
     async def serve() -> None:
         uploader = Uploader(journal=journal, sink=sink, encode=encode_segment, timeout_seconds=settings.upload_timeout)
+        packets = Channel(channel, **({"on_packet": collection.on_packet} if collection else {}))
         lifecycle = build_lifecycle(
-            channel=Channel(channel),
+            channel=packets,
             intake=intake,
             scheduler=scheduler,
             invocations=invocations,
@@ -70,8 +74,12 @@ def run(
         if connect_early and not queued:
             # The first handshake takes several ms of CPU time. During the Init phase it does not delay an invocation.
             uploader.connect()
-        async with listening(listener, intake.accept, is_allowed):
+        if collection:
+            collection.run_in(asyncio.get_running_loop(), packets)
+        async with listening(listener, intake.accept, is_allowed, events=collection.endpoint if collection else None):
             await lifecycle.run(queued)
+            if collection:
+                collection.finish()
             # All records are stored and DONE is sent. An orderly teardown of loop, connection and modules would take
             # CPU time of the function, on the smallest functions more than the 2,000 ms of the Shutdown phase.
             sys.stdout.flush()

@@ -77,6 +77,7 @@ class ShutdownFlush:
             await self._wait_for_quiet(began, _share_of(deadline))
             self._scheduler.seal_last()
             await self._uploader.drain(deadline, force=True)
+            self._scheduler.collect()
             if not self._scheduler.has_records or deadline.remaining(_now()) < LEAST_UPLOAD_SECONDS:
                 break
         self._intake.close()
