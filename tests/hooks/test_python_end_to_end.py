@@ -11,7 +11,8 @@ import pytest
 
 from logferry.emulator.environment_config import MANAGED_INSTANCES
 from support.end_to_end import arrived_in, environment, records_of
-from support.python_hook import FUNCTIONS, HOOK, PYTHON_CALLING
+from support.exec_wrapper import add_hooks, compile_wrapper
+from support.python_hook import FUNCTIONS, PYTHON_CALLING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,11 +27,9 @@ TIMEOUT_SECONDS = 2.0
 
 @pytest.fixture
 def wrapper(tmp_path: Path) -> str:
-    """Return a wrapper that sets PYTHONPATH by the rule of `logferry-wrap`."""
-    path = tmp_path / "wrapper"
-    path.write_text(f'#!/bin/sh\nexport PYTHONPATH="{HOOK}${{PYTHONPATH+:$PYTHONPATH}}"\nexec "$@"\n')
-    path.chmod(0o755)
-    return str(path)
+    """Return the exec wrapper in a folder with the hooks."""
+    add_hooks(tmp_path / "opt")
+    return str(compile_wrapper(tmp_path / "opt"))
 
 
 def settings(wrapper: str, https: CallsServer) -> dict[str, str]:
