@@ -15,6 +15,7 @@ from rich.console import Console
 from benchmark import (
     figures_cold_start,
     figures_invocation,
+    figures_python_calls,
     figures_single_invocation,
     figures_small_function,
     figures_throughput,
@@ -50,6 +51,10 @@ FIGURES: dict[str, Callable[[RunContext], Iterator[Row]]] = {
     "burst": figures_throughput.burst,
     "growth": figures_throughput.growth,
     "policies": figures_throughput.policies,
+    "python-handler": figures_python_calls.handler,
+    "python-call-cpu": figures_python_calls.call_cpu,
+    "python-event-cpu": figures_python_calls.event_cpu,
+    "python-cold-start": figures_python_calls.cold_start,
 }
 ROUNDS = 9
 OPT = Path("/opt")

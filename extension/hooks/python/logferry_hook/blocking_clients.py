@@ -40,54 +40,47 @@ class HttpClient:
     def __init__(self, module: "ModuleType", recorder: "Recorder") -> None:
         self.recorder = recorder
         connection = module.HTTPConnection
-        replace(connection, "putrequest", self.putrequest)
         replace(connection, "endheaders", self.endheaders)
         replace(connection, "getresponse", self.getresponse)
         replace(connection, "close", self.close)
 
-    def putrequest(self, original: "Any") -> "Any":
-        """Begin a call. The original comes first, because it validates the request and sends nothing."""
-
-        def putrequest(connection: "Any", method: str, url: str, *args: "Any", **kwargs: "Any") -> None:
-            original(connection, method, url, *args, **kwargs)
-            self.recorder.guard(self.begin, connection, method, url)
-
-        return putrequest
-
     def endheaders(self, original: "Any") -> "Any":
-        """Observe the errors of connecting and sending."""
+        """Begin a call before the connection is opened, and observe the errors of connecting and sending."""
+        guard, begin, fail = self.recorder.guard, self.begin, self.fail
 
         def endheaders(connection: "Any", *args: "Any", **kwargs: "Any") -> None:
-            self.recorder.guard(self.measure, connection)
+            guard(begin, connection)
             try:
                 original(connection, *args, **kwargs)
             except BaseException as error:
-                self.recorder.guard(self.fail, connection, error)
+                guard(fail, connection, error)
                 raise
 
         return endheaders
 
     def getresponse(self, original: "Any") -> "Any":
         """End a call with the head of its response."""
+        guard, end, receive = self.recorder.guard, self.recorder.end, self.receive
 
         def getresponse(connection: "Any", *args: "Any", **kwargs: "Any") -> "Any":
-            call = self.recorder.guard(self.take, connection)
+            call = connection.__dict__.pop(PENDING, None)
             try:
                 response = original(connection, *args, **kwargs)
             except BaseException as error:
-                self.recorder.guard(self.recorder.end, call, error)
+                guard(end, call, error)
                 raise
-            self.recorder.guard(self.receive, connection, call, response)
+            guard(receive, connection, call, response)
             return response
 
         return getresponse
 
     def close(self, original: "Any") -> "Any":
         """End a call without a response. Its error is the exception that is being handled."""
+        guard, fail = self.recorder.guard, self.fail
 
         def close(connection: "Any") -> None:
             if PENDING in connection.__dict__:
-                self.recorder.guard(self.fail, connection, sys.exc_info()[1] or "ECONNABORTED")
+                guard(fail, connection, sys.exc_info()[1] or "ECONNABORTED")
             original(connection)
 
         return close
@@ -95,28 +88,25 @@ class HttpClient:
     def pool_call(self, connection: "Any") -> "Call | None":
         """Return the call of urllib3 that this connection belongs to."""
         call: Call | None = self.recorder.in_pool.get()
+        if call is None or type(connection) is call.kind:
+            return call
+        return None if isinstance(call.kind, type) and not isinstance(connection, call.kind) else call
+
+    def begin(self, connection: "Any") -> None:
+        """Store a new call with its connection, unless a pool of urllib3 has begun it.
+
+        `_buffer` has the lines of the head that are about to be sent: the request line and the headers.
+        """
+        call = self.pool_call(connection)
         if call is None:
-            return None
-        kind = getattr(call.pool, "ConnectionCls", None)
-        return None if isinstance(kind, type) and not isinstance(connection, kind) else call
-
-    def begin(self, connection: "Any", method: str, url: str) -> None:
-        """Store a new call with its connection, unless a pool of urllib3 has begun it."""
-        if self.pool_call(connection) is None:
+            method, target, _ = connection._buffer[0].decode("ascii").split(" ", 2)
             host, port = connection.host, connection.port
-            if getattr(connection, "_tunnel_host", None):
+            if connection._tunnel_host:
                 host, port = connection._tunnel_host, connection._tunnel_port
-            connection.__dict__[PENDING] = self.recorder.begin(method, *located(url, host, port))
-
-    def take(self, connection: "Any") -> "Call | None":
-        """Return the call of a connection, and forget it there."""
-        call: Call | None = connection.__dict__.pop(PENDING, None)
-        return call
-
-    def measure(self, connection: "Any") -> None:
-        """Read the Content-Length of the request from the headers that are about to be sent."""
-        call = connection.__dict__.get(PENDING) or self.pool_call(connection)
-        if call is not None:
+            place = (host, port, target) if target.startswith("/") else located(target, host, port)
+            call = self.recorder.begin(method, *place)
+            connection.__dict__[PENDING] = call
+        if call.method != "GET":
             for line in connection._buffer:
                 if line[:15].lower() == b"content-length:":
                     call.request_bytes = length_of(line[15:].strip())
@@ -127,14 +117,15 @@ class HttpClient:
         if running is None:
             return
         running.answered, running.status = monotonic(), response.status
-        running.response_bytes = length_of(response.headers.get("content-length"))
+        # The response has parsed its header already. Zero may also be the length of a response to HEAD.
+        running.response_bytes = response.length or length_of(response.headers.get("content-length"))
         if self.recorder.header_names:
             running.headers = self.recorder.chosen_headers(response.headers.get)
         self.recorder.end(call)
 
     def fail(self, connection: "Any", error: "BaseException | str") -> None:
         """End the call of a connection with an error."""
-        self.recorder.end(self.take(connection), error)
+        self.recorder.end(connection.__dict__.pop(PENDING, None), error)
 
 
 class Urllib3:
@@ -146,21 +137,23 @@ class Urllib3:
 
     def urlopen(self, original: "Any") -> "Any":
         """Record a call. urllib3 calls this method again for each retry and each redirect of a pool."""
+        guard, end, begin, complete = self.recorder.guard, self.recorder.end, self.begin, self.complete
+        running, set_running = self.recorder.in_pool.get, self.recorder.in_pool.set
 
         def urlopen(pool: "Any", *args: "Any", **kwargs: "Any") -> "Any":
-            outer = self.recorder.in_pool.get()
-            call = self.recorder.guard(self.begin, pool, outer, args, kwargs)
+            outer = running()
+            call = guard(begin, pool, outer, args, kwargs)
             if call is None:
                 return original(pool, *args, **kwargs)
-            self.recorder.in_pool.set(call)
+            set_running(call)
             try:
                 response = original(pool, *args, **kwargs)
             except BaseException as error:
-                self.recorder.guard(self.recorder.end, call, error)
+                guard(end, call, error)
                 raise
             finally:
-                self.recorder.in_pool.set(outer)
-            self.recorder.guard(self.end, call, response)
+                set_running(outer)
+            guard(complete, call, response)
             return response
 
         return urlopen
@@ -174,8 +167,11 @@ class Urllib3:
             self.repeat(outer, method, url, history)
             return None
         port = pool.port or default_port(pool.scheme)
-        call = self.recorder.begin(method, *located(url, pool.host, port))
-        call.pool, call.seen = pool, len(history)
+        place = (pool.host, port, url) if url.startswith("/") else located(url, pool.host, port)
+        call = self.recorder.begin(method, *place)
+        call.pool, call.kind = pool, pool.ConnectionCls
+        if history:
+            call.seen = len(history)
         return call
 
     def repeat(self, call: "Call", method: str, url: str, history: "Any") -> None:
@@ -188,8 +184,8 @@ class Urllib3:
             call.answered, call.status, call.response_bytes = 0.0, None, None
         call.seen = len(history)
 
-    def end(self, call: "Call", response: "Any") -> None:
-        """Write the line of a call, whose response `http.client` has received in most cases."""
+    def complete(self, call: "Call", response: "Any") -> None:
+        """Write the line of a call. `http.client` has not received its response if it is one of HTTP/2."""
         if call.status is None and isinstance(getattr(response, "status", None), int):
             call.status = response.status
         self.recorder.end(call)
