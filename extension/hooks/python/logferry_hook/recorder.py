@@ -10,10 +10,9 @@ kept, because a function calls few hosts. The request ID is read when a call beg
 invocation.
 """
 
-import contextvars
 import os
-import re
 import sys
+from _contextvars import ContextVar
 from json.encoder import encode_basestring_ascii as quote
 from time import monotonic, time
 
@@ -33,13 +32,8 @@ MEMBERS_LIMIT = LINE_LIMIT - 200
 PLACES_LIMIT = 256
 """Maximum number of hosts whose description is kept."""
 SECRET_LENGTH = 40
-SECRET = re.compile("(?:[A-Za-z0-9+=_-]|%2[BbFf]|%3[Dd]){40}")
-"""A part of a path that looks like a secret in base64 (also percent-encoded) or hexadecimal digits."""
-BARE_NAME = re.compile("[A-Za-z_-]{1,30}")
-"""A parameter of a query without a value, such as `acl`. Another one may be a value without a name."""
-IDENTIFIER = re.compile(r"[\w.-]{1,64}", re.ASCII)
-TRACE_ROOT = re.compile(r"(?:^|;)\s*Root=([\w-]{1,64})", re.ASCII)
-MASK = "***"
+"""Length of a path that may contain a secret."""
+IDENTIFIER_LIMIT = 64
 NEVER_RECORDED = frozenset(
     (
         "authentication-info", "authorization", "cookie", "proxy-authenticate", "proxy-authentication-info",
@@ -83,14 +77,13 @@ class Recorder:
 
     def __init__(self, pipe: EventPipe, variables: "Mapping[str, str]") -> None:
         self.pipe = pipe
-        self.in_pool: contextvars.ContextVar[Call | None] = contextvars.ContextVar("logferry_call", default=None)
+        self.in_pool: ContextVar[Call | None] = ContextVar("logferry_call", default=None)
         """Call of urllib3 that is running in this thread or task."""
         self.url = variables.get("LOGFERRY_CALLS_URL", "path").strip().lower()
         names = listed(variables.get("LOGFERRY_CALLS_HEADERS", ""))
         self.header_names = [name for name in names if name not in NEVER_RECORDED]
-        patterns = listed(variables.get("LOGFERRY_CALLS_IGNORE", ""))
-        expressions = (".*".join(map(re.escape, pattern.split("*"))) for pattern in patterns)
-        self.ignored = re.compile("(?:%s)(?::[0-9]+)?" % "|".join(expressions)).fullmatch if patterns else None
+        self.ignored = listed(variables.get("LOGFERRY_CALLS_IGNORE", ""))
+        """Patterns of hosts."""
         self.runtime_api = variables.get("AWS_LAMBDA_RUNTIME_API", "")
         self.own_port = variables.get("LOGFERRY_PORT", "9513")
         self.places: dict[tuple[str, int], str] = {}
@@ -133,7 +126,7 @@ class Recorder:
             or address == self.runtime_api
             or name.startswith("169.254.")
             or (name in LOOPBACK and str(port) == self.own_port)
-            or (self.ignored and (self.ignored(name) or self.ignored(address)))
+            or (self.ignored and self.is_ignored(address))
         )
         text = "" if skipped else '"host":%s,"port":%d' % (quote(name[:HOST_LIMIT]), port)
         if len(self.places) >= PLACES_LIMIT:
@@ -141,16 +134,24 @@ class Recorder:
         self.places[host, port] = text
         return text
 
+    def is_ignored(self, address: str) -> bool:
+        """Return whether a pattern matches a host with its port."""
+        from logferry_hook.patterns import host_matcher
+
+        return bool(host_matcher(self.ignored)(address))
+
     def request(self) -> str:
         """Return the JSON member of the running invocation: its request ID, or the root of its trace."""
         bootstrap = sys.modules.get("awslambdaric.bootstrap")
         request_id = getattr(bootstrap, "_GLOBAL_AWS_REQUEST_ID", None)
         if request_id:
-            if request_id != self.last_request and IDENTIFIER.fullmatch(request_id):
-                self.last_member, self.last_request = ',"requestId":"%s"' % request_id, request_id
+            if request_id != self.last_request:
+                self.last_request, self.last_member = request_id, ',"requestId":' + quote(request_id[:IDENTIFIER_LIMIT])
             return self.last_member
-        root = TRACE_ROOT.search(os.environ.get("_X_AMZN_TRACE_ID", ""))
-        return ',"trace":"%s"' % root[1] if root else ""
+        for part in os.environ.get("_X_AMZN_TRACE_ID", "").split(";"):
+            if part.strip().startswith("Root="):
+                return ',"trace":' + quote(part.strip()[5:][:IDENTIFIER_LIMIT])
+        return ""
 
     def end(self, call: "Call | None", error: "BaseException | str | None" = None, *, timed: bool = True) -> None:
         """Write the line of a call."""
@@ -191,21 +192,15 @@ class Recorder:
     def shown(self, target: str) -> str:
         """Return the recorded part of a request target, masked as the settings require."""
         path, _, query = target.partition("#")[0].partition("?")
-        if len(path) >= SECRET_LENGTH and SECRET.search(path):
-            path = "/".join(map(self.masked, path.split("/")))
+        if len(path) >= SECRET_LENGTH:
+            from logferry_hook.patterns import masked_path
+
+            path = masked_path(path)
         if query and self.url == "query":
-            path += "?" + "&".join(self.masked_parameter(*part.partition("=")) for part in query.split("&"))
+            from logferry_hook.patterns import masked_query
+
+            path += "?" + masked_query(query)
         return path
-
-    def masked(self, text: str) -> str:
-        """Return a part of a path, or the mask if it looks like a secret."""
-        return MASK if SECRET.search(text) else text
-
-    def masked_parameter(self, name: str, equals: str, _value: str) -> str:
-        """Return a parameter of a query with a masked value."""
-        if not equals:
-            return name if BARE_NAME.fullmatch(name) else MASK
-        return self.masked(name) + equals + MASK
 
     def chosen_headers(self, value_of: "Callable[[str], Any]") -> str:
         """Return the JSON member of the response headers that the settings name."""

@@ -1,19 +1,19 @@
-"""HTTP clients that block a thread: `http.client` (urllib) and urllib3 (requests, botocore).
+"""Calls of `http.client`: urllib and libraries that are built on it, and the connections of urllib3's pools.
 
 Guarantees:
 - Arguments, responses and exceptions are passed on unchanged, and no header is added.
-- A call of urllib3 has one line, although urllib3 uses `http.client`.
 
-Design: a method that is replaced contains the original call and guarded callbacks, and nothing else. The call of a pool
-is a context variable. Its connections complete it with status, sizes and the time of the response's head.
+Design: a method that is replaced contains the original call and guarded callbacks, and nothing else. A connection of a
+pool of urllib3 begins no call of its own. It completes the running call with status, sizes and the time of the
+response's head.
 
-References: the sources of `http.client.HTTPConnection` and `urllib3.connectionpool.HTTPConnectionPool.urlopen`.
+References: the source of `http.client.HTTPConnection`.
 """
 
 import sys
 from time import monotonic
 
-from logferry_hook.recorder import default_port, length_of, located, recorder_of, replace
+from logferry_hook.recorder import length_of, located, recorder_of, replace
 
 TYPE_CHECKING = False  # type checkers treat this name as true; the function may not need typing
 if TYPE_CHECKING:
@@ -23,19 +23,16 @@ if TYPE_CHECKING:
     from logferry_hook.recorder import Call, Recorder
 
 PENDING = "_logferry_call"
-"""Attribute of a connection of `http.client`: its call without a response."""
-RETRIES = 4
-"""Index of `retries` in the positional arguments of `urlopen`."""
+"""Attribute of a connection: its call without a response."""
 
 
 def patch(module: "ModuleType", descriptor: int) -> None:
-    """Replace methods of `http.client` or of urllib3."""
-    client = HttpClient if module.__name__ == "http.client" else Urllib3
-    client(module, recorder_of(descriptor))
+    """Replace methods of `http.client`."""
+    HttpClient(module, recorder_of(descriptor))
 
 
 class HttpClient:
-    """Calls of `http.client`: urllib, and libraries that are built on it. Also the connections of urllib3's pools."""
+    """Replacements of the methods of `HTTPConnection`."""
 
     def __init__(self, module: "ModuleType", recorder: "Recorder") -> None:
         self.recorder = recorder
@@ -126,66 +123,3 @@ class HttpClient:
     def fail(self, connection: "Any", error: "BaseException | str") -> None:
         """End the call of a connection with an error."""
         self.recorder.end(connection.__dict__.pop(PENDING, None), error)
-
-
-class Urllib3:
-    """Calls of urllib3's pools: requests and botocore. A call includes its connection and its retries."""
-
-    def __init__(self, module: "ModuleType", recorder: "Recorder") -> None:
-        self.recorder = recorder
-        replace(module.HTTPConnectionPool, "urlopen", self.urlopen)
-
-    def urlopen(self, original: "Any") -> "Any":
-        """Record a call. urllib3 calls this method again for each retry and each redirect of a pool."""
-        guard, end, begin, complete = self.recorder.guard, self.recorder.end, self.begin, self.complete
-        running, set_running = self.recorder.in_pool.get, self.recorder.in_pool.set
-
-        def urlopen(pool: "Any", *args: "Any", **kwargs: "Any") -> "Any":
-            outer = running()
-            call = guard(begin, pool, outer, args, kwargs)
-            if call is None:
-                return original(pool, *args, **kwargs)
-            set_running(call)
-            try:
-                response = original(pool, *args, **kwargs)
-            except BaseException as error:
-                guard(end, call, error)
-                raise
-            finally:
-                set_running(outer)
-            guard(complete, call, response)
-            return response
-
-        return urlopen
-
-    def begin(self, pool: "Any", outer: "Call | None", args: "Any", kwargs: "Any") -> "Call | None":
-        """Return a new call, or None if `urlopen` repeats the running one."""
-        method = args[0] if args else kwargs["method"]
-        url = args[1] if len(args) > 1 else kwargs["url"]
-        history = getattr(args[RETRIES] if len(args) > RETRIES else kwargs.get("retries"), "history", ())
-        if outer is not None and outer.pool is pool and len(history) > outer.seen:
-            self.repeat(outer, method, url, history)
-            return None
-        port = pool.port or default_port(pool.scheme)
-        place = (pool.host, port, url) if url.startswith("/") else located(url, pool.host, port)
-        call = self.recorder.begin(method, *place)
-        call.pool, call.kind = pool, pool.ConnectionCls
-        if history:
-            call.seen = len(history)
-        return call
-
-    def repeat(self, call: "Call", method: str, url: str, history: "Any") -> None:
-        """Count a retry. A redirect ends the call and begins another one."""
-        if history[-1].redirect_location:
-            self.recorder.end(call)
-            call.restart(method, located(url, "", 0)[2])
-        else:
-            call.retries += 1
-            call.answered, call.status, call.response_bytes = 0.0, None, None
-        call.seen = len(history)
-
-    def complete(self, call: "Call", response: "Any") -> None:
-        """Write the line of a call. `http.client` has not received its response if it is one of HTTP/2."""
-        if call.status is None and isinstance(getattr(response, "status", None), int):
-            call.status = response.status
-        self.recorder.end(call)
