@@ -10,11 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-import itertools
 import sys
-import tempfile
-from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -22,20 +18,16 @@ from rich.table import Table
 from rich.text import Text
 
 from logferry.cli.console import counted, progress
-from logferry.cli.object_reader import open_destination, read_all
-from logferry.cli.proof.object_scan import ObjectScan
-from logferry.cli.proof.segment_table import SegmentTable
 from logferry.cli.stored_objects import DestinationError
-from logferry.cli.verify.completeness import Report, report_of
+from logferry.cli.verify.verification import verify
 from logferry.cli.verify.window import EVERYTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from rich.console import RenderableType
 
-    from logferry.cli.stored_objects import ReadObject, UnreadableObject
-    from logferry.cli.verify.completeness import EnvironmentReport
+    from logferry.cli.verify.completeness import EnvironmentReport, Report
     from logferry.cli.verify.object_check import Loss, PlatformLoss
     from logferry.cli.verify.window import Window
 
@@ -44,36 +36,7 @@ ROWS = 20
 
 ENVIRONMENT_CHARACTERS = 16
 """Length of an environment's name, as the supervisor generates it."""
-STORE_MARGIN = timedelta(minutes=1)
-"""Allowance for different clocks, and for S3's times without fractions of a second."""
 _TO_THE_SECOND = len("2026-11-21T02:26:24")
-
-
-async def verify(
-    destination: str,
-    window: Window = EVERYTHING,
-    *,
-    update: Callable[[int, int], None] = lambda _done, _total: None,
-) -> Report:
-    """Read every object of a destination and return the report. Raise DestinationError.
-
-    `update` receives the number of objects that have been read, and their total.
-    """
-    with SegmentTable() as table, tempfile.TemporaryDirectory(prefix="logferry-verify-") as folder:
-        async with open_destination(destination) as opened:
-            # Objects that were stored earlier have no records in the window.
-            stored_since = window.since - STORE_MARGIN if window.since else None
-            keys = await opened.keys(stored_since=stored_since)
-            scan, done = ObjectScan(table, Path(folder)), itertools.count(1)
-
-            def take(stored: ReadObject | UnreadableObject) -> None:
-                scan.take(stored)
-                update(next(done), len(keys))
-
-            await read_all(opened, keys, take)
-            scan.finish()
-            await read_all(opened, scan.again, scan.check)
-        return report_of(table, scan.checked, window)
 
 
 def run_verify(destination: str, window: Window = EVERYTHING) -> int:
