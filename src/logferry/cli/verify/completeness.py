@@ -95,18 +95,24 @@ def judge(objects: Iterable[CheckedObject], window: Window = EVERYTHING) -> Repo
 
 
 def report_of(
-    table: SegmentTable, objects: Sequence[CheckedObject], window: Window = EVERYTHING, *, all_rows: bool = False
+    table: SegmentTable,
+    objects: Sequence[CheckedObject],
+    window: Window = EVERYTHING,
+    *,
+    all_rows: bool = False,
+    names_only: bool = False,
 ) -> Report:
     """Return the report for the rows of a table and for completely checked objects, limited to a window.
 
     The rows of the objects are added to the table. With `all_rows`, a window does not limit the segments that are
-    verified, but a gap before the first segment of an environment is no fault.
+    verified, but a gap before the first segment of an environment is no fault. With `names_only`, the rows have no lines,
+    and the number of lines is that of additional objects.
     """
     checked = sorted(objects, key=lambda each: each.key)
     table.replace(rows_of(checked))
     kept = table.merge_kept()
     if window.is_limited:
-        table.limit(EVERYTHING if all_rows else window)
+        table.limit(EVERYTHING if all_rows or names_only else window)
     covered = table.covered() if window.is_limited else None
     relevant = [each for each in checked if not each.foreign and _is_relevant(each, covered)]
     once = {(each.place.environment, each.place.segment): each for each in reversed(relevant) if each.place}
@@ -119,6 +125,7 @@ def report_of(
         foreign=tuple(each.key for each in checked if each.foreign),
         window=window,
         kept_segments=kept,
+        names_only=names_only,
     )
 
 

@@ -11,19 +11,22 @@ concurrent GETs of `logferry.cli.fetch`, and only those with a fault are read wi
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from logferry import destination
 from logferry.cli.fetch.fetch import open_source
 from logferry.cli.fetch.request_usage import check_price
-from logferry.cli.fetch.selection import COMPACT, ListRange
+from logferry.cli.fetch.selection import COMPACT, ListRange, place_of
 from logferry.cli.object_names import is_marker
+from logferry.cli.directory_reader import Directory
 from logferry.cli.object_reader import open_destination
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from datetime import datetime
 
+    from logferry.cli.fetch.selection import Selection
     from logferry.cli.fetch.source import ListedObject, Source
     from logferry.cli.stored_objects import Destination
 
@@ -37,8 +40,8 @@ class Bodies(Protocol):
     listed: Sequence[ListedObject]
     """All list entries, with those of compacted files."""
 
-    async def keys(self, stored_since: datetime | None) -> list[str]:
-        """Return the key of every object, or of those stored since a time. Raise DestinationError."""
+    async def keys(self, stored_since: datetime | None, selection: Selection) -> list[str]:
+        """Return the key of every object of the functions, or of those stored since a time. Raise DestinationError."""
         ...
 
     async def body(self, key: str) -> bytes | None:
@@ -53,27 +56,28 @@ async def open_bodies(url: str, confirm: Callable[[str], bool] | None) -> AsyncI
     `confirm` answers the question before an expensive read. Without it, such a read raises an error.
     """
     async with open_source(url) as source, open_destination(url) as complete:
-        local = destination.parse(url).scheme == "file"
-        yield _DirectoryBodies(source, complete) if local else _BucketBodies(source, confirm), complete
+        place = destination.parse(url)
+        local = place.scheme == "file"
+        yield _DirectoryBodies(source, Path(place.path)) if local else _BucketBodies(source, confirm), complete
 
 
 class _DirectoryBodies:
     """The files of a directory. A file of metadata without an object is listed too."""
 
-    def __init__(self, source: Source, complete: Destination) -> None:
+    def __init__(self, source: Source, root: Path) -> None:
         self.source = source
         self.listed: Sequence[ListedObject] = ()
-        self._complete = complete
+        self._directory = Directory(root)
 
-    async def keys(self, stored_since: datetime | None) -> list[str]:
+    async def keys(self, stored_since: datetime | None, selection: Selection) -> list[str]:
         content = await self.source.folder(COMPACTED)
         if content.folders:
             self.listed = [each async for page in self.source.objects(ListRange(COMPACTED)) for each in page]
-        found = await self._complete.keys(stored_since=stored_since)
-        return [key for key in found if not key.startswith(COMPACTED)]
+        found = await self._directory.keys(stored_since=stored_since)
+        return [key for key in found if _is_selected(key, selection)]
 
     async def body(self, key: str) -> bytes | None:
-        return self._complete.body(key)
+        return self._directory.body(key)
 
 
 class _BucketBodies:
@@ -85,12 +89,12 @@ class _BucketBodies:
         self._confirm = confirm
         self._by_key: dict[str, ListedObject] = {}
 
-    async def keys(self, stored_since: datetime | None) -> list[str]:
+    async def keys(self, stored_since: datetime | None, selection: Selection) -> list[str]:
         self.listed = [each async for page in self.source.objects(ListRange("")) for each in page]
         self._by_key = {
             each.key: each
             for each in self.listed
-            if not each.name.startswith(COMPACTED)
+            if _is_selected(each.name, selection)
             and not is_marker(each.name)
             and (stored_since is None or each.stored_at >= stored_since)
         }
@@ -103,3 +107,9 @@ class _BucketBodies:
             return path.read_bytes()
         except (OSError, ValueError):
             return None
+
+
+def _is_selected(name: str, selection: Selection) -> bool:
+    """Return whether an object is raw, and of a selected function or of another key template."""
+    place = place_of(name) if selection.function != "*" else None
+    return not name.startswith(COMPACTED) and (place is None or selection.has_function(place.function))

@@ -46,13 +46,14 @@ async def verify(
     destination: str,
     window: Window = EVERYTHING,
     *,
+    function: str = "*",
     state: Path | None = None,
     confirm: Callable[[str], bool] | None = None,
     update: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Report:
     """Read every object of a destination and return the report. Raise DestinationError.
 
-    `state` is a file with the rows of earlier runs, which is read and replaced. `update` receives the number of objects
+    `function` is a glob of names. `state` is a file with the rows of earlier runs, which is read and replaced. `update` receives the number of objects
     that have been read, and their total.
     """
     with SegmentTable() as table, tempfile.TemporaryDirectory(prefix="logferry-verify-") as folder:
@@ -60,11 +61,11 @@ async def verify(
             _load(table, state)
         async with open_bodies(destination, confirm) as (bodies, complete):
             # Objects that were stored earlier have no records in the window.
-            keys = await bodies.keys(window.since - STORE_MARGIN if window.since else None)
+            keys = await bodies.keys(window.since - STORE_MARGIN if window.since else None, Selection(function))
             scan = ObjectScan(table, Path(folder))
             await _scan(bodies, keys, scan, update)
             checked = await _check(complete, scan)
-            compacted = await read_state(bodies.source, bodies.listed, Selection())
+            compacted = await read_state(bodies.source, bodies.listed, Selection(function))
         for rows in compacted.segments():
             table.keep(rows)
         report = report_of(table, checked, window, all_rows=state is not None)
