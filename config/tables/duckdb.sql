@@ -24,7 +24,7 @@ FROM read_json(
 -- Lines with typed columns of the platform's reports.
 CREATE OR REPLACE VIEW logs AS
 SELECT
-    (time AT TIME ZONE 'UTC') AS time,
+    time,
     type,
     message,
     record,

@@ -15,6 +15,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from logferry import destination
+from logferry.cli.query.views import typed_columns
 from logferry.cli.sql import statement
 from logferry.cli.stored_objects import DestinationError
 
@@ -54,8 +55,7 @@ def definitions(engine: Engine, url: str) -> str:
 
 def logs_statement(engine: Engine) -> str:
     """Return the query of `logs` over `logs_raw`: the columns of a compacted file."""
-    select = statement("compacted", engine).removesuffix("FROM logs").rstrip()
-    return f"{select},\n    function,\n    dt,\n    hour\nFROM logs_raw"
+    return f"{typed_columns(engine)},\n    function,\n    dt,\n    hour\nFROM logs_raw"
 
 
 def lifecycle(url: str) -> dict[str, Any]:
