@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from logferry.cli import read_commands
 from logferry.cli.extras import reporting_missing_extra, require_programs
 from logferry.cli.run import argv
 from logferry.cli.run import run as run_extension
@@ -255,6 +256,9 @@ def emulate(  # noqa: PLR0917 - typer reads options from the signature
         )
         status = asyncio.run(emulation.emulate(Console(), session, folder=Path(folder)))
     raise typer.Exit(status)
+
+
+read_commands.add_to(cli)
 
 
 @cli.command(

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from logferry.cli.fetch.concurrency import gathered
 from logferry.cli.fetch.selection import COMPACT, ListRange, place_of, ranges_of_function
 from logferry.cli.object_names import is_marker, looks_like_logferry
 
@@ -174,9 +175,7 @@ class _Lists:
 
     @staticmethod
     async def _gather(lists: Iterable[Coroutine[Any, Any, list[ListedObject]]]) -> list[ListedObject]:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(each) for each in lists]
-        return [each for task in tasks for each in task.result()]
+        return [each for found in await gathered(lists) for each in found]
 
 
 def _without_compacted(
