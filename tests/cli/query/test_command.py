@@ -124,7 +124,7 @@ def test_statements_without_a_select_are_accepted(stored: str) -> None:
         ("SELEC 1", "syntax error"),
         ("SELECT * FROM read_parquet('/nonexistent.parquet')", "No files found"),
         ("SET threads = 1", "returns no rows"),
-        ("-- nothing", "the query is empty"),
+        (";", "the query is empty"),
     ],
 )
 def test_an_invalid_query_has_status_2_and_the_message_of_duckdb(stored: str, sql: str, message: str) -> None:
@@ -175,9 +175,9 @@ def test_saved_queries_are_valid_in_each_dialect(engine: Engine) -> None:
 def test_parquet_and_raw_objects_answer_all_saved_queries_alike(stored: str) -> None:
     """After a compaction of both hours, each query has the same rows."""
     before = {name: run("query", stored, "--saved", name, "--json").stdout for name in SAVED}
-    assert run("compact", stored).status == 0
+    assert run("compact", stored, "--run").status == 0
     done = run("query", stored, "FROM segments", "--json")
-    assert "4 hours from Parquet" in done.stderr, done.stderr
+    assert "2 Parquet files" in done.stderr, done.stderr
     assert {name: run("query", stored, "--saved", name, "--json").stdout for name in SAVED} == before
 
 
