@@ -45,7 +45,7 @@ def _placed(fault: Mapping[str, Any], held: Sequence[Held]) -> dict[str, Any]:
         "environment": fault["environment"],
         "first_segment": first,
         "last_segment": last,
-        "count": fault["many"],
+        "count": fault["amount"],
         "from": start,
         "to": end,
         "key": within[0].key if within else None,

@@ -28,7 +28,7 @@ WITH invoked AS (
     SELECT
         function,
         count(*) AS objects,
-        coalesce(sum(size), 0)::BIGINT AS size,
+        sum(size)::BIGINT AS size,
         sum(records)::BIGINT AS records,
         quantile_cont(stored - first, 0.5) AS wait_p50,
         max(stored - first) AS wait_max
@@ -127,12 +127,12 @@ ORDER BY lane, bin;
 
 -- name: neighbours
 SELECT environment, segment, first, last, function, key, records FROM report_objects
-WHERE environment IN (SELECT environment FROM faults)
+WHERE list_contains($environments::VARCHAR[], environment)
 ORDER BY environment, segment;
 
 -- name: losses
 SELECT function, environment, ms, record
 FROM report_lines
-WHERE type IN ('logferry.dropped', 'platform.logsDropped')
+WHERE type IN ('logferry.dropped', 'platform.logsDropped') AND in_window
 ORDER BY ms
 LIMIT $most;

@@ -30,6 +30,8 @@ TEXT = 200
 """Maximum length of a text, in characters."""
 MAX_FUNCTIONS = 1_000
 """Maximum number of listed functions."""
+MAX_UNREADABLE = 100
+"""Maximum number of listed unreadable objects."""
 
 INVOCATION = (
     *("start", "took", "responded", "result", "init", "used_mb", "memory_mb", "request_id"),
@@ -56,8 +58,7 @@ class Subject(NamedTuple):
 
 def view_model(subject: Subject, found: Collected) -> dict[str, Any]:
     """Return the complete model of the page."""
-    start = found.start if subject.since_ms is None else max(subject.since_ms, found.start)
-    end = max(found.end, start + 1)
+    start, end = found.start, max(found.end, found.start + 1)
     totals, *functions = found.functions
     numbers = {row["function"]: number for number, row in enumerate(functions)}
     faults = fault_places.placed(found.faults, found.rows["neighbours"])
@@ -69,7 +70,7 @@ def view_model(subject: Subject, found: Collected) -> dict[str, Any]:
         "subject": subject._asdict(),
         "window": {"start": start, "length": end - start},
         "totals": _totals(totals),
-        "proof": _proof(found, totals, losses),
+        "proof": _proof(found, losses),
         "functions": _functions(functions, kept, found, faults),
         "columns": {"invocation": INVOCATION, "object": OBJECT, "phase": PHASE, "bin": BIN},
         "bins": {"lane": BINS, "activity": ACTIVITY_BINS},
@@ -78,7 +79,7 @@ def view_model(subject: Subject, found: Collected) -> dict[str, Any]:
         "slowest": [_listed(row, numbers, start) for row in found.rows["slowest"]],
         "errors": [_error(row, numbers, start) for row in found.rows["errors"]],
         "faults": [_fault(fault, numbers, start) for fault in faults],
-        "faults_total": found.faults_total,
+        "unreadable": [[_short(key), _short(reason)] for key, reason in found.unreadable[:MAX_UNREADABLE]],
         "losses": [loss | {"at": loss["at"] - start, "function": numbers.get(loss["function"])} for loss in losses],
         "cost": window_cost(functions, length_ms=end - start),
     }
@@ -92,16 +93,14 @@ def _totals(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _rounded(row[name]) for name in names}
 
 
-def _proof(found: Collected, totals: Mapping[str, Any], losses: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the result of the proof: faults by kind, open environments, reported losses."""
-    kinds: dict[str, int] = defaultdict(int)
-    for fault in found.faults:
-        kinds[fault["fault"]] += fault["many"] or 1
+def _proof(found: Collected, losses: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the result of the proof, as `logferry verify` gives it."""
+    # 1. a fault, 2. an unreadable object, 3. neither
+    result = "incomplete" if found.faults_total else "unreadable" if found.unreadable else "complete"
     return {
-        "complete": found.faults_total == 0,
-        "kinds": dict(kinds),
-        "environments": len({fault["environment"] for fault in found.faults}),
-        "open": totals["open"],
+        "result": result,
+        "faults": found.faults_total,
+        "unreadable": len(found.unreadable),
         "lost_records": sum(loss["records"] or 0 for loss in losses),
     }
 

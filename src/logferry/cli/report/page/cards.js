@@ -34,16 +34,19 @@ function card(label, parts, more, kind = "") {
 function proofCard() {
   const faults = model.faults.filter((fault) => inScope(fault.function));
   const { open } = totals();
-  const number = state.scope === null ? model.faults_total : faults.length;
+  const number = state.scope === null ? model.proof.faults : faults.length;
   const openText = open ? `${counted(open, "environment")} still open` : "all environments have ended";
-  if (!number) {
-    return card("Proof", ["\u2713 Complete", ""], `no record is missing or duplicated; ${openText}`, "proof");
+  const details = [". ", el("a", { href: "#faults" }, "Show details")];
+  if (number) {
+    const kinds = new Map();
+    for (const fault of faults) kinds.set(fault.kind, (kinds.get(fault.kind) ?? 0) + (fault.count ?? 1));
+    const words = [...kinds].map(([kind, many]) => `${count(many)} ${kind}`).join(", ");
+    return card("Proof", ["\u2715 Incomplete", ""], [visible(words), "; ", openText, details], "proof incomplete");
   }
-  const kinds = new Map();
-  for (const fault of faults) kinds.set(fault.kind, (kinds.get(fault.kind) ?? 0) + (fault.count ?? 1));
-  const words = [...kinds].map(([kind, many]) => `${count(many)} ${kind}`).join(", ");
-  return card("Proof", ["\u2715 Incomplete", ""],
-    [visible(words), "; ", openText, ". ", el("a", { href: "#faults" }, "Show faults")], "proof incomplete");
+  if (state.scope === null && model.proof.unreadable) {
+    return card("Proof", ["\u2715 Unreadable", ""], [`${counted(model.proof.unreadable, "object")} could not be read; ${openText}`, details], "proof incomplete");
+  }
+  return card("Proof", ["\u2713 Complete", ""], [`no record is missing or duplicated; ${openText}`, open ? details : null], "proof");
 }
 
 function showCards() {
@@ -57,7 +60,7 @@ function showCards() {
     card("Cold starts", [compact(sum.cold), ""], none || `${percent(sum.cold, sum.invocations)} of all`),
     card("p50 / p99", durationPair(sum.p50, sum.p99), sum.longest === null ? none : `longest ${duration(sum.longest)}`),
     card("Objects", [compact(sum.objects), ""], `${compact(sum.records)} records`),
-    card("Stored", sizeParts(sum.size), sum.objects ? `${size(Math.round(sum.size / sum.objects))} per object` : ""),
+    card("Stored", sizeParts(sum.size), sum.size === null ? "of raw objects" : `${size(Math.round(sum.size / sum.objects))} per object`),
   );
 }
 

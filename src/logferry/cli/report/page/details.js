@@ -68,10 +68,10 @@ function factsOf(mark, lane) {
     const at = column.invocation;
     const extra = row[at.responded] !== null && row[at.took] !== null ? row[at.took] - row[at.responded] : null;
     return [
-      fact("Request", requestButton(owner, row[at.request_id])), ...common,
+      fact("Request", requestButton(owner, row[at.request_id]), "double"), ...common,
       fact("Start (UTC)", moment(row[at.start])),
       fact("Duration", row[at.took] === null ? "unknown: no report is stored" : duration(row[at.took])),
-      fact("Response after", row[at.responded] === null ? null : `${duration(row[at.responded])}${extra > 0.05 ? `, then ${duration(extra)} of extensions` : ""}`),
+      fact("Response after", row[at.responded] === null ? null : `${duration(row[at.responded])}${extra > 0.05 ? `, then ${duration(extra)} of extensions` : ""}`, extra > 0.05 ? "double" : ""),
       fact("Init phase", row[at.init] === null ? null : duration(row[at.init])),
       fact("Memory", row[at.used_mb] === null ? null : `${count(row[at.used_mb])} of ${count(row[at.memory_mb] ?? 0)} MB`),
     ];
@@ -89,11 +89,11 @@ function factsOf(mark, lane) {
   }
   if (kind === "fault") {
     return [...common, fact("Segments", row.first_segment === null ? null : row.first_segment === row.last_segment ? String(row.first_segment) : `${row.first_segment}${DASH}${row.last_segment}`),
-      fact("Between (UTC)", `${moment(row.from)} ${DASH} ${moment(row.to)}`), fact("Key", row.key && name(row.key, { class: "code" }), "wide")];
+      fact("Between (UTC)", `${moment(row.from)} ${DASH} ${moment(row.to)}`, "double"), fact("Key", row.key && name(row.key, { class: "code" }), "wide")];
   }
   if (kind === "phase") return [...common, fact("Start (UTC)", moment(mark.from)), fact("Duration", duration(row[column.phase.took])), fact("Status", row[column.phase.status])];
   return [...common, fact("Failed", count(row[column.bin.failed])), fact("Cold starts", count(row[column.bin.cold])),
-    fact("Time (UTC)", `${moment(mark.from, 1000)} ${DASH} ${moment(mark.to, 1000)}`)];
+    fact("Time (UTC)", `${moment(mark.from, 1000)} ${DASH} ${moment(mark.to, 1000)}`, "double")];
 }
 
 function commandOf(mark, lane) {

@@ -41,7 +41,7 @@ function functionRow(number) {
   const each = model.functions[number];
   const chosen = state.scope === number;
   const proof = each.faults ? el("span", { class: "bad" }, `\u2715 ${counted(each.faults, "fault")}`)
-    : el("span", { class: "ok" }, each.open ? "\u2713 open" : "\u2713 complete");
+    : el("span", {}, el("span", { class: "ok" }, "\u2713 complete"), each.open ? el("span", { class: "tag" }, `${count(each.open)} open`) : null);
   const cells = {
     name: el("button", { type: "button", class: "link", "aria-pressed": String(chosen),
       click: () => change("scope", { scope: chosen ? null : number }) }, name(each.name)),

@@ -103,9 +103,21 @@ function showFaults() {
     ["Between (UTC)", (row) => (row.from === null ? DASH : `${moment(row.from, 1000)} ${DASH} ${clock(model.window.start + row.to)}`), "nowrap optional"],
     ["", (row) => (row.from === null ? null : el("button", { type: "button", class: "quiet", "aria-label": `Show on the time line: ${visible(faultText(row))}`, click: () => showFault(row.number) }, "Show")), "right"],
   ], rows, "No record is missing or duplicated.");
-  const unlisted = model.faults_total - model.faults.length;
+  const unlisted = model.proof.faults - model.faults.length;
   byId("faults-list").replaceChildren(box, el("p", { class: "note small muted" },
-    unlisted > 0 && state.scope === null ? `${counted(unlisted, "more fault")} of ${count(model.faults_total)} are not listed. ` : "", openText), lossTable());
+    unlisted > 0 && state.scope === null ? `${counted(unlisted, "more fault")} of ${count(model.proof.faults)} are not listed. ` : "", openText),
+  unreadableTable(), lossTable());
+}
+
+function unreadableTable() {
+  if (!model.unreadable.length || state.scope !== null) return "";
+  const box = el("div");
+  table(box, [
+    ["Unreadable object", ([key]) => name(key, { class: "code" }), "name"],
+    ["Reason", ([, reason]) => name(reason), "name"],
+  ], model.unreadable, "");
+  const unlisted = model.proof.unreadable - model.unreadable.length;
+  return el("div", {}, box, unlisted ? el("p", { class: "note small muted" }, `${counted(unlisted, "more object")} are not listed.`) : null);
 }
 
 function lossTable() {

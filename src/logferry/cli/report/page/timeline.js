@@ -177,8 +177,9 @@ function select(mark, lane) {
 
 // Select a mark and make it visible.
 function reveal(mark, lane) {
-  const margin = (state.to - state.from) * 0.05;
-  if (mark.from < state.from || mark.from > state.to) setRange(mark.from - (state.to - state.from) / 2, mark.from + (state.to - state.from) / 2 + margin);
+  const shown = state.to - state.from, taken = mark.to - mark.from;
+  if (mark.kind === "fault" && taken > shown * 0.8) setRange(mark.from - taken * 0.3, mark.to + taken * 0.3);
+  else if (mark.from < state.from || mark.from > state.to) setRange(mark.from - shown / 2, mark.from + shown / 2);
   select(mark, lane);
 }
 
