@@ -35,13 +35,18 @@ def compact(root: Path, dt: str = "2026-11-21", hour: str = "02", function: str 
     """Write the Parquet file of an hour with its manifest from the rows of the session."""
     folder = root / "compact" / f"function={function}" / f"dt={dt}" / f"hour={hour}"
     folder.mkdir(parents=True)
-    with Session(fetch(f"file://{root}")) as session:
-        names = ", ".join(["time AT TIME ZONE 'UTC' AS time", *list(COLUMNS)[1:], *TYPED_COLUMNS])
+    found = fetch(f"file://{root}")
+    with Session(found) as session:
+        names = ", ".join(
+            ["time AT TIME ZONE 'UTC' AS time", *list(COLUMNS)[1:], *TYPED_COLUMNS, "function", "dt", "hour"]
+        )
         session.execute(
             f"COPY (SELECT {names} FROM lines WHERE function = '{function}' AND hour = '{hour}') "  # noqa: S608 - constants
             f"TO '{folder}/logs.parquet' (FORMAT parquet)"
         )
-    (folder / "_manifest.json").write_text("{}")
+    inputs = [each.raw.listed for each in found.objects if each.raw.place and each.raw.place.hour == hour]
+    objects = [[each.name, each.etag, each.size] for each in inputs]
+    (folder / "_manifest.json").write_text(json.dumps({"objects": objects}))
 
 
 def test_every_view_has_its_rows(tmp_path: Path) -> None:
@@ -82,7 +87,7 @@ def test_compacted_and_raw_hours_have_the_same_rows_and_no_line_twice(tmp_path: 
         "SELECT * EXCLUDE (segment, line), segment::INT, line::INT FROM logs ORDER BY ALL",
         "FROM invocations ORDER BY ALL",
     ]
-    queries += ["FROM segments ORDER BY ALL", "FROM faults ORDER BY ALL"]
+    queries += [f"FROM {view} ORDER BY ALL" for view in ("segments", "faults", "objects")]
     with Session(fetch(f"file://{tmp_path}")) as session:
         raw = [session.rows(query) for query in queries]
         types = session.rows("DESCRIBE logs")
@@ -95,16 +100,39 @@ def test_compacted_and_raw_hours_have_the_same_rows_and_no_line_twice(tmp_path: 
     assert len(fetch(f"file://{tmp_path}", raw_only=True).objects) == 9
 
 
-def test_an_hour_without_a_manifest_is_read_raw(tmp_path: Path) -> None:
-    """A compaction that was interrupted before the manifest has no effect. A late object is counted."""
+def test_a_late_object_is_read_with_the_parquet_file_of_its_hour(tmp_path: Path) -> None:
+    """The manifest names the objects in the file, so that each object is read once."""
     store_in(tmp_path, make_objects(2))
     compact(tmp_path)
-    manifest = next(tmp_path.rglob("_manifest.json"))
     store_in(tmp_path, [make_object(invocation(9, START), segment=3)])
-    assert fetch(f"file://{tmp_path}").late == 1
-    manifest.unlink()
+    found = fetch(f"file://{tmp_path}")
+    assert (len(found.compacted), len(found.objects), found.late) == (1, 1, 1)
+    with Session(found) as session:
+        assert session.rows("SELECT count(*), count(DISTINCT (segment, line)) FROM logs") == [(15, 15)]
+        assert session.rows("SELECT count(waited) FROM objects") == [(3,)]
+
+
+@pytest.mark.parametrize("manifest", [None, "", "{}", "[]", '{"objects": 7}'])
+def test_an_hour_without_a_valid_manifest_is_read_raw(tmp_path: Path, manifest: str | None) -> None:
+    """A compaction that was interrupted before the manifest has no effect, and a damaged manifest is named."""
+    store_in(tmp_path, make_objects(3))
+    compact(tmp_path)
+    path = next(tmp_path.rglob("_manifest.json"))
+    path.unlink() if manifest is None else path.write_text(manifest)
     found = fetch(f"file://{tmp_path}")
     assert (len(found.compacted), len(found.objects), found.late) == (0, 3, 0)
+    assert [key.endswith("_manifest.json") for key, _ in found.unreadable] == [True] * (manifest is not None)
+
+
+def test_objects_that_were_deleted_after_the_compaction_are_known(tmp_path: Path) -> None:
+    """The manifest has their names and sizes. Their time in S3 is gone."""
+    store_in(tmp_path, make_objects(2))
+    compact(tmp_path)
+    for path in (tmp_path / "function=orders-api").rglob("*.gz"):
+        path.unlink()
+    with Session(fetch(f"file://{tmp_path}")) as session:
+        query = "SELECT count(*), count(size), count(first_time), count(stored_at) FROM objects"
+        assert session.rows(query) == [(2, 2, 2, 0)]
 
 
 @pytest.mark.parametrize("damaged", [b"a,b\n1,2\n", b'{"time":"2026-11-21T02:10:00Z","line":"x"}\n', b'{"time":'])

@@ -3,7 +3,7 @@
 Guarantees:
 - The result has a file for each readable object, and the reason of each unreadable one.
 - Objects of `file://` destinations are read in place.
-- Compacted hours are read from Parquet, all others from raw objects, and none from both.
+- An object is read once: from the Parquet file whose manifest names it, or as a raw object.
 - An error of the destination raises `DestinationError` with one sentence and its remedy.
 """
 
@@ -63,7 +63,7 @@ class Fetched:
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
     late: int = 0
-    """Raw objects that were stored after the compaction of their hour."""
+    """Raw objects that were stored after the compaction of their hour, and that are read raw."""
 
     @property
     def bytes(self) -> int:
@@ -128,22 +128,51 @@ async def fetch_listing(
 ) -> Fetched:
     """Fetch what a listing contains. Raise DestinationError."""
     dialogue = dialogue or Dialogue()
+    _check_price(source, listing, dialogue)
+    fetched = Fetched(source.url, selection, source.usage, foreign=listing.foreign)
+    hours, raw = await _read_manifests(source, listing, fetched)
+    wanted = [each.listed for each in raw] + [each.parquet for each, _ in hours]
+    done = await download(source, wanted, dialogue.fetched)
+    fetched.unreadable += done.unreadable
+    fetched.objects = [
+        FetchedObject(each, done.files[each.listed.key]) for each in raw if each.listed.key in done.files
+    ]
+    fetched.compacted = [
+        FetchedHour(each, done.files[each.parquet.key], manifest)
+        for each, manifest in hours
+        if each.parquet.key in done.files
+    ]
+    return fetched
+
+
+def _check_price(source: Source, listing: Listing, dialogue: Dialogue) -> None:
+    """Ask before an expensive read. Raise ExpensiveReadError."""
+    if source.is_local:
+        return
     wanted = [each.listed for each in listing.raw]
     wanted += [file for each in listing.compacted for file in (each.parquet, each.manifest)]
-    if not source.is_local:
-        check_price(sum(not source.is_cached(each) for each in wanted), dialogue.confirm)
-    done = await download(source, wanted, dialogue.fetched)
-    fetched = Fetched(source.url, selection, source.usage, foreign=listing.foreign, late=listing.late)
-    fetched.unreadable = done.unreadable
-    fetched.objects = [
-        FetchedObject(each, done.files[each.listed.key]) for each in listing.raw if each.listed.key in done.files
-    ]
+    check_price(sum(not source.is_cached(each) for each in wanted), dialogue.confirm)
+
+
+async def _read_manifests(
+    source: Source, listing: Listing, fetched: Fetched
+) -> tuple[list[tuple[CompactedHour, Mapping[str, Any]]], list[RawObject]]:
+    """Return the hours with a readable manifest, and the raw objects that no manifest names."""
+    done = await download(source, [each.manifest for each in listing.compacted])
+    fetched.unreadable += done.unreadable
+    hours: list[tuple[CompactedHour, Mapping[str, Any]]] = []
+    raw = list(listing.raw)
     for each in listing.compacted:
-        if each.parquet.key in done.files and each.manifest.key in done.files:
-            try:
-                manifest = json.loads(done.files[each.manifest.key].read_bytes())
-            except (OSError, ValueError) as error:
-                fetched.unreadable.append((each.manifest.key, f"damaged manifest: {error}"))
-                continue
-            fetched.compacted.append(FetchedHour(each, done.files[each.parquet.key], manifest))
-    return fetched
+        try:
+            manifest = json.loads(done.files[each.manifest.key].read_bytes())
+            names = {name for name, _etag, _size in manifest["objects"]}
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            if each.manifest.key in done.files:
+                fetched.unreadable.append((each.manifest.key, f"damaged manifest: {error!r}"))
+            raw += each.raw
+            continue
+        hours.append((each, manifest))
+        late = [one for one in each.raw if one.listed.name not in names]
+        fetched.late += len(late)
+        raw += late
+    return hours, raw

@@ -3,7 +3,7 @@
 Guarantees:
 - With the default key, only the folders of the selected functions and days are listed. Objects of
   another key template are listed completely.
-- An hour with a manifest is returned as compacted, and its raw objects are not returned.
+- The raw objects of an hour with a manifest are returned with that hour, and not among the others.
 - Markers (`_SUCCESS`) are ignored. Objects of other programs, by their name, are returned
   separately.
 
@@ -55,6 +55,8 @@ class CompactedHour:
     hour: str
     parquet: ListedObject
     manifest: ListedObject
+    raw: list[RawObject] = field(default_factory=list, compare=False)
+    """Raw objects of the hour that still exist. Those that the manifest does not name are late."""
 
 
 @dataclass
@@ -64,8 +66,6 @@ class Listing:
     raw: list[RawObject] = field(default_factory=list)
     compacted: list[CompactedHour] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
-    late: int = 0
-    """Raw objects that were stored after their hour was compacted."""
 
 
 async def list_selection(
@@ -192,13 +192,12 @@ def _without_compacted(
             listing.foreign.append(each.name)
             continue
         place = place_of(each.name)
-        if place is not None:
-            hour = hours.get((place.function, place.dt, place.hour)) or hours.get((place.function, place.dt, ""))
-            if hour is not None:
-                listing.late += each.stored_at > hour.parquet.stored_at
-                continue
-        if selection.may_contain(place, each.stored_at):
-            listing.raw.append(RawObject(each, place))
+        if not selection.may_contain(place, each.stored_at):
+            continue
+        hour = place and (
+            hours.get((place.function, place.dt, place.hour)) or hours.get((place.function, place.dt, ""))
+        )
+        (hour or listing).raw.append(RawObject(each, place))
     listing.raw.sort(key=lambda each: each.listed.key)
     return listing
 

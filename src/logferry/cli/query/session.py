@@ -14,20 +14,33 @@ found, with the engine itself as the judge.
 from __future__ import annotations
 
 import tempfile
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
+from logferry.cli.object_names import segment_in
 from logferry.cli.query import views
 from logferry.cli.sql import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from logferry.cli.fetch.fetch import Fetched, FetchedObject
 
 MAX_LINE_BYTES = 128 << 20
 """Longest line that is read after an error, in bytes (`cli/stored_objects`)."""
+_ListedRow = tuple[str, str | None, str | None, int | None, int, datetime | None]
+_LISTED_COLUMNS = {
+    "key": "VARCHAR",
+    "filename": "VARCHAR",
+    "environment": "VARCHAR",
+    "segment": "BIGINT",
+    "size": "BIGINT",
+    "stored_at": "TIMESTAMP",
+}
+"""Columns of the listed objects. Environment and segment are set for objects of compacted hours."""
+
 _READ_ERRORS = (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException)
 
 
@@ -101,19 +114,29 @@ class Session:
         """Give the engine the lists of files, and the objects with their keys."""
         for name, files in self._file_lists().items():
             self.connection.execute(f"SET VARIABLE {name} = $1", [files])
-        self.connection.execute(
-            "CREATE OR REPLACE TABLE listed_objects (key VARCHAR, filename VARCHAR, size BIGINT, stored_at TIMESTAMP)"
-        )
-        listed = [
-            (each.raw.listed.key, str(each.path), each.raw.listed.size, each.raw.listed.stored_at)
-            for each in self._objects
-        ]
-        if listed:
-            self.connection.execute(
-                "INSERT INTO listed_objects SELECT unnest($1::VARCHAR[]), unnest($2::VARCHAR[]), unnest($3::BIGINT[]), "
-                "unnest($4::TIMESTAMPTZ[]) AT TIME ZONE 'UTC'",
-                [list(column) for column in zip(*listed, strict=True)],
-            )
+        names = ", ".join(f"{name} {kind}" for name, kind in _LISTED_COLUMNS.items())
+        self.connection.execute(f"CREATE OR REPLACE TABLE listed_objects ({names})")
+        rows = [*self._listed_raw(), *self._listed_compacted()]
+        if rows:
+            # One parameter for each column is much faster than one statement for each row.
+            lists = ", ".join(f"unnest(${n}::{kind}[])" for n, kind in enumerate(_LISTED_COLUMNS.values(), 1))
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            self.connection.execute(f"INSERT INTO listed_objects SELECT {lists}", columns)
+
+    def _listed_raw(self) -> Iterator[_ListedRow]:
+        for each in self._objects:
+            listed = each.raw.listed
+            yield listed.key, str(each.path), None, None, listed.size, _utc(listed.stored_at)
+
+    def _listed_compacted(self) -> Iterator[_ListedRow]:
+        """Yield the objects that a manifest names. The list has the time of those that still exist."""
+        for each in self._fetched.compacted:
+            stored = {one.listed.name: one.listed for one in each.hour.raw}
+            for name, _etag, size in each.manifest["objects"]:
+                listed = stored.get(name)
+                environment, segment = segment_in(name) or (None, None)
+                stored_at = _utc(listed.stored_at) if listed else None
+                yield listed.key if listed else name, None, environment, segment, size, stored_at
 
     def _file_lists(self) -> dict[str, list[str]]:
         """Return the files by the name of their variable: raw objects by key and compression, and Parquet files."""
@@ -174,3 +197,8 @@ class Session:
 
 def _compression(fetched: FetchedObject) -> str:
     return "gzip" if fetched.raw.listed.name.endswith(".gz") else "uncompressed"
+
+
+def _utc(time: datetime) -> datetime:
+    """Return a time as DuckDB's TIMESTAMP, which has no zone."""
+    return time.astimezone(UTC).replace(tzinfo=None)

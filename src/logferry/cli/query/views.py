@@ -83,10 +83,10 @@ def read_unpartitioned(files: str, compression: str, *, line_bytes: int = DEFAUL
 
 def read_compacted(files: str) -> str:
     """Return the query for Parquet files, with the columns of `typed`."""
-    names = ["time AT TIME ZONE 'UTC' AS time", *[*COLUMNS][1:], *TYPED_COLUMNS]
+    names = ["time AT TIME ZONE 'UTC' AS time", *[*COLUMNS][1:], *TYPED_COLUMNS, *PARTITION_COLUMNS]
     return (
-        f"SELECT {', '.join(names)}, function, dt, hour, NULL AS filename FROM read_parquet({files}, "  # noqa: S608 - constants
-        "hive_partitioning = true, hive_types_autocast = false, union_by_name = true)"
+        f"SELECT {', '.join(names)}, NULL AS filename FROM read_parquet({files}, "  # noqa: S608 - constants
+        "hive_partitioning = false, union_by_name = true)"
     )
 
 
@@ -122,21 +122,29 @@ def no_lines() -> str:
     return f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in columns.items())} WHERE false"
 
 
-OBJECTS = """
-SELECT
+_OBJECT_COLUMNS = """
     listed.key, listed.size, listed.stored_at, held.function, held.environment, held.segment, held.records,
-    held.first_time, held.last_time, listed.stored_at - held.first_time AS waited
-FROM listed_objects AS listed
-LEFT JOIN (
+    held.first_time, held.last_time, listed.stored_at - held.first_time AS waited"""
+
+OBJECTS = f"""
+WITH held AS MATERIALIZED (
     SELECT
-        filename, max(function) AS function, max(environment) AS environment, max(segment) AS segment,
+        filename, environment, segment, max(function) AS function,
         count(*) FILTER (type NOT IN ('logferry.segment', 'logferry.final')) AS records,
         min(time) AS first_time, max(time) AS last_time
-    FROM lines WHERE filename IS NOT NULL GROUP BY filename
-) AS held USING (filename)
-"""
-"""Query of `objects`: one row for each raw object with its times. `waited` is the time from the first
-record until the object was stored."""
+    FROM lines WHERE environment IS NOT NULL GROUP BY filename, environment, segment
+)
+SELECT {_OBJECT_COLUMNS}
+FROM (FROM listed_objects WHERE filename IS NOT NULL) AS listed
+LEFT JOIN held ON held.filename = listed.filename
+UNION ALL
+SELECT {_OBJECT_COLUMNS}
+FROM (FROM listed_objects WHERE filename IS NULL) AS listed
+LEFT JOIN (FROM held WHERE filename IS NULL) AS held
+    ON held.environment = listed.environment AND held.segment = listed.segment
+"""  # noqa: S608 - constants
+"""Query of `objects`: one row for each object with its times. `waited` is the time from the first record
+until the object was stored. It is unknown for an object that was deleted after its compaction."""
 
 
 def _instant(time: datetime) -> str:
