@@ -68,7 +68,7 @@ class Fleet:
 
 def store(root: Path, fleets: list[Fleet], *, seed: int = 7) -> int:
     """Store the objects of the functions below `root` and return their number."""
-    chance, stored = random.Random(seed), 0
+    chance, stored = random.Random(seed), 0  # noqa: S311 - reproducible records
     for fleet in fleets:
         for number in range(fleet.environments):
             for segment, made in enumerate(_environment(fleet, number, chance), 1):

@@ -127,10 +127,10 @@ def _faults(session: Session, *, has_beginning: bool) -> list[Mapping[str, Any]]
     """
     connection = session.connection
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE report_segments AS "
-        f"WITH logs AS (SELECT * FROM report_lines) SELECT * FROM ({statement('segments')})"  # noqa: S608 - a constant
+        "CREATE OR REPLACE TEMP TABLE report_segments AS "  # noqa: S608 - a constant
+        f"WITH logs AS (SELECT * FROM report_lines) SELECT * FROM ({statement('segments')})"
     )
-    places = [found.groups() for key, _ in session.unreadable if (found := _PLACE.search(key))]
+    places = [place.groups() for key, _ in session.unreadable if (place := _PLACE.search(key))]
     if places:
         connection.execute(
             "INSERT INTO report_segments (environment, segment, lines, distinct_lines, highest_line, closing_line) "
@@ -155,7 +155,8 @@ def _store_lanes(connection: duckdb.DuckDBPyConnection, lanes: list[Lane]) -> No
     ]
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE report_lanes AS "
-        "SELECT unnest($names::VARCHAR[]) AS environment, unnest($lanes::INT[]) AS lane, unnest($alone::BOOL[]) AS alone",
+        "SELECT unnest($names::VARCHAR[]) AS environment, unnest($lanes::INT[]) AS lane, "
+        "unnest($alone::BOOL[]) AS alone",
         dict(zip(("names", "lanes", "alone"), map(list, zip(*places, strict=True)), strict=True)),
     )
 

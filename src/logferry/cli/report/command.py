@@ -91,7 +91,9 @@ def make_report(request: ReportRequest, console: Console) -> list[str]:
         if request.page:
             with replacing(request.page) as file:
                 file.write(page(model))
-            sentences.append(f"Wrote {request.page} ({request.page.stat().st_size / 1000:,.0f} kB): open it in a browser.")
+            sentences.append(
+                f"Wrote {request.page} ({request.page.stat().st_size / 1000:,.0f} kB): open it in a browser."
+            )
     return [*sentences, f"Read: {fetched.usage}."]
 
 
@@ -100,7 +102,9 @@ def _check_writable(path: Path) -> None:
     if path.is_dir():
         raise IsADirectoryError(f"cannot write {path}: it is a directory, give the name of a file")
     if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: the directory {path.absolute().parent} does not exist, create it first")
+        raise FileNotFoundError(
+            f"cannot write {path}: the directory {path.absolute().parent} does not exist, create it first"
+        )
 
 
 def _subject(request: ReportRequest, fetched: Fetched) -> Subject:

@@ -92,8 +92,7 @@ def _shared(environments: Iterable[Environment]) -> list[Lane]:
         ordered = sorted(by_function[name], key=lambda one: (one.first, one.environment))
         size = -(-len(ordered) // parts)
         lanes += [
-            Lane(name, tuple(ordered[place : place + size]), is_single=False)
-            for place in range(0, len(ordered), size)
+            Lane(name, tuple(ordered[place : place + size]), is_single=False) for place in range(0, len(ordered), size)
         ]
     if rest := [one for name in busiest[MAX_FUNCTION_LANES:] for one in by_function[name]]:
         lanes.append(Lane("", tuple(sorted(rest, key=lambda one: one.first)), is_single=False))

@@ -1,7 +1,7 @@
 """The HTML page: template, style, script and data in one text that needs no network. Pure, except for package data.
 
 Guarantees:
-- The page can load nothing: its Content-Security-Policy allows its own style and script by their hashes, and nothing else.
+- The page can load nothing: its Content-Security-Policy allows its own style and script by their hashes only.
 - Data cannot become markup: `<`, `>` and `&` in it are escaped, and the script sets texts only (Trusted Types).
 
 References: Content Security Policy Level 3, "Hash usage"; HTML, "Restrictions for contents of script elements".

@@ -34,9 +34,7 @@ _PHASES = "SELECT environment, kind, start, took, status FROM report_phases ORDE
 _ENVIRONMENTS = "SELECT environment, function FROM report_environments ORDER BY function, first"
 
 
-def write_trace(
-    connection: duckdb.DuckDBPyConnection, faults: Sequence[Mapping[str, Any]], file: IO[str]
-) -> int:
+def write_trace(connection: duckdb.DuckDBPyConnection, faults: Sequence[Mapping[str, Any]], file: IO[str]) -> int:
     """Write the trace of the collected tables, and return the number of its events. `faults` have places."""
     count = 0
     file.write('{"displayTimeUnit":"ms","traceEvents":[')

@@ -23,13 +23,8 @@ MAX_FUNCTIONS = 25
 SHORTEST_MS = 60_000
 """Minimum length of a window for the rate of its invocations, in milliseconds."""
 _DAY_MS = 86_400_000
-_FIGURES = {
-    "architecture": "x86_64",
-    "retention_days": 30,
-    "lifetime_hours": 2.0,
-    "idle_minutes": 10.0,
-    "put_ms": 25.0,
-}
+ARCHITECTURE, RETENTION_DAYS, LIFETIME_HOURS, IDLE_MINUTES, PUT_MS = "x86_64", 30, 2.0, 10.0, 25.0
+"""Figures that the records do not contain: the defaults of `logferry cost`."""
 
 
 def window_cost(functions: Sequence[Mapping[str, Any]], *, length_ms: int) -> dict[str, Any]:
@@ -41,7 +36,9 @@ def window_cost(functions: Sequence[Mapping[str, Any]], *, length_ms: int) -> di
     candidates = model.candidates({}, list(Timing))
     invoked = sorted((each for each in functions if each["invocations"]), key=lambda each: -each["invocations"])
     modelled = invoked[:MAX_FUNCTIONS]
-    sums: dict[str, dict[str, Any]] = defaultdict(lambda: {"usd": 0.0, "puts": 0.0, "added_seconds": 0.0, "delay": None})
+    sums: dict[str, dict[str, Any]] = defaultdict(
+        lambda: {"usd": 0.0, "puts": 0.0, "added_seconds": 0.0, "delay": None}
+    )
     for each in modelled:
         for cost in _separate(model.monthly_costs(_function(each, length_ms), prices, candidates)):
             row = sums[cost.name]
@@ -84,5 +81,9 @@ def _function(row: Mapping[str, Any], length_ms: int) -> model.Function:
         memory_mb=row["memory_mb"] or 128,
         duration_ms=duration,
         environments=max(needed, round((row["alive"] or 0.0) / max(length_ms, 1))),
-        **_FIGURES,
+        architecture=ARCHITECTURE,
+        retention_days=RETENTION_DAYS,
+        lifetime_hours=LIFETIME_HOURS,
+        idle_minutes=IDLE_MINUTES,
+        put_ms=PUT_MS,
     )
