@@ -62,7 +62,14 @@ def make_pages(folder: Path) -> Pages:
         files[name].write_text(page(models[name]))
     # Two removed objects had five invocations each. The report of the last one is in the next object.
     invocations = sum(fleet.environments * fleet.invocations for fleet in SMALL) - 9
-    return Pages(folder, **files, model=models["small"], invocations=invocations)
+    return Pages(
+        folder,
+        small=files["small"],
+        complete=files["complete"],
+        large=files["large"],
+        model=models["small"],
+        invocations=invocations,
+    )
 
 
 def model_of(root: Path) -> Any:

@@ -34,16 +34,17 @@ HOSTILE = (
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Give one browser for all tests of this file."""
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Pages:
     """Give the pages of generated objects."""
     return make_pages(tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def browser(pages: Pages) -> Iterator[Browser]:
+    """Give one browser for all tests of this file. The pages are made before it: it has a running event loop."""
+    assert pages
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture

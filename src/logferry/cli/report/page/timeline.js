@@ -116,7 +116,8 @@ function showRange() {
   const days = state.to - state.from > 864e5 || day(start + state.from) !== day(start + state.to);
   const label = (at) => (step >= 864e5 ? day(start + at) : `${days && clock(start + at) === "00:00:00" ? `${day(start + at)} ` : ""}${clock(start + at, step)}`);
   const share = (at) => `${((at - state.from) / (state.to - state.from)) * 100}%`;
-  ticks.replaceChildren(...places.map((at) => placed(el("span", { class: "tick" }, label(at)), share(at))), now);
+  const hasSpace = (at) => scale(at) < plotWidth() - 7 * label(at).length;
+  ticks.replaceChildren(...places.map((at) => placed(el("span", { class: "tick" }, hasSpace(at) ? label(at) : ""), share(at))), now);
   guides.replaceChildren(...places.map((at) => placed(el("div", { class: "grid" }), share(at))), cross, range);
   guides.style.height = `${rows.reduce((sum, row) => sum + (row.lane.environment === null ? SHARED_HEIGHT : HEIGHT) + 1, 0)}px`;
   for (const row of rows) drawRow(row);
