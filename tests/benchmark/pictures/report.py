@@ -39,7 +39,9 @@ def photograph(file: Path) -> None:
             end = shown.locator("#plot").bounding_box()
             assert end
             shown.screenshot(
-                path=file, clip={"x": 0, "y": 0, "width": WIDTH, "height": end["y"] + end["height"] + 24}, full_page=True
+                path=file,
+                clip={"x": 0, "y": 0, "width": WIDTH, "height": end["y"] + end["height"] + 24},
+                full_page=True,
             )
             opened.check()
             opened.close()

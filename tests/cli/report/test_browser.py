@@ -215,7 +215,7 @@ def test_theme_follows_the_system_and_the_button(pages: Pages, opened: Callable[
 
 @pytest.mark.parametrize("width", [1280, 800, 400])
 def test_page_is_not_wider_than_the_window(pages: Pages, opened: Callable[..., OpenPage], width: int) -> None:
-    """Nothing is cut off at the side."""
+    """The page is not cut off at the side."""
     page = opened(width=width).open(pages.small)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 

@@ -77,7 +77,18 @@ def test_every_script_is_a_part_of_the_page() -> None:
 
 def test_package_contains_the_files_of_the_page(tmp_path: Path) -> None:
     """An installed package has the template, the style, the scripts and the SQL."""
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(ROOT)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(tmp_path),
+        str(ROOT),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     folder = FILES.parent

@@ -50,7 +50,7 @@ def test_each_begin_has_its_end(trace: dict[str, Any]) -> None:
 
 
 def test_every_invocation_object_and_fault_is_in_the_trace(trace: dict[str, Any]) -> None:
-    """Nothing is binned. Each environment is a process with the name of its function."""
+    """The trace has no bins. Each environment is a process with the name of its function."""
     begins = Counter(event["cat"] for event in trace["events"] if event["ph"] == "b")
     totals = trace["totals"]
     assert begins["invocation"] == totals["invocations"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Held(NamedTuple):
-    """What an object of a faulty environment holds."""
+    """Content of an object of a faulty environment. Times are epoch milliseconds."""
 
     segment: int
     first: int

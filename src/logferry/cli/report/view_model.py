@@ -44,7 +44,7 @@ BIN = ("bin", "invocations", "failed", "cold")
 
 
 class Subject(NamedTuple):
-    """What the report is about, as the user has given it."""
+    """Subject of the report, as the user has given it."""
 
     destination: str
     function: str | None
