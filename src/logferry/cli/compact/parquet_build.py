@@ -47,7 +47,7 @@ _NAMES = ", ".join(LINE_COLUMNS)
 _PARTITION = ", ".join(PARTITION_COLUMNS)
 _FINGERPRINT = f"count(*), coalesce(sum(hash({_NAMES}, {_PARTITION})::HUGEINT), 0)"
 _LINE_FAULTS = """
-    SELECT environment, segment, fault, amount FROM ({faults}) WHERE fault <> 'segments missing'
+    SELECT environment, first_segment, fault, amount FROM ({faults}) WHERE fault <> 'segments missing'
     UNION ALL
     SELECT NULL, NULL, 'times unreadable', count(*) FROM logs WHERE environment IS NOT NULL AND time IS NULL HAVING count(*) > 0
     ORDER BY ALL
@@ -90,23 +90,24 @@ class ParquetBuild:
         query = (
             f"INSERT INTO logs SELECT {_NAMES}, {_PARTITION}, filename FROM read_json([{listed}], columns={{{columns}}}, "  # noqa: S608 - constants and quoted paths
             "format='newline_delimited', ignore_errors=true, filename=true, hive_partitioning=true, "
-            "hive_types_autocast=false{limit})"
+            "hive_types_autocast=false"
         )
         try:
-            self._connection.execute(query.format(limit=""))
+            self._connection.execute(f"{query})")
         except _READ_ERRORS:
             try:
-                self._connection.execute(query.format(limit=f", maximum_object_size={MAX_LINE_BYTES}"))
+                self._connection.execute(f"{query}, maximum_object_size={MAX_LINE_BYTES})")
             except _READ_ERRORS as error:
                 raise RefusedError(str(error).partition("\n")[0]) from error
 
-    def load_file(self, file: Path) -> None:
-        """Add the rows of a compacted file, without the segments that were loaded from raw objects."""
+    def load_file(self, file: Path, *, replacing: Sequence[Path | str] = ()) -> None:
+        """Add the rows of a compacted file, without the segments of the raw objects in `replacing`."""
         names = _NAMES.replace("time", "time AT TIME ZONE 'UTC' AS time", 1)
+        listed = ", ".join(_quoted(path) for path in replacing) or "NULL"
         try:
             self._connection.execute(
                 f"INSERT INTO logs SELECT {names}, {_PARTITION}, NULL FROM read_parquet({_quoted(file)}, "  # noqa: S608
-                "hive_partitioning=false) AS compacted WHERE NOT EXISTS (SELECT 1 FROM logs WHERE filename IS NOT NULL "
+                f"hive_partitioning=false) AS compacted WHERE NOT EXISTS (SELECT 1 FROM logs WHERE filename IN ({listed}) "
                 "AND logs.environment = compacted.environment AND logs.segment = compacted.segment)"
             )
         except duckdb.Error as error:
