@@ -32,6 +32,9 @@ HOSTILE = (
     "@@SCRIPT@@",
 )
 
+SHELL = "s3://bucket/$(touch x) '`<b>"
+"""Destination that a shell would execute without quotes."""
+
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Pages:
@@ -275,7 +278,9 @@ def test_hostile_texts_are_inert(pages: Pages, opened: Callable[..., OpenPage]) 
     """No text of the model is executed, becomes an element, or makes a request."""
     file = pages.folder / "hostile.html"
     texts = Texts()
-    file.write_text(render(texts.poisoned(pages.model)))
+    model = texts.poisoned(pages.model)
+    model["subject"]["destination"] = SHELL
+    file.write_text(render(model))
     assert texts.number > 500
     page = opened().open(file)
     page.locator(".lane").first.focus()
@@ -285,6 +290,8 @@ def test_hostile_texts_are_inert(pages: Pages, opened: Callable[..., OpenPage]) 
         button.click()
     for button in page.locator("#errors button").all():
         button.click()
+    if page.locator(".chip button").count():
+        page.locator(".chip button").click()
     assert page.evaluate("window.hacked") is None
     assert page.evaluate("document.querySelectorAll('img, iframe, object, [onerror], [onload]').length") == 0
     assert page.evaluate("document.querySelectorAll('script').length") == 2
@@ -293,7 +300,7 @@ def test_hostile_texts_are_inert(pages: Pages, opened: Callable[..., OpenPage]) 
     copied = [shlex.split(text.removeprefix("Copy: ")) for text in commands if text.startswith("Copy: logferry logs")]
     assert copied
     for program, name, destination, *options in copied:
-        assert (program, name, destination in HOSTILE) == ("logferry", "logs", True)
+        assert (program, name, destination) == ("logferry", "logs", SHELL)
         assert options[-2] == "--request-id"
         assert not [text for text in options if "\n" in text or "\u202e" in text]
         assert {text for text in options if not text.startswith("--")} <= set(HOSTILE)
