@@ -1,6 +1,6 @@
 // Marks of a lane: what the pointer and the keyboard can reach, and the shapes of all marks as few paths.
 
-const HEIGHT = 40, SHARED_HEIGHT = 30;
+const HEIGHT = 40, SHARED_HEIGHT = 36;
 const GAP_PIXELS = 14;
 const RESULTS = ["succeeded", "failed", "no report"];
 
