@@ -5,21 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
-import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
+from logferry.cli import read_commands
 from logferry.cli.extras import reporting_missing_extra, require_programs
 from logferry.cli.run import argv
 from logferry.cli.run import run as run_extension
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 cli = typer.Typer(
     help="Ship every log record of an AWS Lambda function to S3. These commands run and check it on this machine.",
@@ -122,45 +119,6 @@ def compact(  # noqa: PLR0917 - typer reads options from the signature
         delete_grace=_age("--delete-grace", delete_grace),
     )
     raise typer.Exit(run_compact(destination, options, as_json=as_json, yes=yes))
-
-
-@cli.command()
-def report(  # noqa: PLR0917 - typer reads options from the signature
-    destination: Annotated[str, typer.Argument(help="s3://bucket/prefix or file:///directory")],
-    function: Annotated[str, typer.Option(help="name of the functions, with * and ?", metavar="GLOB")] = "*",
-    since: Annotated[str | None, typer.Option(help="ignore older records", metavar="TIME")] = None,
-    until: Annotated[str | None, typer.Option(help="ignore newer records", metavar="TIME")] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="HTML file (default: report.html)", metavar="FILE")
-    ] = None,
-    perfetto: Annotated[
-        Path | None, typer.Option(help="write a trace for ui.perfetto.dev instead", metavar="FILE")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print the data of the report as JSON instead")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="do not ask before an expensive read")] = False,
-) -> None:
-    """Write one HTML file with time line, durations, errors, cost, and the proof of completeness.
-
-    The file contains its data and needs no network. TIME is an age such as 2h or 7d, or an ISO 8601
-    time in UTC.
-
-    Exit status: 0 written, 2 not readable or no records. `logferry verify` has a status for faults.
-    """
-    with reporting_missing_extra("report"):
-        from logferry.cli.fetch.selection import Selection  # noqa: PLC0415 - only the commands that read need DuckDB
-        from logferry.cli.report.command import ReportRequest, run_report  # noqa: PLC0415
-        from logferry.cli.verify.window import Window  # noqa: PLC0415
-
-    window = Window(since=_time("--since", since), until=_time("--until", until))
-    request = ReportRequest(
-        destination=destination,
-        selection=Selection(function, window),
-        output=output,
-        perfetto=perfetto,
-        as_json=as_json,
-        confirm=_confirmation(yes=yes),
-    )
-    raise typer.Exit(run_report(request))
 
 
 @cli.command()
@@ -301,6 +259,9 @@ def emulate(  # noqa: PLR0917 - typer reads options from the signature
     raise typer.Exit(status)
 
 
+read_commands.add_to(cli)
+
+
 @cli.command(
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
@@ -338,13 +299,6 @@ def _event_lines(file: Path) -> list[str]:
     if not lines:
         raise typer.BadParameter(f"{file} has no events: write one JSON object per line", param_hint="--events")
     return lines
-
-
-def _confirmation(*, yes: bool) -> Callable[[str], bool] | None:
-    """Return the function that asks before an expensive read, or None without a terminal."""
-    if yes:
-        return lambda _question: True
-    return typer.confirm if sys.stdin.isatty() and sys.stderr.isatty() else None
 
 
 def _time(option: str, text: str | None) -> datetime | None:

@@ -83,10 +83,10 @@ async def demo(console: Console, *, report: Path | None = None) -> int:
 def _write_report(console: Console, destination: str, file: Path, folder: Path) -> None:
     """Write the page of `logferry report` and print its path."""
     from logferry.cli.fetch.selection import Selection  # noqa: PLC0415 - DuckDB takes 0.2 s to import
-    from logferry.cli.report.command import ReportRequest, make_report  # noqa: PLC0415
+    from logferry.cli.report.command import ReportRequest, write  # noqa: PLC0415
 
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")  # the objects of the demo are of no later use
-    make_report(ReportRequest(destination, Selection(), output=file), console)
+    write(ReportRequest(destination, Selection(), output=file, yes=True))
     console.print(f"Report of the demo: {file.absolute()}", soft_wrap=True, markup=False)
 
 

@@ -171,7 +171,7 @@ def test_keyboard_chooses_a_function_and_copies_the_command_of_a_request(
     page.locator("#toast.shown").wait_for()
     copied = page.locator("#toast").inner_text()
     identity = request.inner_text()
-    assert f"logferry logs {pages.destination} --function orders-web --request-id {identity}" in copied
+    assert f"logferry logs {pages.destination} --function orders-web --request-id {identity} --since 2026-" in copied
     page.get_by_role("button", name="Show all functions").press("Enter")
     assert page.locator(".chip").count() == 0
 
@@ -301,6 +301,6 @@ def test_hostile_texts_are_inert(pages: Pages, opened: Callable[..., OpenPage]) 
     assert copied
     for program, name, destination, *options in copied:
         assert (program, name, destination) == ("logferry", "logs", SHELL)
-        assert options[-2] == "--request-id"
+        assert options[-4::2] == ["--request-id", "--since"]
         assert not [text for text in options if "\n" in text or "\u202e" in text]
-        assert {text for text in options if not text.startswith("--")} <= set(HOSTILE)
+        assert {text for text in options[:-1] if not text.startswith("--")} <= set(HOSTILE)

@@ -1,7 +1,7 @@
 """The command `logferry report`: fetch, collect, write the page, the trace or the JSON.
 
 Guarantees:
-- The exit status is 0 if everything was written, and 2 if the destination cannot be read or has no records.
+- The exit status is 0 if everything was written, and 2 if a file cannot be written.
 - The status does not depend on faults: `logferry verify` is the command for that.
 - Output files are complete or unchanged. Messages are on stderr, so that stdout has only the JSON.
 """
@@ -9,17 +9,15 @@ Guarantees:
 from __future__ import annotations
 
 import json
+import sys
 import time
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.text import Text
-
-from logferry.cli.console import counted, progress
-from logferry.cli.fetch.fetch import Dialogue, fetch
+from logferry.cli.console import counted
+from logferry.cli.fetch import terminal
 from logferry.cli.query.session import Session
 from logferry.cli.report import fault_places
 from logferry.cli.report.atomic_file import replacing
@@ -30,12 +28,11 @@ from logferry.cli.report.view_model import Subject, view_model
 from logferry.cli.stored_objects import DestinationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from logferry.cli.fetch.fetch import Fetched
     from logferry.cli.fetch.selection import Selection
+    from logferry.cli.report.collect import Collected
 
 DEFAULT_OUTPUT = Path("report.html")
+FAILED = 2
 
 
 @dataclass(frozen=True)
@@ -47,8 +44,7 @@ class ReportRequest:
     output: Path | None = None
     perfetto: Path | None = None
     as_json: bool = False
-    confirm: Callable[[str], bool] | None = None
-    """Function that asks before an expensive read. None means that such a read is an error."""
+    yes: bool = False
 
     @property
     def page(self) -> Path | None:
@@ -57,44 +53,48 @@ class ReportRequest:
         return self.output or (DEFAULT_OUTPUT if is_only_output else None)
 
 
-def run_report(request: ReportRequest, console: Console | None = None) -> int:
-    """Write what a request names, and return the exit status."""
-    console = console or Console(stderr=True)
+def report(request: ReportRequest) -> int:
+    """Write what a request names, and return the exit status. Raise DestinationError."""
     try:
-        for sentence in make_report(request, console):
-            console.print(Text(sentence), soft_wrap=True)
-    except (DestinationError, OSError) as error:
-        console.print(Text(_message(error), style="bold red"), soft_wrap=True)
-        return 2
+        for path in filter(None, (request.page, request.perfetto)):
+            _check_writable(path)
+        for sentence in write(request):
+            terminal.error_console().print(sentence, markup=False)
+    except OSError as error:
+        terminal.error_console().print(_message(error), style="red", markup=False)
+        return FAILED
     return 0
 
 
-def make_report(request: ReportRequest, console: Console) -> list[str]:
+def write(request: ReportRequest) -> list[str]:
     """Write what a request names, and return sentences about it. Raise DestinationError or OSError."""
-    for path in filter(None, (request.page, request.perfetto)):
-        _check_writable(path)
-    with progress(console, "reading objects") as update:
-        fetched = fetch(request.destination, request.selection, dialogue=Dialogue(request.confirm, fetched=update))
+    started = time.monotonic()
+    fetched = terminal.read(request.destination, request.selection, yes=request.yes)
     with Session(fetched) as session:
         found = collect(session, request.selection)
+        seconds = time.monotonic() - started
+        terminal.show_usage(fetched, seconds, session.unreadable)
         if found is None:
             raise DestinationError(_nothing(request, session))
-        model = view_model(_subject(request, fetched), found)
+        model = view_model(_subject(request, terminal.usage_line(fetched, seconds)), found)
         sentences = [_summary(model)]
         if request.as_json:
-            print(json.dumps(model, indent=2))
+            sys.stdout.write(json.dumps(model, indent=2) + "\n")
         if request.perfetto:
-            places = fault_places.placed(found.faults, found.rows["neighbours"])
-            with replacing(request.perfetto) as file:
-                events = write_trace(session.connection, places, file)
+            events = _write_trace(session, found, request.perfetto)
             sentences.append(f"Wrote {request.perfetto} with {counted(events, 'event')}: open it in ui.perfetto.dev.")
         if request.page:
             with replacing(request.page) as file:
                 file.write(page(model))
-            sentences.append(
-                f"Wrote {request.page} ({request.page.stat().st_size / 1000:,.0f} kB): open it in a browser."
-            )
-    return [*sentences, f"Read: {fetched.usage}."]
+            size = terminal.size_text(request.page.stat().st_size)
+            sentences.append(f"Wrote {request.page} ({size}): open it in a browser.")
+    return sentences
+
+
+def _write_trace(session: Session, found: Collected, path: Path) -> int:
+    places = fault_places.placed(found.faults, found.rows["neighbours"])
+    with replacing(path) as file:
+        return write_trace(session.connection, places, file)
 
 
 def _check_writable(path: Path) -> None:
@@ -107,7 +107,7 @@ def _check_writable(path: Path) -> None:
         )
 
 
-def _subject(request: ReportRequest, fetched: Fetched) -> Subject:
+def _subject(request: ReportRequest, read: str) -> Subject:
     window = request.selection.window
     since, until = (None if at is None else round(at.timestamp() * 1000) for at in (window.since, window.until))
     return Subject(
@@ -117,7 +117,7 @@ def _subject(request: ReportRequest, fetched: Fetched) -> Subject:
         until_ms=until,
         made_ms=round(time.time() * 1000),
         version=metadata.version("logferry"),
-        read=f"Read: {fetched.usage}.",
+        read=f"Read: {read}.",
     )
 
 

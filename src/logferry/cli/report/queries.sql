@@ -76,7 +76,8 @@ GROUP BY function, bin
 ORDER BY function, bin;
 
 -- name: errors
-SELECT function, status, error, count(*) AS times, max(start) AS latest, arg_max(request_id, start, $ids) AS ids
+SELECT function, status, error, count(*) AS times, max(start) AS latest, arg_max(request_id, start, $ids) AS ids,
+    max(start, $ids) AS starts
 FROM report_invocations
 WHERE status NOT IN ('', 'success')
 GROUP BY function, status, error

@@ -199,14 +199,14 @@ def _listed(row: Row, numbers: Mapping[str, int], start: int) -> list[Any]:
 
 
 def _error(row: Row, numbers: Mapping[str, int], start: int) -> dict[str, Any]:
-    function, status, error, times, latest, ids = row
+    function, status, error, times, latest, ids, starts = row
     return {
         "function": numbers[function],
         "status": status[:TEXT],
         "error": error[:TEXT],
         "times": times,
         "latest": latest - start,
-        "ids": [request_id[:TEXT] for request_id in ids],
+        "requests": [[request_id[:TEXT], at - start] for request_id, at in zip(ids, starts, strict=True)],
     }
 
 

@@ -12,9 +12,10 @@ function command(...words) {
   return words.some((word) => CONTROL.test(word)) ? null : words.map(quoted).join(" ");
 }
 
-function logsCommand(functionName, requestId) {
+// The time of the start limits the objects that the command lists and reads.
+function logsCommand(functionName, requestId, start) {
   return command("logferry", "logs", model.subject.destination, ...functionOption(functionName),
-    "--request-id", requestId);
+    "--request-id", requestId, "--since", isoTime(start));
 }
 
 function reportCommand(functionName) {
@@ -34,8 +35,8 @@ function windowOptions(from, to) {
 }
 
 // A request ID as a button that copies the command for its records.
-function requestButton(functionName, requestId) {
-  const text = logsCommand(functionName, requestId);
+function requestButton(functionName, requestId, start) {
+  const text = logsCommand(functionName, requestId, start);
   if (!text) return name(requestId, { class: "code" });
   return el("button", { type: "button", class: "id", title: `Copy: ${text}`,
     "aria-label": `${requestId}: copy the logferry logs command`, click: () => copy(text) }, name(requestId));

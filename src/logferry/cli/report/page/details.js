@@ -68,7 +68,7 @@ function factsOf(mark, lane) {
     const at = column.invocation;
     const extra = row[at.responded] !== null && row[at.took] !== null ? row[at.took] - row[at.responded] : null;
     return [
-      fact("Request", requestButton(owner, row[at.request_id]), "double"), ...common,
+      fact("Request", requestButton(owner, row[at.request_id], row[at.start]), "double"), ...common,
       fact("Start (UTC)", moment(row[at.start])),
       fact("Duration", row[at.took] === null ? "unknown: no report is stored" : duration(row[at.took])),
       fact("Response after", row[at.responded] === null ? null : `${duration(row[at.responded])}${extra > 0.05 ? `, then ${duration(extra)} of extensions` : ""}`, extra > 0.05 ? "double" : ""),
@@ -98,7 +98,7 @@ function factsOf(mark, lane) {
 
 function commandOf(mark, lane) {
   const owner = functionName(lane.function);
-  if (mark.kind === "invocation") return logsCommand(owner, mark.row[column.invocation.request_id]);
+  if (mark.kind === "invocation") return logsCommand(owner, mark.row[column.invocation.request_id], mark.from);
   if (mark.kind === "fault") return verifyCommand(mark.from, mark.to);
   if (mark.kind === "bin") return owner ? reportCommand(owner) : null;
   return null;

@@ -41,7 +41,7 @@ function errorTypes() {
     type.times += row.times;
     type.functions.add(row.function);
     type.latest = Math.max(type.latest, row.latest);
-    if (type.ids.length < 3) type.ids.push(...row.ids.slice(0, 3 - type.ids.length).map((id) => [row.function, id]));
+    if (type.ids.length < 3) type.ids.push(...row.requests.slice(0, 3 - type.ids.length).map((request) => [row.function, ...request]));
     types.set(key, type);
   }
   return [...types.values()].sort((one, other) => other.times - one.times || other.latest - one.latest);
@@ -58,7 +58,7 @@ function showErrors() {
     ["Count", (row) => count(row.times), "right"],
     ["Share of failed", (row) => percent(row.times, totals().failed), "right optional"],
     ["Last (UTC)", (row) => moment(row.latest, 1000), "nowrap"],
-    ["Requests", (row) => row.ids.map(([owner, id]) => el("div", {}, requestButton(functionName(owner), id)))],
+    ["Requests", (row) => row.ids.map(([owner, id, start]) => el("div", {}, requestButton(functionName(owner), id, start)))],
   ], errorTypes(), "No failed invocations.");
 }
 
@@ -78,7 +78,7 @@ function showInvocations() {
   showChoice();
   const at = column.invocation;
   table(byId("invocations"), [
-    ["Request", (row) => requestButton(functionName(row[at.function]), row[at.request_id])],
+    ["Request", (row) => requestButton(functionName(row[at.function]), row[at.request_id], row[at.start])],
     ...functionColumn((row) => row[at.function]),
     ["Environment", (row) => name(short(row[at.environment]), { class: "code", title: visible(row[at.environment]) }), "optional"],
     ["Start (UTC)", (row) => moment(row[at.start], 1000), "nowrap"],
