@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +47,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Pages:
 @pytest.fixture(scope="module")
 def browser(pages: Pages) -> Iterator[Browser]:
     """Give one browser for all tests of this file. The pages are made before it: it has a running event loop."""
-    assert pages
+    assert pages.small.exists()
     with chromium() as started:
         yield started
 
@@ -71,6 +73,15 @@ def opened(browser: Browser) -> Iterator[Callable[..., OpenPage]]:
 def card(page: Page, label: str) -> str:
     """Return the text of a card."""
     return page.get_by_role("group", name=label, exact=True).inner_text()
+
+
+def run(command: str, pages: Pages) -> subprocess.CompletedProcess[str]:
+    """Run a command that the page offers, on the objects from which the page was made."""
+    program, *words = shlex.split(command)
+    assert program == "logferry"
+    words = [f"file://{pages.folder}/small" if word == pages.destination else word for word in words]
+    main = [sys.executable, "-c", "from logferry.cli.main import main; main()"]
+    return subprocess.run([*main, *words], capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_page_shows_the_totals_of_the_stored_records(pages: Pages, opened: Callable[..., OpenPage]) -> None:
@@ -172,6 +183,9 @@ def test_keyboard_chooses_a_function_and_copies_the_command_of_a_request(
     copied = page.locator("#toast").inner_text()
     identity = request.inner_text()
     assert f"logferry logs {pages.destination} --function orders-web --request-id {identity} --since 2026-" in copied
+    done = run(copied.partition(": ")[2], pages)
+    assert done.returncode == 0, done.stderr
+    assert "REPORT" in done.stdout
     page.get_by_role("button", name="Show all functions").press("Enter")
     assert page.locator(".chip").count() == 0
 
@@ -185,7 +199,9 @@ def test_pointer_shows_details_and_zooms(pages: Pages, opened: Callable[..., Ope
     page.mouse.move(x, y)
     assert page.locator("#tip").inner_text().startswith(f"Fault: {LOST}")
     page.mouse.click(x, y)
-    assert "logferry verify" in page.locator("#details code").last.inner_text()
+    done = run(page.locator("#details code").last.inner_text(), pages)
+    assert done.returncode == 1, done.stderr
+    assert "INCOMPLETE: 2 segments missing" in done.stdout
     page.mouse.move(area["x"] - 40, y)
     page.mouse.down()
     page.mouse.move(area["x"] + area["width"] + 40, y)
