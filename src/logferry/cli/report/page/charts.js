@@ -1,13 +1,15 @@
 // Histograms with logarithmic bins.
 
 const CHART = { height: 170, left: 40, right: 8, top: 26, bottom: 24 };
+const LEAST_BINS = 12;
 const LABELS = [[1, "1 ms"], [10, "10 ms"], [100, "100 ms"], [1e3, "1 s"], [1e4, "10 s"], [6e4, "1 min"], [6e5, "10 min"],
   [36e5, "1 h"], [36e6, "10 h"], [864e5, "1 d"]];
 
 function histogram(box, { bins, each, noun, marks, kind, empty }) {
   const numbers = [...bins.keys()];
   if (!numbers.length) return box.replaceChildren(el("p", { class: "note muted" }, empty));
-  const low = Math.min(...numbers) - 1, high = Math.max(...numbers) + 2;
+  const spare = Math.max(0, LEAST_BINS - (Math.max(...numbers) - Math.min(...numbers)));
+  const low = Math.min(...numbers) - 1 - Math.floor(spare / 2), high = Math.max(...numbers) + 2 + Math.ceil(spare / 2);
   const most = Math.max(...[...bins.values()].map(([number]) => number));
   const width = Math.max(240, box.clientWidth);
   const { height, left, right, top, bottom } = CHART;

@@ -102,7 +102,7 @@ function showFaults() {
     ["Environment", (row) => (row.environment === null ? DASH : name(row.environment, { class: "code" }))],
     ["Between (UTC)", (row) => (row.from === null ? DASH : `${moment(row.from, 1000)} ${DASH} ${clock(model.window.start + row.to)}`), "nowrap optional"],
     ["", (row) => (row.from === null ? null : el("button", { type: "button", class: "quiet", "aria-label": `Show on the time line: ${visible(faultText(row))}`, click: () => showFault(row.number) }, "Show")), "right"],
-  ], rows, "No record is missing or duplicated.");
+  ], rows, model.proof.unreadable ? "No fault in the objects that could be read." : "\u2713 No record is missing or duplicated.");
   const unlisted = model.proof.faults - model.faults.length;
   byId("faults-list").replaceChildren(box, el("p", { class: "note small muted" },
     unlisted > 0 && state.scope === null ? `${counted(unlisted, "more fault")} of ${count(model.proof.faults)} are not listed. ` : "", openText),
