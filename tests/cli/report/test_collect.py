@@ -14,6 +14,7 @@ from logferry.cli.fetch.fetch import fetch
 from logferry.cli.fetch.selection import Selection
 from logferry.cli.query.session import Session
 from logferry.cli.report import collect as collecting
+from logferry.cli.report import view_model as view_models
 from logferry.cli.report.collect import collect
 from logferry.cli.report.view_model import INVOCATION, OBJECT, Subject, view_model
 from logferry.cli.verify.window import Window
@@ -174,6 +175,25 @@ def test_lists_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     model = model_of(tmp_path)
     assert len(model["errors"]) == len(model["failed"]) == len(model["slowest"]) == 3
     assert model["totals"]["invocations"] == 100
+
+
+def test_functions_above_the_limit_stay_in_the_totals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A faulty function is listed before busier ones. The others have no number, and their durations are summed."""
+    store(
+        tmp_path,
+        [
+            *(Fleet(f"f{n}", 1, 10 + n, failed=0.5, per_object=20) for n in range(5)),
+            Fleet("faulty", 1, 3, per_object=1, missing={0: (2,)}),
+        ],
+    )
+    monkeypatch.setattr(view_models, "MAX_FUNCTIONS", 3)
+    model = model_of(tmp_path)
+    assert [one["name"] for one in model["functions"]] == ["f3", "f4", "faulty"]
+    assert model["other"]["functions"] == 3
+    durations = [count for one in (*model["functions"], model["other"]) for _, count, _ in one["durations"]]
+    assert sum(durations) == model["totals"]["invocations"]
+    assert {mark[-1] for mark in model["failed"]} == {0, 1, None}
+    assert {lane["function"] for lane in model["lanes"]} == {0, 1, 2, None}
 
 
 def test_function_that_logs_odd_json_does_not_fail_the_report(tmp_path: Path) -> None:

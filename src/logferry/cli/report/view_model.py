@@ -29,7 +29,7 @@ FORMAT = 1
 TEXT = 200
 """Maximum length of a text, in characters."""
 MAX_FUNCTIONS = 1_000
-"""Maximum number of listed functions."""
+"""Maximum number of listed functions. The others are in the totals, and have no number."""
 MAX_UNREADABLE = 100
 """Maximum number of listed unreadable objects."""
 
@@ -60,18 +60,18 @@ def view_model(subject: Subject, found: Collected) -> dict[str, Any]:
     """Return the complete model of the page."""
     start, end = found.start, max(found.end, found.start + 1)
     totals, *functions = found.functions
-    numbers = {row["function"]: number for number, row in enumerate(functions)}
     faults = fault_places.placed(found.faults, found.rows["neighbours"])
     losses = fault_places.losses(found.rows["losses"])
-    listed = sorted(functions, key=lambda row: -row["invocations"])[:MAX_FUNCTIONS]
-    kept = {row["function"] for row in listed}
+    listed, other = _listed_functions(functions, {fault["function"] for fault in faults})
+    numbers = {row["function"]: number for number, row in enumerate(listed)}
     return {
         "format": FORMAT,
         "subject": subject._asdict(),
         "window": {"start": start, "length": end - start},
         "totals": _totals(totals),
         "proof": _proof(found, losses),
-        "functions": _functions(functions, kept, found, faults),
+        "functions": _functions(listed, found, faults),
+        "other": _other(other, found),
         "columns": {"invocation": INVOCATION, "object": OBJECT, "phase": PHASE, "bin": BIN},
         "bins": {"lane": BINS, "activity": ACTIVITY_BINS},
         "lanes": _lanes(found, numbers, start, faults),
@@ -105,31 +105,42 @@ def _proof(found: Collected, losses: Sequence[Mapping[str, Any]]) -> dict[str, A
     }
 
 
+def _listed_functions(
+    functions: Sequence[Mapping[str, Any]], faulty: set[str | None]
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Return the listed functions by name, and the others. Faulty and busy ones are listed first."""
+    ranked = sorted(functions, key=lambda row: (row["function"] not in faulty, -row["invocations"]))
+    return sorted(ranked[:MAX_FUNCTIONS], key=lambda row: row["function"]), ranked[MAX_FUNCTIONS:]
+
+
 def _functions(
-    functions: Sequence[Mapping[str, Any]],
-    kept: set[str],
-    found: Collected,
-    faults: Sequence[Mapping[str, Any]],
+    listed: Sequence[Mapping[str, Any]], found: Collected, faults: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return the totals and distributions of each function. `listed` is false beyond the limit."""
-    durations, waits, activity = (_by_function(found.rows[name]) for name in ("durations", "waits", "activity"))
+    """Return the totals and distributions of each listed function."""
+    bins = {name: _by_function(found.rows[name]) for name in ("durations", "waits", "activity")}
     faulty: dict[str | None, int] = defaultdict(int)
     for fault in faults:
         faulty[fault["function"]] += 1
     return [
         {"name": _short(row["function"]), "faults": faulty[row["function"]]}
         | _totals(row)
-        | (
-            {
-                "durations": durations.get(row["function"], []),
-                "waits": waits.get(row["function"], []),
-                "activity": activity.get(row["function"], []),
-            }
-            if row["function"] in kept
-            else {"listed": False, "durations": [], "waits": [], "activity": []}
-        )
-        for row in functions
+        | {name: by_function.get(row["function"], []) for name, by_function in bins.items()}
+        for row in listed
     ]
+
+
+def _other(other: Sequence[Mapping[str, Any]], found: Collected) -> dict[str, Any]:
+    """Return the sum of the distributions of the functions that are not listed."""
+    names = {row["function"] for row in other}
+    summed: dict[str, Any] = {"functions": len(names)}
+    for name in ("durations", "waits"):
+        bins: dict[int, list[int]] = {}
+        for function, number, *counts in found.rows[name] if names else ():
+            if function in names:
+                before = bins.get(number, [0] * len(counts))
+                bins[number] = [one + more for one, more in zip(before, counts, strict=True)]
+        summed[name] = [[number, *counts] for number, counts in sorted(bins.items())]
+    return summed
 
 
 def _lanes(
@@ -194,14 +205,14 @@ def _listed(row: Row, numbers: Mapping[str, int], start: int) -> list[Any]:
     function, environment, request_id, at, took, responded, status, error, init, used, memory = row
     return [
         *(at - start, _rounded(took), _rounded(responded), _result(status), _rounded(init), used, memory),
-        *(request_id[:TEXT], status[:TEXT], error[:TEXT], environment[:TEXT], numbers[function]),
+        *(request_id[:TEXT], status[:TEXT], error[:TEXT], environment[:TEXT], numbers.get(function)),
     ]
 
 
 def _error(row: Row, numbers: Mapping[str, int], start: int) -> dict[str, Any]:
     function, status, error, times, latest, ids, starts = row
     return {
-        "function": numbers[function],
+        "function": numbers.get(function),
         "status": status[:TEXT],
         "error": error[:TEXT],
         "times": times,

@@ -9,7 +9,7 @@ function showIntro() {
   const span = sameDay ? `${day(start)} ${year}, ${clock(start)} ${DASH} ${clock(end)} UTC`
     : `${day(start)} ${clock(start)} ${DASH} ${day(end)} ${year} ${clock(end)} UTC`;
   const parts = [
-    pattern ? `functions ${pattern}` : counted(model.functions.length, "function"),
+    pattern ? `functions ${pattern}` : counted(model.functions.length + model.other.functions, "function"),
     counted(model.totals.environments, "environment"),
     `${span} (${duration(length)})`,
   ];

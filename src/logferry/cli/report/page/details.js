@@ -10,7 +10,7 @@ function titleOf(mark) {
   const { row, kind } = mark;
   if (kind === "fault") return `Fault: ${faultText(row)}`;
   if (kind === "phase") return `${row[column.phase.kind] === "restore" ? "Restore of a snapshot" : "Init phase (cold start)"}, ${duration(row[column.phase.took])}`;
-  if (kind === "object") return `Object ${row[column.object.segment]}${row[column.object.final] ? ", the last of its environment" : ""}`;
+  if (kind === "object") return `Object of segment ${row[column.object.segment]}${row[column.object.final] ? ", the last of its environment" : ""}`;
   if (kind === "bin") return `${counted(row[column.bin.invocations], "invocation")}${row[column.bin.failed] ? `, ${count(row[column.bin.failed])} failed` : ""}`;
   const { result, took, status, error } = column.invocation;
   const problem = [row[status], row[error]].filter(Boolean).join(", ");

@@ -82,8 +82,9 @@ function showFunctions() {
   const numbers = sortedFunctions();
   const tall = model.functions.length > TALL;
   const held = byId("functions-list").firstElementChild?.scrollTop ?? 0;
-  byId("functions-count").textContent = state.filter
-    ? `${count(numbers.length)} of ${counted(model.functions.length, "function")}` : counted(numbers.length, "function");
+  const all = model.functions.length + model.other.functions;
+  byId("functions-count").textContent = numbers.length < all
+    ? `${count(numbers.length)} of ${counted(all, "function")}` : counted(all, "function");
   const list = el("div", { class: `scroll ${tall ? "tall" : ""}`, tabindex: tall ? 0 : null, role: tall ? "region" : null,
     "aria-label": tall ? "List of functions" : null },
     el("table", { class: "table" },

@@ -37,7 +37,7 @@ function totals() {
 // Sum of the bins of all functions in the scope: a map from bin to [count, failed].
 function summed(kind) {
   const bins = new Map();
-  const chosen = state.scope === null ? model.functions : [model.functions[state.scope]];
+  const chosen = state.scope === null ? [...model.functions, model.other] : [model.functions[state.scope]];
   for (const each of chosen) {
     for (const [bin, number, failed = 0] of each[kind]) {
       const [before, failedBefore] = bins.get(bin) ?? [0, 0];

@@ -29,7 +29,7 @@ function severalFunctions() {
 }
 
 function functionColumn(of) {
-  return severalFunctions() ? [["Function", (row) => name(functionName(of(row))), "name"]] : [];
+  return severalFunctions() ? [["Function", (row) => (of(row) === null ? "not listed" : name(functionName(of(row)))), "name"]] : [];
 }
 
 // Errors of one type in all functions of the scope, most frequent first.
@@ -50,7 +50,7 @@ function errorTypes() {
 function showErrors() {
   const owners = (row) => {
     const [first, ...others] = row.functions;
-    return others.length ? counted(row.functions.size, "function") : name(functionName(first));
+    return others.length || first === null ? counted(row.functions.size, "function") : name(functionName(first));
   };
   table(byId("errors"), [
     ["Type", (row) => [name(row.error || row.status), row.error ? el("span", { class: "tag" }, name(row.status)) : null], "name"],
