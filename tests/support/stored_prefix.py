@@ -115,7 +115,14 @@ def plant(prefix: Prefix) -> list[tuple[str | None, int | None, int | None, str,
         expected.append((name, segment, segment, "no closing line", None))
     name = next(names)
     origin = Origin(name, FUNCTIONS[0], "7", "eu-central-1", concurrent=False)
-    report: dict[str, object] = {"environment": name, "segment": 14, "until": 15, "records": 32, "bytes": 900, "reason": "x"}
+    report: dict[str, object] = {
+        "environment": name,
+        "segment": 14,
+        "until": 15,
+        "records": 32,
+        "bytes": 900,
+        "reason": "x",
+    }
     prefix.remove(name, 14)
     prefix.remove(name, 15)
     prefix.remove(name, 16)
@@ -135,16 +142,30 @@ def _events(chance: random.Random, at_ms: int, count: int) -> list[bytes]:
     """Return events as the platform delivers them: a start, lines of the function, and a report."""
     request = f"{chance.getrandbits(32):08x}-0000-4000-8000-{chance.getrandbits(48):012x}"
     duration = round(chance.lognormvariate(4, 0.6), 2)
-    metrics = {"durationMs": duration, "billedDurationMs": int(duration) + 1, "memorySizeMB": 512, "maxMemoryUsedMB": 96}
+    metrics = {
+        "durationMs": duration,
+        "billedDurationMs": int(duration) + 1,
+        "memorySizeMB": 512,
+        "maxMemoryUsedMB": 96,
+    }
     events = [("platform.start", {"requestId": request, "version": "$LATEST"})]
     for number in range(max(0, count - 2)):
         kind = number % 4
         if kind == 0:
-            events.append(("function", {"level": "INFO", "message": f"order {chance.randrange(9999)}", "requestId": request}))
+            events.append(
+                ("function", {"level": "INFO", "message": f"order {chance.randrange(9999)}", "requestId": request})
+            )
         elif kind == 1:
-            events.append(("function", f"[ERROR] payment timeout id={chance.randrange(99999)}\n  at handler (/var/task/app.js:1:2)"))
+            events.append(
+                (
+                    "function",
+                    f"[ERROR] payment timeout id={chance.randrange(99999)}\n  at handler (/var/task/app.js:1:2)",
+                )
+            )
         else:
-            events.append(("function", f"cache miss lookup table id={chance.randrange(99999)} took={chance.randrange(500)}ms"))
+            events.append(
+                ("function", f"cache miss lookup table id={chance.randrange(99999)} took={chance.randrange(500)}ms")
+            )
     events.append(("platform.report", {"requestId": request, "status": "success", "metrics": metrics}))
     return [
         json.dumps({"time": iso(at_ms + 17 * number), "type": kind, "record": record}, separators=(",", ":")).encode()

@@ -95,7 +95,9 @@ def compact(  # noqa: PLR0917 - typer reads options from the signature
     delete_proven: Annotated[
         bool, typer.Option("--delete-proven", help="delete raw objects of proven environments after a second grace")
     ] = False,
-    delete_grace: Annotated[str, typer.Option(help="age of a file until its raw objects are deleted", metavar="AGE")] = "7d",
+    delete_grace: Annotated[
+        str, typer.Option(help="age of a file until its raw objects are deleted", metavar="AGE")
+    ] = "7d",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask before an expensive read")] = False,
 ) -> None:

@@ -86,9 +86,7 @@ def test_each_dialect_gives_the_rows_of_duckdb(
     if name == "segments":
         with duckdb.connect() as connection:
             connection.execute(f"CREATE VIEW logs AS SELECT * FROM read_json('{root}/**/*.gz', columns={COLUMNS})")
-            results = [
-                sorted(connection.execute(text(name, each)).fetchall(), key=str) for each in (engine, "duckdb")
-            ]
+            results = [sorted(connection.execute(text(name, each)).fetchall(), key=str) for each in (engine, "duckdb")]
         assert results[0] == results[1]
     else:
         assert rows(root, engine, name) == rows(root, "duckdb", name)
@@ -141,8 +139,13 @@ def test_a_record_of_a_function_cannot_make_a_cast_fail(tmp_path: Path) -> None:
             "requestId VARCHAR, requestIdSource VARCHAR, environment VARCHAR, segment BIGINT, line BIGINT)"
         )
         for number, (kind, record) in enumerate(odd, 1):
-            connection.execute("INSERT INTO logs VALUES ('2026-11-29', ?, NULL, ?, NULL, NULL, NULL, 'e', 1, ?)", [kind, record, number])
-        connection.execute("INSERT INTO logs VALUES ('2026-11-29', 'function', '[ERROR] x', NULL, NULL, NULL, NULL, 'e', 1, 5)")
+            connection.execute(
+                "INSERT INTO logs VALUES ('2026-11-29', ?, NULL, ?, NULL, NULL, NULL, 'e', 1, ?)",
+                [kind, record, number],
+            )
+        connection.execute(
+            "INSERT INTO logs VALUES ('2026-11-29', 'function', '[ERROR] x', NULL, NULL, NULL, NULL, 'e', 1, 5)"
+        )
         query = f"SELECT level, status, duration_ms, used_mb FROM ({statement('compacted')}) ORDER BY line"
         found = connection.execute(query).fetchall()
     assert found == [

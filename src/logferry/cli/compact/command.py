@@ -87,7 +87,8 @@ async def compact(
         planned = plans(state, options.selection, now=now, grace=options.grace)
         days = [] if planned else day_plans(state, now=now, grace=options.grace)
         result, deletion, not_deleted = Result(), Deletable(), list[tuple[str, str]]()
-        if options.run and (planned or days or options.delete_proven):
+        joined_hours = any(state.is_joined(partition) for partition in state.files)
+        if options.run and (planned or days or joined_hours or options.delete_proven):
             wanted = [each for plan in planned for each in plan.new]
             if not source.is_local:
                 check_price(sum(not source.is_cached(each) for each in wanted), confirm)
@@ -110,12 +111,14 @@ async def compact(
         elif options.delete_proven:
             deletion = _deletable(state, options, now)
         todo = {each.partition for each in planned}
-        up_to_date = sum(partition not in todo for partition in state.files)
+        up_to_date = sum(partition not in todo and not state.is_joined(partition) for partition in state.files)
         return Report(url, not options.run, planned, days, result, deletion, not_deleted, up_to_date, source.usage)
 
 
 def _deletable(state: State, options: Options, now: datetime) -> Deletable:
-    selected = [each for each in state.files if options.selection.has_function(each.function) and not state.is_joined(each)]
+    selected = [
+        each for each in state.files if options.selection.has_function(each.function) and not state.is_joined(each)
+    ]
     return deletable(state, sorted(selected), now=now, grace=options.delete_grace)
 
 

@@ -186,7 +186,9 @@ class Compactor:
         for number, each in enumerate(todo, 1):
             try:
                 if reason := self._state.damaged.get(each.partition.folder):
-                    raise RefusedError(f"{each.partition.folder}: {reason}; restore it, or delete it if all raw objects exist")  # noqa: TRY301
+                    raise RefusedError(
+                        f"{each.partition.folder}: {reason}; restore it, or delete it if all raw objects exist"
+                    )  # noqa: TRY301
                 result.written.append(await self._write(each))
             except RefusedError as error:
                 result.refused.append((each.partition, str(error)))
@@ -214,7 +216,8 @@ class Compactor:
                 build.load_objects([Path(path) for path in names])
                 for each in base:
                     build.load_file(
-                        fetched.files[each.key], replacing=[path for path, name in names.items() if name in todo.replacing]
+                        fetched.files[each.key],
+                        replacing=[path for path, name in names.items() if name in todo.replacing],
                     )
                 segments = build.prove()
                 rows = build.write(file)

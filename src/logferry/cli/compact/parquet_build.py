@@ -139,7 +139,9 @@ class ParquetBuild:
         names = f"time AT TIME ZONE 'UTC' AS time, * EXCLUDE (time) REPLACE (segment::BIGINT AS segment, line::BIGINT AS line)"
         written = self._fingerprint(f"(SELECT {names} FROM read_parquet({_quoted(file)}, hive_partitioning=false))")
         if loaded != written:
-            raise RefusedError(f"the written file has {written[0]} rows with another content than the {loaded[0]} lines")
+            raise RefusedError(
+                f"the written file has {written[0]} rows with another content than the {loaded[0]} lines"
+            )
         return loaded[0]
 
     def _fingerprint(self, relation: str) -> tuple[int, int]:
@@ -153,7 +155,9 @@ class ParquetBuild:
         if environment is not None:
             where, values = "environment = ? AND segment = ?", [environment, segment]
         query = f"SELECT DISTINCT filename FROM logs WHERE {where} AND filename IS NOT NULL ORDER BY 1 LIMIT 2"  # noqa: S608
-        return " and ".join(row[0] for row in self._connection.execute(query, values).fetchall()) or "the compacted file"
+        return (
+            " and ".join(row[0] for row in self._connection.execute(query, values).fetchall()) or "the compacted file"
+        )
 
 
 def sha256_of(file: Path) -> str:

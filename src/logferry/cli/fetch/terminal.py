@@ -80,7 +80,7 @@ def usage_line(fetched: Fetched, seconds: float) -> str:
     """Return one line with the objects, their size, the time, the requests and the price."""
     parts = [f"{counted(len(fetched.objects), 'object')} ({size_text(fetched.bytes)})"]
     if fetched.compacted:
-        parts.append(f"{counted(len(fetched.compacted), 'hour')} from Parquet")
+        parts.append(f"{counted(len(fetched.compacted), 'Parquet file')}")
     usage = fetched.usage
     text = f"{', '.join(parts)}; {seconds:.1f} s, cached {usage.cached:,}"
     return f"{text}; {usage}" if fetched.url.startswith("s3:") else f"{', '.join(parts)}; {seconds:.1f} s"

@@ -110,7 +110,9 @@ class SegmentTable:
         self._connection.execute(f"CREATE TABLE stored_segments ({columns})")
         self._connection.execute(f"CREATE TABLE new_segments ({columns})")
         self._connection.execute(f"CREATE TABLE kept_segments ({columns})")
-        self._connection.execute("CREATE TABLE covered (environment VARCHAR, first_segment BIGINT, last_segment BIGINT)")
+        self._connection.execute(
+            "CREATE TABLE covered (environment VARCHAR, first_segment BIGINT, last_segment BIGINT)"
+        )
         self._connection.execute("CREATE VIEW segments AS SELECT * FROM stored_segments")
 
     def __enter__(self) -> Self:
@@ -131,7 +133,9 @@ class SegmentTable:
             "format='newline_delimited', compression='uncompressed', ignore_errors=true, "
             f"maximum_object_size={max(BUFFER_BYTES, longest_line + 1)})"
         )
-        self._connection.execute(f"CREATE OR REPLACE TABLE new_segments AS SELECT *, 1 AS objects FROM ({statement('segments')})")  # noqa: S608
+        self._connection.execute(
+            f"CREATE OR REPLACE TABLE new_segments AS SELECT *, 1 AS objects FROM ({statement('segments')})"
+        )  # noqa: S608
         ((rows, lines),) = self._rows("SELECT count(*), coalesce(sum(lines), 0) FROM new_segments")
         damaged = self._rows(f"SELECT * FROM new_segments WHERE NOT ({INTACT})")  # noqa: S608 - a constant
         return int(rows), int(lines), [SegmentRow(*row) for row in damaged]
@@ -192,7 +196,9 @@ class SegmentTable:
             "INSERT INTO stored_segments SELECT DISTINCT * REPLACE (0 AS objects) FROM kept_segments "
             "WHERE (environment, segment) NOT IN (SELECT (environment, segment) FROM stored_segments)"
         )
-        kept = self._rows("SELECT count(DISTINCT (environment, segment)) FROM stored_segments WHERE objects = 0 AND loss IS NULL")
+        kept = self._rows(
+            "SELECT count(DISTINCT (environment, segment)) FROM stored_segments WHERE objects = 0 AND loss IS NULL"
+        )
         return int(kept[0][0])
 
     def save(self, file: Path) -> None:
@@ -233,7 +239,9 @@ class SegmentTable:
     def faults(self) -> list[Fault]:
         """Run statement 2 and return its rows."""
         found = self._rows(statement("faults"))
-        return sorted((Fault(*row) for row in found), key=lambda fault: (fault.environment or "", fault[1] or 0, fault[3]))
+        return sorted(
+            (Fault(*row) for row in found), key=lambda fault: (fault.environment or "", fault[1] or 0, fault[3])
+        )
 
     def environments(self) -> list[EnvironmentRow]:
         """Return the totals of each environment within the limits."""

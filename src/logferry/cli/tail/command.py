@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from logferry.cli.fetch.concurrency import gathered
 from logferry.cli.fetch.download import download
 from logferry.cli.fetch.fetch import open_source
 from logferry.cli.fetch.request_usage import RequestUsage, usd_text
@@ -68,7 +69,7 @@ class Tail:
         self._discovered: datetime | None = None
         self._silent_since = self._now()
         self._next_reason = silence.FIRST_SECONDS
-        self._follower = Follower(since=selection.window.since or self._now())
+        self._follower = Follower(since=selection.window.since, started=self._now())
 
     async def run(self) -> None:
         """Poll until the task is cancelled. Raise DestinationError."""
@@ -124,9 +125,7 @@ class Tail:
         ranges = [each for name in self._functions for each in self._follower.ranges(name, now, wide=wide)]
         if self._others:
             ranges.append(ListRange(""))
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._entries(each)) for each in ranges]
-        return [each for task in tasks for each in task.result()]
+        return [each for found in await gathered(self._entries(one) for one in ranges) for each in found]
 
     async def _entries(self, listed: ListRange) -> list[ListedObject]:
         return [each async for page in self._source.objects(listed) for each in page if not is_marker(each.name)]

@@ -49,10 +49,16 @@ class NewObject:
 
 
 class Follower:
-    """State of one `tail`. All times are those of S3's clock. Objects stored since `since` are shown."""
+    """State of one `tail`. All times are those of S3's clock.
 
-    def __init__(self, *, since: datetime) -> None:
-        self._since = since
+    Objects that were stored since `since` are shown. Without it, those of the first poll are known and
+    not shown.
+    """
+
+    def __init__(self, *, since: datetime | None, started: datetime) -> None:
+        # S3 returns times in complete seconds.
+        self._earliest = (since or started).replace(microsecond=0)
+        self._shows = since is not None
         self._seen: set[str] = set()
         self._last_wide: datetime | None = None
         self._wait = MIN_WAIT_SECONDS
@@ -85,9 +91,9 @@ class Follower:
             if each.key in self._seen:
                 continue
             self._seen.add(each.key)
-            # Objects from before the start are known, and not shown.
-            if each.stored_at >= self._since:
+            if self._shows and each.stored_at >= self._earliest:
                 found.append(NewObject(each, _late(each)))
+        self._shows = True
         self._forget(now)
         self._wait = MIN_WAIT_SECONDS if found else min(self._wait * _BACKOFF, MAX_WAIT_SECONDS)
         return found
