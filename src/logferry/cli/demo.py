@@ -24,7 +24,8 @@ from logferry.cli.emulate.report import show_summary, show_timeline
 from logferry.cli.emulate.session import Session, play
 from logferry.cli.object_reader import open_destination, read_all
 from logferry.cli.stored_objects import ReadObject
-from logferry.cli.verify.report import render, verify
+from logferry.cli.verify.report import render
+from logferry.cli.verify.verification import verify
 from logferry.emulator.s3_server import S3Server
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from logferry.cli.compact.compactor import Compactor, Result, day_plans, plans, list_state
+from logferry.cli.compact.compactor import Compactor, Result, day_plans, list_state, plans
 from logferry.cli.compact.deletion import Deletable, deletable
 from logferry.cli.compact.store import open_store
 from logferry.cli.console import counted, progress
