@@ -65,6 +65,8 @@ class Session:
         )
         try:
             self.connection.execute("SET TimeZone = 'UTC'")
+            # The engine would print its progress on stdout, in the middle of a result.
+            self.connection.execute("SET enable_progress_bar = false")
             self._create_views()
         except BaseException:
             self.close()
