@@ -119,6 +119,33 @@ def test_event_before_a_freeze_belongs_to_the_invocation_before_it(tmp_path: Pat
         assert it.requests() == [("before the freeze", "r1", "inferred"), ("after it", "r2", "inferred")]
 
 
+@pytest.mark.parametrize("timeout_ms", [3000, 900_000])
+def test_event_after_a_freeze_belongs_to_the_invocation_that_had_begun(tmp_path: Path, timeout_ms: int) -> None:
+    """The runtime may write before the INVOKE is read here: the deadline shows when the invocation had begun."""
+    with event_harness(tmp_path) as it:
+        it.invoke("r1", deadline_ms=START_MS + 40 + timeout_ms)
+        it.intake.attribution.note_start("r1", START_MS + 38)
+        it.write({"event": "a", "time": START_MS + 500}, {"event": "b", "time": START_MS + 799}, {"event": "no time"})
+        it.write({"event": "c", "time": START_MS + 800}, {"event": "d", "time": START_MS + 900, "requestId": "r1"})
+        it.invoke("r2", deadline_ms=START_MS + 800 + timeout_ms)
+        it.write({"event": "e", "time": START_MS + 950})
+        it.intake.drain()
+        assert [(name, request) for name, request, _ in it.requests()] == [
+            *[("a", "r1"), ("b", "r1"), ("no time", "r1"), ("c", "r2"), ("d", "r1"), ("e", "r2")],
+        ]
+
+
+def test_implausible_timeout_is_not_used(tmp_path: Path) -> None:
+    """If the clocks of platform and function differ, the difference is no number of whole seconds."""
+    with event_harness(tmp_path) as it:
+        it.invoke("r1", deadline_ms=START_MS + 3_500)
+        for at_ms in (START_MS, START_MS + 4_000, START_MS - 10_000_000):
+            it.intake.attribution.note_start("r1", at_ms)
+        it.write({"event": "a", "time": START_MS + 900})
+        it.invoke("r2", deadline_ms=START_MS + 3_600)
+        assert it.requests() == [("a", "r1", "inferred")]
+
+
 def test_event_that_overtakes_its_invoke_belongs_to_it(tmp_path: Path) -> None:
     """The function may write before the INVOKE reaches the shipper: everything earlier was read, so it is the next."""
     with event_harness(tmp_path) as it:

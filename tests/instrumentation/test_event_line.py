@@ -114,7 +114,9 @@ def test_line_that_is_no_event_states_its_mistake(line: str | bytes, reason: str
 )
 def test_sender_time_is_used_between_the_start_of_the_environment_and_now(sent: object, time: str | None) -> None:
     """A time outside these limits is no time of the record, because it would file the record elsewhere."""
-    assert trusted_time(sent, since_ms=SINCE_MS, now_ms=NOW_MS) == time
+    found, ms = trusted_time(sent, since_ms=SINCE_MS, now_ms=NOW_MS)
+    assert found == time
+    assert ms is None if time is None else SINCE_MS <= (ms or 0) <= NOW_MS
 
 
 def test_sender_time_that_is_not_used_is_kept() -> None:

@@ -5,9 +5,14 @@ Guarantees:
   outside these cases has no request.
 - A stated request counts only if it has started in this environment. Managed Instances are the exception: the platform
   reports a start up to one second later than its first event, so any UUID counts there.
+- An event that states only its time belongs to the invocation that had begun at this time.
 - After an invocation has ended and the pipe has been read once more, no event is attributed to it by order.
 
-References: Extensions API, "Next" (`tracing` of INVOKE); Telemetry API, `platform.start`.
+Design: after a freeze, the pipe may hold events of two invocations, because the runtime receives the next one at the
+same time as this process. An INVOKE event has no start but a deadline. The timeout of a function is constant, so
+deadline and start of an earlier invocation give it, and the next deadline gives the next start.
+
+References: Extensions API, "Next" (`tracing` and `deadlineMs` of INVOKE); Telemetry API, `platform.start`.
 """
 
 from __future__ import annotations
@@ -25,6 +30,10 @@ if TYPE_CHECKING:
 
 TRACES = 256
 """Number of remembered trace roots."""
+LONGEST_TIMEOUT_SECONDS = 900
+"""Longest timeout of a function, in seconds."""
+TIMEOUT_ERROR_SECONDS = 0.25
+"""Largest deviation of a measured timeout from whole seconds. A larger one shows that two clocks differ."""
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -52,6 +61,10 @@ class EventAttribution:
         self._is_past = False
         self._any_started = any_started or running is not None
         self._traces: dict[str, str] = {}
+        self._deadline_ms: float | None = None
+        """Deadline of the announced invocation."""
+        self._timeout_ms: float | None = None
+        """Timeout of the function, once it is known."""
 
     @property
     def current(self) -> str | None:
@@ -68,10 +81,19 @@ class EventAttribution:
         """Whether no invocation has started. An event without a request belongs to the Init phase then."""
         return not self._any_started and not (self._concurrent and len(self._started))
 
-    def announce(self, request_id: str, trace_root: str | None) -> None:
-        """Note that a request has started, and the root of its trace if there is one."""
-        self._announced = request_id
+    def announce(self, request_id: str, trace_root: str | None, deadline_ms: float | None) -> None:
+        """Note an INVOKE event: a request has started. Its trace and its deadline (epoch ms) may be missing."""
+        self._announced, self._deadline_ms = request_id, deadline_ms
         self.note_trace(request_id, trace_root)
+
+    def note_start(self, request_id: str, at_ms: float) -> None:
+        """Note the time of a start (epoch ms), which gives the timeout of the function."""
+        if request_id != self._announced or self._deadline_ms is None:
+            return
+        seconds = (self._deadline_ms - at_ms) / 1000
+        error = abs(seconds - round(seconds))
+        if 0 < round(seconds) <= LONGEST_TIMEOUT_SECONDS and error <= TIMEOUT_ERROR_SECONDS:
+            self._timeout_ms = round(seconds) * 1000
 
     def note_trace(self, request_id: str, trace_root: str | None) -> None:
         """Note the root of a request's trace, if there is one."""
@@ -109,7 +131,15 @@ class EventAttribution:
             return stated, "record"
         if (root := line.trace_root) and root in self._traces:
             return self._traces[root], "record"
+        if by_order and (following := self._next_at(line.time_ms)):
+            return following, "inferred"
         # After a freeze, an event of the next invocation may be read before its INVOKE has arrived.
         if by_order and not (stated and _UUID.fullmatch(stated) and not self.is_running):
             return by_order, "inferred"
         return None
+
+    def _next_at(self, at_ms: float | None) -> str | None:
+        """Return the announced invocation if it has not begun here, but had begun at a time (epoch ms)."""
+        if at_ms is None or self._deadline_ms is None or self._timeout_ms is None or self._announced == self._current:
+            return None
+        return self._announced if at_ms >= self._deadline_ms - self._timeout_ms else None

@@ -111,12 +111,12 @@ class EventIntake:
         """Take in the events of the platform that have arrived. Without it, an event of the function that follows an
         INVOKE within microseconds would be attributed to the previous invocation."""
 
-    def on_invoke(self, request_id: str, trace_root: str | None, *, again: bool) -> None:
+    def on_invoke(self, request_id: str, trace_root: str | None, *, deadline_ms: float | None, again: bool) -> None:
         """Note the request of an INVOKE event, and read the pipe.
 
-        `again`: an earlier shipper has received the same event.
+        `deadline_ms` is the deadline (epoch ms). `again`: an earlier shipper has received the same event.
         """
-        self.attribution.announce(request_id, trace_root)
+        self.attribution.announce(request_id, trace_root, deadline_ms)
         # Two cases: 1. all earlier events were read, so those in the pipe are of this invocation,
         # 2. the environment was frozen before the events of the previous invocation were read.
         if again or self.attribution.is_past:
