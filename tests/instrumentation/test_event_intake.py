@@ -367,3 +367,80 @@ def test_pipe_is_read_completely_but_never_beyond_its_capacity(tmp_path: Path) -
         it.intake.drain()
         assert 1 < reads <= 1 + it.intake._pipe.capacity // SMALLEST_READ_BYTES  # type: ignore[union-attr]
         assert json.dumps(it.lost[0]) == '["limit", 99, "r1"]'
+
+
+def test_provisional_request_is_settled_at_the_next_invoke(tmp_path: Path) -> None:
+    """Over HTTP, an event may overtake the INVOKE of its invocation. It is stored at once, and its request later."""
+    with event_harness(tmp_path) as it:
+        it.invoke("r1", deadline_ms=START_MS + 3_000)
+        it.intake.attribution.note_start("r1", START_MS)
+        it.end("r1")
+        it.intake.drain()
+        it.post({"event": "background", "time": START_MS + 600})
+        it.post({"event": "no id"}, {"event": "with id", "requestId": FOREIGN}, {"event": "x", "requestId": "r1"})
+        assert [request for _, _, request in it.seen] == ["r1"]
+        it.invoke(FOREIGN, deadline_ms=START_MS + 900 + 3_000)
+        it.post({"event": "later"})
+        assert [record["event"] for _, record, _ in it.seen] == ["x", "background", "no id", "with id", "later"]
+        assert sorted(it.requests()) == [
+            ("background", None, None),
+            ("later", FOREIGN, "inferred"),
+            ("no id", FOREIGN, "inferred"),
+            ("with id", FOREIGN, "record"),
+            ("x", "r1", "record"),
+        ]
+        assert {record["event"]: request for _, record, request in it.seen} == {
+            name: request for name, request, _ in it.requests()
+        }
+
+
+@pytest.mark.parametrize("seconds", [0, 5])
+def test_provisional_request_without_an_invoke_is_that_of_the_order(tmp_path: Path, seconds: int) -> None:
+    """A foreign ID is settled before the segment is sealed, or with a later read."""
+    with event_harness(tmp_path) as it:
+        it.invoke("r1")
+        it.post({"event": "a", "requestId": FOREIGN})
+        assert it.seen == []
+        it.now_ms += seconds * 1000
+        if seconds:
+            it.intake.read_once()
+        else:
+            it.intake.collect()
+        it.invoke("r2")
+        assert it.seen == [("logferry.event", {"event": "a", "requestId": FOREIGN}, "r1")]
+        assert it.requests() == [("a", "r1", "inferred")]
+
+
+def test_provisional_request_survives_a_seal_in_between(tmp_path: Path) -> None:
+    """A segment that is sealed before the settlement keeps the provisional request; the next one is not affected."""
+    with event_harness(tmp_path) as it:
+        it.invoke("r1")
+        it.post({"event": "a", "requestId": FOREIGN}, {"event": "b", "requestId": FOREIGN})
+        it.journal.seal()
+        it.post({"event": "c", "requestId": FOREIGN}, {"event": "d", "requestId": "r1"})
+        it.invoke(FOREIGN)
+        assert it.requests() == [
+            ("a", "r1", "inferred"),
+            ("b", "r1", "inferred"),
+            ("d", "r1", "record"),
+            ("c", FOREIGN, "record"),
+        ]
+
+
+def test_provisional_requests_are_settled_when_the_journal_has_room_again(tmp_path: Path) -> None:
+    """A refused settlement is repeated with all events since then, so the notes stay complete."""
+    with event_harness(tmp_path) as it:
+        it.invoke("r1")
+        it.post({"event": "a", "requestId": FOREIGN})
+        store, it.intake._store = it.intake._store, refuse_all
+        it.intake.collect()
+        assert it.seen == []
+        it.intake._store = store
+        it.post({"event": "b", "requestId": FOREIGN})
+        it.invoke(FOREIGN)
+        assert it.requests() == [("a", FOREIGN, "record"), ("b", FOREIGN, "record")]
+
+
+def refuse_all(_batch: bytes) -> None:
+    """Refuse a batch as a full journal does."""
+    raise JournalFull("full")

@@ -187,7 +187,9 @@ def test_any_line_is_malformed_or_one_readable_record_of_its_own_type(line: byte
         return
     event.mark_init()
     batch = sent_batch(
-        [(("r1", "inferred"), event.kind, event.time or AT_10_S, event.record_text())], unparsable=b"", at_ms=NOW_MS
+        [((("r1", "inferred"), False), event.kind, event.time or AT_10_S, event.record_text())],
+        unparsable=b"",
+        at_ms=NOW_MS,
     )
     note, found = events_in(batch)
     assert note.type == "logferry.attribution"

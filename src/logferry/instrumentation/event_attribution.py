@@ -32,6 +32,8 @@ TRACES = 256
 """Number of remembered trace roots."""
 LONGEST_TIMEOUT_SECONDS = 900
 """Longest timeout of a function, in seconds."""
+OVERTAKING_MS = 100
+"""Longest time by which an event may arrive before the INVOKE of its invocation, in milliseconds, on a slow machine."""
 TIMEOUT_ERROR_SECONDS = 0.25
 """Largest deviation of a measured timeout from whole seconds. A larger one shows that two clocks differ."""
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -121,25 +123,59 @@ class EventAttribution:
         """Request of an event that states none."""
         return None if self._concurrent or self._is_past else self._current
 
-    def of(self, line: EventLine, *, by_order: str | None) -> tuple[str, str] | None:
-        """Return the request of an event and its source: `record` or `inferred`."""
+    def of(self, line: EventLine, *, by_order: str | None) -> tuple[tuple[str, str] | None, bool]:
+        """Return the request of an event with its source, `record` or `inferred`, and whether it is provisional.
+
+        `by_order` is the request of an event that states none. A provisional request is settled at the next INVOKE.
+        """
         stated = valid_id(line.request_id)
         # Four cases: 1. a started request, 2. any UUID on Managed Instances, 3. the trace, 4. the order.
         if stated and (stated in self._started or stated == self._announced):
-            return stated, "record"
-        if stated and self._concurrent and _UUID.fullmatch(stated):
-            return stated, "record"
+            return (stated, "record"), False
+        is_uuid = bool(stated and _UUID.fullmatch(stated))
+        if stated and is_uuid and self._concurrent:
+            return (stated, "record"), False
         if (root := line.trace_root) and root in self._traces:
-            return self._traces[root], "record"
-        if by_order and (following := self._next_at(line.time_ms)):
-            return following, "inferred"
-        # After a freeze, an event of the next invocation may be read before its INVOKE has arrived.
-        if by_order and not (stated and _UUID.fullmatch(stated) and not self.is_running):
-            return by_order, "inferred"
-        return None
+            return (self._traces[root], "record"), False
+        if self._concurrent:
+            return None, False
+        following = self._next_at(line.time_ms) if by_order else None
+        request = following or by_order
+        # The event may belong to an invocation whose INVOKE has not arrived, because the runtime receives it at the
+        # same time. Two cases: 1. it states a request that has not started, 2. no invocation runs.
+        is_provisional = is_uuid or not (following or self.is_running or self.is_init)
+        return ((request, "inferred") if request else None), is_provisional
+
+    def settled(
+        self, line: EventLine, request: tuple[str, str] | None, *, received_ms: int, invoked_ms: int | None
+    ) -> tuple[str, str] | None:
+        """Return the final request of an event with a provisional one.
+
+        `received_ms` is the time of its receipt, `invoked_ms` the time at which an INVOKE has arrived (epoch ms), or
+        None if the event must be settled without one.
+        """
+        announced = self._announced
+        if invoked_ms is None or announced is None:
+            return request
+        # Three cases: 1. the event states the request, 2. the start of the invocation is known, 3. it is not known,
+        # and an event without a request has arrived immediately before the INVOKE.
+        if line.request_id == announced:
+            return announced, "record"
+        at_ms = received_ms if line.time_ms is None else line.time_ms
+        begun_ms = self._begun_ms()
+        if at_ms >= begun_ms if begun_ms is not None else (request is None and invoked_ms - at_ms <= OVERTAKING_MS):
+            return announced, "inferred"
+        return request
+
+    def _begun_ms(self) -> float | None:
+        """Return the time at which the announced invocation had begun (epoch ms), if it is known."""
+        if self._deadline_ms is None or self._timeout_ms is None:
+            return None
+        return self._deadline_ms - self._timeout_ms
 
     def _next_at(self, at_ms: float | None) -> str | None:
         """Return the announced invocation if it has not begun here, but had begun at a time (epoch ms)."""
-        if at_ms is None or self._deadline_ms is None or self._timeout_ms is None or self._announced == self._current:
+        begun_ms = self._begun_ms()
+        if at_ms is None or begun_ms is None or self._announced == self._current:
             return None
-        return self._announced if at_ms >= self._deadline_ms - self._timeout_ms else None
+        return self._announced if at_ms >= begun_ms else None

@@ -5,7 +5,8 @@ Guarantees:
   stay in the pipe.
 - Events do not pass the deduplicator: two equal events in one millisecond are two events.
 - An event that is not stored is counted by reason (see `event_losses`).
-- The observers receive each event after it is stored, with its request.
+- The observers receive each event after it is stored, with its request. If the request is provisional, they receive the
+  event when it is settled, at the latest before the segment is sealed.
 
 Design: a batch of events may lie between the halves of a cut platform record, because the reader of the segment
 (`records.decoder`) skips it there. Holding the events back until the record is complete would let any process that
@@ -20,7 +21,7 @@ from logferry.errors import JournalFull
 from logferry.instrumentation import event_line
 from logferry.instrumentation.event_line import MalformedLine
 from logferry.instrumentation.event_losses import LIMIT, MALFORMED, OVERSIZED, PIPE_FULL, UNSTORED
-from logferry.records.internal import CALL, sent_batch
+from logferry.records.internal import CALL, sent_batch, settling_batch
 from logferry.records.model import iso
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 MAX_MALFORMED = 1000
 """Malformed lines of one read or request that are examined. The lines behind them count as malformed and are not
 parsed, so that a flood of junk keeps the shipper from responding for milliseconds only."""
+PROVISIONAL_MS = 250
+"""Longest time for which a request is provisional, in milliseconds. An INVOKE follows its event within a few."""
 SMALLEST_READ_BYTES = 4096
 """Content of a full pipe that one read returns at least, in bytes: a page."""
 
@@ -48,8 +51,8 @@ class Taken:
     def __init__(self, by_order: str | None) -> None:
         self.by_order = by_order
         """Request of a line that states none."""
-        self.events: list[tuple[tuple[str, str] | None, EventLine]] = []
-        """Events with their request and its source."""
+        self.events: list[tuple[tuple[tuple[str, str] | None, bool], EventLine]] = []
+        """Events with their request, its source, and whether it is provisional."""
         self.over_limit = 0
         """Number of lines over the limit."""
         self.malformed = 0
@@ -105,6 +108,8 @@ class EventIntake:
         """Second to which the limit applies, with `limit_per_second`."""
         self._in_window = 0
         """Events that count towards the limit."""
+        self._provisional: list[tuple[tuple[str, str] | None, EventLine, int]] = []
+        """Stored events whose request is provisional, with the time of their receipt (epoch ms)."""
         self._unstored: tuple[Taken, InternalBatch] | None = None
         """Read that the journal has refused. It is stored before the next read."""
         self.refresh: Callable[[], None] = lambda: None
@@ -117,6 +122,7 @@ class EventIntake:
         `deadline_ms` is the deadline (epoch ms). `again`: an earlier shipper has received the same event.
         """
         self.attribution.announce(request_id, trace_root, deadline_ms)
+        self._settle(invoked_ms=self._clock_ms())
         # Two cases: 1. all earlier events were read, so those in the pipe are of this invocation,
         # 2. the environment was frozen before the events of the previous invocation were read.
         if again or self.attribution.is_past:
@@ -125,6 +131,11 @@ class EventIntake:
         else:
             self.drain()
             self._begin(request_id)
+
+    def collect(self) -> None:
+        """Read everything, and settle the requests of all events."""
+        self.drain()
+        self._settle(invoked_ms=None)
 
     def drain(self) -> None:
         """Read and store until the pipe is empty, but not more than the pipe can hold."""
@@ -138,6 +149,8 @@ class EventIntake:
     def read_once(self) -> bool:
         """Store the events of one read; return False if there was nothing to read, or the journal is full."""
         self.refresh()
+        if self._provisional and self._clock_ms() - self._provisional[0][2] > PROVISIONAL_MS:
+            self._settle(invoked_ms=None)
         if self._pipe is None or not self._store_unstored():
             return False
         has_ended = not self.attribution.is_running
@@ -166,13 +179,16 @@ class EventIntake:
 
     def finish(self) -> None:
         """Read the rest at the end of the environment, and count what cannot be stored."""
-        self.drain()
+        self.collect()
         tail = self._pipe.take_tail() if self._pipe else b""
         if tail and self._unstored is None:
             self._put([tail])
         if self._unstored:
             self.losses.add(UNSTORED, len(self._unstored[0].events), self.attribution.current)
             self._unstored = None
+        self._settle(invoked_ms=None)
+        for request, event, _ in self._provisional:
+            self._observe(event, request)
 
     def _begin(self, request_id: str) -> None:
         self.attribution.begin(request_id)
@@ -219,10 +235,10 @@ class EventIntake:
             except MalformedLine as error:
                 taken.add_malformed(number, line, str(error))
                 continue
-            request = self.attribution.of(event, by_order=by_order)
+            request, is_provisional = self.attribution.of(event, by_order=by_order)
             if request is None and self.attribution.is_init and event.request_id is None:
                 event.mark_init()
-            taken.events.append((request, event))
+            taken.events.append(((request, is_provisional), event))
             self._in_window += self._is_stored(event)
         return taken
 
@@ -239,19 +255,44 @@ class EventIntake:
         now_ms = self._clock_ms()
         now = iso(now_ms)
         stored = [
-            (request, event.kind, event.time or now, event.record_text())
-            for request, event in taken.events
+            (attributed, event.kind, event.time or now, event.record_text())
+            for attributed, event in taken.events
             if self._is_stored(event)
         ]
         return sent_batch(stored, unparsable=unparsable, at_ms=now_ms) if stored or unparsable else None
 
     def _notify(self, taken: Taken) -> None:
         """Pass the events and the losses of a read or a request to the observers."""
-        for request, event in taken.events:
-            request_id = request[0] if request else None
-            self._on_event(event.kind, event.record, request_id)
-            if lost := event.lost_before:
-                self.losses.add(PIPE_FULL, lost, request_id)
+        for (request, is_provisional), event in taken.events:
+            if is_provisional:
+                self._provisional.append((request, event, self._clock_ms()))
+            else:
+                self._observe(event, request)
         self.losses.add(LIMIT, taken.over_limit, taken.by_order)
         detail = f"line {taken.malformed_number}: {taken.reason}" if taken.malformed else ""
         self.losses.add(MALFORMED, taken.malformed, taken.by_order, detail)
+
+    def _observe(self, event: EventLine, request: tuple[str, str] | None) -> None:
+        request_id = request[0] if request else None
+        self._on_event(event.kind, event.record, request_id)
+        if lost := event.lost_before:
+            self.losses.add(PIPE_FULL, lost, request_id)
+
+    def _settle(self, *, invoked_ms: int | None) -> None:
+        """Settle the provisional requests, at an INVOKE with the time of its arrival, else without one."""
+        if not self._provisional:
+            return
+        waiting, self._provisional = self._provisional, []
+        settled = [
+            (self.attribution.settled(event, request, received_ms=received_ms, invoked_ms=invoked_ms), event)
+            for request, event, received_ms in waiting
+        ]
+        stored = [request for request, event in settled if self._is_stored(event)]
+        try:
+            if stored:
+                self._store(settling_batch(stored, at_ms=self._clock_ms()))
+        except JournalFull:
+            self._provisional = waiting
+            return
+        for request, event in settled:
+            self._observe(event, request)

@@ -11,7 +11,7 @@ References: Telemetry API, "Telemetry API Event schema".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from logferry.records.decoder import FUNCTION, REPORT, RUNTIME_DONE, START
 from logferry.records.internal import INVOKE, PREFIX, SENT
@@ -41,11 +41,27 @@ def platform_request(event: Event) -> str | None:
 
 
 def noted_request(event: Event) -> tuple[str, str] | None:
-    """Return the request and its source that a note of logferry names for the function's own events."""
+    """Return the request and its source that a note names for the function's own events behind it."""
     record = event.fields.get("record")
-    if not isinstance(record, dict) or not valid_id(record.get("requestId")):
-        return None
-    return record["requestId"], "inferred" if record.get("requestIdSource") == "inferred" else "record"
+    return _request_of(record) if isinstance(record, dict) else None
+
+
+def is_provisional(event: Event) -> bool:
+    """Return whether a later note may name another request for these events."""
+    record = event.fields.get("record")
+    return isinstance(record, dict) and record.get("provisional") is True
+
+
+def settled_requests(event: Event) -> tuple[tuple[str, str] | None, ...]:
+    """Return the requests that a note names for all events with a provisional request before it, in their order."""
+    record = event.fields.get("record")
+    settled = record.get("settled") if isinstance(record, dict) else None
+    return tuple(_request_of(each) for each in settled) if isinstance(settled, list) else ()
+
+
+def _request_of(note: dict[str, Any]) -> tuple[str, str] | None:
+    """Return the request in a part of a note, which logferry wrote."""
+    return (note["requestId"], note["requestIdSource"]) if "requestId" in note else None
 
 
 def running_after(running: str | None, event: Event) -> str | None:

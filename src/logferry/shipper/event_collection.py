@@ -166,5 +166,5 @@ def open_event_collection(
     )
     invocations.on_start = collection.on_start
     intake.add_stream_callback(collection.on_batch)
-    scheduler.collect = collection.intake.drain
+    scheduler.collect = collection.intake.collect
     return collection
