@@ -247,7 +247,7 @@ def test_calls_in_a_summary_are_observed_and_not_stored(tmp_path: Path) -> None:
         assert it.lost == []
 
 
-def test_junk_is_counted_and_one_line_of_a_read_is_kept(tmp_path: Path) -> None:
+def test_junk_is_counted_and_one_line_in_a_second_is_kept(tmp_path: Path) -> None:
     """The first malformed line becomes a `logferry.unparsable` record; valid lines around it are stored."""
     with event_harness(tmp_path) as it:
         it.invoke("r1")
@@ -255,12 +255,20 @@ def test_junk_is_counted_and_one_line_of_a_read_is_kept(tmp_path: Path) -> None:
             b"junk\n", {"event": "a"}, b"\x00\xff\n", b"\n", {"event": "b"}, b"x" * 4000 + b"\n", b"y" * 5000 + b"\n"
         )
         it.intake.drain()
+        it.write(b"more\n")
+        it.intake.drain()
+        it.now_ms += 1000
         it.write(b"\xff\n")
         it.intake.drain()
         stored = it.stored()
     assert [each["event"] for each in of_type(stored, "event")] == ["a", "b"]
     assert of_type(stored, "unparsable") == [{"text": "junk"}, {"base64": "/w=="}]
-    assert sorted(it.lost) == [("malformed", 1, "r1"), ("malformed", 3, "r1"), ("oversized", 1, "r1")]
+    assert sorted(it.lost) == [
+        ("malformed", 1, "r1"),
+        ("malformed", 1, "r1"),
+        ("malformed", 3, "r1"),
+        ("oversized", 1, "r1"),
+    ]
     assert [details["reason"] for _, details in it.warnings] == ["oversized", "malformed"]
 
 

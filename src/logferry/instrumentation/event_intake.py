@@ -4,7 +4,8 @@ Guarantees:
 - Each read of the pipe is stored before the next read. If the journal is full, nothing more is read, and the lines
   stay in the pipe.
 - Events do not pass the deduplicator: two equal events in one millisecond are two events.
-- An event that is not stored is counted by reason (see `event_losses`).
+- An event that is not stored is counted by reason (see `event_losses`). Of the malformed lines in the pipe, one in
+  `UNPARSABLE_INTERVAL_MS` is kept as a `logferry.unparsable` record.
 - The observers receive each event after it is stored, with its request. If the request is provisional, they receive the
   event when it is settled, at the latest before the segment is sealed.
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 MAX_MALFORMED = 1000
 """Malformed lines of one read or request that are examined. The lines behind them count as malformed and are not
 parsed, so that a flood of junk keeps the shipper from responding for milliseconds only."""
+UNPARSABLE_INTERVAL_MS = 1000
+"""Shortest time between two `logferry.unparsable` records, in milliseconds. Malformed lines in between are counted."""
 PROVISIONAL_MS = 250
 """Longest time for which a request is provisional, in milliseconds. An INVOKE follows its event within a few."""
 SMALLEST_READ_BYTES = 4096
@@ -108,6 +111,8 @@ class EventIntake:
         """Second to which the limit applies, with `limit_per_second`."""
         self._in_window = 0
         """Events that count towards the limit."""
+        self._next_unparsable_ms = 0
+        """Earliest time of the next `logferry.unparsable` record (epoch ms)."""
         self._provisional: list[tuple[tuple[str, str] | None, EventLine, int]] = []
         """Stored events whose request is provisional, with the time of their receipt (epoch ms)."""
         self._unstored: tuple[Taken, InternalBatch] | None = None
@@ -198,7 +203,10 @@ class EventIntake:
     def _put(self, lines: list[bytes]) -> None:
         """Store lines of the pipe, or keep them if the journal is full."""
         taken = self._take(lines, self.attribution.by_order)
-        batch = self._batch(taken, unparsable=taken.malformed_line)
+        unparsable = b""
+        if taken.malformed and self._clock_ms() >= self._next_unparsable_ms:
+            unparsable, self._next_unparsable_ms = taken.malformed_line, self._clock_ms() + UNPARSABLE_INTERVAL_MS
+        batch = self._batch(taken, unparsable=unparsable)
         self._unstored = (taken, batch) if batch else None
         if batch:
             self._store_unstored()
