@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from logferry.cli.run import argv
 from logferry.emulator.seaweedfs import free_ports
 from support.end_to_end import (
     arrived_in,
@@ -24,16 +26,18 @@ from support.end_to_end import (
     shipper_pid,
     to_s3,
 )
-from support.event_functions import node_function, python_function, shell_function
+from support.event_functions import CONCURRENT_RUNTIME, node_function, python_function, shell_function
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from logferry.emulator.s3_server import S3Server
+    from support.aws_emulator import AwsEmulator
     from support.end_to_end import Arrived
 
 PYTHON = (sys.executable, "-m", "awslambdaric", "function.handler")
+LAUNCHER = "#!/bin/sh\nexec " + shlex.join(argv()) + "\n"
 FUNCTIONS = {
     "python": (python_function, PYTHON),
     "node": (node_function, ("node", "runtime.mjs")),
@@ -186,3 +190,67 @@ async def test_forged_lines_arrive_as_content_and_junk_is_reported_once(tmp_path
     assert 1 <= len([each for each in records_of(objects) if each["type"] == "logferry.unparsable"]) <= 4
     (message,) = own_messages(service)
     assert "malformed" in message
+
+
+def _assert_own_requests(objects: Sequence[Arrived], requests: dict[str, str], *, lines: int) -> None:
+    """Assert that each event of each invocation is stored once, unbroken, and with its own request."""
+    found = Counter((each["record"].get("event"), each["record"].get("n")) for each in events_of(objects))
+    expected = Counter((marker, n) for marker in requests for n in range(lines))
+    assert found == expected + Counter({(None, None): len(requests)})
+    for each in events_of(objects):
+        record = each["record"]
+        assert each["requestId"] == requests[record.get("event") or record["metric"]], each
+        assert each["requestIdSource"] == "record"
+        assert record.get("padding", "") == "x" * (record.get("n", 0) * 37 % 3500)
+
+
+async def test_sixteen_processes_on_managed_instances_keep_their_lines_and_requests(tmp_path: Path) -> None:
+    """Concurrent writers never tear a line of up to 4,096 bytes, and each event has the request that it states."""
+    (tmp_path / "runtime.py").write_text(CONCURRENT_RUNTIME)
+    settings = events_on(LOGFERRY_FLUSH="time", LOGFERRY_FLUSH_SECONDS="1", LOGFERRY_EVENTS_LIMIT="100000")
+    async with environment(
+        tmp_path,
+        settings,
+        function=(sys.executable, "-S", "-E", str(tmp_path / "runtime.py")),
+        initialization_type="lambda-managed-instances",
+        max_concurrency=16,
+        runtime_processes=16,
+    ) as service:
+        payloads = [{"marker": f"m{n}", "lines": 60, "pause": 0.002} for n in range(48)]
+        results = await asyncio.gather(*(service.invoke(payload) for payload in payloads))
+        assert {json.loads(result.payload)["status"] for result in results} == {200}
+        await service.shutdown()
+    objects = arrived_in(tmp_path / "out")
+    assert_exactly_once(service, objects)
+    requests = {str(payload["marker"]): result.request_id for payload, result in zip(payloads, results, strict=True)}
+    _assert_own_requests(objects, requests, lines=60)
+
+
+async def test_events_of_concurrent_invocations_under_aws_emulator_have_their_own_request(
+    aws_emulator: type[AwsEmulator], s3: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    """AWS's own supervisor, as another user, in Managed Instances mode."""
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    settings = events_on(
+        LOGFERRY_SPOOL_DIR="/spool/logferry",
+        LOGFERRY_FLUSH="time",
+        LOGFERRY_FLUSH_SECONDS="1",
+        LOGFERRY_EVENTS_LIMIT="100000",
+        THREADS="4",
+    )
+    async with aws_emulator(
+        mode="managed-instances",
+        bootstrap=f"#!{sys.executable}\n{CONCURRENT_RUNTIME}",
+        extensions={"logferry": LAUNCHER},
+        environment=to_s3(s3, bucket, **settings),
+        writable={"/spool": spool},
+        max_concurrency=4,
+    ) as aws:
+        markers = [f"m{n}" for n in range(24)]
+        answers = await asyncio.gather(*(aws.invoke({"marker": marker, "lines": 20}) for marker in markers))
+        bodies = [json.loads(body) for _, body in answers]
+        assert {(status, body["status"]) for (status, _), body in zip(answers, bodies, strict=True)} == {(200, 200)}
+        assert await aws.shutdown() == 0
+    requests = {marker: body["request"] for marker, body in zip(markers, bodies, strict=True)}
+    _assert_own_requests(await arrived_in_s3(s3, bucket), requests, lines=20)

@@ -80,6 +80,41 @@ SHELL_SEND = """
 """
 
 
+CONCURRENT_RUNTIME = r"""
+import http.client, json, os, threading, time
+PIPE = os.open(os.environ["LOGFERRY_SPOOL_DIR"] + "/events", os.O_WRONLY | os.O_NONBLOCK)
+API, LISTENER = os.environ["AWS_LAMBDA_RUNTIME_API"], "127.0.0.1:" + os.environ["LOGFERRY_PORT"]
+BASE = "/2018-06-01/runtime/invocation/"
+
+def write(line):
+    for _ in range(2000):
+        try:
+            return os.write(PIPE, json.dumps(line).encode() + b"\n")
+        except BlockingIOError:
+            time.sleep(0.01)
+
+def serve():
+    api = http.client.HTTPConnection(API)
+    while True:
+        api.request("GET", BASE + "next")
+        invocation = api.getresponse()
+        request, event = invocation.headers["Lambda-Runtime-Aws-Request-Id"], json.loads(invocation.read())
+        for n in range(event["lines"]):
+            write({"event": event["marker"], "n": n, "requestId": request, "padding": "x" * (n * 37 % 3500)})
+            time.sleep(event.get("pause", 0))
+        listener = http.client.HTTPConnection(LISTENER, timeout=20)
+        listener.request("POST", "/events", json.dumps({"metric": event["marker"], "value": 1, "requestId": request}))
+        status = listener.getresponse().status
+        listener.close()
+        api.request("POST", BASE + request + "/response", json.dumps({"status": status, "request": request}))
+        api.getresponse().read()
+
+for _ in range(int(os.environ.get("THREADS", "1"))):
+    threading.Thread(target=serve).start()
+"""
+"""A custom runtime for concurrent invocations. Each writes to the pipe and posts a metric, with its request."""
+
+
 def python_function(directory: Path) -> Path:
     """Write a Python function and its client; return its directory, for `python -m awslambdaric function.handler`."""
     directory.mkdir(parents=True)
