@@ -38,6 +38,7 @@ PURE_MODULES = (
     *("flush.circuit_breaker", "flush.policy"),
     *("flush.upload_limits", "journal.frame"),
     *("instrumentation.event_attribution", "instrumentation.event_line", "instrumentation.event_losses"),
+    *("instrumentation.invocation_summary", "instrumentation.proc_files", "instrumentation.usage"),
     *("listener.admission", "listener.dedup", "listener.http_protocol", "listener.path_token", "listener.refusals"),
 )
 """Modules that decide and hold state; time and bytes are arguments."""
@@ -263,9 +264,12 @@ READS_THE_WALL_CLOCK = {
 """Deadlines of the platform, signatures and credentials have dates; a freeze shows only on the wall clock."""
 TOUCHES_THE_DISK = {
     *("journal.backlog", "journal.journal", "journal.losses", "journal.orphans", "journal.recovery", "journal.segment"),
+    *("journal.stored_failures", "instrumentation.runtime_processes", "instrumentation.usage_sampler"),
     *("sinks.directory", "supervisor.endpoint", "supervisor.event_pipe"),
 }
-"""The supervisor stores the path of its subscription and makes a pipe in the spool. Only the journal stores records."""
+"""The supervisor stores the path of its subscription and makes a pipe in the spool. Only the journal stores records.
+
+The modules of `instrumentation` only read."""
 
 
 @pytest.mark.parametrize("path", EXTENSION, ids=name_of)

@@ -34,6 +34,14 @@ SEGMENT = PREFIX + "segment"
 """Type of the last line of an object."""
 FINAL = PREFIX + "final"
 """Type of the last line of the last object of an execution environment."""
+TIMEOUT = PREFIX + "timeout"
+"""Type of a record that states that an invocation exceeded the function timeout."""
+OUT_OF_MEMORY = PREFIX + "outOfMemory"
+"""Type of a record that states that the runtime ran out of memory in an invocation."""
+INVOCATION = PREFIX + "invocation"
+"""Type of the summary of an invocation: its calls, events, losses and resource usage."""
+USAGE = PREFIX + "usage"
+"""Type of a record with the resource usage of a minute, on Managed Instances."""
 EVENT = PREFIX + "event"
 """Type of an event that the function sent (see `instrumentation.event_line`)."""
 METRIC = PREFIX + "metric"
@@ -58,7 +66,15 @@ class InternalBatch(bytes):
 
 def internal_batch(kind: str, records: Iterable[dict[str, object]], *, at_ms: int) -> InternalBatch:
     """Return a batch of records of one type, in the form in which the platform writes batches."""
-    events = [{"time": iso(at_ms), "type": kind, "record": record} for record in records]
+    return _batch([{"time": iso(at_ms), "type": kind, "record": record} for record in records])
+
+
+def timed_batch(kind: str, record: dict[str, object], *, time: str) -> InternalBatch:
+    """Return a batch of one record with a time of the platform, such as the time of the record that caused it."""
+    return _batch([{"time": time, "type": kind, "record": record}])
+
+
+def _batch(events: list[dict[str, object]]) -> InternalBatch:
     return InternalBatch(json.dumps(events, separators=(",", ":"), ensure_ascii=False).encode())
 
 
