@@ -158,15 +158,6 @@ def test_only_a_hook_reports_lost_events(fields: dict[str, Any], lost: int) -> N
     assert parsed({"event": "e", **fields}).lost_before == lost
 
 
-def test_init_phase_is_marked_unless_the_sender_uses_the_key() -> None:
-    """The mark never replaces content."""
-    found, used = parsed({"event": "e"}), parsed({"event": "e", "phase": "payment"})
-    found.mark_init()
-    used.mark_init()
-    assert json.loads(found.record_text()) == {"event": "e", "phase": "init"}
-    assert json.loads(used.record_text()) == {"event": "e", "phase": "payment"}
-
-
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -185,7 +176,6 @@ def test_any_line_is_malformed_or_one_readable_record_of_its_own_type(line: byte
         event = parsed(line)
     except MalformedLine:
         return
-    event.mark_init()
     batch = sent_batch(
         [((("r1", "inferred"), False), event.kind, event.time or AT_10_S, event.record_text())],
         unparsable=b"",

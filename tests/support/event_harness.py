@@ -97,7 +97,8 @@ class EventHarness:
     # --- the result
 
     def stored(self) -> list[dict[str, Any]]:
-        """Seal, encode and return the records of all objects."""
+        """Read everything, seal, encode, and return the records of all objects."""
+        self.intake.collect()
         self.journal.seal()
         found: list[dict[str, Any]] = []
         for segment in self.journal.sealed:

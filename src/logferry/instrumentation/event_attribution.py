@@ -8,9 +8,11 @@ Guarantees:
 - An event that states only its time belongs to the invocation that had begun at this time.
 - After an invocation has ended and the pipe has been read once more, no event is attributed to it by order.
 
-Design: after a freeze, the pipe may hold events of two invocations, because the runtime receives the next one at the
-same time as this process. An INVOKE event has no start but a deadline. The timeout of a function is constant, so
-deadline and start of an earlier invocation give it, and the next deadline gives the next start.
+Design: the runtime receives an invocation at the same time as this process. Its first events may therefore arrive here
+before the INVOKE, and after a freeze the pipe may hold events of two invocations. An INVOKE event has no start but a
+deadline. Timeouts are whole seconds, so the start is the latest time before the INVOKE that is whole seconds before the
+deadline. Such a request is provisional until the INVOKE arrives. If `platform.start` contradicts the result, deadlines
+are not used any more.
 
 References: Extensions API, "Next" (`tracing` and `deadlineMs` of INVOKE); Telemetry API, `platform.start`.
 """
@@ -30,12 +32,13 @@ if TYPE_CHECKING:
 
 TRACES = 256
 """Number of remembered trace roots."""
-LONGEST_TIMEOUT_SECONDS = 900
-"""Longest timeout of a function, in seconds."""
 OVERTAKING_MS = 100
-"""Longest time by which an event may arrive before the INVOKE of its invocation, in milliseconds, on a slow machine."""
-TIMEOUT_ERROR_SECONDS = 0.25
-"""Largest deviation of a measured timeout from whole seconds. A larger one shows that two clocks differ."""
+"""Longest time by which an event may arrive before the INVOKE of its invocation, in milliseconds, on a slow machine. It
+is used only if deadlines are not."""
+ROUNDING_MS = 5
+"""Allowance for a deadline that was rounded, in milliseconds."""
+START_ERROR_MS = 50
+"""Largest deviation from `platform.start`, in milliseconds. A larger one shows that two clocks differ."""
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -63,10 +66,11 @@ class EventAttribution:
         self._is_past = False
         self._any_started = any_started or running is not None
         self._traces: dict[str, str] = {}
-        self._deadline_ms: float | None = None
-        """Deadline of the announced invocation."""
-        self._timeout_ms: float | None = None
-        """Timeout of the function, once it is known."""
+        self._begun_ms: float | None = None
+        """Time at which the announced invocation had begun (epoch ms), if it is known."""
+        self._ended_ms: float | None = None
+        """End of the latest invocation, once it is known."""
+        self._use_deadlines = True
 
     @property
     def current(self) -> str | None:
@@ -83,19 +87,28 @@ class EventAttribution:
         """Whether no invocation has started. An event without a request belongs to the Init phase then."""
         return not self._any_started and not (self._concurrent and len(self._started))
 
-    def announce(self, request_id: str, trace_root: str | None, deadline_ms: float | None) -> None:
-        """Note an INVOKE event: a request has started. Its trace and its deadline (epoch ms) may be missing."""
-        self._announced, self._deadline_ms = request_id, deadline_ms
+    def announce(
+        self, request_id: str, trace_root: str | None, *, deadline_ms: float | None, invoked_ms: float
+    ) -> None:
+        """Note an INVOKE event that has arrived at `invoked_ms`: a request has started.
+
+        Its trace and its deadline may be missing. Times are in epoch ms.
+        """
+        self._announced, self._begun_ms = request_id, None
+        if self._use_deadlines and deadline_ms is not None:
+            latest = invoked_ms + ROUNDING_MS
+            self._begun_ms = latest - (latest - deadline_ms) % 1000
         self.note_trace(request_id, trace_root)
 
     def note_start(self, request_id: str, at_ms: float) -> None:
-        """Note the time of a start (epoch ms), which gives the timeout of the function."""
-        if request_id != self._announced or self._deadline_ms is None:
-            return
-        seconds = (self._deadline_ms - at_ms) / 1000
-        error = abs(seconds - round(seconds))
-        if 0 < round(seconds) <= LONGEST_TIMEOUT_SECONDS and error <= TIMEOUT_ERROR_SECONDS:
-            self._timeout_ms = round(seconds) * 1000
+        """Compare the time of `platform.start` (epoch ms) with the one that follows from the deadline."""
+        if request_id == self._announced and self._begun_ms is not None:
+            self._use_deadlines = abs(at_ms - self._begun_ms) <= START_ERROR_MS
+
+    def note_end(self, request_id: str, at_ms: float) -> None:
+        """Note the time of the end of an invocation (epoch ms)."""
+        if request_id == self._current:
+            self._ended_ms = at_ms
 
     def note_trace(self, request_id: str, trace_root: str | None) -> None:
         """Note the root of a request's trace, if there is one."""
@@ -108,6 +121,7 @@ class EventAttribution:
     def begin(self, request_id: str) -> None:
         """Make a request the one to which events without a request belong."""
         self._current, self._is_past, self._any_started = request_id, False, True
+        self._ended_ms = None
 
     def note_complete_read(self, *, has_ended: bool) -> None:
         """Note that the pipe was read until it was empty. `has_ended`: the invocation had ended before the read."""
@@ -139,11 +153,11 @@ class EventAttribution:
             return (self._traces[root], "record"), False
         if self._concurrent:
             return None, False
-        following = self._next_at(line.time_ms) if by_order else None
+        following = self._next_at(line.time_ms)
         request = following or by_order
         # The event may belong to an invocation whose INVOKE has not arrived, because the runtime receives it at the
         # same time. Two cases: 1. it states a request that has not started, 2. no invocation runs.
-        is_provisional = is_uuid or not (following or self.is_running or self.is_init)
+        is_provisional = is_uuid or not (following or self.is_running or self._is_before_end(line))
         return ((request, "inferred") if request else None), is_provisional
 
     def settled(
@@ -162,20 +176,18 @@ class EventAttribution:
         if line.request_id == announced:
             return announced, "record"
         at_ms = received_ms if line.time_ms is None else line.time_ms
-        begun_ms = self._begun_ms()
-        if at_ms >= begun_ms if begun_ms is not None else (request is None and invoked_ms - at_ms <= OVERTAKING_MS):
-            return announced, "inferred"
-        return request
+        if self._begun_ms is not None:
+            is_next = at_ms >= self._begun_ms
+        else:
+            is_next = request is None and not self.is_init and invoked_ms - at_ms <= OVERTAKING_MS
+        return (announced, "inferred") if is_next else request
 
-    def _begun_ms(self) -> float | None:
-        """Return the time at which the announced invocation had begun (epoch ms), if it is known."""
-        if self._deadline_ms is None or self._timeout_ms is None:
-            return None
-        return self._deadline_ms - self._timeout_ms
+    def _is_before_end(self, line: EventLine) -> bool:
+        """Return whether an event has a time before the end of the latest invocation."""
+        return None not in (self._ended_ms, line.time_ms) and line.time_ms <= self._ended_ms  # type: ignore[operator]
 
     def _next_at(self, at_ms: float | None) -> str | None:
         """Return the announced invocation if it has not begun here, but had begun at a time (epoch ms)."""
-        begun_ms = self._begun_ms()
-        if at_ms is None or begun_ms is None or self._announced == self._current:
+        if at_ms is None or self._begun_ms is None or self._announced == self._current:
             return None
-        return self._announced if at_ms >= begun_ms else None
+        return self._announced if at_ms >= self._begun_ms else None

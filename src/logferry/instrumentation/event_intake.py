@@ -16,7 +16,7 @@ posts a cut record delay them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from logferry.errors import JournalFull
 from logferry.instrumentation import event_line
@@ -74,6 +74,17 @@ class Taken:
         self.malformed += 1
 
 
+class Provisional(NamedTuple):
+    """A stored event whose request is provisional."""
+
+    event: EventLine
+    request: tuple[str, str] | None
+    received_ms: int
+    """Time of its receipt (epoch ms)."""
+    is_init: bool
+    """Whether no invocation had begun."""
+
+
 class EventIntake:
     """Entry of all events of one execution environment."""
 
@@ -113,8 +124,7 @@ class EventIntake:
         """Events that count towards the limit."""
         self._next_unparsable_ms = 0
         """Earliest time of the next `logferry.unparsable` record (epoch ms)."""
-        self._provisional: list[tuple[tuple[str, str] | None, EventLine, int]] = []
-        """Stored events whose request is provisional, with the time of their receipt (epoch ms)."""
+        self._provisional: list[Provisional] = []
         self._unstored: tuple[Taken, InternalBatch] | None = None
         """Read that the journal has refused. It is stored before the next read."""
         self.refresh: Callable[[], None] = lambda: None
@@ -126,8 +136,9 @@ class EventIntake:
 
         `deadline_ms` is the deadline (epoch ms). `again`: an earlier shipper has received the same event.
         """
-        self.attribution.announce(request_id, trace_root, deadline_ms)
-        self._settle(invoked_ms=self._clock_ms())
+        now_ms = self._clock_ms()
+        self.attribution.announce(request_id, trace_root, deadline_ms=deadline_ms, invoked_ms=now_ms)
+        self._settle(invoked_ms=now_ms)
         # Two cases: 1. all earlier events were read, so those in the pipe are of this invocation,
         # 2. the environment was frozen before the events of the previous invocation were read.
         if again or self.attribution.is_past:
@@ -154,7 +165,7 @@ class EventIntake:
     def read_once(self) -> bool:
         """Store the events of one read; return False if there was nothing to read, or the journal is full."""
         self.refresh()
-        if self._provisional and self._clock_ms() - self._provisional[0][2] > PROVISIONAL_MS:
+        if self._provisional and self._clock_ms() - self._provisional[0].received_ms > PROVISIONAL_MS:
             self._settle(invoked_ms=None)
         if self._pipe is None or not self._store_unstored():
             return False
@@ -192,8 +203,8 @@ class EventIntake:
             self.losses.add(UNSTORED, len(self._unstored[0].events), self.attribution.current)
             self._unstored = None
         self._settle(invoked_ms=None)
-        for request, event, _ in self._provisional:
-            self._observe(event, request)
+        for each in self._provisional:
+            self._observe(each.event, each.request)
 
     def _begin(self, request_id: str) -> None:
         self.attribution.begin(request_id)
@@ -244,8 +255,6 @@ class EventIntake:
                 taken.add_malformed(number, line, str(error))
                 continue
             request, is_provisional = self.attribution.of(event, by_order=by_order)
-            if request is None and self.attribution.is_init and event.request_id is None:
-                event.mark_init()
             taken.events.append(((request, is_provisional), event))
             self._in_window += self._is_stored(event)
         return taken
@@ -273,7 +282,7 @@ class EventIntake:
         """Pass the events and the losses of a read or a request to the observers."""
         for (request, is_provisional), event in taken.events:
             if is_provisional:
-                self._provisional.append((request, event, self._clock_ms()))
+                self._provisional.append(Provisional(event, request, self._clock_ms(), self.attribution.is_init))
             else:
                 self._observe(event, request)
         self.losses.add(LIMIT, taken.over_limit, taken.by_order)
@@ -292,15 +301,19 @@ class EventIntake:
             return
         waiting, self._provisional = self._provisional, []
         settled = [
-            (self.attribution.settled(event, request, received_ms=received_ms, invoked_ms=invoked_ms), event)
-            for request, event, received_ms in waiting
+            self.attribution.settled(each.event, each.request, received_ms=each.received_ms, invoked_ms=invoked_ms)
+            for each in waiting
         ]
-        stored = [request for request, event in settled if self._is_stored(event)]
+        stored = [
+            (request, each.is_init)
+            for request, each in zip(settled, waiting, strict=True)
+            if self._is_stored(each.event)
+        ]
         try:
             if stored:
                 self._store(settling_batch(stored, at_ms=self._clock_ms()))
         except JournalFull:
             self._provisional = waiting
             return
-        for request, event in settled:
-            self._observe(event, request)
+        for request, each in zip(settled, waiting, strict=True):
+            self._observe(each.event, request)

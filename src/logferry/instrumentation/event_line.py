@@ -78,12 +78,6 @@ class EventLine:
             return 0
         return max(0, lost)
 
-    def mark_init(self) -> None:
-        """Add `"phase":"init"`, unless the sender has used the key."""
-        if "phase" not in self.record:
-            self.record["phase"] = "init"
-            self._changed = True
-
     def record_text(self) -> str:
         """Return the JSON text of the record."""
         return _dumped(self.record) if self._changed else self._text

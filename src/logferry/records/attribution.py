@@ -52,11 +52,20 @@ def is_provisional(event: Event) -> bool:
     return isinstance(record, dict) and record.get("provisional") is True
 
 
-def settled_requests(event: Event) -> tuple[tuple[str, str] | None, ...]:
-    """Return the requests that a note names for all events with a provisional request before it, in their order."""
+def settled_requests(event: Event) -> list[dict[str, Any]]:
+    """Return the parts of a note that settle all events with a provisional request before it, in their order."""
     record = event.fields.get("record")
     settled = record.get("settled") if isinstance(record, dict) else None
-    return tuple(_request_of(each) for each in settled) if isinstance(settled, list) else ()
+    return settled if isinstance(settled, list) else []
+
+
+def settle(event: Event, part: dict[str, Any]) -> tuple[Event, tuple[str, str] | None]:
+    """Return an event with its request, and with `"phase":"init"` in its record if the part of the note has it."""
+    record = event.fields["record"]
+    if "phase" in part and event.value and isinstance(record, dict) and "phase" not in record:
+        value = f'{event.value.rstrip().removesuffix("}")},"phase":"init"}}'
+        event = type(event)(event.text, {**event.fields, "record": {**record, "phase": "init"}}, value)
+    return event, _request_of(part)
 
 
 def _request_of(note: dict[str, Any]) -> tuple[str, str] | None:

@@ -110,9 +110,14 @@ def sent_batch(
     return InternalBatch(f"[{','.join(parts)}]".encode())
 
 
-def settling_batch(requests: Iterable[tuple[str, str] | None], *, at_ms: int) -> InternalBatch:
-    """Return the note that settles the requests of all events whose request was provisional, in their order."""
-    settled = [_request_fields(request) for request in requests]
+def settling_batch(requests: Iterable[tuple[tuple[str, str] | None, bool]], *, at_ms: int) -> InternalBatch:
+    """Return the note that settles the requests of all events whose request was provisional, in their order.
+
+    Each has its request with the source, and whether an event without a request belongs to the Init phase.
+    """
+    settled = [
+        {"phase": "init"} if is_init and not request else _request_fields(request) for request, is_init in requests
+    ]
     return InternalBatch(f"[{_attribution({'settled': settled}, iso(at_ms))}]".encode())
 
 

@@ -145,7 +145,7 @@ class Lines:
             if settled := attribution.settled_requests(event):
                 # The note may begin with events of the segment before, so the last ones correspond.
                 last = reversed(list(zip(reversed(self._held), reversed(settled), strict=False)))
-                self._settled, self._held = [(held, request) for (held, _), request in last], []
+                self._settled, self._held = [attribution.settle(held, part) for (held, _), part in last], []
             return False
         if self._is_provisional and event.type in SENT:
             self._held.append((event, self._noted))

@@ -24,6 +24,7 @@ from logferry.instrumentation.event_line import epoch_ms, root_of
 from logferry.instrumentation.event_losses import EventLosses
 from logferry.instrumentation.event_pipe import EventPipe
 from logferry.records.attribution import platform_request
+from logferry.records.decoder import RUNTIME_DONE, START
 from logferry.records.timestamps import is_canonical
 from logferry.shipper import events
 
@@ -70,16 +71,20 @@ class EventCollection:
             )
             self._set_timer()
 
-    def on_start(self, event: Event) -> None:
-        """Note time and trace of a `platform.start`. On Managed Instances it is the only source of traces."""
-        request_id, record = platform_request(event), event.fields.get("record")
+    def on_event(self, event: Event) -> None:
+        """Note start, trace and end of an invocation. On Managed Instances this is the only source of traces."""
+        request_id, record, time = platform_request(event), event.fields.get("record"), event.fields.get("time")
         if not request_id or not isinstance(record, dict):
             return
+        attribution = self.intake.attribution
+        at_ms = epoch_ms(time) if is_canonical(time) else None
         tracing = record.get("tracing")
         if isinstance(tracing, dict) and isinstance(tracing.get("value"), str):
-            self.intake.attribution.note_trace(request_id, root_of(tracing["value"]))
-        if is_canonical(time := event.fields.get("time")) and (at_ms := epoch_ms(time)):
-            self.intake.attribution.note_start(request_id, at_ms)
+            attribution.note_trace(request_id, root_of(tracing["value"]))
+        if at_ms is not None and event.type == START:
+            attribution.note_start(request_id, at_ms)
+        elif at_ms is not None and event.type == RUNTIME_DONE:
+            attribution.note_end(request_id, at_ms)
 
     def on_batch(self) -> None:
         """Plan a read after the response to a batch that has been accepted."""
@@ -164,7 +169,7 @@ def open_event_collection(
         invocations=invocations,
         managed=managed,
     )
-    invocations.on_start = collection.on_start
+    invocations.observers.append(collection.on_event)
     intake.add_stream_callback(collection.on_batch)
     scheduler.collect = collection.intake.collect
     return collection
