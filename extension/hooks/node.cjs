@@ -18,7 +18,7 @@
  */
 "use strict";
 
-(() => {
+function recordCalls() {
   const LINE_BYTES = 4096;
   const HEADER_BYTES = 200;
   const PATH_CHARACTERS = 1024;
@@ -56,11 +56,7 @@
   let trace = { header: "", root: undefined };
   const subscriptions = [];
 
-  try {
-    install(process.env);
-  } catch (error) {
-    pipe = -1; // the function comes first
-  }
+  install(process.env);
 
   function install(environment) {
     const mode = (environment.LOGFERRY_CALLS || "").trim().toLowerCase();
@@ -161,14 +157,12 @@
     calls.set(request, call);
   }
 
-  /** Return the state of a call and forget it. A call that was refused before its start has no state yet. */
+  /** Return the state of a call and forget it. A call that ended before its start was published has no state yet. */
   function end(request, mayBegin) {
     const call = calls.get(request);
-    if (call !== undefined) {
-      calls.set(request, null);
-      return call;
-    }
-    return call === undefined && mayBegin ? { time: wallClock(), requestId: requestId(), trace: traceRoot() } : null;
+    calls.set(request, null);
+    if (call !== undefined || !mayBegin) return call || null;
+    return { time: wallClock(), began: undefined, requestId: requestId(), trace: traceRoot() };
   }
 
   function requestId() {
@@ -395,4 +389,10 @@
     fs.closeSync(pipe);
     pipe = -1;
   }
-})();
+}
+
+try {
+  recordCalls();
+} catch (error) {
+  // The function comes first: it runs without the hook.
+}
