@@ -82,6 +82,7 @@ const calls = async ({ port, http2Port, refused, pipe }) => {
   fill(descriptor);
   found.push(await core({ port }));
   empty(descriptor);
+  await new Promise((resolve) => setTimeout(resolve, 10)); // the hook pauses after a full pipe
   found.push(await core({ port }));
   fs.closeSync(descriptor);
   return found;
