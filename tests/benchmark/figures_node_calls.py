@@ -28,7 +28,7 @@ TIGHT_CALLS = 2_000
 WARM_CALLS = 2_000
 """Calls before the first round: the compiler of Node.js optimizes a function after some thousand calls."""
 MORE_ROUNDS = 5
-"""Factor of the usual number of rounds, because a start is short and has the largest relative noise."""
+"""Factor of the usual number of rounds, because a start and the cost of a line are small against the noise of a machine."""
 HOOK_MODES = ("plain", "hooked")
 OPENTELEMETRY_MODES = (*HOOK_MODES, "opentelemetry", "opentelemetry-dropped")
 
@@ -79,7 +79,7 @@ def call_cpu(run: RunContext) -> Iterator[Row]:
         return
     with ExitStack() as stack:
         callers = _callers(stack, run, "http", delay_ms=0, modes=OPENTELEMETRY_MODES)
-        cpu = _cpu_of_a_call(run.interleaved(_batches(callers, TIGHT_CALLS)))
+        cpu = _cpu_of_a_call(run.interleaved(_batches(callers, TIGHT_CALLS), rounds=MORE_ROUNDS * run.rounds))
     hook = difference(cpu["hooked"], cpu["plain"])
     for mode, name, target in (
         ("opentelemetry", "OpenTelemetry", Target(at_most=0.25)),
