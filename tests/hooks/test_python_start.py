@@ -1,4 +1,4 @@
-"""Start of a Python function with the hook: search path, other `sitecustomize` modules, flags, versions, and imports."""
+"""Start of a Python function with the hook: search path, other `sitecustomize` modules, flags and versions."""
 
 from __future__ import annotations
 
@@ -150,7 +150,10 @@ methods = [
     http.client.HTTPConnection.getresponse, urllib3.HTTPConnectionPool.urlopen, httpcore.ConnectionPool.handle_request,
     httpcore.AsyncConnectionPool.handle_async_request, aiohttp.ClientSession._request,
 ]
-found = [[m.__module__, m.__qualname__, m.__doc__, str(inspect.signature(m)), inspect.iscoroutinefunction(m)] for m in methods]
+found = [
+    [m.__module__, m.__qualname__, m.__doc__, str(inspect.signature(m)), inspect.iscoroutinefunction(m)]
+    for m in methods
+]
 loaders = [type(m.__loader__).__name__ for m in (http.client, urllib3.connectionpool, httpcore, aiohttp.client)]
 print(json.dumps([found, loaders, inspect.getsource(aiohttp.client) != ""]))
 """

@@ -89,6 +89,8 @@ class _Handler(BaseHTTPRequestHandler):
     answered_once: ClassVar[set[str]]
     protocol_version = "HTTP/1.1"
     timeout = LIMIT_SECONDS
+    wbufsize = 65536  # head and body in one packet
+    disable_nagle_algorithm = True
 
     def handle(self) -> None:
         """Ignore errors of clients that leave, which are part of the tests."""

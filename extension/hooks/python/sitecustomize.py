@@ -53,25 +53,26 @@ class ClientFinder:
 
     def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "ModuleSpec | None":
         """Return the specification of an HTTP client with a loader that patches it, or None."""
-        if name not in CLIENTS or name in self.searching:
-            return None
-        self.searching.add(name)
         try:
+            if name not in CLIENTS or name in self.searching:
+                return None
             return self.watched_spec(name, path, target)
         except Exception:
             return None  # the other finders raise it again in their own turn
-        finally:
-            self.searching.discard(name)
 
     def watched_spec(self, name: str, path: "Any", target: "Any") -> "ModuleSpec | None":
-        """Return the specification that the other finders return."""
-        for finder in list(sys.meta_path):
-            find = None if finder is self else getattr(finder, "find_spec", None)
-            spec: ModuleSpec | None = find(name, path, target) if find else None
-            if spec is not None:
-                self.watch(spec.loader)
-                return spec
-        return None
+        """Return the specification that the other finders return. They may search through this finder again."""
+        self.searching.add(name)
+        try:
+            for finder in list(sys.meta_path):
+                find = None if finder is self else getattr(finder, "find_spec", None)
+                spec: ModuleSpec | None = find(name, path, target) if find else None
+                if spec is not None:
+                    self.watch(spec.loader)
+                    return spec
+            return None
+        finally:
+            self.searching.discard(name)
 
     def watch(self, loader: "Any") -> None:
         """Patch the module that a loader executes. The loader stays the same object, because others inspect it."""
@@ -85,11 +86,10 @@ class ClientFinder:
 
     def patch(self, module: "ModuleType") -> None:
         """Replace the methods of an HTTP client. A loader of several modules passes others too."""
-        if module.__name__ not in CLIENTS:
-            return
         try:
-            client = __import__(PACKAGE + "." + CLIENTS[module.__name__], fromlist=["patch"])
-            client.patch(module, self.descriptor)
+            if module.__name__ in CLIENTS:
+                client = __import__(PACKAGE + "." + CLIENTS[module.__name__], fromlist=["patch"])
+                client.patch(module, self.descriptor)
         except Exception as error:
             self.report(module.__name__, type(error).__name__)
 

@@ -65,6 +65,8 @@ class Scheduler:
         self._pending_flush_bytes = 0
         self.collect: Callable[[], None] = lambda: None
         """Append records that wait outside the journal. It is called before each seal."""
+        self.observe_invoke: Callable[[str], None] | None = None
+        """Receives the request of each INVOKE event."""
 
     @property
     def has_records(self) -> bool:
@@ -80,6 +82,8 @@ class Scheduler:
         """Return the decision for an INVOKE event."""
         if self._last_invoke is None:
             self._renew()
+        if self.observe_invoke:
+            self.observe_invoke(request_id)
         now = self._clock()
         self._pace = self._pace.after_gap(None if self._last_invoke is None else now - self._last_invoke)
         previous, self._latest_request_id = self._latest_request_id, request_id

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from logferry.records.model import Header
     from logferry.shipper.event_collection import EventCollection
+    from logferry.shipper.invocation_records import InvocationRecords
     from logferry.sinks.base import Sink
 
 MANAGED_INSTANCES = "lambda-managed-instances"
@@ -80,8 +81,17 @@ def run_shipper(
         renew=lambda: journal.renew(os.urandom(8).hex()) if _snap_start(os.environ) else None,
     )
     intake.add_callback(scheduler.on_batch)
+    records = _open_invocation_records(
+        settings, journal, intake=intake, scheduler=scheduler, invocations=invocations, restarted=restarts > 0
+    )
     collection = _open_event_collection(
-        event_sources, settings, intake=intake, scheduler=scheduler, invocations=invocations, restarted=restarts > 0
+        event_sources,
+        settings,
+        records,
+        intake=intake,
+        scheduler=scheduler,
+        invocations=invocations,
+        restarted=restarts > 0,
     )
     channel.send(ipc.READY)
     queue = EventQueue(scheduler=scheduler, invocations=invocations)
@@ -113,14 +123,54 @@ def run_shipper(
             invocations=invocations,
             queued=queue.waiting,
             collection=collection,
+            records=records,
             connect_early=not _snap_start(os.environ) and settings.policy.on_invoke(Waiting(), Pace()) is not None,
         )
     return 0
 
 
+def _open_invocation_records(
+    settings: Settings,
+    journal: Journal,
+    *,
+    intake: Intake,
+    scheduler: Scheduler,
+    invocations: Invocations,
+    restarted: bool,
+) -> InvocationRecords | None:
+    """Return the maker of the summaries of invocations, or None if no instrumentation is on."""
+    options = settings.instrumentation
+    if not options or not (options.events or options.usage):
+        return None
+    from logferry.shipper.invocation_records import InvocationRecords, open_usage  # noqa: PLC0415 - off by default
+
+    managed = journal.origin.concurrent
+    records = InvocationRecords(
+        store=intake.store,
+        invocations=invocations,
+        clock_ms=journal.now_ms,
+        managed=managed,
+        restarted=restarted,
+        calls=options.calls != "off",
+        events=options.events,
+        usage=open_usage(
+            tmp=os.path.dirname(settings.spool_dir),
+            memory_mb=os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", ""),
+            interval_seconds=options.usage_seconds,
+            managed=managed,
+        )
+        if options.usage
+        else None,
+    )
+    invocations.observers.append(records.on_event)
+    scheduler.observe_invoke = records.on_invoke
+    return records
+
+
 def _open_event_collection(
     sources: ipc.EventSources | None,
     settings: Settings,
+    records: InvocationRecords | None,
     *,
     intake: Intake,
     scheduler: Scheduler,
@@ -129,11 +179,11 @@ def _open_event_collection(
 ) -> EventCollection | None:
     """Return the collection of the function's own events, or None if they are not accepted."""
     options = settings.instrumentation
-    if not sources or not options or not options.events:
+    if not sources or not options or not options.events or not records:
         return None
     from logferry.shipper.event_collection import open_event_collection  # noqa: PLC0415 - most functions send no events
 
-    return open_event_collection(
+    collection = open_event_collection(
         sources=sources,
         intake=intake,
         scheduler=scheduler,
@@ -142,7 +192,11 @@ def _open_event_collection(
         restarted=restarted,
         limit=options.events_limit,
         store_calls=options.calls != "summary",
+        on_event=records.summaries.on_event,
+        on_lost=records.summaries.on_lost,
     )
+    records.drain = collection.intake.drain
+    return collection
 
 
 def _idle(channel: socket.socket, error: SettingsError) -> int:

@@ -28,16 +28,20 @@ class Window:
         """Whether the window has a limit."""
         return self.since is not None or self.until is not None
 
-    def overlaps(self, first_time: str, last_time: str) -> bool:
-        """Return whether records with these times can be in the window. An unknown time can be."""
-        too_old = self.since is not None and bool(last_time) and last_time < _as_text(self.since)
-        too_new = self.until is not None and bool(first_time) and first_time > _as_text(self.until)
-        return not too_old and not too_new
+    @property
+    def since_text(self) -> str | None:
+        """The first time, in the form of the stored lines."""
+        return _as_text(self.since) if self.since else None
+
+    @property
+    def until_text(self) -> str | None:
+        """The last time, in the form of the stored lines."""
+        return _as_text(self.until) if self.until else None
 
     def __str__(self) -> str:
         """Return the limits for the report."""
-        since = f"since {_as_text(self.since)}" if self.since else ""
-        until = f"until {_as_text(self.until)}" if self.until else ""
+        since = f"since {self.since_text}" if self.since else ""
+        until = f"until {self.until_text}" if self.until else ""
         return " ".join(filter(None, (since, until)))
 
 
@@ -47,13 +51,21 @@ EVERYTHING = Window()
 
 def parse_time(text: str, *, now: datetime) -> datetime:
     """Return the time of an age or of an ISO 8601 time, in UTC. Raise ValueError with the remedy."""
-    if age := _AGE.fullmatch(text.strip()):
-        return now - timedelta(**{_UNITS[age[2]]: int(age[1])})
+    if _AGE.fullmatch(text.strip()):
+        return now - parse_age(text)
     try:
         time = datetime.fromisoformat(text.strip())
     except ValueError as error:
         raise ValueError(REMEDY) from error
     return time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
+
+
+def parse_age(text: str) -> timedelta:
+    """Return an age such as 2h or 7d. Raise ValueError with the remedy."""
+    age = _AGE.fullmatch(text.strip())
+    if age is None:
+        raise ValueError("use an age such as 2h or 7d")
+    return timedelta(**{_UNITS[age[2]]: int(age[1])})
 
 
 def _as_text(time: datetime) -> str:
