@@ -15,6 +15,7 @@ from rich.console import Console
 from benchmark import (
     figures_cold_start,
     figures_invocation,
+    figures_node_calls,
     figures_python_calls,
     figures_single_invocation,
     figures_small_function,
@@ -55,6 +56,9 @@ FIGURES: dict[str, Callable[[RunContext], Iterator[Row]]] = {
     "python-call-cpu": figures_python_calls.call_cpu,
     "python-event-cpu": figures_python_calls.event_cpu,
     "python-cold-start": figures_python_calls.cold_start,
+    "node-handler": figures_node_calls.handler,
+    "node-call-cpu": figures_node_calls.call_cpu,
+    "node-cold-start": figures_node_calls.cold_start,
 }
 ROUNDS = 9
 OPT = Path("/opt")

@@ -1,6 +1,7 @@
 """A Python function that makes calls, for measurements: a process that runs batches of calls on command.
 
-Arguments: the client, the port of the server, and `plain`, `hooked` or `opentelemetry`. It prints `ready`, reads the
+Arguments: the client, the port of the server, and `plain`, `hooked`, `opentelemetry` (its spans are queued for an
+exporter) or `opentelemetry-dropped`. It prints `ready`, reads the
 number of calls of each batch from stdin, and prints the wall and CPU seconds of the batch. A hooked process is started
 with the variables that `logferry-wrap` sets. The client `pipe` writes events to the pipe itself, and the client `post`
 sends the same events to the server.
@@ -93,20 +94,28 @@ CLIENTS = {
 }
 
 
-def _instrument() -> None:
-    """Instrument urllib3 with OpenTelemetry. Without an exporter, spans cost nothing after their end."""
+def _instrument(*, exported: bool) -> None:
+    """Instrument urllib3 with OpenTelemetry. Its spans are queued for an exporter that discards them, or dropped."""
     from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult  # noqa: PLC0415
 
-    URLLib3Instrumentor().instrument(tracer_provider=TracerProvider())
+    class Discard(SpanExporter):
+        def export(self, _spans: object) -> SpanExportResult:
+            return SpanExportResult.SUCCESS
+
+    provider = TracerProvider()
+    if exported:
+        provider.add_span_processor(BatchSpanProcessor(Discard()))
+    URLLib3Instrumentor().instrument(tracer_provider=provider)
 
 
 def main() -> None:
     """Run batches until stdin ends."""
     client, port, mode = sys.argv[1:]
     bootstrap._GLOBAL_AWS_REQUEST_ID = "8f507cfc-example"
-    if mode == "opentelemetry":
-        _instrument()
+    if mode.startswith("opentelemetry"):
+        _instrument(exported=mode == "opentelemetry")
     call = CLIENTS[client](int(port))
     call()
     print("ready", flush=True)
