@@ -4,7 +4,7 @@ Guarantees:
 - Arguments, responses and exceptions are passed on unchanged, and no header is added.
 
 Design: a method that is replaced contains the original call and guarded callbacks, and nothing else. A connection of a
-pool of urllib3 begins no call of its own. It completes the running call with status, sizes and the time of the
+pool of urllib3 begins no separate call. It completes the running call with status, sizes and the time of the
 response's head.
 
 References: the source of `http.client.HTTPConnection`.
