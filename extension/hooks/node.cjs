@@ -141,7 +141,7 @@ function recordCalls() {
     subscribe("undici:request:create", (message) => begin(message.request));
     subscribe("undici:request:headers", (message) => finishUndici(message.request, message.response));
     subscribe("undici:request:error", (message) => failUndici(message.request, message.error));
-    subscribe("http2.client.stream.created", (message) => begin(message.stream));
+    subscribe("http2.client.stream.created", (message) => beginHttp2(message.stream));
     subscribe("http2.client.stream.finish", (message) => finishHttp2(message.stream, message.headers));
     subscribe("http2.client.stream.error", (message) => failHttp2(message.stream, message.error));
   }
@@ -227,6 +227,12 @@ function recordCalls() {
     const call = end(request, false);
     const place = call && locate(request.method, String(request.origin), undefined, request.path);
     if (place) record(call, place, { error: code(error) });
+  }
+
+  /** Keep the start of a stream, unless it is one of undici, whose own channels publish the call too. */
+  function beginHttp2(stream) {
+    const symbols = Object.getOwnPropertySymbols(stream.session);
+    if (!symbols.some((symbol) => symbol.description === "open streams")) begin(stream);
   }
 
   function finishHttp2(stream, headers) {

@@ -25,10 +25,8 @@ HANDLERS = 20
 """Invocations of a round."""
 TIGHT_CALLS = 2_000
 """Calls of a round in a loop without a pause. Their lines fit into the pipe."""
-WARM_CALLS = 2_000
-"""Calls before the first round: the compiler of Node.js optimizes a function after some thousand calls."""
 MORE_ROUNDS = 5
-"""Factor of the usual number of rounds, because a start and the cost of a line are small against the noise of a machine."""
+"""Factor of the usual number of rounds: the cost of a hook is small against the noise of a machine."""
 HOOK_MODES = ("plain", "hooked")
 OPENTELEMETRY_MODES = (*HOOK_MODES, "opentelemetry", "opentelemetry-dropped")
 
@@ -51,8 +49,9 @@ def _callers(
 
 
 def _batches(callers: dict[str, Caller], calls: int) -> dict[str, Callable[[], tuple[float, float]]]:
+    """Return a sampler for each caller. The first batch is not measured: Node.js compiles what runs often."""
     for caller in callers.values():
-        caller.run(WARM_CALLS)
+        caller.run(calls)
     return {mode: lambda caller=caller: caller.run(calls) for mode, caller in callers.items()}  # type: ignore[misc]
 
 

@@ -45,14 +45,19 @@ class EventPipe:
         self._descriptor = os.open(spool / "events", os.O_RDWR | os.O_NONBLOCK)
         fcntl.fcntl(self._descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._reading = threading.Lock()
+        self._thread = threading.Thread(target=self._read_at_intervals, daemon=True)
         self._thread.start()
 
-    def _read(self) -> None:
+    def _read_at_intervals(self) -> None:
         while not self._ended.wait(READ_SECONDS):
-            with contextlib.suppress(BlockingIOError):
-                while data := os.read(self._descriptor, PIPE_BYTES):
-                    self.lines += data.count(b"\n")
+            self.read()
+
+    def read(self) -> None:
+        """Read and count all lines that are in the pipe."""
+        with self._reading, contextlib.suppress(BlockingIOError):
+            while data := os.read(self._descriptor, PIPE_BYTES):
+                self.lines += data.count(b"\n")
 
     def close(self) -> None:
         """Stop reading, and close the pipe."""
