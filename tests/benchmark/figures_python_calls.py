@@ -126,8 +126,10 @@ def cold_start(run: RunContext) -> Iterator[Row]:
         cpu = {mode: [cpu * 1000 for _, cpu in values] for mode, values in samples.items()}
         yield Row(
             f"cold start of a Python function {name}, hooked / plain", ratio(wall["hooked"], wall["plain"]), "x",
-            Target(at_most=1.03),
-            f"hooked {spread(wall['hooked'])} ms, plain {spread(wall['plain'])} ms; "
-            f"CPU {spread(cpu['hooked'])} ms, {spread(cpu['plain'])} ms",
+            Target(at_most=1.03), f"hooked {spread(wall['hooked'])} ms, plain {spread(wall['plain'])} ms",
+        )  # fmt: skip
+        yield Row(
+            "the same in CPU time", ratio(cpu["hooked"], cpu["plain"]), "x",
+            detail=f"hooked {spread(cpu['hooked'])} ms, plain {spread(cpu['plain'])} ms",
         )  # fmt: skip
     pipe.close()
