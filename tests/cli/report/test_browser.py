@@ -125,6 +125,17 @@ def test_complete_report_has_no_hatch(pages: Pages, opened: Callable[..., OpenPa
     assert page.locator(".lane .fail").count() > 0
 
 
+def test_concurrent_invocations_are_drawn_below_each_other(pages: Pages, opened: Callable[..., OpenPage]) -> None:
+    """Managed Instances run several invocations at a time in one environment."""
+    page = opened().open(pages.complete)
+    page.get_by_role("button", name="managed").click()
+    path = str(page.locator(".lane .invoke").get_attribute("d"))
+    assert len(set(re.findall(r"M[\d.]+ ([\d.]+)", path))) > 1
+    page.get_by_role("button", name="orders-api").click()
+    path = str(page.locator(".lane .invoke").first.get_attribute("d"))
+    assert len(set(re.findall(r"M[\d.]+ ([\d.]+)", path))) == 1
+
+
 def test_every_part_is_usable_with_the_keyboard(pages: Pages, opened: Callable[..., OpenPage]) -> None:
     """Skip link, lanes, marks, zoom, details and copying need no pointer."""
     page = opened().open(pages.small)

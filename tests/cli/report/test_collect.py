@@ -107,6 +107,33 @@ def test_lane_has_each_invocation_and_object_of_its_environment(root: Path) -> N
         assert one["first"] <= one["last"] <= one["stored"]
 
 
+def test_report_gives_the_start_of_an_invocation_whose_object_is_missing(root: Path) -> None:
+    """The report of the last invocation of a removed object is in the next object."""
+    by_request: dict[str, list[dict[str, Any]]] = {}
+    for line in lines_of(root):
+        by_request.setdefault(line.get("requestId", ""), []).append(line)
+    ((request, (line,)),) = [
+        (request, lines)
+        for request, lines in by_request.items()
+        if request and {line["type"] for line in lines} == {"platform.report"}
+    ]
+    model = model_of(root)
+    marks = [dict(zip(INVOCATION, mark, strict=False)) for lane in model["lanes"] for mark in lane["invocation_marks"]]
+    (mark,) = [mark for mark in marks if mark["request_id"] == request]
+    ended = datetime.fromisoformat(line["time"]).timestamp() * 1000
+    assert abs(model["window"]["start"] + mark["start"] + mark["took"] - ended) <= 1
+
+
+def test_records_of_functions_alone_have_invocations_without_durations(tmp_path: Path) -> None:
+    """With `LOGFERRY_TYPES=function` there are no reports, so neither durations nor results are known."""
+    store(tmp_path, [Fleet("api", 1, 8, types=frozenset({"function"}))])
+    model = model_of(tmp_path)
+    assert model["totals"]["p99"] is None
+    assert (model["totals"]["failed"], model["totals"]["cold"]) == (0, 0)
+    assert model["totals"]["lines"] == model["totals"]["records"] > 8
+    assert model["slowest"] == []
+
+
 def test_planted_hole_lies_between_the_objects_around_it(root: Path) -> None:
     """Two removed segments are one fault of the lane on top."""
     model = model_of(root)

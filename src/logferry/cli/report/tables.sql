@@ -30,12 +30,17 @@ FROM lines
 WHERE environment IS NULL OR function IS NULL OR function GLOB getvariable('report_function');
 
 -- One row for each invocation. `took` is the billed part in milliseconds: with extensions, without the Init phase.
+-- Without platform.start, which can be in an earlier object, the report gives the start.
 CREATE OR REPLACE TEMP TABLE report_invocations AS
 SELECT
     max(function) AS function,
     environment,
     request_id,
-    coalesce(min(ms) FILTER (WHERE type = 'platform.start'), min(ms)) AS start,
+    coalesce(
+        min(ms) FILTER (WHERE type = 'platform.start'),
+        min(ms - duration_ms) FILTER (WHERE type = 'platform.report'),
+        min(ms)
+    )::BIGINT AS start,
     coalesce(
         max(duration_ms) FILTER (WHERE type = 'platform.report'),
         max(duration_ms) FILTER (WHERE type = 'platform.runtimeDone')
@@ -54,8 +59,7 @@ SELECT
     coalesce(sum(bytes), 0)::BIGINT AS bytes
 FROM report_lines
 WHERE request_id IS NOT NULL AND environment IS NOT NULL AND in_window
-GROUP BY environment, request_id
-HAVING count(*) FILTER (WHERE type IN ('platform.start', 'platform.runtimeDone', 'platform.report')) > 0;
+GROUP BY environment, request_id;
 
 -- One row for each Init phase (and restore of a snapshot) of an environment. An environment whose Init phase fails has two.
 CREATE OR REPLACE TEMP TABLE report_phases AS

@@ -2,6 +2,9 @@
 
 const HEIGHT = 40, SHARED_HEIGHT = 36;
 const GAP_PIXELS = 14;
+const MAX_TRACKS = 4;
+// Times have milliseconds, and durations have fractions of them. A smaller overlap is none.
+const CLOCK_MS = 5;
 const RESULTS = ["succeeded", "failed", "no report"];
 
 // The marks of a lane in order of time: { kind, from, to, row }.
@@ -21,9 +24,21 @@ function marksOf(lane) {
         to: row[invocation.start] + (row[invocation.took] ?? 0), row })),
       ...lane.object_marks.map((row) => ({ kind: "object", from: row[object.first], to: row[object.last], row })),
     ];
+  setTracks(lane, marks.filter((mark) => mark.kind === "invocation"));
   lane.marks = [...marks, ...faults].sort((one, other) => one.from - other.from || one.to - other.to);
   lane.busiest = lane.environment === null ? Math.max(1, ...lane.bin_marks.map((row) => row[bin.invocations])) : 0;
   return lane.marks;
+}
+
+// Give each invocation a track, so that concurrent ones (Managed Instances) are drawn below each other.
+function setTracks(lane, invocations) {
+  const ends = [];
+  for (const mark of invocations) {
+    const free = ends.findIndex((end) => end <= mark.from + CLOCK_MS);
+    mark.track = free >= 0 ? free : ends.length < MAX_TRACKS ? ends.length : ends.indexOf(Math.min(...ends));
+    ends[mark.track] = Math.max(mark.to, ends[mark.track] ?? 0);
+  }
+  for (const mark of invocations) mark.tracks = Math.max(1, ends.length);
 }
 
 function isUpper(mark) {
@@ -33,12 +48,20 @@ function isUpper(mark) {
 // Rectangle of a mark in pixels: [x, y, width, height].
 function boxOf(mark, scale) {
   let x = scale(mark.from), width = scale(mark.to) - x;
-  const [y, height, least] = mark.kind === "fault" ? [2, null, GAP_PIXELS]
-    : mark.kind === "bin" ? [1, SHARED_HEIGHT - 2, 2]
-      : mark.kind === "object" ? [24, 10, 2]
-        : mark.kind === "invocation" && mark.row[column.invocation.result] === 1 ? [1, 19, 3] : [5, 13, mark.kind === "phase" ? 3 : 1.5];
+  const [y, height, least] = bandOf(mark);
   if (width < least) [x, width] = mark.kind === "fault" ? [x + width / 2 - least / 2, least] : [x, least];
   return [x, y, width, height];
+}
+
+// Vertical place of a mark, and its least width: [y, height, width].
+function bandOf({ kind, row, track, tracks }) {
+  if (kind === "fault") return [2, null, GAP_PIXELS];
+  if (kind === "bin") return [1, SHARED_HEIGHT - 2, 2];
+  if (kind === "object") return [24, 10, 2];
+  if (kind === "phase") return [5, 13, 3];
+  const failed = row[column.invocation.result] === 1;
+  if (tracks > 1) return [2 + (17 / tracks) * track, 17 / tracks - 1, failed ? 3 : 1.5];
+  return failed ? [1, 19, 3] : [5, 13, 1.5];
 }
 
 // Rectangles as one path. Rectangles that touch in the same row become one.
@@ -61,7 +84,7 @@ class Boxes {
   }
 
   path(kind) {
-    const d = this.parts.map(([x, y, w, h]) => `M${x.toFixed(1)} ${y}h${w.toFixed(1)}v${h}h${(-w).toFixed(1)}z`).join("");
+    const d = this.parts.map(([x, y, w, h]) => `M${x.toFixed(1)} ${y.toFixed(1)}h${w.toFixed(1)}v${h.toFixed(1)}h${(-w).toFixed(1)}z`).join("");
     return d ? svg("path", { class: kind, d }) : null;
   }
 }
@@ -162,6 +185,7 @@ function markAt(lane, x, y, scale) {
     let distance = x < left ? left - x : x > right ? x - right : 0;
     if (mark.kind === "fault") distance -= 1;
     else if (lane.environment !== null && isUpper(mark) !== y < 21) distance += 5;
+    else if (mark.tracks > 1) distance += Math.min(4, Math.abs(boxOf(mark, scale)[1] + 8 / mark.tracks - y) / 4);
     if (distance < nearest || (distance === nearest && best && best.kind !== "fault")) [best, nearest] = [mark, distance];
   }
   return best;
