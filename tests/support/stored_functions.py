@@ -55,6 +55,9 @@ class Fleet:
     """Share of failed invocations."""
     per_object: int = 4
     """Invocations per object."""
+    initialization: str = "on-demand"
+    states_init: bool = True
+    """Whether the first report of an environment has the duration of its Init phase."""
     concurrent: bool = False
     """Whether invocations overlap, as on Managed Instances."""
     memory_mb: int = 512
@@ -87,13 +90,15 @@ def _environment(fleet: Fleet, number: int, chance: random.Random) -> Iterator[t
     origin = Origin(f"{chance.getrandbits(64):016x}", fleet.name, "$LATEST", "eu-central-1", concurrent=False)
     now = START_MS + chance.uniform(0, fleet.spread_ms or 1)
     init_ms = chance.uniform(120, 420)
-    events = _init(now, init_ms)
+    events = _init(fleet, now, init_ms)
     now += init_ms
     started: tuple[str, ...] = ()
     segment = 1
     for invocation in range(fleet.invocations):
         request_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
-        made, ended = _invocation(fleet, request_id, now, init_ms if invocation == 0 else None, chance)
+        made, ended = _invocation(
+            fleet, request_id, now, init_ms if invocation == 0 and fleet.states_init else None, chance
+        )
         *before, report = made
         events += before
         if (invocation + 1) % fleet.per_object == 0:
@@ -107,8 +112,8 @@ def _environment(fleet: Fleet, number: int, chance: random.Random) -> Iterator[t
     yield _encoded(fleet, origin, segment, events, started, final=last), idle
 
 
-def _init(at: float, init_ms: float) -> list[dict[str, Any]]:
-    common = {"initializationType": "on-demand", "phase": "init"}
+def _init(fleet: Fleet, at: float, init_ms: float) -> list[dict[str, Any]]:
+    common = {"initializationType": fleet.initialization, "phase": "init"}
     return [
         _event(at, "platform.initStart", common | {"functionVersion": "$LATEST"}),
         _event(at + init_ms * 0.9, "platform.initRuntimeDone", common | {"status": "success"}),

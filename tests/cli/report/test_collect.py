@@ -134,6 +134,19 @@ def test_records_of_functions_alone_have_invocations_without_durations(tmp_path:
     assert model["slowest"] == []
 
 
+@pytest.mark.parametrize(("initialization", "cold"), [("on-demand", 3), ("provisioned-concurrency", 0)])
+def test_first_invocation_after_an_init_phase_on_demand_is_a_cold_start(
+    tmp_path: Path, initialization: str, cold: int
+) -> None:
+    """It counts although the report does not state the duration of the Init phase."""
+    store(tmp_path, [Fleet("api", 3, 6, initialization=initialization, states_init=False)])
+    model = model_of(tmp_path)
+    assert model["totals"]["cold"] == cold
+    for lane in model["lanes"]:
+        marks = [dict(zip(INVOCATION, mark, strict=False)) for mark in lane["invocation_marks"]]
+        assert [mark["init"] is not None for mark in marks] == [cold > 0, *[False] * 5]
+
+
 def test_planted_hole_lies_between_the_objects_around_it(root: Path) -> None:
     """Two removed segments are one fault of the lane on top."""
     model = model_of(root)
