@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+import shutil
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from logferry.cli.compact.command import Options, compact
 from logferry.cli.fetch.fetch import fetch
 from logferry.cli.fetch.selection import Selection
 from logferry.cli.query.session import Session
@@ -40,8 +43,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model_of(root: Path, selection: Selection | None = None) -> Any:
     """Return the view model of a directory, or None without records."""
     selection = selection or Selection()
-    with Session(fetch(f"file://{root}", selection)) as session:
-        found = collect(session, selection)
+    fetched = fetch(f"file://{root}", selection)
+    with Session(fetched) as session:
+        found = collect(session, selection, fetched.compacted)
         return found and view_model(Subject(f"file://{root}", None, None, None, START_MS, "1"), found)
 
 
@@ -200,6 +204,29 @@ def test_window_limits_records_and_makes_no_false_gap(root: Path) -> None:
     assert min(starts) >= since.timestamp() * 1000
     assert max(starts) <= until.timestamp() * 1000
     assert not [fault for fault in model["faults"] if fault["first_segment"] == 1]
+
+
+def test_compacted_hours_give_the_same_report_without_times_of_storage(root: Path, tmp_path: Path) -> None:
+    """Parquet has all records. The manifest has keys and sizes, and no time of storage."""
+    copied = tmp_path / "copied"
+    shutil.copytree(root, copied)
+    done = asyncio.run(compact(f"file://{copied}", Options(run=True, now=START + timedelta(days=3))))
+    assert done.status == 0
+    expected, model = model_of(root), model_of(copied)
+    waited = ("wait_p50", "wait_max")
+    assert {name: value for name, value in model["totals"].items() if name not in waited} == {
+        name: value for name, value in expected["totals"].items() if name not in waited
+    }
+    for name in ("faults", "errors", "failed", "slowest"):
+        assert model[name] == expected[name], name
+    stored = OBJECT.index("stored")
+    for lane, other in zip(model["lanes"], expected["lanes"], strict=True):
+        assert lane["invocation_marks"] == other["invocation_marks"]
+        assert lane["phase_marks"] == other["phase_marks"]
+        assert [mark[:stored] + mark[stored + 1 :] for mark in lane["object_marks"]] == [
+            mark[:stored] + mark[stored + 1 :] for mark in other["object_marks"]
+        ]
+        assert {mark[stored] for mark in lane["object_marks"]} == {None}
 
 
 def test_nothing_is_collected_without_records(root: Path) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from logferry.cli.fetch.fetch import FetchedHour
     from logferry.cli.query.session import Session
 
 EVERYTHING = Selection()
@@ -69,10 +70,13 @@ class Collected(NamedTuple):
     rows: Mapping[str, list[Row]]
 
 
-def collect(session: Session, selection: Selection = EVERYTHING) -> Collected | None:
+def collect(
+    session: Session, selection: Selection = EVERYTHING, compacted: Sequence[FetchedHour] = ()
+) -> Collected | None:
     """Return the data of the report, or None if there are no records."""
     connection = session.connection
     _limit(connection, selection)
+    _store_compacted(connection, compacted)
     session.execute(_text("tables.sql"))
     queries = _queries()
     start, end, count = connection.execute(queries["window"]).fetchall()[0]
@@ -118,6 +122,22 @@ def _limit(connection: duckdb.DuckDBPyConnection, selection: Selection) -> None:
     for name, time in times.items():
         connection.execute(f"SET VARIABLE {name} = $1::TIMESTAMP", [time and time.replace(tzinfo=None)])
     connection.execute("SET VARIABLE report_function = $1", [selection.function])
+
+
+def _store_compacted(connection: duckdb.DuckDBPyConnection, compacted: Sequence[FetchedHour]) -> None:
+    """Store the key and the size of each object of the compacted hours, as their manifests state them."""
+    rows = [
+        (*place.groups(), key, size)
+        for each in compacted
+        for key, _, size in each.manifest.get("objects", ())
+        if (place := _PLACE.search(key))
+    ]
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE report_compacted AS SELECT unnest($1::VARCHAR[]) AS environment, "
+        "unnest($2::BIGINT[]) AS segment, unnest($3::VARCHAR[]) AS key, unnest($4::BIGINT[]) AS size",
+        columns,
+    )
 
 
 def _faults(session: Session, *, has_beginning: bool) -> list[Mapping[str, Any]]:

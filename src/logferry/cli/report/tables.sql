@@ -1,4 +1,5 @@
 -- Temporary tables of `logferry report` in a DuckDB session, from its view `lines` and its table `listed_objects`.
+-- `report_compacted` has the key and the size of each object of a compacted hour, from its manifest.
 
 -- One row for each line of the selected functions, without the texts of the function. It is the only read of the objects.
 CREATE OR REPLACE TEMP TABLE report_lines AS
@@ -125,10 +126,13 @@ WITH held AS (
 )
 SELECT
     held.* EXCLUDE (filename),
-    listed.key AS key,
-    listed.size AS size,
-    greatest(epoch_ms(listed.stored_at), held.first) AS stored
-FROM held LEFT JOIN listed_objects AS listed USING (filename);
+    coalesce(listed.key, compacted.key) AS key,
+    coalesce(listed.size, compacted.size) AS size,
+    CASE WHEN listed.stored_at IS NOT NULL THEN greatest(epoch_ms(listed.stored_at), held.first) END AS stored
+FROM held
+LEFT JOIN listed_objects AS listed USING (filename)
+LEFT JOIN report_compacted AS compacted
+    ON held.filename IS NULL AND compacted.environment = held.environment AND compacted.segment = held.segment;
 
 CREATE OR REPLACE TEMP TABLE report_environments AS
 WITH invoked AS (

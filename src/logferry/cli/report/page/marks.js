@@ -130,8 +130,9 @@ function addInvocation(boxes, mark, scale, [x, y, width, height]) {
 function addObject(shapes, row, scale, [x, y, width, height]) {
   const { last, stored, final } = column.object;
   shapes.box.push(`M${x.toFixed(1)} ${y}h${width.toFixed(1)}v${height}h${(-width).toFixed(1)}z`);
-  if (row[stored] === null) return;
-  const at = scale(row[stored]);
+  const isKnown = row[stored] !== null;
+  if (!isKnown && !row[final]) return;
+  const at = isKnown ? scale(row[stored]) : x + width;
   const from = Math.max(x + width, scale(row[last]));
   if (at - from > 1) shapes.wait.push(`M${from.toFixed(1)} 29H${at.toFixed(1)}`);
   if (row[final]) shapes.end.push(`M${(at - 3).toFixed(1)} 23h6v12h-6z`);
