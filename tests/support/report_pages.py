@@ -11,6 +11,7 @@ from logferry.cli.query.session import Session
 from logferry.cli.report.collect import collect
 from logferry.cli.report.page import page
 from logferry.cli.report.view_model import Subject, view_model
+from support import stored_prefix
 from support.stored_functions import Fleet, store
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Pages:
     small: Path
     complete: Path
     large: Path
+    planted: Path
+    """Objects with one fault of each kind in its own environment, and one reported loss."""
     model: Any
     invocations: int
     destination: str = DESTINATION
@@ -59,7 +62,8 @@ def make_pages(folder: Path) -> Pages:
     """Store the objects and write the pages."""
     files = {}
     models = {}
-    for name, fleets in {"small": SMALL, "complete": COMPLETE, "large": LARGE}.items():
+    stored_prefix.plant(stored_prefix.write(folder / "planted", 300, lines=4))
+    for name, fleets in {"small": SMALL, "complete": COMPLETE, "large": LARGE, "planted": []}.items():
         store(folder / name, fleets)
         models[name] = model_of(folder / name)
         files[name] = folder / f"{name}.html"
@@ -71,6 +75,7 @@ def make_pages(folder: Path) -> Pages:
         small=files["small"],
         complete=files["complete"],
         large=files["large"],
+        planted=files["planted"],
         model=models["small"],
         invocations=invocations,
     )

@@ -16,6 +16,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logferry.cli.fetch.selection import Selection
+from logferry.cli.report import fault_places
 from logferry.cli.report import lanes as lane_choice
 from logferry.cli.report.lanes import Environment, Lane
 from logferry.cli.sql import statement
@@ -65,6 +66,8 @@ class Collected(NamedTuple):
     """Totals of all functions, then of each one."""
     faults: list[Mapping[str, Any]]
     faults_total: int
+    losses: list[dict[str, Any]]
+    """Losses that logferry or the platform has reported."""
     unreadable: Sequence[tuple[str, str]]
     """Key and reason of each object that could not be read."""
     rows: Mapping[str, list[Row]]
@@ -86,6 +89,7 @@ def collect(
     faults = _faults(session, has_beginning=selection.window.since is not None)
     lanes = lane_choice.choose(environments, {fault["environment"] for fault in faults})
     _store_lanes(connection, lanes)
+    losses = fault_places.losses(connection.execute(queries["losses"], {"most": MAX_FAULTS}).fetchall())
     functions = _mappings(connection.execute(queries["functions"]))
     each = max(MAX_LISTED_EACH, MAX_LISTED // max(1, len(functions) - 1))
     span = max(1, end - start)
@@ -95,10 +99,9 @@ def collect(
         "errors": {"most": MAX_ERRORS, "ids": SAMPLE_IDS},
         "failed": {"most": MAX_LISTED, "each": each},
         "slowest": {"most": MAX_LISTED, "each": min(each, MAX_SLOWEST_EACH)},
-        "neighbours": {"environments": [fault["environment"] for fault in faults[:MAX_FAULTS]]},
-        "losses": {"most": MAX_FAULTS},
+        "neighbours": {"environments": [each["environment"] for each in (*faults[:MAX_FAULTS], *losses)]},
     }
-    done = {"window", "environments", "functions"}
+    done = {"window", "environments", "functions", "losses"}
     return Collected(
         start=start,
         end=end,
@@ -107,6 +110,7 @@ def collect(
         functions=functions,
         faults=faults[:MAX_FAULTS],
         faults_total=len(faults),
+        losses=losses,
         unreadable=session.unreadable,
         rows={
             name: connection.execute(text, values.get(name)).fetchall()

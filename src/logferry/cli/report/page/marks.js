@@ -13,6 +13,7 @@ function marksOf(lane) {
   const { invocation, object, phase, bin } = column;
   const faults = lane.faults.map((number) => model.faults[number]).filter((fault) => fault.from !== null)
     .map((row) => ({ kind: "fault", from: row.from, to: row.to, row }));
+  const losses = lane.losses.map((number) => model.losses[number]).map((row) => ({ kind: "loss", from: row.from, to: row.to, row }));
   const marks = lane.environment === null
     ? lane.bin_marks.map((row) => {
       const from = (row[bin.bin] * length) / model.bins.lane;
@@ -25,7 +26,7 @@ function marksOf(lane) {
       ...lane.object_marks.map((row) => ({ kind: "object", from: row[object.first], to: row[object.last], row })),
     ];
   setTracks(lane, marks.filter((mark) => mark.kind === "invocation"));
-  lane.marks = [...marks, ...faults].sort((one, other) => one.from - other.from || one.to - other.to);
+  lane.marks = [...marks, ...losses, ...faults].sort((one, other) => one.from - other.from || one.to - other.to);
   lane.busiest = lane.environment === null ? Math.max(1, ...lane.bin_marks.map((row) => row[bin.invocations])) : 0;
   return lane.marks;
 }
@@ -41,6 +42,11 @@ function setTracks(lane, invocations) {
   for (const mark of invocations) mark.tracks = Math.max(1, ends.length);
 }
 
+// Whether records are missing here: as a fault, or as a loss that is reported.
+function isGap(mark) {
+  return mark.kind === "fault" || mark.kind === "loss";
+}
+
 function isUpper(mark) {
   return mark.kind === "phase" || mark.kind === "invocation";
 }
@@ -49,13 +55,13 @@ function isUpper(mark) {
 function boxOf(mark, scale) {
   let x = scale(mark.from), width = scale(mark.to) - x;
   const [y, height, least] = bandOf(mark);
-  if (width < least) [x, width] = mark.kind === "fault" ? [x + width / 2 - least / 2, least] : [x, least];
+  if (width < least) [x, width] = isGap(mark) ? [x + width / 2 - least / 2, least] : [x, least];
   return [x, y, width, height];
 }
 
 // Vertical place of a mark, and its least width: [y, height, width].
 function bandOf({ kind, row, track, tracks }) {
-  if (kind === "fault") return [2, null, GAP_PIXELS];
+  if (kind === "fault" || kind === "loss") return [2, null, GAP_PIXELS];
   if (kind === "bin") return [1, SHARED_HEIGHT - 2, 2];
   if (kind === "object") return [24, 10, 2];
   if (kind === "phase") return [5, 13, 3];
@@ -100,7 +106,7 @@ function environmentShapes(lane, scale, width) {
     if (mark.kind === "phase") boxes.cold.add(x, y, wide, height);
     else if (mark.kind === "invocation") addInvocation(boxes, mark, scale, [x, y, wide, height]);
     else if (mark.kind === "object") addObject(shapes, mark.row, scale, [x, y, wide, height]);
-    else shapes.gap.push(gap(x, wide, HEIGHT));
+    else shapes.gap.push(gap(mark, x, wide, HEIGHT));
   }
   const [start, end] = [scale(lane.first), scale(lane.last)];
   return [
@@ -139,8 +145,8 @@ function addObject(shapes, row, scale, [x, y, width, height]) {
   else shapes.stored.push(`M${(at - 0.75).toFixed(1)} 22h1.5v14h-1.5z`);
 }
 
-function gap(x, width, height) {
-  return svg("rect", { class: "gap", x: x.toFixed(1), y: 2, width: width.toFixed(1), height: height - 4, rx: 1.5 });
+function gap(mark, x, width, height) {
+  return svg("rect", { class: mark.kind === "loss" ? "lost" : "gap", x: x.toFixed(1), y: 2, width: width.toFixed(1), height: height - 4, rx: 1.5 });
 }
 
 function pathOf(kind, parts) {
@@ -156,8 +162,8 @@ function sharedShapes(lane, scale, width) {
   for (const mark of marksOf(lane)) {
     const [x, , wide] = boxOf(mark, scale);
     if (x + wide < 0 || x > width) continue;
-    if (mark.kind === "fault") {
-      bars.gap.push(gap(x, wide, SHARED_HEIGHT));
+    if (isGap(mark)) {
+      bars.gap.push(gap(mark, x, wide, SHARED_HEIGHT));
       continue;
     }
     const bar = (top, height) => `M${(x + 0.3).toFixed(1)} ${top.toFixed(1)}h${Math.max(1, wide - 0.6).toFixed(1)}v${height.toFixed(1)}h${(-Math.max(1, wide - 0.6)).toFixed(1)}z`;
@@ -178,16 +184,16 @@ function markAt(lane, x, y, scale) {
   for (const mark of marksOf(lane)) {
     const [left, , width] = boxOf(mark, scale);
     if (left > x + 8) {
-      if (mark.kind !== "fault") break;
+      if (!isGap(mark)) break;
       continue;
     }
     const stored = mark.kind === "object" ? mark.row[column.object.stored] : null;
     const right = stored === null ? left + width : Math.max(left + width, scale(stored) + 2);
     let distance = x < left ? left - x : x > right ? x - right : 0;
-    if (mark.kind === "fault") distance -= 1;
+    if (isGap(mark)) distance -= 1;
     else if (lane.environment !== null && isUpper(mark) !== y < 21) distance += 5;
     else if (mark.tracks > 1) distance += Math.min(4, Math.abs(boxOf(mark, scale)[1] + 8 / mark.tracks - y) / 4);
-    if (distance < nearest || (distance === nearest && best && best.kind !== "fault")) [best, nearest] = [mark, distance];
+    if (distance < nearest || (distance === nearest && best && !isGap(best))) [best, nearest] = [mark, distance];
   }
   return best;
 }
