@@ -8,7 +8,8 @@ Guarantees:
 - The written rows are read back and compared with the lines, by their number and by a sum of hashes.
 - The rows of statement 1 are kept in TARGET/_segments, so that statement 2 covers all runs.
 
-The exit status is 0 if all hours were written, 1 if an hour was refused or the proof has a fault, 2 if the comparison fails.
+The exit status is 0 if all hours were written, 1 if an hour was refused or the proof has a fault, and 2 if the
+comparison fails.
 
 The SQL files in this folder are those of the package `logferry.cli.sql`. Use this job where one machine is not
 sufficient, and `logferry compact` otherwise. It needs Spark 3.5 or 4.
@@ -23,11 +24,14 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 SCHEMA = (
-    "time TIMESTAMP, type STRING, message STRING, record STRING, event STRING, requestId STRING, requestIdSource STRING, "
-    "environment STRING, segment BIGINT, line BIGINT, function STRING, dt STRING, hour STRING"
+    "time TIMESTAMP, type STRING, message STRING, record STRING, event STRING, requestId STRING, "
+    "requestIdSource STRING, environment STRING, segment BIGINT, line BIGINT, function STRING, dt STRING, hour STRING"
 )
 PARTITION = ("function", "dt", "hour")
-COMPARED = "time, type, message, record, event, requestId, requestIdSource, environment, CAST(segment AS BIGINT), CAST(line AS BIGINT)"
+COMPARED = (
+    "time, type, message, record, event, requestId, requestIdSource, environment, CAST(segment AS BIGINT), "
+    "CAST(line AS BIGINT)"
+)
 SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.sources.partitionColumnTypeInference.enabled": "false",  # hour is text of two digits
@@ -88,7 +92,7 @@ def _prove(spark: Any, target: str) -> list[tuple[str, str, str]]:
         "AND faults.first_segment = segments.segment)"
     ).collect()
     for row in refused:
-        print(f"refused: {row.function} {row.dt} {row.hour}:00")  # noqa: T201 - the report of the job
+        print(f"refused: {row.function} {row.dt} {row.hour}:00")
     rows.write.mode("overwrite").partitionBy(*PARTITION).parquet(f"{target}/_segments")
     rows.unpersist()
     return [(row.function, row.dt, row.hour) for row in refused]
@@ -118,7 +122,7 @@ def _is_equal(spark: Any, options: argparse.Namespace, refused: list[tuple[str, 
     fingerprint = f"struct(count(*), sum(CAST(xxhash64({COMPARED}) AS DECIMAL(38, 0)))) AS fingerprint"
     (before,), (after,) = (rows.selectExpr(fingerprint).collect() for rows in (lines, written))
     if before != after:
-        print(f"the written rows differ from the lines: {before} and {after}", file=sys.stderr)  # noqa: T201
+        print(f"the written rows differ from the lines: {before} and {after}", file=sys.stderr)
     return bool(before == after)
 
 
@@ -127,7 +131,7 @@ def _faults(spark: Any, target: str) -> bool:
     spark.read.parquet(f"{target}/_segments").createOrReplaceTempView("segments")
     rows = spark.sql(statement("faults")).collect()
     for row in rows:
-        print(f"fault: {row.environment} {row.first_segment} to {row.last_segment}: {row.fault}")  # noqa: T201
+        print(f"fault: {row.environment} {row.first_segment} to {row.last_segment}: {row.fault}")
     return bool(rows)
 
 

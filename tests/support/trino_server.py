@@ -50,7 +50,9 @@ class TrinoServer:
         command = [str(java), *options, f"-Dconfig={self._folder}/etc/config.properties", "-cp", classpath]
         log = (self._folder / "server.log").open("wb")
         command += ["--add-modules", "jdk.incubator.vector", "io.trino.server.TrinoServer"]
-        self._process = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=subprocess.STDOUT)
+        self._process = await asyncio.to_thread(
+            subprocess.Popen, command, cwd=self._folder, stdout=log, stderr=subprocess.STDOUT
+        )
         log.close()
         try:
             await self._started()
@@ -74,8 +76,8 @@ class TrinoServer:
         body: bytes | None = query.encode()
         found: list[list[Any]] = []
         while url:
-            request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310 - loopback
-            with urllib.request.urlopen(request, timeout=QUERY_SECONDS) as answer:  # noqa: S310
+            request = urllib.request.Request(url, data=body, headers=headers)
+            with urllib.request.urlopen(request, timeout=QUERY_SECONDS) as answer:  # noqa: S310 - a server on loopback
                 page = json.load(answer)
             assert "error" not in page, f"{page['error'].get('message')}\n{query}"
             found += page.get("data", [])
@@ -103,7 +105,9 @@ class TrinoServer:
             (plugins / name).symlink_to(f"{home}/plugin/{name}")
         metadata = self._folder / "metastore"
         metadata.mkdir()
-        _write(etc / "jvm.config", "-Xmx2G", "-XX:+UseG1GC", "-XX:TieredStopAtLevel=1", "-Djdk.attach.allowAttachSelf=true")
+        _write(
+            etc / "jvm.config", "-Xmx2G", "-XX:+UseG1GC", "-XX:TieredStopAtLevel=1", "-Djdk.attach.allowAttachSelf=true"
+        )
         _write(
             etc / "config.properties",
             f"node.id=test\nnode.environment=test\nplugin.dir={plugins}",

@@ -49,7 +49,7 @@ def demo(
 
 
 @cli.command()
-def verify(
+def verify(  # noqa: PLR0917 - typer reads options from the signature
     destination: Annotated[str, typer.Argument(help="s3://bucket/prefix or file:///directory")],
     since: Annotated[
         str | None, typer.Option(help="ignore older records, which a lifecycle rule deletes", metavar="TIME")

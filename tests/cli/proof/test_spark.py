@@ -64,8 +64,9 @@ def test_the_statements_find_the_planted_faults_on_spark(spark: Any, tmp_path: P
     assert sorted(found, key=lambda row: (row[0] or "", row[1] or 0, row[3])) == expected
 
 
+@pytest.mark.usefixtures("spark")
 def test_the_job_writes_the_rows_of_the_objects_and_refuses_an_hour_with_a_fault(
-    spark: Any, job: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    job: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The rows are those of `logferry compact`, and a second run writes the same files."""
     source, target = tmp_path / "logs", tmp_path / "compacted"
@@ -87,13 +88,16 @@ def test_the_job_writes_the_rows_of_the_objects_and_refuses_an_hour_with_a_fault
 
 
 def _rows(target: Path) -> list[tuple[Any, ...]]:
-    query = f"SELECT environment, segment, line, epoch_ms(time), type, message, record, level, duration_ms, function, hour FROM read_parquet('{target}/logs/**/*.parquet', hive_partitioning=true, hive_types_autocast=false) ORDER BY ALL"
-    return duckdb.execute(query).fetchall()
+    query = (
+        "SELECT environment, segment, line, epoch_ms(time), type, message, record, level, duration_ms, function, hour "
+        "FROM read_parquet(?, hive_partitioning=true, hive_types_autocast=false) ORDER BY ALL"
+    )
+    return duckdb.execute(query, [f"{target}/logs/**/*.parquet"]).fetchall()
 
 
 def _rows_of_objects(source: Path) -> list[tuple[Any, ...]]:
     with Session(fetch(f"file://{source}", Selection(), raw_only=True)) as session:
         return session.rows(
-            "SELECT environment, segment, line, epoch_ms(time), type, message, record, level, duration_ms, function, hour "
-            "FROM logs ORDER BY ALL"
+            "SELECT environment, segment, line, epoch_ms(time), type, message, record, level, duration_ms, function, "
+            "hour FROM logs ORDER BY ALL"
         )

@@ -23,11 +23,18 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(500),
     pytest.mark.skipif(
-        None in home_and_java(), reason="no Trino server (TRINO_HOME) or no Java 24 (JAVA_HOME): see support/trino_server.py"
+        None in home_and_java(),
+        reason="no Trino server (TRINO_HOME) or no Java 24 (JAVA_HOME): see support/trino_server.py",
     ),
 ]
 TABLES = Path(__file__).parents[3] / "config" / "tables"
-TYPES = {"string": "varchar", "bigint": "bigint", "int": "integer", "double": "double", "timestamp": "timestamp(6) with time zone"}
+TYPES = {
+    "string": "varchar",
+    "bigint": "bigint",
+    "int": "integer",
+    "double": "double",
+    "timestamp": "timestamp(6) with time zone",
+}
 
 
 def columns(ddl: str) -> str:
@@ -83,7 +90,11 @@ async def _prove(trino: TrinoServer, expected: list[tuple[Any, ...]]) -> None:
     """Run `athena-proof.sql` with the rows of all functions."""
     create, faults, environments = statements("athena-proof.sql")
     assert statement("segments", "athena").partition("\nFROM")[0] in create
-    create = re.sub(r"WITH \(.*\) AS\n", "AS\n", create).replace("'2026-11-21'", "'2026-11-29'").replace("'2026-11-22'", "'2026-11-29'")
+    create = (
+        re.sub(r"WITH \(.*\) AS\n", "AS\n", create)
+        .replace("'2026-11-21'", "'2026-11-29'")
+        .replace("'2026-11-22'", "'2026-11-29'")
+    )
     await trino.run(create.replace("orders-api", stored_prefix.FUNCTIONS[0]))
     select = create[create.index("SELECT") :]
     for function in stored_prefix.FUNCTIONS[1:]:
@@ -109,13 +120,17 @@ async def _merge(trino: TrinoServer) -> None:
         f"CREATE TABLE compacted ({columns(create)}) WITH (format = 'PARQUET', partitioning = ARRAY['function', 'dt'])",
         catalog="iceberg",
     )
-    merge = merge.replace("FROM logs", "FROM hive.default.logs").replace("2026-11-21", "2026-11-29").replace("'02'", "'07'")
+    merge = (
+        merge.replace("FROM logs", "FROM hive.default.logs").replace("2026-11-21", "2026-11-29").replace("'02'", "'07'")
+    )
     lines = "SELECT count(*) FROM logs WHERE \"function\" = 'orders-api' AND dt = '2026-11-29' AND hour = '07'"
     ((expected,),) = await trino.run(lines)
     distinct = lines.replace("count(*)", "count(DISTINCT (environment, segment, line))")
     ((unique,),) = await trino.run(distinct)
     assert 0 < unique <= expected
-    typed = "SELECT count(*), count(level), count(duration_ms), count(DISTINCT (environment, segment, line)) FROM compacted"
+    typed = (
+        "SELECT count(*), count(level), count(duration_ms), count(DISTINCT (environment, segment, line)) FROM compacted"
+    )
     await trino.run(merge, catalog="iceberg")
     (first,) = await trino.run(typed, catalog="iceberg")
     await trino.run(merge, catalog="iceberg")

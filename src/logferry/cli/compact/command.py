@@ -184,7 +184,8 @@ def _verdict(report: Report) -> str:
             return f"NOTHING TO DO: {done}."
         return f"DRY RUN: nothing was changed. With --run, this writes {todo} from {objects}{deletions} ({done})."
     deletions = f", {counted(deleted, 'raw object')} deleted" if deleted else ""
-    text = f"{counted(len(report.result.written), 'file')} written, {len(report.result.refused)} refused{deletions} ({done})."
+    written = counted(len(report.result.written), "file")
+    text = f"{written} written, {len(report.result.refused)} refused{deletions} ({done})."
     return f"REFUSED: {text}" if report.result.refused else f"COMPACTED: {text}"
 
 

@@ -53,11 +53,11 @@ async def verify(
 ) -> Report:
     """Read every object of a destination and return the report. Raise DestinationError.
 
-    `function` is a glob of names. `state` is a file with the rows of earlier runs, which is read and replaced. `update` receives the number of objects
-    that have been read, and their total.
+    `function` is a glob of names. `state` is a file with the rows of earlier runs, which is read and replaced. `update`
+    receives the number of objects that have been read, and their total.
     """
     with SegmentTable() as table, tempfile.TemporaryDirectory(prefix="logferry-verify-") as folder:
-        if state is not None and state.exists():
+        if state is not None:
             _load(table, state)
         async with open_bodies(destination, confirm) as (bodies, complete):
             # Objects that were stored earlier have no records in the window.
@@ -110,6 +110,8 @@ async def _check(complete: Destination, scan: ObjectScan) -> list[CheckedObject]
 
 
 def _load(table: SegmentTable, state: Path) -> None:
+    if not state.exists():
+        return
     try:
         table.load(state)
     except ValueError as error:
