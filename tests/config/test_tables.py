@@ -19,7 +19,7 @@ import sqlglot
 from botocore.validate import ParamValidator
 from sqlglot import exp
 
-from logferry.cli.query.tables import definitions, lifecycle
+from logferry.cli.query.tables import definitions, lifecycle, text_of
 from logferry.cli.query.views import TYPED_COLUMNS
 from logferry.cli.sql import ENGINES
 from logferry.records.encoder import encode
@@ -223,7 +223,7 @@ def test_duckdb_infers_the_same_types_for_any_object(stored: Path) -> None:
 def test_the_files_are_the_output_of_the_command(engine: Engine) -> None:
     """There is one source. `logferry tables` prints the same text for another destination."""
     command = f"logferry tables --engine {engine} s3://my-log-bucket/logs > config/tables/{engine}.sql"
-    assert (TABLES / f"{engine}.sql").read_text() == definitions(engine, "s3://my-log-bucket/logs"), command
+    assert (TABLES / f"{engine}.sql").read_text() == text_of(definitions(engine, "s3://my-log-bucket/logs")), command
 
 
 def test_the_lifecycle_file_is_that_of_the_command() -> None:
