@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -26,6 +25,8 @@ from support.command_line import run
 from support.stored_logs import START, invocation, make_object, make_objects, request_id, store_in
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from logferry.cli.sql import Engine
 
 PROGRAM = "from logferry.cli.main import main; main()"
@@ -49,7 +50,7 @@ def stored(tmp_path: Path) -> str:
 
 
 def test_a_table_has_headers_and_aligned_numbers_and_no_colours_in_a_pipe(stored: str) -> None:
-    """stdout has the rows only. stderr has what was read."""
+    """The rows are on stdout, and the summary of the read on stderr."""
     done = run("query", stored, "SELECT function, count(*) AS n FROM invocations GROUP BY 1 ORDER BY 1")
     assert done.status == 0
     assert [line.rstrip() for line in done.stdout.splitlines()] == [
@@ -124,7 +125,7 @@ def test_statements_without_a_select_are_accepted(stored: str) -> None:
         ("SELEC 1", "syntax error"),
         ("SELECT * FROM read_parquet('/nonexistent.parquet')", "No files found"),
         ("SET threads = 1", "returns no rows"),
-        ("-- nothing", "the query is empty"),
+        (";", "the query is empty"),
     ],
 )
 def test_an_invalid_query_has_status_2_and_the_message_of_duckdb(stored: str, sql: str, message: str) -> None:
@@ -175,9 +176,9 @@ def test_saved_queries_are_valid_in_each_dialect(engine: Engine) -> None:
 def test_parquet_and_raw_objects_answer_all_saved_queries_alike(stored: str) -> None:
     """After a compaction of both hours, each query has the same rows."""
     before = {name: run("query", stored, "--saved", name, "--json").stdout for name in SAVED}
-    assert run("compact", stored).status == 0
+    assert run("compact", stored, "--run").status == 0
     done = run("query", stored, "FROM segments", "--json")
-    assert "4 hours from Parquet" in done.stderr, done.stderr
+    assert "2 Parquet files" in done.stderr, done.stderr
     assert {name: run("query", stored, "--saved", name, "--json").stdout for name in SAVED} == before
 
 
@@ -255,6 +256,7 @@ class Athena:
 
     def get_query_execution(self, QueryExecutionId: str) -> dict[str, Any]:  # noqa: N803 - the name of the API
         """Return the next state. An interrupt is Ctrl-C of the user."""
+        assert QueryExecutionId == "q-1"
         state = self._states.pop(0)
         if state == "interrupt":
             raise KeyboardInterrupt
@@ -272,13 +274,14 @@ class Athena:
 
     def paginate(self, QueryExecutionId: str) -> list[dict[str, Any]]:  # noqa: N803
         """Return one page with the names and one row."""
+        assert QueryExecutionId == "q-1"
         cells = [["function", "n"], ["orders-api", "7"]]
         rows = [{"Data": [{"VarCharValue": cell} for cell in row]} for row in cells]
         return [{"ResultSet": {"Rows": rows}}]
 
 
 def test_athena_prints_the_text_without_a_workgroup(stored: str) -> None:
-    """Nothing is read, and the text is that of the engine."""
+    """The text is that of the engine, and no object is read."""
     done = run("query", stored, "--saved", "noise", "--engine", "athena")
     assert done.stdout == f"{saved_query('noise', 'athena')};\n"
     assert (done.status, done.stderr) == (0, "")

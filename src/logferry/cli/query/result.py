@@ -33,6 +33,7 @@ MAX_TABLE_ROWS = 1000
 
 MIN_TEXT_WIDTH = 12
 """Minimum width of a column of text in a table. Below it, each row is a block."""
+_CREATE = "CREATE OR REPLACE TEMP TABLE result AS "
 _GAP = 2
 _TIMES = ("TIMESTAMP", "DATE", "TIME", "INTERVAL")
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL", "UBIGINT")
@@ -62,7 +63,7 @@ def run_query(session: Session, query: str) -> int:
         _convert_times(session)
         ((count,),) = session.rows("SELECT count(*) FROM result")
     except duckdb.Error as error:
-        raise QueryError(str(error)) from error
+        raise QueryError(_without_create(str(error))) from error
     return int(count)
 
 
@@ -134,13 +135,25 @@ def quoted_name(name: str) -> str:
 def _create_result(session: Session, query: str) -> None:
     """Store the rows of a statement. DESCRIBE and SHOW are accepted in parentheses only."""
     try:
-        session.execute(f"CREATE OR REPLACE TEMP TABLE result AS {query}")
+        session.execute(f"{_CREATE}{query}")
     except duckdb.ParserException:
         try:
-            session.execute(f"CREATE OR REPLACE TEMP TABLE result AS FROM ({query.rstrip().rstrip(';')}\n)")
+            session.execute(f"{_CREATE}FROM ({query.rstrip().rstrip(';')}\n)")
         except duckdb.ParserException:
             session.execute(query)  # its error names the position in the text of the user
             raise QueryError("the last statement returns no rows: end with a SELECT") from None
+
+
+def _without_create(message: str) -> str:
+    """Return an error message of DuckDB without the statement around the text of the user."""
+    start = f"LINE 1: {_CREATE}"
+    lines = message.split("\n")
+    for number, line in enumerate(lines):
+        if line.startswith(start):
+            lines[number] = f"LINE 1: {line.removeprefix(start)}"
+            lines[number + 1 :] = [following[len(_CREATE) :] for following in lines[number + 1 :]]
+            break
+    return "\n".join(lines)
 
 
 def _convert_times(session: Session) -> None:
