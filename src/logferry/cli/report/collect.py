@@ -16,6 +16,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logferry.cli.fetch.selection import Selection
+from logferry.cli.object_names import segment_in
 from logferry.cli.report import fault_places
 from logferry.cli.report import lanes as lane_choice
 from logferry.cli.report.lanes import Environment, Lane
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from logferry.cli.fetch.fetch import FetchedHour
     from logferry.cli.query.session import Session
 
 EVERYTHING = Selection()
@@ -47,9 +47,6 @@ BINS = 240
 """Number of time bins of a lane that several environments share."""
 ACTIVITY_BINS = 48
 """Number of time bins of a function in the list of functions."""
-
-_PLACE = re.compile(r"([0-9a-f]{16}(?:r\d+)?)\D(\d{8,18})(?!\d)", re.ASCII)
-"""Environment and segment in a key of the default form."""
 
 Row = tuple[Any, ...]
 
@@ -73,13 +70,10 @@ class Collected(NamedTuple):
     rows: Mapping[str, list[Row]]
 
 
-def collect(
-    session: Session, selection: Selection = EVERYTHING, compacted: Sequence[FetchedHour] = ()
-) -> Collected | None:
+def collect(session: Session, selection: Selection = EVERYTHING) -> Collected | None:
     """Return the data of the report, or None if there are no records."""
     connection = session.connection
     _limit(connection, selection)
-    _store_compacted(connection, compacted)
     session.execute(_text("tables.sql"))
     queries = _queries()
     start, end, count = connection.execute(queries["window"]).fetchall()[0]
@@ -128,22 +122,6 @@ def _limit(connection: duckdb.DuckDBPyConnection, selection: Selection) -> None:
     connection.execute("SET VARIABLE report_function = $1", [selection.function])
 
 
-def _store_compacted(connection: duckdb.DuckDBPyConnection, compacted: Sequence[FetchedHour]) -> None:
-    """Store the key and the size of each object of the compacted hours, as their manifests state them."""
-    rows = [
-        (*place.groups(), key, size)
-        for each in compacted
-        for key, _, size in each.manifest.get("objects", ())
-        if (place := _PLACE.search(key))
-    ]
-    columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE report_compacted AS SELECT unnest($1::VARCHAR[]) AS environment, "
-        "unnest($2::BIGINT[]) AS segment, unnest($3::VARCHAR[]) AS key, unnest($4::BIGINT[]) AS size",
-        columns,
-    )
-
-
 def _faults(session: Session, *, has_beginning: bool) -> list[Mapping[str, Any]]:
     """Return the faults of the proof. An unreadable object is no missing segment.
 
@@ -154,7 +132,7 @@ def _faults(session: Session, *, has_beginning: bool) -> list[Mapping[str, Any]]
         "CREATE OR REPLACE TEMP TABLE report_segments AS "  # noqa: S608 - a constant
         f"WITH logs AS (SELECT * FROM report_lines) SELECT * FROM ({statement('segments')})"
     )
-    places = [place.groups() for key, _ in session.unreadable if (place := _PLACE.search(key))]
+    places = [place for key, _ in session.unreadable if (place := segment_in(key))]
     if places:
         connection.execute(
             "INSERT INTO report_segments (environment, segment, lines, distinct_lines, highest_line, closing_line) "

@@ -71,7 +71,7 @@ def write(request: ReportRequest) -> list[str]:
     started = time.monotonic()
     fetched = terminal.read(request.destination, request.selection, yes=request.yes)
     with Session(fetched) as session:
-        found = collect(session, request.selection, fetched.compacted)
+        found = collect(session, request.selection)
         seconds = time.monotonic() - started
         terminal.show_usage(fetched, seconds, session.unreadable)
         if found is None:

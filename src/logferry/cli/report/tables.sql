@@ -1,5 +1,4 @@
--- Temporary tables of `logferry report` in a DuckDB session, from its view `lines` and its table `listed_objects`.
--- `report_compacted` has the key and the size of each object of a compacted hour, from its manifest.
+-- Temporary tables of `logferry report` in a DuckDB session, from its view `lines` and its table `listed_files`.
 
 -- One row for each line of the selected functions, without the texts of the function. It is the only read of the objects.
 CREATE OR REPLACE TEMP TABLE report_lines AS
@@ -24,7 +23,7 @@ SELECT
     CASE WHEN type LIKE 'logferry.%' OR type = 'platform.logsDropped' THEN record END AS record,
     CASE WHEN type = 'platform.initStart' THEN TRY(record ->> '$.initializationType') END AS initialization,
     CASE WHEN type = 'function' THEN octet_length(encode(coalesce(message, record, event, ''))) END AS bytes,
-    filename,
+    filename::VARCHAR AS filename,
     coalesce(time::TIMESTAMP >= getvariable('report_since'), true)
         AND coalesce(time::TIMESTAMP <= getvariable('report_until'), true) AS in_window
 FROM lines
@@ -108,7 +107,8 @@ SELECT
     )
 FROM invoked LEFT JOIN cold USING (environment);
 
--- One row for each object: what it holds, and when it was stored. The time is NULL for objects of a compacted hour.
+-- One row for each object: what it holds, and when it was stored. The time is NULL for an object that was deleted after its
+-- compaction. A raw object is found by its file, and one of a compacted hour by environment and segment.
 CREATE OR REPLACE TEMP TABLE report_objects AS
 WITH held AS (
     SELECT
@@ -123,16 +123,26 @@ WITH held AS (
     FROM report_lines
     WHERE environment IS NOT NULL AND in_window
     GROUP BY environment, segment
+), compacted AS (
+    SELECT environment, segment, max(key) AS key, max(size) AS size, max(stored_at) AS stored_at
+    FROM listed_files
+    WHERE filename IS NULL AND environment IS NOT NULL
+    GROUP BY environment, segment
+), found AS (
+    SELECT
+        held.*,
+        coalesce(listed.key, compacted.key) AS key,
+        coalesce(listed.size, compacted.size) AS size,
+        coalesce(listed.stored_at, compacted.stored_at) AS stored_at
+    FROM held
+    LEFT JOIN listed_files AS listed ON listed.filename = held.filename
+    LEFT JOIN compacted
+        ON held.filename IS NULL AND compacted.environment = held.environment AND compacted.segment = held.segment
 )
 SELECT
-    held.* EXCLUDE (filename),
-    coalesce(listed.key, compacted.key) AS key,
-    coalesce(listed.size, compacted.size) AS size,
-    CASE WHEN listed.stored_at IS NOT NULL THEN greatest(epoch_ms(listed.stored_at), held.first) END AS stored
-FROM held
-LEFT JOIN listed_objects AS listed USING (filename)
-LEFT JOIN report_compacted AS compacted
-    ON held.filename IS NULL AND compacted.environment = held.environment AND compacted.segment = held.segment;
+    * EXCLUDE (filename, stored_at),
+    CASE WHEN stored_at IS NOT NULL THEN greatest(epoch_ms(stored_at), first) END AS stored
+FROM found;
 
 CREATE OR REPLACE TEMP TABLE report_environments AS
 WITH invoked AS (
