@@ -38,8 +38,10 @@ def test_a_prefix_of_the_request_id_shows_the_invocation_in_order(stored: str, p
     done = run("logs", stored, "--function", "orders-api", "--request-id", prefix)
     assert done.status == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "orders-api $LATEST eu-central-1, environment 0000000000000001, segments 1 to 2, "
-        "2026-11-21T02:10:00.000Z to 02:10:00.202Z, error Handled",
+        (
+            "orders-api $LATEST eu-central-1, environment 0000000000000001, segments 1 to 2, "
+            "2026-11-21T02:10:00.000Z to 02:10:00.202Z, error Handled"
+        ),
         "  +0 ms     START",
         "  +50 ms    INFO   cache miss",
         "  +101 ms   ERROR  payment timeout",
@@ -66,8 +68,10 @@ def test_errors_shows_failed_and_cold_invocations_one_line_each(stored: str) -> 
     done = run("logs", stored, "--since", "2026-11-21T02:00Z", "--errors")
     assert done.stdout.splitlines() == [
         f"2026-11-21T02:10:00.202Z orders-api 0000 {ID[:8]} ●     error Handled, 202.4 ms, billed 203 ms, 73/512 MB",
-        f"2026-11-21T02:10:01.034Z orders-web 0000 {request_id(8)[:8]} ●     34.1 ms, billed 35 ms, 73/512 MB, "
-        "cold start 205.1 ms",
+        (
+            f"2026-11-21T02:10:01.034Z orders-web 0000 {request_id(8)[:8]} ●     34.1 ms, billed 35 ms, 73/512 MB, "
+            "cold start 205.1 ms"
+        ),
     ]
 
 

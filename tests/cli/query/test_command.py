@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -26,6 +25,8 @@ from support.command_line import run
 from support.stored_logs import START, invocation, make_object, make_objects, request_id, store_in
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from logferry.cli.sql import Engine
 
 PROGRAM = "from logferry.cli.main import main; main()"
@@ -49,7 +50,7 @@ def stored(tmp_path: Path) -> str:
 
 
 def test_a_table_has_headers_and_aligned_numbers_and_no_colours_in_a_pipe(stored: str) -> None:
-    """stdout has the rows only. stderr has what was read."""
+    """The rows are on stdout, and the summary of the read on stderr."""
     done = run("query", stored, "SELECT function, count(*) AS n FROM invocations GROUP BY 1 ORDER BY 1")
     assert done.status == 0
     assert [line.rstrip() for line in done.stdout.splitlines()] == [
@@ -230,6 +231,11 @@ def test_tables_prints_the_definitions_of_a_directory_that_duckdb_executes(store
     rows = [json.loads(line) for line in run("query", stored, query, "--json").stdout.splitlines()]
     assert [tuple(row.values()) for row in rows] == connection.execute(query).fetchall()
     assert connection.execute("FROM faults").fetchall() == []
+    parts = [json.loads(line) for line in run("tables", stored, "--json").stdout.splitlines()]
+    assert [part["name"] for part in parts] == [
+        *("logs_raw", "logs", "function_lines", "invocations", "segments", "faults"),
+    ]
+    assert all(part["text"] in text for part in parts)
     assert run("tables", stored, "--engine", "athena").stderr.startswith("Athena cannot read file://")
 
 
@@ -255,6 +261,7 @@ class Athena:
 
     def get_query_execution(self, QueryExecutionId: str) -> dict[str, Any]:  # noqa: N803 - the name of the API
         """Return the next state. An interrupt is Ctrl-C of the user."""
+        assert QueryExecutionId == "q-1"
         state = self._states.pop(0)
         if state == "interrupt":
             raise KeyboardInterrupt
@@ -272,13 +279,14 @@ class Athena:
 
     def paginate(self, QueryExecutionId: str) -> list[dict[str, Any]]:  # noqa: N803
         """Return one page with the names and one row."""
+        assert QueryExecutionId == "q-1"
         cells = [["function", "n"], ["orders-api", "7"]]
         rows = [{"Data": [{"VarCharValue": cell} for cell in row]} for row in cells]
         return [{"ResultSet": {"Rows": rows}}]
 
 
 def test_athena_prints_the_text_without_a_workgroup(stored: str) -> None:
-    """Nothing is read, and the text is that of the engine."""
+    """The text is that of the engine, and no object is read."""
     done = run("query", stored, "--saved", "noise", "--engine", "athena")
     assert done.stdout == f"{saved_query('noise', 'athena')};\n"
     assert (done.status, done.stderr) == (0, "")

@@ -166,10 +166,13 @@ def test_a_line_longer_than_the_default_of_duckdb_is_read(tmp_path: Path) -> Non
 
 
 def test_objects_of_another_program_have_no_rows(tmp_path: Path) -> None:
-    """JSON lines without a place are in no view of records."""
+    """JSON lines without a place are in no view of records, and their object is named."""
     other = make_object([])._replace(key="exports/orders.json", body=b'{"a":1}\n{"time":null}\n')
-    with opened(tmp_path, [other, *make_objects(1)]) as session:
+    text = make_object([])._replace(key="exports/orders.csv.gz", body=gzip.compress(b"a,b\n1,2\n"))
+    with opened(tmp_path, [other, text, *make_objects(1)]) as session:
         assert session.rows("SELECT count(*) FROM logs") == [(5,)]
+        assert session.unreadable == []
+    assert fetch(f"file://{tmp_path}").foreign == [text.key, other.key]
 
 
 def test_another_key_template_has_the_function_of_the_closing_line(tmp_path: Path) -> None:

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 from logferry import destination
 from logferry.cli.fetch.cache import Cache, cache_folder
 from logferry.cli.fetch.directory import DirectorySource
-from logferry.cli.fetch.download import download
+from logferry.cli.fetch.download import download, has_place
 from logferry.cli.fetch.listing import CompactedHour, RawObject, list_selection
 from logferry.cli.fetch.request_usage import RequestUsage, check_price
 from logferry.cli.fetch.selection import Selection
+from logferry.cli.object_names import looks_like_logferry
 from logferry.cli.stored_objects import DestinationError
 from logferry.settings_validation import aws_mistakes
 
@@ -137,6 +138,7 @@ async def fetch_listing(
     wanted = [each.listed for each in raw] + [each.parquet for each, _ in hours]
     done = await download(source, wanted, dialogue.fetched)
     fetched.unreadable += done.unreadable
+    raw = [each for each in raw if not _is_foreign(each, done.files, fetched.foreign)]
     fetched.objects = [
         FetchedObject(each, done.files[each.listed.key]) for each in raw if each.listed.key in done.files
     ]
@@ -146,6 +148,18 @@ async def fetch_listing(
         if each.parquet.key in done.files
     ]
     return fetched
+
+
+def _is_foreign(raw: RawObject, files: Mapping[str, Path], foreign: list[str]) -> bool:
+    """Return whether another program wrote an object, and note its name.
+
+    A name in the form of the default key is sufficient. Otherwise, the first line decides.
+    """
+    path = files.get(raw.listed.key)
+    if path is None or looks_like_logferry(raw.listed.name) or has_place(path, raw.listed.name):
+        return False
+    foreign.append(raw.listed.name)
+    return True
 
 
 def _check_price(source: Source, listing: Listing, dialogue: Dialogue) -> None:

@@ -141,11 +141,11 @@ WITH held AS MATERIALIZED (
     FROM lines WHERE environment IS NOT NULL GROUP BY filename, environment, segment
 )
 SELECT {_OBJECT_COLUMNS}
-FROM (FROM listed_objects WHERE filename IS NOT NULL) AS listed
+FROM (FROM listed_files WHERE key IS NOT NULL AND filename IS NOT NULL) AS listed
 LEFT JOIN held ON held.filename = listed.filename
 UNION ALL
 SELECT {_OBJECT_COLUMNS}
-FROM (FROM listed_objects WHERE filename IS NULL) AS listed
+FROM (FROM listed_files WHERE key IS NOT NULL AND filename IS NULL) AS listed
 LEFT JOIN (FROM held WHERE filename IS NULL) AS held
     ON held.environment = listed.environment AND held.segment = listed.segment
 """  # noqa: S608 - constants
