@@ -15,6 +15,7 @@ from rich.console import Console
 from benchmark import (
     figures_cold_start,
     figures_invocation,
+    figures_node_calls,
     figures_single_invocation,
     figures_small_function,
     figures_throughput,
@@ -50,6 +51,9 @@ FIGURES: dict[str, Callable[[RunContext], Iterator[Row]]] = {
     "burst": figures_throughput.burst,
     "growth": figures_throughput.growth,
     "policies": figures_throughput.policies,
+    "node-handler": figures_node_calls.handler,
+    "node-call-cpu": figures_node_calls.call_cpu,
+    "node-cold-start": figures_node_calls.cold_start,
 }
 ROUNDS = 9
 OPT = Path("/opt")
