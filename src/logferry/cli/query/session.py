@@ -104,6 +104,7 @@ class Session:
             "invocations": statement("invocations"),
             "segments": views.over_lines("segments"),
             "faults": statement("faults"),
+            "listed_objects": views.LISTED_OBJECTS,
             "objects": views.OBJECTS,
         }
         for name, text in texts.items():
