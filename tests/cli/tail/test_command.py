@@ -16,7 +16,8 @@ import pytest
 from logferry.cli.fetch.fetch import open_source
 from logferry.cli.fetch.selection import Selection
 from logferry.cli.stored_objects import DestinationError
-from logferry.cli.tail.command import Tail, View, read_lines
+from logferry.cli.tail.command import Tail, View
+from logferry.cli.tail.object_lines import read_lines
 from support.s3_faults import Fault
 from support.stored_logs import invocation, make_object, store_in
 

@@ -22,7 +22,7 @@ from logferry import destination
 from logferry.cli.fetch.cache import Cache, cache_folder
 from logferry.cli.fetch.directory import DirectorySource
 from logferry.cli.fetch.download import download, has_place
-from logferry.cli.fetch.listing import CompactedHour, RawObject, list_selection
+from logferry.cli.fetch.listing import list_selection
 from logferry.cli.fetch.request_usage import RequestUsage, check_price
 from logferry.cli.fetch.selection import Selection
 from logferry.cli.object_names import looks_like_logferry
@@ -32,6 +32,7 @@ from logferry.settings_validation import aws_mistakes
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
+    from logferry.cli.fetch.compacted_hours import CompactedHour, RawObject
     from logferry.cli.fetch.listing import Listing
     from logferry.cli.fetch.source import Source
 

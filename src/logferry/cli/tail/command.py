@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gzip
 import json
-import re
 import sys
-import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -32,10 +29,10 @@ from logferry.cli.logs.record_text import is_hidden
 from logferry.cli.object_names import is_marker
 from logferry.cli.tail import silence
 from logferry.cli.tail.follow import Follower, NewObject
+from logferry.cli.tail.object_lines import read_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    import re
 
     from logferry.cli.fetch.selection import Selection
     from logferry.cli.fetch.source import ListedObject, Source
@@ -188,48 +185,6 @@ def tail(url: str, selection: Selection, view: View) -> int:
 async def _run(url: str, selection: Selection, usage: RequestUsage, view: View) -> None:
     async with open_source(url, usage) as source:
         await Tail(source, selection, view).run()
-
-
-def read_lines(path: Path, name: str) -> Iterator[LogLine]:
-    """Yield the lines of an object. Raise ValueError if it is damaged or of another program."""
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") if name.endswith(".gz") else path.open(encoding="utf-8") as file:
-            columns = [json.loads(text) for text in file]
-    except (OSError, EOFError, zlib.error, RecursionError, UnicodeDecodeError) as error:
-        raise ValueError(f"damaged lines: {error}") from error
-    function = _function_of(name, columns)
-    for each in columns:
-        if isinstance(each, dict) and "environment" in each:
-            yield _line(each, function)
-
-
-def _function_of(name: str, columns: list[Any]) -> str:
-    """Return the function of an object from its key, or from its closing line."""
-    match = re.search(r"(?:^|/)function=([^/]+)/", name)
-    if match:
-        return match[1]
-    try:
-        return str(json.loads(columns[-1]["record"])["function"])
-    except (IndexError, KeyError, TypeError, ValueError):
-        return ""
-
-
-def _line(columns: dict[str, Any], function: str) -> LogLine:
-    try:
-        return LogLine(
-            time=datetime.fromisoformat(columns["time"]),
-            function=function,
-            environment=columns["environment"],
-            segment=columns["segment"],
-            line=columns["line"],
-            kind=columns.get("type", ""),
-            request_id=columns.get("requestId", ""),
-            message=columns.get("message"),
-            record=columns.get("record"),
-            event=columns.get("event"),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"no line of logferry: {error!r}") from error
 
 
 def _age(time: timedelta) -> str:
