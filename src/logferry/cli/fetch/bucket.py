@@ -27,7 +27,13 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from logferry.cli.fetch import s3_failures
 from logferry.cli.fetch.object_client import CONNECT_SECONDS, MAX_ATTEMPTS, READ_SECONDS, ObjectClient
 from logferry.cli.fetch.source import Folder, ListedObject
-from logferry.cli.stored_objects import MAX_OBJECT_BYTES, DestinationError, check_size, reason_of
+from logferry.cli.stored_objects import (
+    MAX_OBJECT_BYTES,
+    DestinationError,
+    TransientDestinationError,
+    check_size,
+    reason_of,
+)
 from logferry.sinks.s3.sdk_session import VerifyingSession
 
 if TYPE_CHECKING:
@@ -147,9 +153,10 @@ class Bucket:
             raise DestinationError(s3_failures.no_credentials(self.url)) from error
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
-            raise DestinationError(s3_failures.failure(self.url, code, str(error))) from error
+            kind = TransientDestinationError if code in s3_failures.TRANSIENT_CODES else DestinationError
+            raise kind(s3_failures.failure(self.url, code, str(error))) from error
         except _SDK_ERRORS as error:
-            raise DestinationError(s3_failures.failure(self.url, "", reason_of(error))) from error
+            raise TransientDestinationError(s3_failures.failure(self.url, "", reason_of(error))) from error
 
     def _entries(self, page: dict[str, Any]) -> list[ListedObject]:
         """Return the objects of a page."""

@@ -27,8 +27,9 @@ from logferry.cli.fetch.terminal import clock_warning, error_console
 from logferry.cli.logs.line_format import LineFormat, LogLine
 from logferry.cli.logs.record_text import is_hidden
 from logferry.cli.object_names import is_marker
+from logferry.cli.stored_objects import TransientDestinationError
 from logferry.cli.tail import silence
-from logferry.cli.tail.follow import Follower, NewObject
+from logferry.cli.tail.follow import MAX_WAIT_SECONDS, Follower, NewObject
 from logferry.cli.tail.object_lines import read_lines
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 DISCOVERY_SECONDS = 60.0
 """Time between two lists of the functions, in seconds. A literal name needs none."""
+MAX_FAILURES = 20
+"""Number of consecutive polls without a connection, or with throttling, after which the command ends."""
 _SECONDS_PER_HOUR = 3600
 
 
@@ -73,9 +76,17 @@ class Tail:
         await self._discover()
         if warning := clock_warning(self._source.clock_offset):
             self._errors.print(warning, style="yellow")
+        failures = 0
         while True:
-            await self.poll()
-            await asyncio.sleep(self._follower.wait_seconds)
+            try:
+                await self.poll()
+                failures = 0
+            except TransientDestinationError as error:
+                failures += 1
+                if failures >= MAX_FAILURES:
+                    raise
+                self._errors.print(f"{error}; attempt {failures} of {MAX_FAILURES}", style="yellow", markup=False)
+            await asyncio.sleep(self._follower.wait_seconds if not failures else MAX_WAIT_SECONDS)
 
     async def poll(self) -> int:
         """List, fetch and print once. Return the number of new objects."""
