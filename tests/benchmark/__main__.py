@@ -15,6 +15,7 @@ from rich.console import Console
 from benchmark import (
     figures_cold_start,
     figures_invocation,
+    figures_reading,
     figures_single_invocation,
     figures_small_function,
     figures_throughput,
@@ -50,6 +51,9 @@ FIGURES: dict[str, Callable[[RunContext], Iterator[Row]]] = {
     "burst": figures_throughput.burst,
     "growth": figures_throughput.growth,
     "policies": figures_throughput.policies,
+    "proof": figures_reading.proof,
+    "compaction": figures_reading.compaction,
+    "fetching": figures_reading.fetching,
 }
 ROUNDS = 9
 OPT = Path("/opt")
