@@ -17,6 +17,7 @@ from benchmark import (
     figures_invocation,
     figures_node_calls,
     figures_python_calls,
+    figures_reading,
     figures_single_invocation,
     figures_small_function,
     figures_throughput,
@@ -59,6 +60,9 @@ FIGURES: dict[str, Callable[[RunContext], Iterator[Row]]] = {
     "node-handler": figures_node_calls.handler,
     "node-call-cpu": figures_node_calls.call_cpu,
     "node-cold-start": figures_node_calls.cold_start,
+    "proof": figures_reading.proof,
+    "compaction": figures_reading.compaction,
+    "fetching": figures_reading.fetching,
 }
 ROUNDS = 9
 OPT = Path("/opt")
