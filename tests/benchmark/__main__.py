@@ -14,6 +14,7 @@ from rich.console import Console
 
 from benchmark import (
     figures_cold_start,
+    figures_events,
     figures_invocation,
     figures_single_invocation,
     figures_small_function,
@@ -46,6 +47,7 @@ FIGURES: dict[str, Callable[[RunContext], Iterator[Row]]] = {
     "nothing-due": figures_invocation.nothing_due,
     "caller-latency": figures_invocation.caller_latency,
     "shutdown": figures_invocation.shutdown,
+    "events": figures_events.events,
     "ingest": figures_throughput.ingest,
     "burst": figures_throughput.burst,
     "growth": figures_throughput.growth,
