@@ -18,6 +18,7 @@ from benchmark import (
     figures_single_invocation,
     figures_small_function,
     figures_throughput,
+    figures_usage,
     table,
 )
 from benchmark.cpu_worker import CpuWorker
@@ -46,6 +47,7 @@ FIGURES: dict[str, Callable[[RunContext], Iterator[Row]]] = {
     "nothing-due": figures_invocation.nothing_due,
     "caller-latency": figures_invocation.caller_latency,
     "shutdown": figures_invocation.shutdown,
+    "usage-cpu": figures_usage.usage_cpu,
     "ingest": figures_throughput.ingest,
     "burst": figures_throughput.burst,
     "growth": figures_throughput.growth,

@@ -173,6 +173,7 @@ async def test_managed_instances_have_no_usage_of_an_invocation(tmp_path: Path) 
     config: dict[str, Any] = {"initialization_type": "lambda-managed-instances"}
     config |= {"max_concurrency": 3, "runtime_processes": 3, "launcher": boot_with(patch)}
     async with python_function(tmp_path, USAGE | {"LOGFERRY_FLUSH_SECONDS": "0.5"}, **config) as service:
+        await service.idle_for(1.0)
         await asyncio.gather(*(service.invoke({"cpu_ms": 50}) for _ in range(9)))
         await service.idle_for(2.0)
         await service.shutdown()

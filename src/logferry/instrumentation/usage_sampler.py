@@ -2,7 +2,8 @@
 
 Guarantees:
 - A sample never raises. A value that cannot be read is None, and the others are read all the same.
-- A sample takes about 0.1 ms of CPU time. It reads no list of processes unless the runtime has been replaced.
+- A sample takes less than 0.1 ms of CPU time. It reads no list of processes unless the runtime has been replaced.
+- A runtime that cannot be found is searched for at the next sample, and then ever more rarely.
 
 Design: files that every sample reads stay open, and are read again from their beginning. The kernel makes the text at
 each read. The clock of another process is the exact CPU time of all its threads (clock_getcpuclockid(3)); no permission
@@ -24,6 +25,8 @@ from logferry.instrumentation.usage import Levels, Sample
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+MAX_SKIPPED = 1023
+"""Largest number of samples between two searches for a runtime that cannot be found."""
 READ_BYTES = 64 * 1024
 """Size of one read. The texts have a few KiB."""
 _NO_STATUS = ProcessStatus(None, None, None)
@@ -58,6 +61,10 @@ class UsageSampler:
         self._files: dict[str, int] = {}
         self._runtime: int | None = None
         self._status_fd = -1
+        self._skipped = self._to_skip = 0
+        """Number of samples since the last search, and number of those that are not to search."""
+        self._searched = False
+        """Whether the last search was in vain."""
 
     def sample(self) -> Sample:
         """Return the values of this moment."""
@@ -96,13 +103,19 @@ class UsageSampler:
             with contextlib.suppress(OSError):
                 return self._runtime, self._cpu_ns(self._runtime)
             self._forget_runtime()
+        if self._skipped < self._to_skip:
+            self._skipped += 1
+            return None, None
         pid = next(runtime_pids(supervisor_pid=self._supervisor_pid, proc=self._proc), None)
-        if pid is None:
-            return None, None
         try:
-            cpu_ns = self._cpu_ns(pid)
+            cpu_ns = self._cpu_ns(pid) if pid else None
         except OSError:
+            cpu_ns = None
+        if pid is None or cpu_ns is None:
+            self._skipped, self._to_skip = 0, min(2 * self._to_skip + self._searched, MAX_SKIPPED)
+            self._searched = True
             return None, None
+        self._skipped, self._to_skip, self._searched = 0, 0, False
         self._runtime = pid
         with contextlib.suppress(OSError):
             self._status_fd = os.open(f"{self._proc}/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
