@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 MAX_SKIPPED = 1023
 """Largest number of samples between two searches for a runtime that cannot be found."""
-READ_BYTES = 64 * 1024
-"""Size of one read. The texts have a few KiB."""
+READ_BYTES = 4096
+"""Size of one read: the first lines of /proc/stat, of which the rest is not needed, and all of the other texts."""
+NET_DEV_BYTES = 16 * 1024
+"""The same for /proc/net/dev, which has one line for each interface."""
 _NO_STATUS = ProcessStatus(None, None, None)
 
 
@@ -60,6 +62,8 @@ class UsageSampler:
         self._shipper_cpu_ns = shipper_cpu_ns
         self._files: dict[str, int] = {}
         self._runtime: int | None = None
+        self._fd_folder = ""
+        self._tmp_fd = -1
         self._status_fd = -1
         self._skipped = self._to_skip = 0
         """Number of samples since the last search, and number of those that are not to search."""
@@ -71,7 +75,7 @@ class UsageSampler:
         pid, runtime_cpu_ns = self._runtime_clock()
         status = self._status()
         ticks = proc_files.cpu_ticks(self._text("stat"))
-        network = proc_files.network_bytes(self._text("net/dev"))
+        network = proc_files.network_bytes(self._text("net/dev", NET_DEV_BYTES))
         tmp_used, tmp_size = self._tmp_bytes()
         return Sample(
             runtime_pid=pid,
@@ -100,9 +104,10 @@ class UsageSampler:
     def _runtime_clock(self) -> tuple[int | None, int | None]:
         """Return the process of the runtime and its CPU time; search for it if it has ended."""
         if self._runtime is not None:
-            with contextlib.suppress(OSError):
+            try:
                 return self._runtime, self._cpu_ns(self._runtime)
-            self._forget_runtime()
+            except OSError:
+                self._forget_runtime()
         if self._skipped < self._to_skip:
             self._skipped += 1
             return None, None
@@ -116,13 +121,13 @@ class UsageSampler:
             self._searched = True
             return None, None
         self._skipped, self._to_skip, self._searched = 0, 0, False
-        self._runtime = pid
+        self._runtime, self._fd_folder = pid, f"{self._proc}/{pid}/fd"
         with contextlib.suppress(OSError):
             self._status_fd = os.open(f"{self._proc}/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
         return pid, cpu_ns
 
     def _forget_runtime(self) -> None:
-        self._runtime = None
+        self._runtime, self._fd_folder = None, ""
         if self._status_fd >= 0:
             os.close(self._status_fd)
             self._status_fd = -1
@@ -143,22 +148,24 @@ class UsageSampler:
     def _descriptors(self) -> int | None:
         try:
             # A process that has ended, and is not collected yet, has none.
-            return len(os.listdir(f"{self._proc}/{self._runtime}/fd")) or None  # noqa: PTH208 - pathlib is too large
+            return len(os.listdir(self._fd_folder)) or None  # noqa: PTH208 - pathlib is too large
         except OSError:
             return None
 
     def _tmp_bytes(self) -> tuple[int | None, int | None]:
         try:
-            found = os.statvfs(self._tmp)
+            if self._tmp_fd < 0:
+                self._tmp_fd = os.open(self._tmp, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            found = os.statvfs(self._tmp_fd)
         except OSError:
             return None, None
         return (found.f_blocks - found.f_bfree) * found.f_frsize, found.f_blocks * found.f_frsize
 
-    def _text(self, name: str) -> bytes:
-        """Return the text of a file that stays open."""
+    def _text(self, name: str, size: int = READ_BYTES) -> bytes:
+        """Return the beginning of the text of a file that stays open."""
         try:
             if name not in self._files:
                 self._files[name] = os.open(f"{self._proc}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-            return os.pread(self._files[name], READ_BYTES, 0)
+            return os.pread(self._files[name], size, 0)
         except OSError:
             return b""

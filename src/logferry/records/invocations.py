@@ -46,8 +46,8 @@ class Invocations:
         self.failures: deque[decoder.Event] = deque(maxlen=FAILURES_KEPT)
         """Ends and reports of failed invocations, and the records of logferry about them, in the order of the stream.
         The failure watch takes them out."""
-        self.observer: Callable[[decoder.Event], None] | None = None
-        """Receives the start, the end and the report of each invocation."""
+        self.observer: Callable[[decoder.Event, str], None] | None = None
+        """Receives the start, the end and the report of each invocation, with its request, which may be empty."""
         self._reader = decoder.Reader()
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._unreported: OrderedDict[str, None] = OrderedDict()
@@ -119,7 +119,7 @@ class Invocations:
             self.reports += 1
             self._unreported.pop(request_id, None)
         if self.observer:
-            self.observer(event)
+            self.observer(event, request_id)
 
 
 def _remember(requests: OrderedDict[str, None], request_id: str) -> None:
