@@ -69,8 +69,12 @@ class EventAttribution:
         return not self._any_started and not (self._concurrent and len(self._started))
 
     def announce(self, request_id: str, trace_root: str | None) -> None:
-        """Note that a request has started, with the root of its trace if there is one."""
+        """Note that a request has started, and the root of its trace if there is one."""
         self._announced = request_id
+        self.note_trace(request_id, trace_root)
+
+    def note_trace(self, request_id: str, trace_root: str | None) -> None:
+        """Note the root of a request's trace, if there is one."""
         if trace_root:
             self._traces.pop(trace_root, None)
             self._traces[trace_root] = request_id
@@ -105,4 +109,7 @@ class EventAttribution:
             return stated, "record"
         if (root := line.trace_root) and root in self._traces:
             return self._traces[root], "record"
-        return (by_order, "inferred") if by_order else None
+        # After a freeze, an event of the next invocation may be read before its INVOKE has arrived.
+        if by_order and not (stated and _UUID.fullmatch(stated) and not self.is_running):
+            return by_order, "inferred"
+        return None

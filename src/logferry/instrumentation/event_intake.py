@@ -128,8 +128,11 @@ class EventIntake:
 
     def drain(self) -> None:
         """Read and store until the pipe is empty, but not more than the pipe can hold."""
-        for _ in range(1 + (self._pipe.capacity // SMALLEST_READ_BYTES if self._pipe else 0)):
-            if not self.read_once():
+        if not self._pipe:
+            return
+        until = self._pipe.received + self._pipe.capacity
+        for _ in range(1 + self._pipe.capacity // SMALLEST_READ_BYTES):
+            if not self.read_once() or self._pipe.received >= until:
                 return
 
     def read_once(self) -> bool:

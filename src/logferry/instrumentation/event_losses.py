@@ -20,7 +20,7 @@ REMEDIES = {
     PIPE_FULL: "send fewer events at once",
     UNSTORED: "raise LOGFERRY_SPOOL_BYTES, or free space in the spool",
 }
-"""What the user can do about each reason."""
+"""Remedy of the user for each reason."""
 
 
 class EventLosses:

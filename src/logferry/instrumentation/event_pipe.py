@@ -32,6 +32,8 @@ class EventPipe:
         self._fd = fd
         self._tail = b""
         self._in_oversized = False
+        self.received = 0
+        """Number of bytes read so far."""
         self.oversized = 0
         """Number of lines that were longer than `MAX_LINE_BYTES`; the reader of this value resets it."""
         with contextlib.suppress(OSError):
@@ -45,6 +47,7 @@ class EventPipe:
             data = os.read(self._fd, READ_BYTES)
         except OSError:  # mostly BlockingIOError
             return None
+        self.received += len(data)
         *lines, tail = (self._tail + data).split(b"\n")
         if self._in_oversized and lines:
             del lines[0]

@@ -9,8 +9,8 @@ Guarantees:
 - Any body is accepted unchanged, whatever its content and its headers are. A rejected batch would
   be delivered again indefinitely.
 - The request path is checked (see `path_token`) before any byte of the body is stored.
-- A request to `/events` never reaches `accept`: it is told apart before the path is checked. Without an endpoint for
-  events it is answered with 404.
+- A request to `/events` never reaches `accept`: its path is recognized before the path token is checked. Without an
+  endpoint for events it is answered with 404.
 - Request head, trailer, body and the sum of all incomplete bodies are limited. A request over a
   limit is answered at once and the connection is closed; the rest of the request is not read.
 

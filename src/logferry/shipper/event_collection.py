@@ -23,6 +23,7 @@ from logferry.instrumentation.event_intake import EventIntake
 from logferry.instrumentation.event_line import root_of
 from logferry.instrumentation.event_losses import EventLosses
 from logferry.instrumentation.event_pipe import EventPipe
+from logferry.records.attribution import platform_request
 from logferry.shipper import events
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from logferry.flush.scheduler import Scheduler
     from logferry.ipc import EventSources
     from logferry.listener.intake import Intake
+    from logferry.records.decoder import Event
     from logferry.records.invocations import Invocations
     from logferry.shipper.channel import Channel
 
@@ -64,6 +66,14 @@ class EventCollection:
         else:
             self.intake.on_invoke(event.request_id, root_of(event.trace), again=event.again)
             self._set_timer()
+
+    def on_start(self, event: Event) -> None:
+        """Note the trace of a `platform.start`, which is the only source of traces on Managed Instances."""
+        record = event.fields.get("record")
+        tracing = record.get("tracing") if isinstance(record, dict) else None
+        request_id, value = platform_request(event), tracing.get("value") if isinstance(tracing, dict) else None
+        if request_id and isinstance(value, str):
+            self.intake.attribution.note_trace(request_id, root_of(value))
 
     def on_batch(self) -> None:
         """Plan a read after the response to a batch that has been accepted."""
@@ -148,6 +158,7 @@ def open_event_collection(
         invocations=invocations,
         managed=managed,
     )
+    invocations.on_start = collection.on_start
     intake.add_stream_callback(collection.on_batch)
     scheduler.collect = collection.intake.drain
     return collection
