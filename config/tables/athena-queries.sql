@@ -12,3 +12,23 @@ FROM logs
 WHERE "function" = 'orders-api' AND dt >= '2026-11-01' AND "type" = 'platform.report'
 GROUP BY dt, hour
 ORDER BY dt, hour;
+
+-- Timeouts and exhausted memory by day.
+SELECT dt, "type", count(*) AS invocations
+FROM logs
+WHERE "function" = 'orders-api' AND dt >= '2026-11-01' AND "type" IN ('logferry.timeout', 'logferry.outOfMemory')
+GROUP BY dt, "type"
+ORDER BY dt, "type";
+
+-- CPU time and HTTP calls of invocations by hour, for functions with LOGFERRY_USAGE or LOGFERRY_CALLS.
+SELECT
+    dt,
+    hour,
+    avg(CAST(json_extract_scalar(record, '$.usage.cpuMs') AS double)) AS cpu_ms,
+    max(CAST(json_extract_scalar(record, '$.usage.peakRssBytes') AS bigint)) AS peak_rss_bytes,
+    sum(CAST(json_extract_scalar(record, '$.calls.count') AS bigint)) AS calls,
+    sum(CAST(json_extract_scalar(record, '$.calls.errors') AS bigint)) AS call_errors
+FROM logs
+WHERE "function" = 'orders-api' AND dt >= '2026-11-01' AND "type" = 'logferry.invocation'
+GROUP BY dt, hour
+ORDER BY dt, hour;

@@ -52,3 +52,37 @@ SELECT
     environment
 FROM logs
 WHERE type = 'platform.report';
+
+-- One row for each invocation that timed out or ran out of memory, with the evidence.
+CREATE OR REPLACE VIEW failures AS
+SELECT
+    time,
+    function,
+    requestId,
+    CASE type WHEN 'logferry.timeout' THEN 'timeout' ELSE 'outOfMemory' END AS failure,
+    TRY(record ->> '$.evidence') AS evidence,
+    environment
+FROM logs
+WHERE type IN ('logferry.timeout', 'logferry.outOfMemory');
+
+-- One row for each summary of an invocation: its calls, its events, and the resources that it used.
+CREATE OR REPLACE VIEW invocation_summaries AS
+SELECT
+    time,
+    function,
+    requestId,
+    TRY(record ->> '$.status') AS status,
+    TRY_CAST(TRY(record ->> '$.durationMs') AS DOUBLE) AS duration_ms,
+    TRY_CAST(TRY(record ->> '$.calls.count') AS BIGINT) AS calls,
+    TRY_CAST(TRY(record ->> '$.calls.errors') AS BIGINT) AS call_errors,
+    TRY_CAST(TRY(record ->> '$.calls.ms') AS DOUBLE) AS call_ms,
+    TRY_CAST(TRY(record ->> '$.events') AS BIGINT) AS events,
+    TRY_CAST(TRY(record ->> '$.usage.cpuMs') AS DOUBLE) AS cpu_ms,
+    TRY_CAST(TRY(record ->> '$.usage.ownCpuMs') AS DOUBLE) AS own_cpu_ms,
+    TRY_CAST(TRY(record ->> '$.usage.peakRssBytes') AS BIGINT) AS peak_rss_bytes,
+    TRY_CAST(TRY(record ->> '$.usage.tmpUsedBytes') AS BIGINT) AS tmp_used_bytes,
+    TRY_CAST(TRY(record ->> '$.usage.descriptors') AS BIGINT) AS descriptors,
+    TRY_CAST(TRY(record ->> '$.usage.threads') AS BIGINT) AS threads,
+    environment
+FROM logs
+WHERE type = 'logferry.invocation';

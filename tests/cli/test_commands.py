@@ -36,6 +36,18 @@ def test_emulate_prints_timeline_and_summary_and_stores_the_records(tmp_path: Pa
     assert _logferry("verify", f"file://{tmp_path}/out").returncode == 0
 
 
+def test_emulate_counts_the_records_of_logferry_and_verify_accepts_them(tmp_path: Path) -> None:
+    """Only the objects of this session count, and the summary names each type."""
+    function = f"{sys.executable} -m awslambdaric app.handler"
+    given = ("--destination", f"file://{tmp_path}/out", "--set", "LOGFERRY_USAGE=true", "--timeout", "1.5")
+    for _ in range(2):
+        done = _logferry("emulate", function, "--event", "{}", "--event", '{"sleep_ms": 3000}', *given)
+        assert done.returncode == 1, "an invocation fails by its timeout"
+        assert re.search(r"records of logferry +│ 2 invocation, 1 timeout", done.stdout), done.stdout
+    verified = _logferry("verify", f"file://{tmp_path}/out")
+    assert verified.returncode == 0, verified.stdout
+
+
 def test_emulate_shows_the_output_of_the_function(tmp_path: Path) -> None:
     """The lines of the function are shown unchanged, even with characters of rich's markup."""
     function = f"{sys.executable} -m awslambdaric app.handler"

@@ -113,7 +113,7 @@ async def test_invocation_that_no_flush_holds_has_its_own_usage(tmp_path: Path) 
     assert [summary["requestId"] for summary in summaries] == sent
     used = [summary["usage"]["cpuMs"] for summary in summaries[:-1]]
     assert used[3] == max(used)
-    assert 95 <= used[3] < 105 + RUNTIME_CPU_MS + 100
+    assert 60 <= used[3] < 105 + RUNTIME_CPU_MS, "the sample at the next event may be some milliseconds late"
     assert any(summary["usage"].get("late") for summary in summaries[1:])
 
 
