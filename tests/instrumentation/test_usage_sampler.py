@@ -82,6 +82,14 @@ def test_files_that_stay_open_show_new_values(machine: FakeProc) -> None:
     assert found.runtime_cpu_ns == 9999
 
 
+def test_table_of_many_interfaces_is_read_completely(machine: FakeProc) -> None:
+    """The kernel returns at most a page at once."""
+    lines = [f" if{n}: 1 0 0 0 0 0 0 0 2 0 0 0 0 0 0 0\n" for n in range(500)]
+    machine.write("net/dev", "head\nhead\n" + "".join(lines))
+    found = sampler(machine).sample()
+    assert (found.received_bytes, found.sent_bytes) == (500, 1000)
+
+
 @pytest.mark.parametrize(
     ("name", "fields"),
     [

@@ -29,8 +29,8 @@ MAX_SKIPPED = 1023
 """Largest number of samples between two searches for a runtime that cannot be found."""
 READ_BYTES = 4096
 """Size of one read: the first lines of /proc/stat, of which the rest is not needed, and all of the other texts."""
-NET_DEV_BYTES = 16 * 1024
-"""The same for /proc/net/dev, which has one line for each interface."""
+NET_DEV, PART_BYTES = "net/dev", 2048
+"""File with one line for each interface, and the size of a text that may be a part of it."""
 _NO_STATUS = ProcessStatus(None, None, None)
 
 
@@ -75,7 +75,7 @@ class UsageSampler:
         pid, runtime_cpu_ns = self._runtime_clock()
         status = self._status()
         ticks = proc_files.cpu_ticks(self._text("stat"))
-        network = proc_files.network_bytes(self._text("net/dev", NET_DEV_BYTES))
+        network = proc_files.network_bytes(self._text(NET_DEV))
         tmp_used, tmp_size = self._tmp_bytes()
         return Sample(
             runtime_pid=pid,
@@ -161,11 +161,19 @@ class UsageSampler:
             return None, None
         return (found.f_blocks - found.f_bfree) * found.f_frsize, found.f_blocks * found.f_frsize
 
-    def _text(self, name: str, size: int = READ_BYTES) -> bytes:
+    def _text(self, name: str) -> bytes:
         """Return the beginning of the text of a file that stays open."""
         try:
             if name not in self._files:
                 self._files[name] = os.open(f"{self._proc}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-            return os.pread(self._files[name], size, 0)
+            text = os.pread(self._files[name], READ_BYTES, 0)
+            # The kernel returns the table of many interfaces in parts.
+            while (
+                name == NET_DEV
+                and len(text) > PART_BYTES
+                and (part := os.pread(self._files[name], READ_BYTES, len(text)))
+            ):
+                text += part
+            return text
         except OSError:
             return b""
