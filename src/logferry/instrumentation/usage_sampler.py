@@ -162,7 +162,8 @@ class UsageSampler:
         return (found.f_blocks - found.f_bfree) * found.f_frsize, found.f_blocks * found.f_frsize
 
     def _text(self, name: str) -> bytes:
-        """Return the beginning of the text of a file that stays open."""
+        """Return the beginning of the text of a file that stays open; all of it for `NET_DEV`."""
+        text = b""
         try:
             if name not in self._files:
                 self._files[name] = os.open(f"{self._proc}/{name}", os.O_RDONLY | os.O_CLOEXEC)
@@ -174,6 +175,6 @@ class UsageSampler:
                 and (part := os.pread(self._files[name], READ_BYTES, len(text)))
             ):
                 text += part
-            return text
         except OSError:
             return b""
+        return text
