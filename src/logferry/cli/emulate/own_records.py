@@ -32,15 +32,20 @@ async def keys_in(destination: str) -> set[str] | None:
 
 async def own_records_in(destination: str, keys: Collection[str]) -> Counter[str]:
     """Return the number of records of each type of logferry in some objects, without the prefix of the types."""
-    counted: Counter[str] = Counter()
+    found: list[ReadObject] = []
 
     def take(stored: ReadObject | UnreadableObject) -> None:
         if isinstance(stored, ReadObject):
-            counted.update(_types(stored.lines))
+            found.append(stored)
 
     async with open_destination(destination) as opened:
         await read_all(opened, keys, take)
-    return counted
+    return own_records_of(found)
+
+
+def own_records_of(objects: Iterable[ReadObject]) -> Counter[str]:
+    """Return the number of records of each type of logferry, without the prefix of the types."""
+    return Counter(kind for stored in objects for kind in _types(stored.lines))
 
 
 def text_of(counted: Mapping[str, int]) -> str:
