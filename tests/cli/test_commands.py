@@ -152,9 +152,13 @@ def test_run_outside_lambda_is_one_message() -> None:
 
 
 def test_demo_ends_with_the_verdict_complete() -> None:
-    """The demo lists objects, shows the records of an invocation, and verifies completeness."""
+    """The demo lists objects, shows an invocation with its HTTP calls and its summary, and verifies completeness."""
     done = _logferry("demo")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "read from S3 (6 records)" in done.stdout
-    assert "invocation 6 line-2" in done.stdout
+    assert "read from S3 (9 records)" in done.stdout
+    assert "invocation 5 line-1" in done.stdout
+    assert done.stdout.count("logferry.call ") == 3
+    assert re.search(r"records of logferry +│ 18 call, 6 invocation", done.stdout)
+    assert re.search(r"calls to 127\.0\.0\.1 +│ 3 in [\d.]+ ms, 1 error", done.stdout)
+    assert re.search(r"usage: cpuMs +│ [\d.]+", done.stdout)
     assert "COMPLETE" in done.stdout
