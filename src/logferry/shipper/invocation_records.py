@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logferry.instrumentation.invocation_summary import InvocationSummaries
 from logferry.instrumentation.usage import Levels, usage_between
-from logferry.records import decoder
+from logferry.records import attribution, decoder
 from logferry.records.internal import INVOCATION, USAGE, internal_batch, timed_batch
 from logferry.records.model import iso
 from logferry.records.timestamps import is_canonical
@@ -143,8 +143,9 @@ class InvocationRecords:
             self._current = request_id
             self._set_timer()
 
-    def on_event(self, event: decoder.Event, request_id: str) -> None:
+    def on_event(self, event: decoder.Event) -> None:
         """Take in the start, the end or the report of an invocation."""
+        request_id = attribution.platform_request(event) or ""
         if event.type == decoder.START:
             self.summaries.start(request_id)
         elif event.type == decoder.RUNTIME_DONE or self._managed or self.summaries.is_running(request_id):
