@@ -19,6 +19,7 @@ from benchmark import (
     figures_single_invocation,
     figures_small_function,
     figures_throughput,
+    figures_usage,
     table,
 )
 from benchmark.cpu_worker import CpuWorker
@@ -48,6 +49,7 @@ FIGURES: dict[str, Callable[[RunContext], Iterator[Row]]] = {
     "caller-latency": figures_invocation.caller_latency,
     "shutdown": figures_invocation.shutdown,
     "events": figures_events.events,
+    "usage-cpu": figures_usage.usage_cpu,
     "ingest": figures_throughput.ingest,
     "burst": figures_throughput.burst,
     "growth": figures_throughput.growth,

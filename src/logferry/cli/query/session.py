@@ -1,4 +1,4 @@
-"""A DuckDB session with views over fetched files: logs, function_lines, invocations, objects, segments, faults.
+"""A DuckDB session with views over fetched files: logs, the views over it, objects, segments, faults.
 
 Guarantees:
 - Compacted hours are read from Parquet and all others from raw objects, with the same columns.
@@ -113,7 +113,7 @@ class Session:
         self._set_files()
         self.connection.execute(f"CREATE OR REPLACE VIEW lines AS {self._lines()}")
         self.connection.execute(f"CREATE OR REPLACE VIEW logs AS {views.logs(self._fetched.selection)}")
-        for name in ("function_lines", "invocations"):
+        for name in views.VIEWS:
             self.connection.execute(f"CREATE OR REPLACE VIEW {name} AS {statement(name)}")
         self.connection.execute(f"CREATE OR REPLACE VIEW segments AS {views.over_lines('segments')}")
         self.connection.execute(f"CREATE OR REPLACE VIEW faults AS {statement('faults')}")
