@@ -14,6 +14,7 @@ from rich.console import Console
 
 from benchmark import (
     figures_cold_start,
+    figures_events,
     figures_invocation,
     figures_node_calls,
     figures_python_calls,
@@ -21,6 +22,7 @@ from benchmark import (
     figures_single_invocation,
     figures_small_function,
     figures_throughput,
+    figures_usage,
     table,
 )
 from benchmark.cpu_worker import CpuWorker
@@ -49,6 +51,8 @@ FIGURES: dict[str, Callable[[RunContext], Iterator[Row]]] = {
     "nothing-due": figures_invocation.nothing_due,
     "caller-latency": figures_invocation.caller_latency,
     "shutdown": figures_invocation.shutdown,
+    "events": figures_events.events,
+    "usage-cpu": figures_usage.usage_cpu,
     "ingest": figures_throughput.ingest,
     "burst": figures_throughput.burst,
     "growth": figures_throughput.growth,

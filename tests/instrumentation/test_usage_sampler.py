@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +18,7 @@ from logferry.instrumentation.usage_sampler import UsageSampler, process_cpu_ns
 from support.fake_proc import FakeProc
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SUPERVISOR, RUNTIME, CHILD = 20, 30, 10
@@ -81,6 +82,14 @@ def test_files_that_stay_open_show_new_values(machine: FakeProc) -> None:
     assert found.runtime_cpu_ns == 9999
 
 
+def test_table_of_many_interfaces_is_read_completely(machine: FakeProc) -> None:
+    """The kernel returns at most a page at once."""
+    lines = [f" if{n}: 1 0 0 0 0 0 0 0 2 0 0 0 0 0 0 0\n" for n in range(500)]
+    machine.write("net/dev", "head\nhead\n" + "".join(lines))
+    found = sampler(machine).sample()
+    assert (found.received_bytes, found.sent_bytes) == (500, 1000)
+
+
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
@@ -134,6 +143,25 @@ def test_processes_are_searched_only_while_there_is_no_runtime(
     usage.sample()
     monkeypatch.setattr("logferry.instrumentation.usage_sampler.runtime_pids", None)
     assert usage.sample().runtime_pid == RUNTIME
+
+
+def test_runtime_that_is_not_found_is_searched_for_rarely(machine: FakeProc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search reads every process, so its cost must not be part of each invocation."""
+    machine.end(CHILD)
+    machine.end(RUNTIME)
+    searches: list[int] = []
+
+    def counted(**arguments: Any) -> Iterator[int]:
+        searches.append(len(searches))
+        return runtime_pids(**arguments)
+
+    monkeypatch.setattr("logferry.instrumentation.usage_sampler.runtime_pids", counted)
+    usage = sampler(machine)
+    for _ in range(200):
+        assert usage.sample().runtime_pid is None
+    assert 5 <= len(searches) <= 10
+    machine.process(44, parent=LAMBDA, handler=True)
+    assert 44 in {usage.sample().runtime_pid for _ in range(200)}
 
 
 def test_levels_are_the_values_for_maxima(machine: FakeProc) -> None:

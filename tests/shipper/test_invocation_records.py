@@ -348,7 +348,7 @@ def test_restarted_shipper_marks_the_summary_as_partial(tmp_path: Path) -> None:
 
 
 def test_managed_instances_have_usage_by_the_minute_and_summaries_by_the_report(tmp_path: Path) -> None:
-    """Invocations overlap, so none of them has a usage of its own."""
+    """Invocations overlap, so an invocation has no separate usage."""
 
     async def scenario() -> None:
         async with shipper(tmp_path, managed=True, policy=NEVER) as (it, records, sink, sampler):
@@ -369,7 +369,7 @@ def test_managed_instances_have_usage_by_the_minute_and_summaries_by_the_report(
 
 
 def test_summaries_without_usage_take_no_sample(tmp_path: Path) -> None:
-    """Usage is a feature of its own."""
+    """Usage is a separate feature."""
 
     async def scenario() -> None:
         async with shipper(tmp_path, usage=False) as (it, _, sink, sampler):

@@ -12,11 +12,17 @@ import re
 from typing import NamedTuple
 
 KIB = 1024
-_NOT_THE_FUNCTIONS = ("lo", "telemetry")
+_NOT_THE_FUNCTIONS = (b"lo", b"telemetry")
 """Beginnings of interfaces without traffic of the function: loopback, and the platform's own."""
-_RECEIVED, _SENT, _NET_COLUMNS = 0, 8, 16
-_CPU = re.compile(rb"cpu +(\d+) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)[ \n]")
-_CORE = re.compile(rb"^cpu\d", re.MULTILINE)
+_HEAD_LINES = 2
+_CPU = re.compile(rb"cpu +(\d+) (\d+) (\d+) \d+ \d+ (\d+) (\d+) (\d+)[ \n]")
+_CORE = b"\ncpu"
+_STATUS = re.compile(
+    rb"^(?:VmHWM:\s+(\d+) kB\n(?:.*\n)*?)?VmRSS:\s+(\d+) kB\n(?:(?:.*\n)*?Threads:\s+(\d+)\n)?", re.MULTILINE
+)
+"""Fields in the order in which every kernel writes them."""
+_MEMORY = re.compile(rb"MemTotal:\s+(\d+) kB\n(?:.*\n){1,2}?MemAvailable:\s+(\d+) kB\n")
+_INTERFACE = re.compile(rb"^ *([^ :\n]+): *(\d+)(?: +\d+){7} +(\d+)(?: +\d+){7} *\n", re.MULTILINE)
 _HANDLER = re.compile(rb"(?:^|\0)_HANDLER=")
 
 
@@ -45,43 +51,39 @@ class NetworkBytes(NamedTuple):
 
 
 def cpu_ticks(stat: bytes) -> CpuTicks | None:
-    """Return the ticks in the text of /proc/stat."""
+    """Return the ticks in the text of /proc/stat, of which the lines of the cores are the first."""
     found = _CPU.match(stat)
     if not found:
         return None
-    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, found.groups())
-    return CpuTicks(user + nice + system + irq + softirq, steal, len(_CORE.findall(stat)))
+    user, nice, system, irq, softirq, steal = map(int, found.groups())
+    return CpuTicks(user + nice + system + irq + softirq, steal, stat.count(_CORE))
 
 
 def process_status(status: bytes) -> ProcessStatus:
     """Return the fields in the text of /proc/PID/status. A process that has ended has no memory, and no other value."""
-    rss_bytes = _kib(status, rb"VmRSS")
-    if rss_bytes is None:
+    found = _STATUS.search(status)
+    if not found:
         return ProcessStatus(None, None, None)
-    threads = _number(re.search(rb"^Threads:\s+(\d+)\n", status, re.MULTILINE))
-    return ProcessStatus(rss_bytes, _kib(status, rb"VmHWM"), threads)
+    peak, rss, threads = found.groups()
+    return ProcessStatus(
+        int(rss) * KIB, None if peak is None else int(peak) * KIB, None if threads is None else int(threads)
+    )
 
 
 def used_memory_bytes(meminfo: bytes) -> int | None:
     """Return the memory in use, with the page cache that cannot be reclaimed, in the text of /proc/meminfo."""
-    total, available = _kib(meminfo, rb"MemTotal"), _kib(meminfo, rb"MemAvailable")
-    return total - available if total is not None and available is not None and available <= total else None
+    found = _MEMORY.match(meminfo)
+    used = int(found[1]) - int(found[2]) if found else -1
+    return used * KIB if used >= 0 else None
 
 
 def network_bytes(net_dev: bytes) -> NetworkBytes | None:
     """Return the bytes in the text of /proc/net/dev; None if a line is damaged."""
-    if not net_dev.endswith(b"\n"):
+    found = _INTERFACE.findall(net_dev)
+    if not net_dev.endswith(b"\n") or len(found) != net_dev.count(b"\n") - _HEAD_LINES:
         return None
-    received = sent = 0
-    for line in net_dev.splitlines()[2:]:
-        name, _, columns = line.decode("utf-8", "replace").partition(":")
-        values = columns.split()
-        if len(values) != _NET_COLUMNS or not all(value.isascii() and value.isdigit() for value in values):
-            return None
-        if not name.strip().startswith(_NOT_THE_FUNCTIONS):
-            received += int(values[_RECEIVED])
-            sent += int(values[_SENT])
-    return NetworkBytes(received, sent)
+    counted = [(received, sent) for name, received, sent in found if not name.startswith(_NOT_THE_FUNCTIONS)]
+    return NetworkBytes(sum(int(received) for received, _ in counted), sum(int(sent) for _, sent in counted))
 
 
 def parent_pid(stat: bytes) -> int | None:
@@ -96,12 +98,3 @@ def is_runtime(environ: bytes) -> bool:
     Extensions receive no variable whose name begins with an underscore.
     """
     return _HANDLER.search(environ) is not None
-
-
-def _kib(text: bytes, name: bytes) -> int | None:
-    value = _number(re.search(rb"^" + name + rb":\s+(\d+) kB\n", text, re.MULTILINE))
-    return None if value is None else value * KIB
-
-
-def _number(found: re.Match[bytes] | None) -> int | None:
-    return int(found[1]) if found else None

@@ -61,20 +61,25 @@ def usage_between(
 
     Without a sample at the start, the values that need a difference are absent.
     """
-    differences = _differences(start, end, tick_ms=tick_ms) if start else {}
-    found: dict[str, object] = {
-        **differences,
-        "cores": end.cores,
-        "rssBytes": end.rss_bytes,
-        "peakRssBytes": end.peak_rss_bytes,
-        "environmentBytes": end.environment_bytes,
-        "memoryLimitBytes": memory_limit_bytes,
-        **(_traffic(start, end) if start else {}),
-        "tmpUsedBytes": end.tmp_used_bytes,
-        "tmpBytes": end.tmp_bytes,
-        "descriptors": end.descriptors,
-        "threads": end.threads,
-    }
+    found: dict[str, object] = {}
+    if start:
+        if start.runtime_pid == end.runtime_pid:
+            found["cpuMs"] = cpu_ms_between(start.runtime_cpu_ns, end.runtime_cpu_ns)
+        found["ownCpuMs"] = cpu_ms_between(start.own_cpu_ns, end.own_cpu_ns)
+        found["environmentCpuMs"] = _ticks_between(start.busy_ticks, end.busy_ticks, tick_ms)
+        found["stealMs"] = _ticks_between(start.steal_ticks, end.steal_ticks, tick_ms)
+    found["cores"] = end.cores
+    found["rssBytes"] = end.rss_bytes
+    found["peakRssBytes"] = end.peak_rss_bytes
+    found["environmentBytes"] = end.environment_bytes
+    found["memoryLimitBytes"] = memory_limit_bytes
+    if start:
+        found["receivedBytes"] = _increase(start.received_bytes, end.received_bytes)
+        found["sentBytes"] = _increase(start.sent_bytes, end.sent_bytes)
+    found["tmpUsedBytes"] = end.tmp_used_bytes
+    found["tmpBytes"] = end.tmp_bytes
+    found["descriptors"] = end.descriptors
+    found["threads"] = end.threads
     if maxima:
         highest = maxima.maxima(levels_of(end))
         names = ("maxRssBytes", "maxEnvironmentBytes", "maxTmpUsedBytes", "maxDescriptors", "maxThreads")
@@ -89,32 +94,17 @@ def levels_of(sample: Sample) -> Levels:
 
 def cpu_ms_between(start: int | None, end: int | None) -> float | None:
     """Return the difference of two CPU times in nanoseconds, in milliseconds."""
-    return _milliseconds(_increase(start, end), 1 / NANOSECONDS_PER_MS)
+    increase = _increase(start, end)
+    return None if increase is None else round(increase / NANOSECONDS_PER_MS, _DIGITS)
 
 
-def _differences(start: Sample, end: Sample, *, tick_ms: float) -> dict[str, object]:
-    same_runtime = start.runtime_pid == end.runtime_pid
-    return {
-        "cpuMs": cpu_ms_between(start.runtime_cpu_ns, end.runtime_cpu_ns) if same_runtime else None,
-        "ownCpuMs": cpu_ms_between(start.own_cpu_ns, end.own_cpu_ns),
-        "environmentCpuMs": _milliseconds(_increase(start.busy_ticks, end.busy_ticks), tick_ms),
-        "stealMs": _milliseconds(_increase(start.steal_ticks, end.steal_ticks), tick_ms),
-    }
-
-
-def _traffic(start: Sample, end: Sample) -> dict[str, object]:
-    return {
-        "receivedBytes": _increase(start.received_bytes, end.received_bytes),
-        "sentBytes": _increase(start.sent_bytes, end.sent_bytes),
-    }
+def _ticks_between(start: int | None, end: int | None, tick_ms: float) -> float | None:
+    increase = _increase(start, end)
+    return None if increase is None else round(increase * tick_ms, _DIGITS)
 
 
 def _increase(start: int | None, end: int | None) -> int | None:
     return end - start if start is not None and end is not None and start <= end else None
-
-
-def _milliseconds(amount: int | None, unit_ms: float) -> float | None:
-    return None if amount is None else round(amount * unit_ms, _DIGITS)
 
 
 def _greater(one: int | None, other: int | None) -> int | None:

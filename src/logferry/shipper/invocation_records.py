@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from logferry.records.internal import InternalBatch
     from logferry.records.invocations import Invocations
 
+TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
+"""Unit of /proc/stat, in milliseconds."""
 MEBIBYTE = 1024 * 1024
 PROCESS_USAGE_SECONDS = 60.0
 """Interval of the `logferry.usage` records on Managed Instances, in seconds."""
@@ -110,7 +112,7 @@ class InvocationRecords:
         self._restarted = restarted
         self._usage = usage
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._ended: list[decoder.Event] = []
+        self._ended: list[tuple[str, decoder.Event]] = []
         self._current: str | None = None
         self._start: Sample | None = None
         self._maxima: Levels | None = None
@@ -143,14 +145,11 @@ class InvocationRecords:
 
     def on_event(self, event: decoder.Event) -> None:
         """Take in the start, the end or the report of an invocation."""
+        request_id = attribution.platform_request(event) or ""
         if event.type == decoder.START:
-            self.summaries.start(attribution.platform_request(event) or "")
-        elif (
-            event.type == decoder.RUNTIME_DONE
-            or self._managed
-            or self.summaries.is_running(attribution.platform_request(event))
-        ):
-            self._ended.append(event)
+            self.summaries.start(request_id)
+        elif event.type == decoder.RUNTIME_DONE or self._managed or self.summaries.is_running(request_id):
+            self._ended.append((request_id, event))
 
     def on_batch(self) -> None:
         """Make the summaries of the invocations that have ended, in the next step of the event loop."""
@@ -175,13 +174,13 @@ class InvocationRecords:
             return
         self.drain()
         ended, self._ended = self._ended, []
-        for event in ended:
+        for request_id, event in ended:
             record, time = event.fields.get("record"), event.fields.get("time")
             fields: Mapping[str, Any] = record if isinstance(record, dict) else {}
             metrics = fields.get("metrics")
             ended_at = time if isinstance(time, str) and is_canonical(time) else ""
             self._store(
-                attribution.platform_request(event) or "",
+                request_id,
                 status=fields.get("status"),
                 duration_ms=metrics.get("durationMs") if isinstance(metrics, dict) else None,
                 time=ended_at,
@@ -212,7 +211,7 @@ class InvocationRecords:
             period.start,
             period.end,
             memory_limit_bytes=self._usage.memory_limit_bytes,
-            tick_ms=1000 / os.sysconf("SC_CLK_TCK"),
+            tick_ms=TICK_MS,
             maxima=period.maxima,
         )
         return usage | {"late": True} if late else usage

@@ -1,4 +1,4 @@
-"""A DuckDB session with views over fetched files: logs, function_lines, invocations, objects, segments, faults.
+"""A DuckDB session with views over fetched files: logs, the views over it, objects, segments, faults.
 
 Guarantees:
 - Compacted hours are read from Parquet and all others from raw objects, with the same columns.
@@ -115,8 +115,7 @@ class Session:
         texts = {
             "lines": self._lines(readers),
             "logs": views.logs(self._fetched.selection),
-            "function_lines": statement("function_lines"),
-            "invocations": statement("invocations"),
+            **{name: statement(name) for name in views.VIEWS},
             "segments": views.over_lines("segments"),
             "faults": statement("faults"),
             "listed_objects": views.LISTED_OBJECTS,
