@@ -48,6 +48,7 @@ FIGURES: dict[str, Callable[[RunContext], Iterator[Row]]] = {
     "caller-latency": figures_invocation.caller_latency,
     "shutdown": figures_invocation.shutdown,
     "usage-cpu": figures_usage.usage_cpu,
+    "usage-first-invocation": figures_usage.usage_first_invocation,
     "ingest": figures_throughput.ingest,
     "burst": figures_throughput.burst,
     "growth": figures_throughput.growth,
