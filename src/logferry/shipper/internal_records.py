@@ -32,6 +32,7 @@ class InternalRecords:
         self._store = store
         self._invocations = invocations
         self._waiting: deque[tuple[InternalBatch, Callable[[], None]]] = deque()
+        self._flushing = False
 
     def append(self, batch: InternalBatch, after: Callable[[], None] = lambda: None) -> None:
         """Store a batch now or as soon as possible; `after` is called when the journal has it."""
@@ -42,11 +43,16 @@ class InternalRecords:
 
     def flush(self) -> None:
         """Store the batches that wait, in order."""
-        while self._waiting and not self._invocations.in_the_middle:
-            batch, after = self._waiting.popleft()
-            try:
+        if self._flushing:
+            return  # the callbacks of `store` may lead here
+        self._flushing = True
+        try:
+            while self._waiting and not self._invocations.in_the_middle:
+                batch, after = self._waiting[0]
                 self._store(batch)
-            except JournalFull:
-                self._waiting.appendleft((batch, after))
-                return
-            after()
+                self._waiting.popleft()
+                after()
+        except JournalFull:
+            return
+        finally:
+            self._flushing = False
