@@ -53,6 +53,7 @@ FIGURES: dict[str, Callable[[RunContext], Iterator[Row]]] = {
     "shutdown": figures_invocation.shutdown,
     "events": figures_events.events,
     "usage-cpu": figures_usage.usage_cpu,
+    "usage-first-invocation": figures_usage.usage_first_invocation,
     "ingest": figures_throughput.ingest,
     "burst": figures_throughput.burst,
     "growth": figures_throughput.growth,
