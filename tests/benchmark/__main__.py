@@ -14,12 +14,15 @@ from rich.console import Console
 
 from benchmark import (
     figures_cold_start,
+    figures_events,
     figures_invocation,
     figures_node_calls,
     figures_python_calls,
+    figures_reading,
     figures_single_invocation,
     figures_small_function,
     figures_throughput,
+    figures_usage,
     table,
 )
 from benchmark.cpu_worker import CpuWorker
@@ -48,6 +51,9 @@ FIGURES: dict[str, Callable[[RunContext], Iterator[Row]]] = {
     "nothing-due": figures_invocation.nothing_due,
     "caller-latency": figures_invocation.caller_latency,
     "shutdown": figures_invocation.shutdown,
+    "events": figures_events.events,
+    "usage-cpu": figures_usage.usage_cpu,
+    "usage-first-invocation": figures_usage.usage_first_invocation,
     "ingest": figures_throughput.ingest,
     "burst": figures_throughput.burst,
     "growth": figures_throughput.growth,
@@ -59,6 +65,9 @@ FIGURES: dict[str, Callable[[RunContext], Iterator[Row]]] = {
     "node-handler": figures_node_calls.handler,
     "node-call-cpu": figures_node_calls.call_cpu,
     "node-cold-start": figures_node_calls.cold_start,
+    "proof": figures_reading.proof,
+    "compaction": figures_reading.compaction,
+    "fetching": figures_reading.fetching,
 }
 ROUNDS = 9
 OPT = Path("/opt")

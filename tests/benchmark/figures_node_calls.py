@@ -6,12 +6,14 @@ run. Without an extension, the hook itself decides the figure.
 
 from __future__ import annotations
 
+import json
 import shutil
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from benchmark.node_function import Caller, ColdStart, EventPipe, calls_server
 from benchmark.statistic import Row, Spread, Target, difference, ratio, spread
+from support.npm_packages import CLIENTS, modules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,20 +114,30 @@ def cold_start(run: RunContext) -> Iterator[Row]:
     node = _node(run)
     if not node:
         return
-    folder = run.scratch / "node-cold-start"
-    folder.mkdir()
-    pipe = EventPipe(folder / "spool")
-    start = ColdStart(node, folder, pipe)
-    samplers = {mode: lambda mode=mode: start.start(mode) for mode in HOOK_MODES}
-    samples = run.interleaved(samplers, rounds=MORE_ROUNDS * run.rounds)
+    pipe = EventPipe(run.scratch / "spool-node-cold-start")
+    for number, (name, code) in enumerate(_functions(run).items()):
+        start = ColdStart(node, run.scratch / f"node-cold-start-{number}", pipe, code)
+        samplers = {mode: lambda mode=mode, start=start: start.start(mode) for mode in HOOK_MODES}  # type: ignore[misc]
+        samples = run.interleaved(samplers, rounds=MORE_ROUNDS * run.rounds)
+        wall = {mode: [wall * 1000 for wall, _ in values] for mode, values in samples.items()}
+        cpu = {mode: [cpu * 1000 for _, cpu in values] for mode, values in samples.items()}
+        yield Row(
+            f"cold start of a Node.js function {name}, hooked / plain", ratio(wall["hooked"], wall["plain"]), "x",
+            Target(at_most=1.03), f"hooked {spread(wall['hooked'])} ms, plain {spread(wall['plain'])} ms",
+        )  # fmt: skip
+        yield Row(
+            "the same in CPU time", ratio(cpu["hooked"], cpu["plain"]), "x",
+            detail=f"hooked {spread(cpu['hooked'])} ms, plain {spread(cpu['plain'])} ms",
+        )  # fmt: skip
     pipe.close()
-    wall = {mode: [wall * 1000 for wall, _ in values] for mode, values in samples.items()}
-    cpu = {mode: [cpu * 1000 for _, cpu in values] for mode, values in samples.items()}
-    yield Row(
-        "cold start of a Node.js function, hooked / plain", ratio(wall["hooked"], wall["plain"]), "x",
-        Target(at_most=1.03), f"hooked {spread(wall['hooked'])} ms, plain {spread(wall['plain'])} ms",
-    )  # fmt: skip
-    yield Row(
-        "the same in CPU time", ratio(cpu["hooked"], cpu["plain"]), "x",
-        detail=f"hooked {spread(cpu['hooked'])} ms, plain {spread(cpu['plain'])} ms",
-    )  # fmt: skip
+
+
+def _functions(run: RunContext) -> dict[str, str]:
+    """Return the code of the functions by name. Without npm there is only the first one."""
+    functions = {"with node:https": "require('https');\nexports.handler = async (event) => event;\n"}
+    if shutil.which("npm") is None:
+        run.progress("without npm, no function with the AWS SDK")
+        return functions
+    sdk = modules(*CLIENTS) / "@aws-sdk/client-lambda"
+    code = f"const {{ LambdaClient }} = require({json.dumps(str(sdk))});\nconst client = new LambdaClient({{}});\n"
+    return functions | {"with the AWS SDK": f"{code}exports.handler = async (event) => event;\n"}

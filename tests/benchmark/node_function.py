@@ -30,8 +30,11 @@ PIPE_BYTES = 1 << 20
 READ_SECONDS = 0.05
 """Interval of the reads, in seconds: short enough that no batch fills the pipe."""
 LIMIT_SECONDS = 60.0
-HANDLER = "import 'node:https';\nexport const handler = async (event) => event;\n"
-"""Code of the function of the cold start: it has loaded the client that a hook would observe."""
+ENTRY = """import { createRequire } from "node:module";
+import "node:fs";
+export const { handler } = createRequire(import.meta.url)("./handler.cjs");
+"""
+"""Entry module of the function: like AWS's runtime, it loads a CommonJS handler and node:fs."""
 
 
 class EventPipe:
@@ -113,11 +116,12 @@ def _variables(mode: str, pipe: EventPipe) -> dict[str, str]:
 class ColdStart:
     """The start of a function: from exec of its command to its first request for an invocation."""
 
-    def __init__(self, node: str, folder: Path, pipe: EventPipe) -> None:
+    def __init__(self, node: str, folder: Path, pipe: EventPipe, handler: str) -> None:
         self._code = folder / "function"
-        self._code.mkdir()
+        self._code.mkdir(parents=True)
         shutil.copy(RUNTIME, self._code / "runtime.mjs")
-        (self._code / "index.mjs").write_text(HANDLER)
+        (self._code / "index.mjs").write_text(ENTRY)
+        (self._code / "handler.cjs").write_text(handler)
         opt = folder / "opt"
         shutil.copytree(HOOK.parent, opt / checks.HOOKS, ignore=shutil.ignore_patterns("python"))
         wrapper = opt / checks.EXEC_WRAPPER

@@ -145,8 +145,14 @@ def _open_invocation_records(
     from logferry.shipper.invocation_records import InvocationRecords, open_usage  # noqa: PLC0415 - off by default
 
     managed = journal.origin.concurrent
+
+    def store(batch: InternalBatch) -> None:
+        # Without the other callbacks of the intake: they ran for the batch that ended the invocation.
+        journal.append(batch)
+        scheduler.on_batch()
+
     records = InvocationRecords(
-        store=intake.store,
+        store=intake.store if managed else store,
         invocations=invocations,
         clock_ms=journal.now_ms,
         managed=managed,
