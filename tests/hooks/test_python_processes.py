@@ -181,12 +181,16 @@ try:
     raise LookupError
 except LookupError: connection.close()
 connection.close()
+try: connection.endheaders()
+except http.client.CannotSendHeader: print("no request")
 """
-    run_python(code, hooked(spool), url(http))
+    assert run_python(code, hooked(spool), url(http)).split() == ["no", "request"]
 
-    assert [(line["path"], line["error"]) for line in pipe.calls()] == [
+    lines = pipe.calls()
+    assert [(line["path"], line["error"]) for line in lines] == [
         ("/hang/closed", "ECONNABORTED"), ("/upload", "LookupError")
     ]  # fmt: skip
+    assert all("lost" not in line for line in lines)
 
 
 def test_server_that_closes_kept_connections_is_not_noticed(spool: Path, pipe: PipeReader, http: CallsServer) -> None:
