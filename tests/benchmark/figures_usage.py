@@ -1,4 +1,4 @@
-"""Figures of the resource usage: the CPU time that it adds to an invocation."""
+"""Figures of the resource usage: the CPU time that it adds to an invocation, and the first one of a small function."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from benchmark.environment import PER_INVOCATION, Environment
+from benchmark.figures_small_function import HANDLER_MS, INIT_MS
+from benchmark.quota import SHARE_AT_128_MB, Quota, why_impossible
 from benchmark.statistic import Row, Target, ratio, spread
 
 if TYPE_CHECKING:
@@ -56,6 +58,39 @@ def usage_cpu(run: RunContext) -> Iterator[Row]:
             f"CPU of an invocation with 5 lines, {name}, usage on / off", ratio(samples["on"], samples["off"]), "x",
             target, f"on {spread(samples['on'])} ms, off {spread(samples['off'])} ms",
         )  # fmt: skip
+
+
+def usage_first_invocation(run: RunContext) -> Iterator[Row]:
+    """Latency of the first invocation at 7 % of a core, with and without usage."""
+    if reason := why_impossible():
+        run.progress(f"skipped: {reason}")
+        return
+    init, handler = run.worker.work(INIT_MS), run.worker.work(HANDLER_MS)
+    with _runtime(), Quota(SHARE_AT_128_MB) as quota:
+        quota.add(run.worker.pid)
+
+        def first(settings: dict[str, str]) -> Callable[[], float]:
+            def latency() -> float:
+                quota.impose()
+                try:
+                    with Environment(
+                        run.extensions.logferry, run.s3, settings=settings, quota=quota, on_register=init.begin
+                    ) as environment:
+                        init.finish()
+                        return environment.invoke(handler).latency * 1000
+                finally:
+                    quota.lift()
+
+            return latency
+
+        samples = run.interleaved({"off": first({}), "on": first(USAGE), "off again": first({})})
+        quota.remove(run.worker.pid)
+    yield Row(
+        "latency of the first invocation at 7 % of a core, usage on / off", ratio(samples["on"], samples["off"]), "x",
+        Target(at_most=1.15),
+        f"on {spread(samples['on'])} ms, off {spread(samples['off'])} ms; "
+        f"off / itself {ratio(samples['off again'], samples['off'])}",
+    )  # fmt: skip
 
 
 @contextmanager

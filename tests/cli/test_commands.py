@@ -164,5 +164,5 @@ def test_demo_ends_with_the_verdict_complete_and_the_report(tmp_path: Path) -> N
     assert "COMPLETE" in done.stdout
     page = tmp_path / "logferry-demo-report.html"
     assert done.stdout.splitlines()[-1] == f"Report of the demo: {page}"
-    assert '"invocations":6,"failed":0' in page.read_text()
+    assert '"invocations":6,"failed":0,"cold":1' in page.read_text()
     assert list(tmp_path.iterdir()) == [page]

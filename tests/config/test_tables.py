@@ -19,7 +19,7 @@ import sqlglot
 from botocore.validate import ParamValidator
 from sqlglot import exp
 
-from logferry.cli.query.tables import definitions, lifecycle
+from logferry.cli.query.tables import definitions, lifecycle, text_of
 from logferry.cli.query.views import TYPED_COLUMNS
 from logferry.cli.sql import ENGINES
 from logferry.records.encoder import encode
@@ -231,20 +231,6 @@ def test_duckdb_invocations_include_a_report_that_is_not_readable(tmp_path: Path
     assert {row[0] for row in rows} == {None, 2599.4}
 
 
-def test_duckdb_query_of_the_readme_has_a_text_for_each_line(tmp_path: Path) -> None:
-    """A line of a function that logs JSON is in another column than a line of text."""
-    structured = b'{"level":"INFO","message":"order stored"}'
-    store(tmp_path, [b"[" + event(b'"hello"') + b"," + event(structured) + b"]"])
-    section = (ROOT / "README.md").read_text().partition("## Read the records")[2]
-    (block,) = re.findall(r"^```sql\n(.+?)^```", section.partition("\n## ")[0], re.MULTILINE | re.DOTALL)
-    secret, query = block.split(";", 1)  # the secret is for S3 only
-    assert secret.startswith("CREATE SECRET")
-    local, replaced = LOCATION.subn(str(tmp_path), query.replace("'my-function'", "'pay'"))
-    assert replaced == 1
-    rows = duckdb.execute(local).fetchall()
-    assert {row[1] for row in rows} == {"hello", structured.decode()}
-
-
 def test_jq_filter_prints_every_line_of_every_object(stored: Path) -> None:
     """The documented filter prints text as it is, and stops at no JSON text that jq rejects."""
     jq = shutil.which("jq")
@@ -279,7 +265,7 @@ def test_duckdb_infers_the_same_types_for_any_object(stored: Path) -> None:
 def test_the_files_are_the_output_of_the_command(engine: Engine) -> None:
     """There is one source. `logferry tables` prints the same text for another destination."""
     command = f"logferry tables --engine {engine} s3://my-log-bucket/logs > config/tables/{engine}.sql"
-    assert (TABLES / f"{engine}.sql").read_text() == definitions(engine, "s3://my-log-bucket/logs"), command
+    assert (TABLES / f"{engine}.sql").read_text() == text_of(definitions(engine, "s3://my-log-bucket/logs")), command
 
 
 def test_the_lifecycle_file_is_that_of_the_command() -> None:

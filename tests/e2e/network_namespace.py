@@ -83,9 +83,7 @@ def main() -> None:
         local.join()
         after = sampler.sample()
         peer.stdin.close()  # the interface disappears with the other namespace
-    values = (before.sent_bytes, before.received_bytes, after.sent_bytes, after.received_bytes)
-    sent_before, received_before, sent_after, received_after = (value or 0 for value in values)
-    print(sent_after - sent_before, received_after - received_before)
+    print(*(after.counters[name] - before.counters[name] for name in ("sentBytes", "receivedBytes")))
 
 
 if sys.argv[1:] == ["wait"]:

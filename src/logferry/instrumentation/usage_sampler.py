@@ -18,9 +18,8 @@ import time
 from typing import TYPE_CHECKING
 
 from logferry.instrumentation import proc_files
-from logferry.instrumentation.proc_files import ProcessStatus
 from logferry.instrumentation.runtime_processes import runtime_pids
-from logferry.instrumentation.usage import Levels, Sample
+from logferry.instrumentation.usage import CPU, ENVIRONMENT_CPU, OWN_CPU, RECEIVED, SENT, STEAL, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +30,6 @@ READ_BYTES = 4096
 """Size of one read: the first lines of /proc/stat, of which the rest is not needed, and all of the other texts."""
 NET_DEV, PART_BYTES = "net/dev", 2048
 """File with one line for each interface, and the size of a text that may be a part of it."""
-_NO_STATUS = ProcessStatus(None, None, None)
 
 
 def process_cpu_ns(pid: int) -> int:
@@ -71,35 +69,32 @@ class UsageSampler:
         """Whether the last search was in vain."""
 
     def sample(self) -> Sample:
-        """Return the values of this moment."""
-        pid, runtime_cpu_ns = self._runtime_clock()
-        status = self._status()
-        ticks = proc_files.cpu_ticks(self._text("stat"))
-        network = proc_files.network_bytes(self._text(NET_DEV))
-        tmp_used, tmp_size = self._tmp_bytes()
-        return Sample(
-            runtime_pid=pid,
-            runtime_cpu_ns=runtime_cpu_ns,
-            own_cpu_ns=self.own_cpu_ns(),
-            busy_ticks=ticks.busy if ticks else None,
-            steal_ticks=ticks.steal if ticks else None,
-            cores=ticks.cores if ticks else None,
-            rss_bytes=status.rss_bytes,
-            peak_rss_bytes=status.peak_rss_bytes,
-            environment_bytes=proc_files.used_memory_bytes(self._text("meminfo")),
-            received_bytes=network.received if network else None,
-            sent_bytes=network.sent if network else None,
-            tmp_used_bytes=tmp_used,
-            tmp_bytes=tmp_size,
-            descriptors=self._descriptors(),
-            threads=status.threads,
-        )
+        """Return the counters and values of this moment."""
+        pid, cpu_ns = self._runtime_clock()
+        counters = {} if cpu_ns is None else {CPU: cpu_ns}
+        if (own_cpu_ns := self.own_cpu_ns()) is not None:
+            counters[OWN_CPU] = own_cpu_ns
+        values = self.levels()
+        if ticks := proc_files.cpu_ticks(self._text("stat")):
+            counters[ENVIRONMENT_CPU], counters[STEAL], values["cores"] = ticks
+        if network := proc_files.network_bytes(self._text(NET_DEV)):
+            counters[RECEIVED], counters[SENT] = network
+        return Sample(pid, counters, values)
 
-    def levels(self) -> Levels:
-        """Return the values of this moment whose maxima are of interest."""
-        status = self._status()
-        used = proc_files.used_memory_bytes(self._text("meminfo"))
-        return Levels(status.rss_bytes, used, self._tmp_bytes()[0], self._descriptors(), status.threads)
+    def levels(self) -> dict[str, int]:
+        """Return the values of this moment that are no counters."""
+        rss_bytes, peak_rss_bytes, threads = self._status()
+        tmp_used_bytes, tmp_bytes = self._tmp_bytes()
+        found = {
+            "rssBytes": rss_bytes,
+            "peakRssBytes": peak_rss_bytes,
+            "environmentBytes": proc_files.used_memory_bytes(self._text("meminfo")),
+            "tmpUsedBytes": tmp_used_bytes,
+            "tmpBytes": tmp_bytes,
+            "descriptors": self._descriptors(),
+            "threads": threads,
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
     def _runtime_clock(self) -> tuple[int | None, int | None]:
         """Return the process of the runtime and its CPU time; search for it if it has ended."""
@@ -111,7 +106,7 @@ class UsageSampler:
         if self._skipped < self._to_skip:
             self._skipped += 1
             return None, None
-        pid = next(runtime_pids(supervisor_pid=self._supervisor_pid, proc=self._proc), None)
+        pid = next(iter(runtime_pids(supervisor_pid=self._supervisor_pid, proc=self._proc)), None)
         try:
             cpu_ns = self._cpu_ns(pid) if pid else None
         except OSError:
@@ -139,11 +134,11 @@ class UsageSampler:
         except OSError:
             return None
 
-    def _status(self) -> ProcessStatus:
+    def _status(self) -> tuple[int | None, int | None, int | None]:
         try:
             return proc_files.process_status(os.pread(self._status_fd, READ_BYTES, 0))
         except OSError:
-            return _NO_STATUS
+            return None, None, None
 
     def _descriptors(self) -> int | None:
         try:

@@ -16,10 +16,10 @@ earlier ones would contain the Init phase, or be those of a SnapStart snapshot.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from logferry.instrumentation.invocation_summary import InvocationSummaries
-from logferry.instrumentation.usage import Levels, usage_between
+from logferry.instrumentation.usage import greater, usage_between
 from logferry.records import attribution, decoder
 from logferry.records.internal import INVOCATION, USAGE, internal_batch, timed_batch
 from logferry.records.model import iso
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from logferry.instrumentation.process_usage import ProcessUsage
-    from logferry.instrumentation.usage import Sample
+    from logferry.instrumentation.usage import Levels, Sample
     from logferry.instrumentation.usage_sampler import UsageSampler
     from logferry.records.internal import InternalBatch
     from logferry.records.invocations import Invocations
@@ -47,23 +47,37 @@ PAST_KEPT = 4
 """Number of invocations whose end may arrive after a later INVOKE event."""
 
 
-class _Period(NamedTuple):
+class _Period:
     """Samples of an invocation whose end has not arrived."""
 
-    start: Sample | None
-    end: Sample
-    maxima: Levels | None
+    __slots__ = ("end", "maxima", "start")
+
+    def __init__(self, start: Sample | None, end: Sample, maxima: Levels | None) -> None:
+        self.start = start
+        self.end = end
+        self.maxima = maxima
 
 
-class UsageSource(NamedTuple):
+class UsageSource:
     """Sources of the usage, with the memory setting of the function."""
 
-    sampler: UsageSampler
-    processes: ProcessUsage | None
-    """Source of the `logferry.usage` records; None outside Managed Instances."""
-    memory_limit_bytes: int | None
-    interval_seconds: float
-    """Interval of further samples inside an invocation; 0 for none."""
+    __slots__ = ("interval_seconds", "memory_limit_bytes", "processes", "sampler")
+
+    def __init__(
+        self,
+        sampler: UsageSampler,
+        processes: ProcessUsage | None,
+        memory_limit_bytes: int | None,
+        interval_seconds: float,
+    ) -> None:
+        """Keep the sources. `processes` is that of the `logferry.usage` records, None outside Managed Instances.
+
+        `interval_seconds` is the interval of further samples inside an invocation, 0 for none.
+        """
+        self.sampler = sampler
+        self.processes = processes
+        self.memory_limit_bytes = memory_limit_bytes
+        self.interval_seconds = interval_seconds
 
 
 def open_usage(*, tmp: str, memory_mb: str, interval_seconds: float, managed: bool) -> UsageSource:
@@ -226,13 +240,13 @@ class InvocationRecords:
 
     def _set_timer(self) -> None:
         if self._loop and self._usage and self._usage.interval_seconds and not self._timer:
-            self._maxima = self._maxima or Levels()
+            self._maxima = self._maxima or {}
             self._timer = self._loop.call_later(self._usage.interval_seconds, self._sample_levels)
 
     def _sample_levels(self) -> None:
         self._timer = None
         if self._usage and self._current:
-            self._maxima = (self._maxima or Levels()).maxima(self._usage.sampler.levels())
+            self._maxima = greater(self._maxima or {}, self._usage.sampler.levels())
             self._set_timer()
 
     def _record_processes(self) -> None:

@@ -292,5 +292,10 @@ def _open_sink(settings: Settings) -> Sink:
     from logferry.sinks.s3 import open_sink  # noqa: PLC0415 - only one kind of sink is used
 
     return open_sink(
-        destination.bucket, destination.path, os.environ, settings.upload_timeout, client=settings.s3_client
+        destination.bucket,
+        destination.path,
+        os.environ,
+        settings.upload_timeout,
+        client=settings.s3_client,
+        object_headers=settings.s3.headers if settings.s3 else None,
     )

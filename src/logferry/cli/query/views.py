@@ -130,6 +130,9 @@ def no_lines() -> str:
     return f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in columns.items())} WHERE false"
 
 
+LISTED_OBJECTS = "SELECT key, filename, environment, segment, size, stored_at FROM listed_files WHERE key IS NOT NULL"
+"""Query of `listed_objects`: the objects without their lines. Those in a Parquet file have no file."""
+
 _OBJECT_COLUMNS = """
     listed.key, listed.size, listed.stored_at, held.function, held.environment, held.segment, held.records,
     held.first_time, held.last_time, listed.stored_at - held.first_time AS waited"""
