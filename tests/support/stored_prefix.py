@@ -1,7 +1,7 @@
 """A prefix with many objects of the real encoder, and faults that are planted into it.
 
-The lines are of several kinds (text, JSON, stack traces, reports of the platform), and the environments start at
-different minutes, so that the objects lie in the partitions of several functions and hours.
+The lines are text, JSON, stack traces and reports of the platform. The environments start at different minutes, so
+that the objects lie in the partitions of several functions and hours.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import gzip
 import json
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from logferry.records.encoder import encode
 from logferry.records.internal import dropped_batch
@@ -53,7 +53,8 @@ class Prefix:
 
 def write(root: Path, objects: int, *, seed: int = 1, lines: int = 16, metadata: bool = True, hours: int = 3) -> Prefix:
     """Write about this many objects of environments with `SEGMENTS` segments each; the last one is final."""
-    chance, prefix = random.Random(seed), Prefix(root)
+    chance = random.Random(seed)  # noqa: S311 - no cryptography
+    prefix = Prefix(root)
     for number in range(max(1, objects // SEGMENTS)):
         name = f"{number:08x}{chance.getrandbits(32):08x}"
         origin = Origin(name, FUNCTIONS[number % 3], "7", "eu-central-1", concurrent=False)
@@ -83,9 +84,9 @@ def store(
 def plant(prefix: Prefix) -> list[tuple[str | None, int | None, int | None, str, int | None]]:
     """Plant faults of all kinds and return the rows of `faults.sql` that find them.
 
-    Each is in another environment: 3 objects and one pair removed, 3 lines doubled, one object copied under another key,
-    2 lines removed, 3 objects cut at the end of a line, one cut inside the gzip stream (by the caller's reader), and one
-    removed object that a `logferry.dropped` record reports, which is no fault.
+    Each is in another environment: 3 objects and one pair removed, 3 lines doubled, one object copied under another
+    key, 2 lines removed, 3 objects cut at the end of a line. A removed pair that a `logferry.dropped` record reports is
+    no fault.
     """
     names = iter(sorted({name for name, _ in prefix.paths}))
     expected: list[tuple[str | None, int | None, int | None, str, int | None]] = []
@@ -126,7 +127,7 @@ def plant(prefix: Prefix) -> list[tuple[str | None, int | None, int | None, str,
     prefix.remove(name, 14)
     prefix.remove(name, 15)
     prefix.remove(name, 16)
-    event = _events(random.Random(1), START_MS, 1)[0]
+    event = _events(random.Random(1), START_MS, 1)[0]  # noqa: S311 - no cryptography
     store(prefix, origin, 16, [dropped_batch([report], at_ms=START_MS), b"[" + event + b"]"])
     return sorted(expected, key=lambda row: (row[0] or "", row[1] or 0, row[3]))
 
@@ -148,7 +149,7 @@ def _events(chance: random.Random, at_ms: int, count: int) -> list[bytes]:
         "memorySizeMB": 512,
         "maxMemoryUsedMB": 96,
     }
-    events = [("platform.start", {"requestId": request, "version": "$LATEST"})]
+    events: list[tuple[str, Any]] = [("platform.start", {"requestId": request, "version": "$LATEST"})]
     for number in range(max(0, count - 2)):
         kind = number % 4
         if kind == 0:

@@ -38,7 +38,7 @@ FAILED = 2
 
 def add_to(cli: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (logs, tail, query, tables):
+    for command in (logs, tail, query, report, tables):
         cli.command()(command)
 
 
@@ -172,6 +172,40 @@ def query(  # noqa: PLR0917
         from logferry.cli.query import command  # noqa: PLC0415
 
         raise typer.Exit(command.query(destination, chosen, text, form=form, output=output, yes=yes))
+
+
+def report(  # noqa: PLR0917
+    destination: Destination,
+    function: Function = "*",
+    since: Since = None,
+    until: Until = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="HTML file (default: report.html)", metavar="FILE")
+    ] = None,
+    perfetto: Annotated[
+        Path | None, typer.Option(help="write a trace for ui.perfetto.dev instead", metavar="FILE")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the data of the report as JSON instead")] = False,
+    yes: Yes = False,
+) -> None:
+    """Write one HTML file with a time line, durations, errors, cost, and the proof of completeness.
+
+    The file contains its data and makes no network request.
+
+    Exit status: 0 written, 2 not written. `logferry verify` has a status for missing records.
+    """
+    with reading("report"):
+        from logferry.cli.report import command  # noqa: PLC0415
+
+        request = command.ReportRequest(
+            destination=destination,
+            selection=selection(function, since, until),
+            output=output,
+            perfetto=perfetto,
+            as_json=as_json,
+            yes=yes,
+        )
+        raise typer.Exit(command.report(request))
 
 
 def tables(

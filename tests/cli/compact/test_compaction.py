@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from logferry.cli.compact import store as store_module
+from logferry.cli.compact import directory_store as store_module
 from logferry.cli.compact.command import Options, Report, compact
 from logferry.cli.fetch.fetch import fetch
 from logferry.cli.fetch.selection import Selection
@@ -57,8 +57,10 @@ def raw(root: Path) -> dict[str, bytes]:
 def rows(root: Path, *, raw_only: bool) -> list[tuple[Any, ...]]:
     """Return all rows as `logferry query` reads them."""
     with Session(fetch(f"file://{root}", Selection(), raw_only=raw_only)) as session:
-        names = "time, type, message, record, event, requestId, requestIdSource, environment, segment, line, level, duration_ms"
-        return session.rows(f"SELECT {names}, function, dt, hour FROM logs ORDER BY environment, segment, line")
+        return session.rows(
+            "SELECT time, type, message, record, event, requestId, requestIdSource, environment, segment, line, level, "
+            "duration_ms, function, dt, hour FROM logs ORDER BY environment, segment, line"
+        )
 
 
 @pytest.fixture
@@ -89,7 +91,7 @@ def test_compacted_rows_are_the_raw_rows(prefix: stored_prefix.Prefix) -> None:
 
 def test_the_second_run_writes_nothing_and_a_late_object_changes_one_file(prefix: stored_prefix.Prefix) -> None:
     """The manifest names the inputs, so that only a partition with another object is due."""
-    environment, segment = sorted(prefix.paths)[-1]
+    environment, segment = max(prefix.paths)
     late = prefix.paths[environment, segment]
     body = late.read_bytes()
     late.unlink()
@@ -153,7 +155,7 @@ def test_the_hours_of_a_day_that_is_over_become_one_file(prefix: stored_prefix.P
     assert not [name for name in files(prefix.root) if "hour=" in name]
     assert rows(prefix.root, raw_only=False) == before
     assert run(prefix.root, NEXT_DAY).result.written == []
-    environment, segment = sorted(prefix.paths)[-1]
+    environment, segment = max(prefix.paths)
     again = prefix.paths[environment, segment]
     again.write_bytes(gzip.compress(gzip.decompress(again.read_bytes()), compresslevel=1))
     (written,) = run(prefix.root, NEXT_DAY).result.written
@@ -334,15 +336,13 @@ def test_parquet_has_the_documented_columns(prefix: stored_prefix.Prefix) -> Non
     """Times are instants, places are integers, and typed columns have their types."""
     run(prefix.root)
     path = next((prefix.root / "compact").rglob("logs.parquet"))
-    described = {
-        row[0]: row[1]
-        for row in duckdb.execute(f"DESCRIBE SELECT * FROM read_parquet('{path}', hive_partitioning=false)").fetchall()
-    }
+    columns = duckdb.execute("DESCRIBE SELECT * FROM read_parquet(?, hive_partitioning=false)", [str(path)]).fetchall()
+    described = {row[0]: row[1] for row in columns}
     assert described["time"] == "TIMESTAMP WITH TIME ZONE"
     assert described["segment"] == described["line"] == described["memory_mb"] == "INTEGER"
     assert described["duration_ms"] == "DOUBLE"
     assert described["billed_ms"] == "BIGINT"
-    codecs = duckdb.execute(f"SELECT DISTINCT compression FROM parquet_metadata('{path}')").fetchall()
+    codecs = duckdb.execute("SELECT DISTINCT compression FROM parquet_metadata(?)", [str(path)]).fetchall()
     assert codecs == [("ZSTD",)]
     manifest = json.loads(path.with_name("_manifest.json").read_bytes())
     assert manifest["parquet"]["size"] == path.stat().st_size

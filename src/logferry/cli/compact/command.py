@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from logferry.cli.compact.compactor import Compactor, Result, day_plans, plans, list_state
+from logferry.cli.compact.compactor import Compactor, Result, day_plans, list_state, plans
 from logferry.cli.compact.deletion import Deletable, deletable
-from logferry.cli.compact.store import open_store
+from logferry.cli.compact.open_store import open_store
 from logferry.cli.console import counted, progress
 from logferry.cli.fetch.fetch import open_source
 from logferry.cli.fetch.request_usage import RequestUsage, check_price
@@ -55,7 +55,7 @@ class Options:
 
 @dataclass
 class Report:
-    """What was done, or what a run with `--run` would do."""
+    """The result of a run, or of a dry run."""
 
     url: str
     is_dry: bool
@@ -184,7 +184,8 @@ def _verdict(report: Report) -> str:
             return f"NOTHING TO DO: {done}."
         return f"DRY RUN: nothing was changed. With --run, this writes {todo} from {objects}{deletions} ({done})."
     deletions = f", {counted(deleted, 'raw object')} deleted" if deleted else ""
-    text = f"{counted(len(report.result.written), 'file')} written, {len(report.result.refused)} refused{deletions} ({done})."
+    written = counted(len(report.result.written), "file")
+    text = f"{written} written, {len(report.result.refused)} refused{deletions} ({done})."
     return f"REFUSED: {text}" if report.result.refused else f"COMPACTED: {text}"
 
 

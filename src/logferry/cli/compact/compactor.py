@@ -98,7 +98,7 @@ class Written:
 
 @dataclass
 class Result:
-    """What a run has done, or would do. `refused` has pairs of partition and reason."""
+    """The written partitions, and pairs of each refused one and the reason."""
 
     written: list[Written] = field(default_factory=list)
     refused: list[tuple[Partition, str]] = field(default_factory=list)
@@ -185,10 +185,7 @@ class Compactor:
         result = Result()
         for number, each in enumerate(todo, 1):
             try:
-                if reason := self._state.damaged.get(each.partition.folder):
-                    raise RefusedError(
-                        f"{each.partition.folder}: {reason}; restore it, or delete it if all raw objects exist"
-                    )  # noqa: TRY301
+                self._check_manifest(each.partition)
                 result.written.append(await self._write(each))
             except RefusedError as error:
                 result.refused.append((each.partition, str(error)))
@@ -203,6 +200,12 @@ class Compactor:
             await self._store.delete([Input(listed.name, listed.etag, listed.size)])
         return len(joined)
 
+    def _check_manifest(self, partition: Partition) -> None:
+        """Raise RefusedError for a damaged manifest: it does not state which raw objects have been deleted."""
+        folder = partition.folder
+        if reason := self._state.damaged.get(folder):
+            raise RefusedError(f"{folder}: {reason}; restore it, or delete it if all raw objects exist")
+
     async def _write(self, todo: Plan) -> Written:
         base = [self._state.files[partition].parquet for partition in todo.based_on]
         fetched = await download(self._source, [*todo.new, *base])
@@ -211,27 +214,44 @@ class Compactor:
             raise RefusedError(f"{key}: {reason}")
         names = {str(fetched.files[each.key]): each.name for each in todo.new}
         with tempfile.TemporaryDirectory(prefix="logferry-compact-") as folder:
-            file = Path(folder, PARQUET_NAME)
+            files = _Files(Path(folder))
             with ParquetBuild(Path(folder)) as build, _naming_objects(names):
                 build.load_objects([Path(path) for path in names])
+                replacing = [path for path, name in names.items() if name in todo.replacing]
                 for each in base:
-                    build.load_file(
-                        fetched.files[each.key],
-                        replacing=[path for path, name in names.items() if name in todo.replacing],
-                    )
+                    build.load_file(fetched.files[each.key], replacing=replacing)
                 segments = build.prove()
-                rows = build.write(file)
-            name = f"{todo.partition.folder}/{PARQUET_NAME}"
-            written = sha256_of(file)
-            etag = await self._store.put(name, file)
-            if await self._store.sha256(name) != written:
-                raise RefusedError(f"{name} was read back with another content than it was written with")
-            size = file.stat().st_size
-            manifest = Manifest(todo.partition, todo.inputs, ParquetFile(size, written, etag, rows), tuple(segments))
-            path = Path(folder, MANIFEST_NAME)
-            path.write_bytes(manifest.dump())
-            await self._store.put(f"{todo.partition.folder}/{MANIFEST_NAME}", path)
-        return Written(todo, rows, size)
+                rows = build.write(files.parquet)
+            parquet = await self._put(todo.partition, files, rows)
+            files.write_manifest(Manifest(todo.partition, todo.inputs, parquet, tuple(segments)))
+            await self._store.put(f"{todo.partition.folder}/{MANIFEST_NAME}", files.manifest)
+        return Written(todo, rows, parquet.size)
+
+    async def _put(self, partition: Partition, files: _Files, rows: int) -> ParquetFile:
+        """Store the Parquet file, read it back and compare. Raise RefusedError."""
+        name = f"{partition.folder}/{PARQUET_NAME}"
+        size, expected = files.size, sha256_of(files.parquet)
+        etag = await self._store.put(name, files.parquet)
+        if await self._store.sha256(name) != expected:
+            raise RefusedError(f"{name} was read back with another content than it was written with")
+        return ParquetFile(size, expected, etag, rows)
+
+
+class _Files:
+    """The local files of one partition."""
+
+    def __init__(self, folder: Path) -> None:
+        self.parquet = folder / PARQUET_NAME
+        self.manifest = folder / MANIFEST_NAME
+
+    @property
+    def size(self) -> int:
+        """The size of the Parquet file, in bytes."""
+        return self.parquet.stat().st_size
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Write the manifest."""
+        self.manifest.write_bytes(manifest.dump())
 
 
 @contextlib.contextmanager

@@ -49,7 +49,8 @@ _FINGERPRINT = f"count(*), coalesce(sum(hash({_NAMES}, {_PARTITION})::HUGEINT), 
 _LINE_FAULTS = """
     SELECT environment, first_segment, fault, amount FROM ({faults}) WHERE fault <> 'segments missing'
     UNION ALL
-    SELECT NULL, NULL, 'times unreadable', count(*) FROM logs WHERE environment IS NOT NULL AND time IS NULL HAVING count(*) > 0
+    SELECT NULL, NULL, 'times unreadable', count(*) FROM logs
+    WHERE environment IS NOT NULL AND time IS NULL HAVING count(*) > 0
     ORDER BY ALL
 """
 _READ_ERRORS = (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException)
@@ -88,7 +89,8 @@ class ParquetBuild:
         columns = ", ".join(f"{name}: '{kind}'" for name, kind in LINE_COLUMNS.items())
         listed = ", ".join(_quoted(_without_pattern(file)) for file in files)
         query = (
-            f"INSERT INTO logs SELECT {_NAMES}, {_PARTITION}, filename FROM read_json([{listed}], columns={{{columns}}}, "  # noqa: S608 - constants and quoted paths
+            f"INSERT INTO logs SELECT {_NAMES}, {_PARTITION}, filename "  # noqa: S608 - constants and quoted paths
+            f"FROM read_json([{listed}], columns={{{columns}}}, "
             "format='newline_delimited', ignore_errors=true, filename=true, hive_partitioning=true, "
             "hive_types_autocast=false"
         )
@@ -106,8 +108,9 @@ class ParquetBuild:
         listed = ", ".join(_quoted(path) for path in replacing) or "NULL"
         try:
             self._connection.execute(
-                f"INSERT INTO logs SELECT {names}, {_PARTITION}, NULL FROM read_parquet({_quoted(file)}, "  # noqa: S608
-                f"hive_partitioning=false) AS compacted WHERE NOT EXISTS (SELECT 1 FROM logs WHERE filename IN ({listed}) "
+                f"INSERT INTO logs SELECT {names}, {_PARTITION}, NULL "  # noqa: S608 - quoted paths
+                f"FROM read_parquet({_quoted(file)}, hive_partitioning=false) AS compacted "
+                f"WHERE NOT EXISTS (SELECT 1 FROM logs WHERE filename IN ({listed}) "
                 "AND logs.environment = compacted.environment AND logs.segment = compacted.segment)"
             )
         except duckdb.Error as error:
@@ -136,8 +139,12 @@ class ParquetBuild:
             f"ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
         )
         loaded = self._fingerprint("logs")
-        names = f"time AT TIME ZONE 'UTC' AS time, * EXCLUDE (time) REPLACE (segment::BIGINT AS segment, line::BIGINT AS line)"
-        written = self._fingerprint(f"(SELECT {names} FROM read_parquet({_quoted(file)}, hive_partitioning=false))")
+        names = (
+            "time AT TIME ZONE 'UTC' AS time, "
+            "* EXCLUDE (time) REPLACE (segment::BIGINT AS segment, line::BIGINT AS line)"
+        )
+        parquet = f"read_parquet({_quoted(file)}, hive_partitioning=false)"
+        written = self._fingerprint(f"(SELECT {names} FROM {parquet})")  # noqa: S608 - a quoted path
         if loaded != written:
             raise RefusedError(
                 f"the written file has {written[0]} rows with another content than the {loaded[0]} lines"

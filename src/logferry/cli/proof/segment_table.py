@@ -45,12 +45,11 @@ TYPES = {
 LINE_COLUMNS = {
     "time": "VARCHAR",
     "type": "VARCHAR",
-    "record": "VARCHAR",
     "environment": "VARCHAR",
     "segment": "BIGINT",
     "line": "BIGINT",
 }
-"""Columns of a line that statement 1 reads."""
+"""Columns of a line that statement 1 reads, without the record of a loss: see `prove_lines`."""
 BUFFER_BYTES = 16 << 20
 """Maximum size of a line that DuckDB reads by default (`maximum_object_size`)."""
 
@@ -122,20 +121,20 @@ class SegmentTable:
         self._connection.close()
 
     def prove_lines(self, file: Path, *, longest_line: int = 0) -> tuple[int, int, list[SegmentRow]]:
-        """Run statement 1 over a file of lines, and hold its rows until `keep_proven`.
+        """Run statement 1 over a file of lines without reported losses, and hold its rows until `keep_proven`.
 
         Return the number of rows, the number of lines in them, and the rows that are not intact. A line that DuckDB
         cannot read is in a row whose environment is None.
         """
         columns = ", ".join(f"{name}: '{kind}'" for name, kind in LINE_COLUMNS.items())
         self._connection.execute(
-            f"CREATE OR REPLACE TEMP VIEW logs AS SELECT * FROM read_json({_quoted(file)}, columns={{{columns}}}, "  # noqa: S608 - constants and a quoted path
+            f"CREATE OR REPLACE TEMP VIEW logs AS SELECT *, NULL::VARCHAR AS record FROM read_json({_quoted(file)}, "  # noqa: S608 - a quoted path
+            f"columns={{{columns}}}, "
             "format='newline_delimited', compression='uncompressed', ignore_errors=true, "
             f"maximum_object_size={max(BUFFER_BYTES, longest_line + 1)})"
         )
-        self._connection.execute(
-            f"CREATE OR REPLACE TABLE new_segments AS SELECT *, 1 AS objects FROM ({statement('segments')})"
-        )  # noqa: S608
+        query = statement("segments")
+        self._connection.execute(f"CREATE OR REPLACE TABLE new_segments AS SELECT *, 1 AS objects FROM ({query})")  # noqa: S608
         ((rows, lines),) = self._rows("SELECT count(*), coalesce(sum(lines), 0) FROM new_segments")
         damaged = self._rows(f"SELECT * FROM new_segments WHERE NOT ({INTACT})")  # noqa: S608 - a constant
         return int(rows), int(lines), [SegmentRow(*row) for row in damaged]
@@ -169,7 +168,8 @@ class SegmentTable:
         self._connection.execute("DELETE FROM new_segments")
         self.add(rows, into="new_segments")
         self._connection.execute(
-            "DELETE FROM stored_segments WHERE (environment, segment) IN (SELECT (environment, segment) FROM new_segments)"
+            "DELETE FROM stored_segments WHERE (environment, segment) IN "
+            "(SELECT (environment, segment) FROM new_segments)"
         )
         self._connection.execute("INSERT INTO stored_segments SELECT * FROM new_segments")
 
@@ -221,8 +221,8 @@ class SegmentTable:
         """Limit the statements to the segments between the first and the last one in a window."""
         self._connection.execute("DELETE FROM covered")
         self._connection.execute(
-            "INSERT INTO covered SELECT environment, min(segment), max(segment) FROM stored_segments WHERE loss IS NULL "
-            "AND ($1 IS NULL OR coalesce(last_time, '') = '' OR last_time >= $1) "
+            "INSERT INTO covered SELECT environment, min(segment), max(segment) FROM stored_segments "
+            "WHERE loss IS NULL AND ($1 IS NULL OR coalesce(last_time, '') = '' OR last_time >= $1) "
             "AND ($2 IS NULL OR coalesce(first_time, '') = '' OR first_time <= $2) GROUP BY environment",
             [window.since_text, window.until_text],
         )
@@ -265,7 +265,10 @@ class SegmentTable:
 
     def stored_between(self, environment: str, first: int, last: int) -> int:
         """Return how many segments of a range are stored, within the limits."""
-        query = "SELECT count(DISTINCT segment) FROM segments WHERE loss IS NULL AND environment = ? AND segment BETWEEN ? AND ?"
+        query = (
+            "SELECT count(DISTINCT segment) FROM segments "
+            "WHERE loss IS NULL AND environment = ? AND segment BETWEEN ? AND ?"
+        )
         return int(self._connection.execute(query, [environment, first, last]).fetchall()[0][0])
 
     def rows(self) -> list[SegmentRow]:

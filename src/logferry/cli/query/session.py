@@ -1,4 +1,4 @@
-"""A DuckDB session with views over fetched files: logs, function_lines, invocations, objects, segments, faults.
+"""A DuckDB session with views over fetched files: logs, the views over it, objects, segments, faults.
 
 Guarantees:
 - Compacted hours are read from Parquet and all others from raw objects, with the same columns.
@@ -61,6 +61,8 @@ class Session:
         )
         try:
             self.connection.execute("SET TimeZone = 'UTC'")
+            # The engine would print its progress on stdout, in the middle of a result.
+            self.connection.execute("SET enable_progress_bar = false")
             self._without_damaged(self._create_views)
         except BaseException:
             self.close()
@@ -113,8 +115,7 @@ class Session:
         texts = {
             "lines": self._lines(readers),
             "logs": views.logs(self._fetched.selection),
-            "function_lines": statement("function_lines"),
-            "invocations": statement("invocations"),
+            **{name: statement(name) for name in views.VIEWS},
             "segments": views.over_lines("segments"),
             "faults": statement("faults"),
             "listed_objects": views.LISTED_OBJECTS,

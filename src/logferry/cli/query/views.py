@@ -36,6 +36,8 @@ COLUMNS = {
 }
 """Columns of a line with their types."""
 PARTITION_COLUMNS = ("function", "dt", "hour")
+VIEWS = ("function_lines", "invocations", "failures", "invocation_summaries")
+"""Views over `logs`: the names of their statements in `logferry.cli.sql`."""
 TYPED_COLUMNS = {
     "level": "VARCHAR",
     "status": "VARCHAR",

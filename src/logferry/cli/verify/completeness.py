@@ -105,8 +105,8 @@ def report_of(
     """Return the report for the rows of a table and for completely checked objects, limited to a window.
 
     The rows of the objects are added to the table. With `all_rows`, a window does not limit the segments that are
-    verified, but a gap before the first segment of an environment is no fault. With `names_only`, the rows have no lines,
-    and the number of lines is that of additional objects.
+    verified, but a gap before the first segment of an environment is no fault. With `names_only`, the number of lines
+    in a row is that of additional objects.
     """
     checked = sorted(objects, key=lambda each: each.key)
     table.replace(rows_of(checked))

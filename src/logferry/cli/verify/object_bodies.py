@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from logferry import destination
+from logferry.cli.directory_reader import Directory
 from logferry.cli.fetch.fetch import open_source
 from logferry.cli.fetch.request_usage import check_price
 from logferry.cli.fetch.selection import COMPACT, ListRange, place_of
 from logferry.cli.object_names import is_marker
-from logferry.cli.directory_reader import Directory
 from logferry.cli.object_reader import open_destination
 
 if TYPE_CHECKING:

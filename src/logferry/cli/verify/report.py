@@ -56,7 +56,7 @@ class Options:
     as_json: bool = False
 
 
-def run_verify(destination: str, options: Options = Options()) -> int:  # noqa: B008 - it is frozen
+def run_verify(destination: str, options: Options = Options()) -> int:
     """Verify a destination, print the report, and return the exit status."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # keys and metadata can contain surrogates
@@ -193,12 +193,13 @@ def _sums(report: Report) -> list[str]:
         sentences.append(f"Dropped by the platform before delivery: {_amount([platform])}.")
     if report.kept_segments:
         sentences.append(
-            f"Not read now: {counted(report.kept_segments, 'segment')}, proven when they were compacted or by an earlier run."
+            f"Not read now: {counted(report.kept_segments, 'segment')}, "
+            "proven when they were compacted or by an earlier run."
         )
     if report.names_only:
         sentences.append(
-            "Verified: the segments by the names of the objects. Lines, reported losses and the end of an environment are "
-            "in the objects: verify them without --keys."
+            "Verified: the segments by the names of the objects. Lines, reported losses and the end of an environment "
+            "are in the objects: verify them without --keys."
         )
     elif still_open:
         sentences.append(
