@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 import logferry.emulator.samples
 from logferry.cli.console import progress
@@ -68,7 +69,7 @@ async def demo(console: Console) -> int:
             _show_invocation(console, objects, outcome.invocations[-1].request_id)
             report = await verify(destination)
             for part in render(report):
-                console.print(part)
+                console.print(part, soft_wrap=isinstance(part, Text))  # a sentence is one line
             return report.status
 
 
