@@ -18,16 +18,19 @@
  */
 "use strict";
 
-(() => {
+function recordCalls() {
   const LINE_BYTES = 4096;
   const HEADER_BYTES = 200;
   const PATH_CHARACTERS = 1024;
   const SHORT_PATH_CHARACTERS = 256;
   const ORIGINS = 256;
+  const RETRY_MS = 5; // pause after a full pipe, because each rejected write costs more than the call's line
   const MASK = "***";
 
   /** 40 or more characters of base64 (also URL-safe and percent-encoded) or hex. */
   const SECRET = /(?:[A-Za-z0-9+_=-]|%2[BbFf]|%3[Dd]){40}/;
+  /** The beginning of a URL, which is the target of a request to a proxy. */
+  const ABSOLUTE = /^[a-z]+:\/\/[^/?#]*/i;
   const BARE_NAME = /^[A-Za-z_-]{1,30}$/;
   const IDENTIFIER = /^[\w.-]{1,64}$/;
   const TRACE_ROOT = /(?:^|;)\s*Root=([\w-]{1,64})/;
@@ -43,10 +46,11 @@
 
   let fs = null;
   let channels = null;
-  let clock = null;
+  const hrtime = process.hrtime.bind(process);
   let wallClock = null;
   let settings = null;
   let pipe = -1;
+  let retryAt = 0;
   let sent = 0;
   let lost = 0;
   let failure = null;
@@ -56,11 +60,7 @@
   let trace = { header: "", root: undefined };
   const subscriptions = [];
 
-  try {
-    install(process.env);
-  } catch (error) {
-    pipe = -1; // the function comes first
-  }
+  install(process.env);
 
   function install(environment) {
     const mode = (environment.LOGFERRY_CALLS || "").trim().toLowerCase();
@@ -69,18 +69,28 @@
     fs = { constants, openSync, fstatSync, closeSync, writeSync }; // later mocks of the function have no effect
     pipe = openPipe(`${(environment.LOGFERRY_SPOOL_DIR || "").trim() || "/tmp/logferry"}/events`);
     if (pipe < 0) return;
-    thread = require("worker_threads").threadId;
+    wallClock = Date.now;
+    thread = threadNumber();
     if (!isSupported(process.versions.node, (process.release || {}).name)) {
       send({ event: "HTTP calls are not recorded: Node.js 18.19 or newer is required", node: process.versions.node });
       return;
     }
     settings = readSettings(environment);
-    clock = performance.now.bind(performance);
-    wallClock = Date.now;
     calls = new WeakMap();
     origins = new Map();
     channels = require("diagnostics_channel");
     subscribeAll();
+  }
+
+  /** Return the monotonic time in milliseconds. The module perf_hooks would add to each cold start. */
+  function clock() {
+    const time = hrtime();
+    return time[0] * 1000 + time[1] / 1e6;
+  }
+
+  /** Return the number of a worker thread, else 0. Workers have no `chdir`; their module is not loaded elsewhere. */
+  function threadNumber() {
+    return process.chdir.disabled === true ? require("worker_threads").threadId : 0;
   }
 
   function isSupported(version, release) {
@@ -133,7 +143,7 @@
     subscribe("undici:request:create", (message) => begin(message.request));
     subscribe("undici:request:headers", (message) => finishUndici(message.request, message.response));
     subscribe("undici:request:error", (message) => failUndici(message.request, message.error));
-    subscribe("http2.client.stream.created", (message) => begin(message.stream));
+    subscribe("http2.client.stream.created", (message) => beginHttp2(message.stream));
     subscribe("http2.client.stream.finish", (message) => finishHttp2(message.stream, message.headers));
     subscribe("http2.client.stream.error", (message) => failHttp2(message.stream, message.error));
   }
@@ -161,14 +171,12 @@
     calls.set(request, call);
   }
 
-  /** Return the state of a call and forget it. A call that was refused before its start has no state yet. */
+  /** Return the state of a call and forget it. A call that ended before its start was published has no state yet. */
   function end(request, mayBegin) {
     const call = calls.get(request);
-    if (call !== undefined) {
-      calls.set(request, null);
-      return call;
-    }
-    return call === undefined && mayBegin ? { time: wallClock(), requestId: requestId(), trace: traceRoot() } : null;
+    calls.set(request, null);
+    if (call !== undefined || !mayBegin) return call || null;
+    return { time: wallClock(), began: undefined, requestId: requestId(), trace: traceRoot() };
   }
 
   function requestId() {
@@ -223,6 +231,12 @@
     if (place) record(call, place, { error: code(error) });
   }
 
+  /** Keep the start of a stream, unless it is one of undici, whose own channels publish the call too. */
+  function beginHttp2(stream) {
+    const symbols = Object.getOwnPropertySymbols(stream.session);
+    if (!symbols.some((symbol) => symbol.description === "open streams")) begin(stream);
+  }
+
   function finishHttp2(stream, headers) {
     const call = end(stream, false);
     const place = call && http2Place(stream.sentHeaders);
@@ -247,41 +261,44 @@
 
   /** Return the place of a request of node:http, which keeps its port only in the Host header and in the socket. */
   function httpPlace(request) {
-    const host = request.host;
-    const name = String(host).includes(":") && !String(host).startsWith("[") ? `[${host}]` : host;
+    const host = String(request.host);
+    const name = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
     const header = request.getHeader("host");
-    let port;
-    if (typeof header !== "string" || (header !== name && !header.startsWith(`${name}:`))) {
-      port = request.socket && request.socket.remotePort; // the function has set the header
-    }
-    const authority = port === undefined && typeof header === "string" && header.startsWith(`${name}:`) ? header : name;
-    return locate(request.method, `${request.protocol}//${authority}`, port, request.path);
+    const isDefault = typeof header === "string" && (header === name || header.startsWith(`${name}:`));
+    const port = isDefault || !request.socket ? undefined : request.socket.remotePort; // set by the function
+    return locate(request.method, `${request.protocol}//${isDefault ? header : name}`, port, request.path);
   }
 
   /** Return method, host, port and path of a call, or null for a call that is not recorded. */
   function locate(method, origin, port, target) {
     if (method === "CONNECT") return null; // the way to a proxy; the call through it has its own line
-    const isAbsolute = typeof target === "string" && /^[a-z]+:\/\//i.test(target); // through a proxy
-    const found = originOf(isAbsolute ? target : origin);
-    const place = { method: String(method).slice(0, 32), host: found.host, port: port || found.port, path: undefined };
-    const address = `${place.host}:${place.port}`;
-    if (settings.own.has(address) || place.host.startsWith("169.254.")) return null;
-    if (settings.ignored.some((one) => one.test(address) || one.test(place.host))) return null;
+    const isAbsolute = typeof target === "string" && !target.startsWith("/") && ABSOLUTE.test(target); // to a proxy
+    const found = isAbsolute ? originOf(ABSOLUTE.exec(target)[0], undefined) : originOf(origin, port);
+    if (!found.isRecorded) return null;
+    const place = { method: String(method).slice(0, 32), host: found.host, port: found.port, path: undefined };
     if (settings.url !== "path" && settings.url !== "query") return place;
-    place.path = shownPath(isAbsolute ? target.replace(/^[a-z]+:\/\/[^/?#]*/i, "") || "/" : String(target || "/"));
+    place.path = shownPath(isAbsolute ? target.replace(ABSOLUTE, "") || "/" : String(target || "/"));
     return place;
   }
 
-  function originOf(text) {
-    let found = origins.get(text);
+  /** Return host and port of an origin, and whether its calls are recorded. `port` replaces that of the text. */
+  function originOf(text, port) {
+    const key = port === undefined ? text : `${text} ${port}`;
+    let found = origins.get(key);
     if (found === undefined) {
       const url = new URL(text);
       const host = url.hostname.replace(/^\[|\]$/g, "").slice(0, 255);
-      found = { host, port: Number(url.port) || (/^(https|wss):$/.test(url.protocol) ? 443 : 80) };
+      found = { host, port: port || Number(url.port) || (url.protocol === "https:" ? 443 : 80), isRecorded: true };
+      found.isRecorded = !isIgnored(host, `${host}:${found.port}`);
       if (origins.size >= ORIGINS) origins.clear();
-      origins.set(text, found);
+      origins.set(key, found);
     }
     return found;
+  }
+
+  function isIgnored(host, address) {
+    if (settings.own.has(address) || host.startsWith("169.254.")) return true;
+    return settings.ignored.some((one) => one.test(address) || one.test(host));
   }
 
   /** Return the recorded part of a path: secrets masked, without fragment, and without query unless it is wanted. */
@@ -361,6 +378,10 @@
 
   /** Write one line. A full pipe loses it, and the next line that fits reports the number of lost ones. */
   function send(line) {
+    if (retryAt !== 0 && clock() < retryAt) {
+      lost += 1;
+      return;
+    }
     line.by = "node";
     line.pid = process.pid;
     if (thread !== 0) line.thread = thread;
@@ -372,9 +393,11 @@
       fs.writeSync(pipe, lineOf(line));
       sent += 1;
       lost -= reported;
+      retryAt = 0;
       failure = null;
     } catch (error) {
       lost += 1;
+      retryAt = clock() + RETRY_MS;
       if (error.code !== "EAGAIN") stop(); // EPIPE: the extension has closed the pipe
     }
   }
@@ -395,4 +418,10 @@
     fs.closeSync(pipe);
     pipe = -1;
   }
-})();
+}
+
+try {
+  recordCalls();
+} catch (error) {
+  // The function comes first: it runs without the hook.
+}

@@ -19,7 +19,7 @@ from support.command_line import run
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ("README.md", "config/tables/README.md")
 SAMPLE = "file:///tmp/logferry-sample"
-READING = ("logs", "tail", "query", "tables")
+READING = ("logs", "tail", "query", "report", "tables")
 
 
 def commands(*names: str) -> list[list[str]]:

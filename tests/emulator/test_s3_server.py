@@ -26,7 +26,7 @@ boto3.client("s3").put_object(Bucket="logs", Key="by/environment", Body=b"config
 """
 
 AT_ONCE_SECONDS = 5.0
-"""Upper limit of an immediate end on a busy machine. The server's orderly end takes 10 s or more."""
+"""Upper limit of an immediate end on a busy machine."""
 TCP_LISTEN = "0A"  # the state column of /proc/net/tcp
 
 

@@ -36,13 +36,16 @@ def run() -> None:
 
 
 @cli.command()
-def demo() -> None:
+def demo(
+    report: Annotated[bool, typer.Option("--report", help="also write logferry-demo-report.html")] = False,
+) -> None:
     """Run a sample function with logferry and a local S3 server, and show the stored records."""
     require_programs("demo")
     with reporting_missing_extra("demo"):
-        from logferry.cli.demo import demo as show  # noqa: PLC0415 - only this command needs the S3 server
+        from logferry.cli.demo import REPORT  # noqa: PLC0415 - only this command needs the S3 server
+        from logferry.cli.demo import demo as show  # noqa: PLC0415
 
-    raise typer.Exit(asyncio.run(show(Console())))
+    raise typer.Exit(asyncio.run(show(Console(), report=Path(REPORT) if report else None)))
 
 
 @cli.command()

@@ -21,7 +21,7 @@ DEFAULT_EXTRA = "cli"
 EXTRAS = {
     "demo": "demo",
     "layer": "layer",
-    **dict.fromkeys(("compact", "logs", "query", "tables", "tail", "verify"), "read"),
+    **dict.fromkeys(("compact", "logs", "query", "report", "tables", "tail", "verify"), "read"),
 }
 """Extra of each command that needs more than typer and rich (pyproject.toml,
 optional-dependencies)."""

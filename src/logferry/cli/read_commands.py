@@ -6,6 +6,7 @@ cannot be read or the options are invalid.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ FAILED = 2
 
 def add_to(cli: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (logs, tail, query, tables):
+    for command in (logs, tail, query, report, tables):
         cli.command()(command)
 
 
@@ -158,10 +159,12 @@ def query(  # noqa: PLR0917
             text = saved_query(saved, engine) if saved else sql or ""
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--saved") from error
+        chosen = selection(function, since, until)
+        if engine == "athena":
+            text = _athena_text(text, chosen)
         if show or (engine == "athena" and not workgroup):
             sys.stdout.write(f"{text.rstrip().rstrip(';')};\n")
             return
-        chosen = selection(function, since, until)
         if engine == "athena":
             from logferry.cli.query import athena  # noqa: PLC0415
 
@@ -171,18 +174,57 @@ def query(  # noqa: PLR0917
         raise typer.Exit(command.query(destination, chosen, text, form=form, output=output, yes=yes))
 
 
+def report(  # noqa: PLR0917
+    destination: Destination,
+    function: Function = "*",
+    since: Since = None,
+    until: Until = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="HTML file (default: report.html)", metavar="FILE")
+    ] = None,
+    perfetto: Annotated[
+        Path | None, typer.Option(help="write a trace for ui.perfetto.dev instead", metavar="FILE")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the data of the report as JSON instead")] = False,
+    yes: Yes = False,
+) -> None:
+    """Write one HTML file with a time line, durations, errors, cost, and the proof of completeness.
+
+    The file contains its data and makes no network request.
+
+    Exit status: 0 written, 2 not written. `logferry verify` has a status for missing records.
+    """
+    with reading("report"):
+        from logferry.cli.report import command  # noqa: PLC0415
+
+        request = command.ReportRequest(
+            destination=destination,
+            selection=selection(function, since, until),
+            output=output,
+            perfetto=perfetto,
+            as_json=as_json,
+            yes=yes,
+        )
+        raise typer.Exit(command.report(request))
+
+
 def tables(
     destination: Destination,
     engine: Annotated[Literal["duckdb", "spark", "athena"], typer.Option(help="engine of the definitions")] = "duckdb",
+    as_json: Json = False,
 ) -> None:
     """Print the tables, views, proof and lifecycle rule of a destination for an SQL engine.
 
     They are the definitions that logferry tests and uses itself. Nothing is read.
     """
     with reading("tables"):
-        from logferry.cli.query.tables import definitions  # noqa: PLC0415
+        from logferry.cli.query.tables import definitions, text_of  # noqa: PLC0415
 
-        sys.stdout.write(definitions(engine, destination))
+        parts = definitions(engine, destination)
+        if as_json:
+            sys.stdout.writelines(json.dumps(part._asdict()) + "\n" for part in parts)
+        else:
+            sys.stdout.write(text_of(parts))
 
 
 @contextmanager
@@ -207,6 +249,15 @@ def selection(function: str, since: str | None, until: str | None) -> Selection:
     if window.since and window.until and window.since > window.until:
         raise typer.BadParameter("it is after --until", param_hint="--since")
     return Selection(function, window)
+
+
+def _athena_text(text: str, chosen: Selection) -> str:
+    from logferry.cli.query.athena_text import athena_text  # noqa: PLC0415
+
+    try:
+        return athena_text(text, chosen)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--engine") from error
 
 
 def _check_query(sql: str | None, saved: str | None, form: str, output: Path | None) -> None:

@@ -20,10 +20,12 @@ from logferry import log
 from logferry.instrumentation.event_attribution import EventAttribution
 from logferry.instrumentation.event_endpoint import EventEndpoint
 from logferry.instrumentation.event_intake import EventIntake
-from logferry.instrumentation.event_line import root_of
+from logferry.instrumentation.event_line import epoch_ms, root_of
 from logferry.instrumentation.event_losses import EventLosses
 from logferry.instrumentation.event_pipe import EventPipe
 from logferry.records.attribution import platform_request
+from logferry.records.decoder import RUNTIME_DONE, START
+from logferry.records.timestamps import is_canonical
 from logferry.shipper import events
 
 if TYPE_CHECKING:
@@ -60,28 +62,35 @@ class EventCollection:
         """Take note of an INVOKE or SHUTDOWN event in a packet from the supervisor, and read the pipe."""
         if not events.is_event(packet):
             return
-        event = events.parse(packet, now_ms=0.0, now=0.0)  # the deadline is not used here
+        event = events.parse(packet, now_ms=0.0, now=0.0)  # only the date of the deadline is used here
         if isinstance(event, events.Shutdown):
             self.intake.drain()
         else:
-            self.intake.on_invoke(event.request_id, root_of(event.trace), again=event.again)
+            self.intake.on_invoke(
+                event.request_id, root_of(event.trace), deadline_ms=event.deadline_ms, again=event.again
+            )
             self._set_timer()
 
-    def on_start(self, event: Event) -> None:
-        """Note the trace of a `platform.start`, which is the only source of traces on Managed Instances."""
-        record = event.fields.get("record")
-        tracing = record.get("tracing") if isinstance(record, dict) else None
-        request_id, value = platform_request(event), tracing.get("value") if isinstance(tracing, dict) else None
-        if request_id and isinstance(value, str):
-            self.intake.attribution.note_trace(request_id, root_of(value))
+    def on_event(self, event: Event) -> None:
+        """Note start, trace and end of an invocation."""
+        attribution = self.intake.attribution
+        # Three cases: 1. a start shows traces on Managed Instances, 2. and whether deadlines may be used, 3. an end.
+        if event.type == START and self._managed:
+            tracing = event.fields["record"].get("tracing")
+            if isinstance(tracing, dict) and isinstance(tracing.get("value"), str):
+                attribution.note_trace(platform_request(event) or "", root_of(tracing["value"]))
+        elif event.type == START and attribution.needs_start:
+            attribution.note_start(platform_request(event) or "", _epoch_ms(event))
+        elif event.type == RUNTIME_DONE:
+            attribution.note_end(platform_request(event) or "", event.fields.get("time"))
 
     def on_batch(self) -> None:
         """Plan a read after the response to a batch that has been accepted."""
         # During startup the bootstrap server calls `step` after each response.
-        if self._loop and not self._step_is_planned:
+        if self._loop and not self._step_is_planned and self.intake.has_waiting():
             self._step_is_planned = True
             self._loop.call_soon(self._planned_step)
-            self._set_timer()
+        self._set_timer()
 
     def step(self) -> None:
         """Read once."""
@@ -113,6 +122,11 @@ class EventCollection:
 
     def _is_running(self) -> bool:
         return not self._invocations.all_reported() if self._managed else self.intake.attribution.is_running
+
+
+def _epoch_ms(event: Event) -> float | None:
+    time = event.fields.get("time")
+    return epoch_ms(time) if is_canonical(time) else None
 
 
 def open_event_collection(
@@ -158,7 +172,7 @@ def open_event_collection(
         invocations=invocations,
         managed=managed,
     )
-    invocations.on_start = collection.on_start
+    invocations.observers.append(collection.on_event)
     intake.add_stream_callback(collection.on_batch)
-    scheduler.collect = collection.intake.drain
+    scheduler.collect = collection.intake.collect
     return collection

@@ -6,6 +6,7 @@
 // | `concurrent`     | make all calls at once                                                            |
 // | `repeat`         | number of times that the list is repeated                                         |
 // | `state`          | add heap, descriptors, listeners and `NODE_OPTIONS` to the response               |
+// | `requestId`      | add the request ID of the invoke store to the response                            |
 // | `hang`           | never respond                                                                     |
 //
 // The response has, for each call, the status and the text, or the code or class of the error.
@@ -17,6 +18,14 @@ import https from "node:https";
 const require = createRequire(import.meta.url);
 const agents = { "http:": new http.Agent({ keepAlive: true }), "https:": new https.Agent({ keepAlive: true }) };
 const sockets = new Set();
+
+/** Return the URL of a server in this process, which is fast enough for thousands of calls. */
+let started;
+const local = () =>
+  (started ??= new Promise((resolve) => {
+    const server = http.createServer((request, response) => response.end("local"));
+    server.listen(0, "127.0.0.1", () => resolve(`http://127.0.0.1:${server.unref().address().port}/local`));
+  }));
 
 const core = (call, options = {}) =>
   new Promise((resolve, reject) => {
@@ -67,6 +76,7 @@ const clients = {
   pooled: (call) => core(call, { agent: agents[new URL(call.url).protocol] }),
   aborted: (call) => core(call, { signal: AbortSignal.timeout(50) }),
   fetch: (call) => fetched(fetch, call),
+  local: async (call) => core({ ...call, url: await local() }, { agent: agents["http:"] }),
   http2: http2Call,
   undici: async (call) => {
     const { request } = require("undici");
@@ -133,5 +143,6 @@ export const handler = async (event) => {
     if (event.repeat > 20) outcomes.splice(0, outcomes.length - 1);
   }
   if (event.hang) await new Promise(() => setInterval(() => {}, 1000));
-  return { outcomes, state: event.state ? state() : undefined };
+  const requestId = event.requestId ? globalThis.awslambda.InvokeStore.getRequestId() : undefined;
+  return { outcomes, requestId, state: event.state ? state() : undefined };
 };
