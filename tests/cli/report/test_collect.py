@@ -19,7 +19,8 @@ from logferry.cli.query.session import Session
 from logferry.cli.report import collect as collecting
 from logferry.cli.report import view_model as view_models
 from logferry.cli.report.collect import collect
-from logferry.cli.report.view_model import INVOCATION, OBJECT, Subject, view_model
+from logferry.cli.report.model_values import INVOCATION, OBJECT
+from logferry.cli.report.view_model import Subject, view_model
 from logferry.cli.verify.window import Window
 from support import stored_prefix
 from support.format_1 import read_lines
