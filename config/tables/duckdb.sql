@@ -104,6 +104,45 @@ FROM logs
 WHERE requestId IS NOT NULL
 GROUP BY function, environment, requestId;
 
+-- One row for each invocation that timed out or ran out of memory, with the evidence.
+CREATE OR REPLACE VIEW failures AS
+SELECT
+    time,
+    function,
+    requestId,
+    CASE WHEN type = 'logferry.timeout' THEN 'timeout' ELSE 'outOfMemory' END AS failure,
+    TRY(json_extract_string(record, '$.evidence')) AS evidence,
+    environment,
+    dt,
+    hour
+FROM logs
+WHERE type IN ('logferry.timeout', 'logferry.outOfMemory');
+
+-- One row for each summary of an invocation: its HTTP calls, its events, and the resources that it used.
+-- A field of a feature that is off is NULL.
+CREATE OR REPLACE VIEW invocation_summaries AS
+SELECT
+    time,
+    function,
+    requestId,
+    TRY(json_extract_string(record, '$.status')) AS status,
+    TRY_CAST(TRY(json_extract_string(record, '$.durationMs')) AS DOUBLE) AS duration_ms,
+    TRY_CAST(TRY(json_extract_string(record, '$.calls.count')) AS BIGINT) AS calls,
+    TRY_CAST(TRY(json_extract_string(record, '$.calls.errors')) AS BIGINT) AS call_errors,
+    TRY_CAST(TRY(json_extract_string(record, '$.calls.ms')) AS DOUBLE) AS call_ms,
+    TRY_CAST(TRY(json_extract_string(record, '$.events')) AS BIGINT) AS events,
+    TRY_CAST(TRY(json_extract_string(record, '$.usage.cpuMs')) AS DOUBLE) AS cpu_ms,
+    TRY_CAST(TRY(json_extract_string(record, '$.usage.ownCpuMs')) AS DOUBLE) AS own_cpu_ms,
+    TRY_CAST(TRY(json_extract_string(record, '$.usage.peakRssBytes')) AS BIGINT) AS peak_rss_bytes,
+    TRY_CAST(TRY(json_extract_string(record, '$.usage.tmpUsedBytes')) AS BIGINT) AS tmp_used_bytes,
+    TRY_CAST(TRY(json_extract_string(record, '$.usage.descriptors')) AS BIGINT) AS descriptors,
+    TRY_CAST(TRY(json_extract_string(record, '$.usage.threads')) AS BIGINT) AS threads,
+    environment,
+    dt,
+    hour
+FROM logs
+WHERE type = 'logferry.invocation';
+
 -- Statement 1 of the proof: one row for each segment, and one more for each loss that it reports.
 -- It reads every line once. Store the rows: statement 2 (faults.sql) reads only them.
 -- Each hour can be read by itself, and its rows are then added to those of the other hours.
@@ -124,7 +163,8 @@ GROUP BY environment, segment, CASE WHEN type = 'logferry.dropped' THEN record E
 
 -- Statement 2 of the proof: one row for each fault in the rows of statement 1. No row: nothing is missing or duplicated.
 -- A row of segments without lines is a segment that exists, but whose object could not be read.
--- Segments that a logferry.dropped record reports lost are no gap.
+-- Segments that a logferry.dropped record reports lost are no gap. Rows of several hours can be together: a copy of an
+-- object in another hour gives more distinct lines than the highest number.
 CREATE OR REPLACE VIEW faults AS
 WITH segment_totals AS (
     SELECT
@@ -173,9 +213,14 @@ SELECT
 FROM preceded
 WHERE first_segment > known_until + 1
 UNION ALL
-SELECT environment, segment, segment, 'lines duplicated', lines - distinct_lines
+SELECT
+    environment,
+    segment,
+    segment,
+    'lines duplicated',
+    lines - CASE WHEN distinct_lines < highest_line THEN distinct_lines ELSE highest_line END
 FROM segment_totals
-WHERE lines > distinct_lines
+WHERE lines > distinct_lines OR distinct_lines > highest_line
 UNION ALL
 SELECT environment, segment, segment, 'lines missing', highest_line - distinct_lines
 FROM segment_totals

@@ -23,7 +23,7 @@ from logferry.cli.query.tables import definitions, lifecycle, text_of
 from logferry.cli.query.views import TYPED_COLUMNS
 from logferry.cli.sql import ENGINES
 from logferry.records.encoder import encode
-from logferry.records.internal import dropped_batch
+from logferry.records.internal import dropped_batch, timed_batch
 from logferry.records.model import Header, Origin
 from logferry.records.object_key import DEFAULT_KEY
 from support.format_1 import COLUMNS
@@ -64,6 +64,27 @@ ODD_EVENTS = [
 ]
 
 
+VIEW_COLUMNS = ("failure", "cpu_ms", "peak_rss_bytes", "calls", "call_errors")
+"""Columns of the views `failures` and `invocation_summaries` that the queries name."""
+OWN_RECORDS: list[tuple[str, dict[str, object]]] = [
+    ("logferry.timeout", {"requestId": A, "evidence": "platform.runtimeDone", "durationMs": 3000.0}),
+    ("logferry.outOfMemory", {"requestId": A, "evidence": "memory", "maxMemoryUsedMB": 128, "memorySizeMB": 128}),
+    (
+        "logferry.invocation",
+        {
+            "requestId": A,
+            "status": "timeout",
+            "durationMs": 3000.0,
+            "calls": {"count": 3, "errors": 1, "ms": 40.5, "slowest": 30.0, "hosts": []},
+            "events": 2,
+            "usage": {"cpuMs": 12.5, "ownCpuMs": 1.5, "peakRssBytes": 1000, "descriptors": 9, "threads": 4},
+        },
+    ),
+    ("logferry.usage", {"seconds": 60.0, "processes": 3, "cpuMs": 90.0}),
+]
+"""Records that logferry makes itself."""
+
+
 def event(record: bytes) -> bytes:
     """Return an event of the function with this JSON text as its record."""
     return b'{"time":"' + TIME.encode() + b'","type":"function","record":' + record + b"}"
@@ -74,7 +95,14 @@ def batches() -> list[bytes]:
     single = [*EVENTS, *map(event, RECORDS), *ODD_EVENTS]
     lost: dict[str, object] = {"environment": "e0", "segment": 1, "until": 2, "records": 3, "bytes": 4, "reason": "x"}
     ordinary = b",".join(event(json.dumps(f"line {n}").encode()) for n in range(200))
-    return [*(b"[" + each + b"]" for each in single), b"junk", dropped_batch([lost], at_ms=0), b"[" + ordinary + b"]"]
+    own = [timed_batch(kind, record, time=TIME) for kind, record in OWN_RECORDS]
+    return [
+        *(b"[" + each + b"]" for each in single),
+        b"junk",
+        dropped_batch([lost], at_ms=0),
+        *own,
+        b"[" + ordinary + b"]",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +191,20 @@ def test_duckdb_views_for_lines_and_invocations_have_rows(stored: Path) -> None:
     lines = f"SELECT DISTINCT text, level FROM function_lines WHERE requestId = '{A}' AND level IS NOT NULL"  # noqa: S608
     assert ("as the runtime logs in JSON", "INFO") in connection.execute(lines).fetchall()
     assert count(connection, "SELECT DISTINCT function || dt || hour FROM logs WHERE segment = 1") == "pay2026-11-2906"
+
+
+def test_duckdb_views_for_failures_and_summaries_have_rows(stored: Path) -> None:
+    """The shipped views read the records that logferry makes itself; a field that is off is NULL."""
+    connection = connected(stored)
+    failures = f"SELECT DISTINCT failure, evidence, requestId FROM failures WHERE requestId = '{A}' ORDER BY 1"  # noqa: S608
+    assert connection.execute(failures).fetchall() == [
+        ("outOfMemory", "memory", A),
+        ("timeout", "platform.runtimeDone", A),
+    ]
+    summary = """
+        SELECT DISTINCT status, duration_ms, calls, call_errors, call_ms, events, cpu_ms, own_cpu_ms, peak_rss_bytes,
+               tmp_used_bytes, descriptors, threads FROM invocation_summaries"""
+    assert connection.execute(summary).fetchall() == [("timeout", 3000.0, 3, 1, 40.5, 2, 12.5, 1.5, 1000, None, 9, 4)]
 
 
 def test_duckdb_function_lines_have_a_text_for_every_record(stored: Path) -> None:
@@ -255,7 +297,7 @@ def test_every_statement_of_a_definition_is_valid_in_its_dialect(engine: Engine)
     parsed = sqlglot.parse(text, dialect=engine)
     kinds = [type(each) for each in parsed if each and not isinstance(each, exp.Semicolon)]
     views = kinds.count(exp.Create)
-    assert views == 6
+    assert views == 8
     assert set(kinds) <= {exp.Create, exp.Set}
 
 
@@ -329,8 +371,8 @@ def test_athena_projection_matches_the_default_key() -> None:
 def test_athena_queries_are_valid_and_name_the_injected_partition() -> None:
     """A query on an injected partition fails without a literal value."""
     queries = sqlglot.parse((TABLES / "athena-queries.sql").read_text(), dialect="trino")
-    known = {name.lower() for name in (*COLUMNS, *PARTITIONS, *TYPED_COLUMNS)}
-    assert len(queries) == 2
+    known = {name.lower() for name in (*COLUMNS, *PARTITIONS, *TYPED_COLUMNS, *VIEW_COLUMNS)}
+    assert len(queries) == 4
     for query in queries:
         assert query
         assert {each.name for each in query.find_all(exp.Column)} <= known
@@ -343,7 +385,7 @@ def test_athena_queries_run_on_stored_objects(stored: Path) -> None:
     connection = connected(stored)
     text = (TABLES / "athena-queries.sql").read_text().replace("orders-api", "pay").replace("2026-11-21", "2026-11-29")
     text = text.replace("459921b5-681c-4a96-beb0-81e0aa586026", A)
-    lines, durations = sqlglot.transpile(text, read="trino", write="duckdb")
+    lines, durations, failures, summaries = sqlglot.transpile(text, read="trino", write="duckdb")
     lines = lines.replace("record ->> '$.message'", "TRY(record ->> '$.message')")  # Athena returns NULL, DuckDB fails
     unbounded, conditions = re.subn(rf" AND requestid = '{A}'", "", lines)
     assert conditions == 1
@@ -354,6 +396,8 @@ def test_athena_queries_run_on_stored_objects(stored: Path) -> None:
     requests = connection.execute(f"SELECT count(*) FROM logs WHERE requestId = '{A}'").fetchall()  # noqa: S608
     assert [(len(connection.execute(lines).fetchall()),)] == requests
     assert [row[2] for row in connection.execute(durations).fetchall()] == [2599.4]
+    assert {row[1] for row in connection.execute(failures).fetchall()} == {"timeout", "outOfMemory"}
+    assert {row[2:4] for row in connection.execute(summaries).fetchall()} == {(12.5, 1000)}
 
 
 def spark_statements() -> list[str]:

@@ -1,4 +1,4 @@
-"""moto's S3: a second implementation of S3 beside SeaweedFS, in a thread of the test process."""
+"""Server of moto, a second implementation of S3 beside SeaweedFS, in a thread of the test process."""
 
 from __future__ import annotations
 
@@ -49,6 +49,16 @@ class MotoS3:
             return response["Body"].read(), response["Metadata"], response["ContentType"]
 
         return await asyncio.to_thread(read)
+
+    async def head(self, bucket: str, key: str) -> dict[str, Any]:
+        """Return the response to HeadObject."""
+        response: dict[str, Any] = await asyncio.to_thread(self._client.head_object, Bucket=bucket, Key=key)
+        return response
+
+    async def tags(self, bucket: str, key: str) -> dict[str, str]:
+        """Return the tags of an object."""
+        response = await asyncio.to_thread(self._client.get_object_tagging, Bucket=bucket, Key=key)
+        return {tag["Key"]: tag["Value"] for tag in response["TagSet"]}
 
     async def list_keys(self, bucket: str) -> list[str]:
         """Return all keys of a bucket."""

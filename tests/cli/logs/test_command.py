@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.command_line import run
+from support.command_line import in_terminal, run, without_colours
 from support.stored_logs import START, invocation, make_object, make_objects, request_id, store_in
 
 ID = request_id(7)
@@ -143,3 +143,20 @@ def test_an_unreadable_object_is_named_and_hides_no_line(stored: str) -> None:
     assert done.status == 1
     assert len(done.stdout.splitlines()) == 1
     assert "unreadable, not in the result: function=orders-api/dt=2026-11-21/hour=02/x.ndjson.gz (" in done.stderr
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_terminal_has_colours_and_short_times_below_the_date(tmp_path: Path, columns: int) -> None:
+    """A long name of a function is cut in a narrow terminal, so that the text stays on the line."""
+    name = "orders-of-the-northern-region"
+    store_in(tmp_path, [make_object(invocation(1, START, ["[WARN]\tslow", "second line"]), function=name)])
+    text = in_terminal(columns, "logs", f"file://{tmp_path}", "--since", "2026-11-21", "--highlight", "slow")
+    assert "\x1b[" in text
+    lines = without_colours(text[text.index("(UTC)") - 40 :]).splitlines()
+    shown = "orders-of-the…" if columns == 80 else "orders-of-the-northern-…"
+    dated, first, second, report, *_ = [line.strip() for line in lines[-5:]]
+    assert dated.endswith("2026-11-21 (UTC)")
+    assert first == f"02:10:00.011 {shown} 0000 {request_id(1)[:8]} WARN  slow"
+    assert second == f"02:10:00.022 {shown} 0000 {request_id(1)[:8]}       second line"
+    assert report.startswith(f"02:10:00.034 {shown} 0000 {request_id(1)[:8]} ●     34.1 ms")
+    assert max(map(len, (first, second, report))) <= 80 + len(shown)

@@ -1,4 +1,4 @@
-"""A DuckDB session with views over fetched files: logs, function_lines, invocations, objects, segments, faults.
+"""A DuckDB session with views over fetched files: logs, the views over it, objects, segments, faults.
 
 Guarantees:
 - Compacted hours are read from Parquet and all others from raw objects, with the same columns.
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import duckdb
 
@@ -24,13 +24,20 @@ from logferry.cli.query.listed_files import COMPACTED, file_list, load, reader_o
 from logferry.cli.sql import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from logferry.cli.fetch.fetch import Fetched, FetchedObject
+    from logferry.cli.fetch.fetch import Fetched, FetchedHour, FetchedObject
+
+T = TypeVar("T")
 
 MAX_LINE_BYTES = 128 << 20
 """Longest line that is read after an error, in bytes (`cli/stored_objects`)."""
-_READ_ERRORS = (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException)
+_READ_ERRORS = (
+    duckdb.IOException,
+    duckdb.InvalidInputException,
+    duckdb.ConversionException,
+    duckdb.SerializationException,
+)
 
 
 class Session:
@@ -42,6 +49,7 @@ class Session:
         self._checked = False
         self._line_bytes = views.DEFAULT_LINE_BYTES
         self._objects: list[FetchedObject] = fetched.objects
+        self._compacted: list[FetchedHour] = fetched.compacted
         self.unreadable: list[tuple[str, str]] = list(fetched.unreadable)
         """Pairs of key and reason of the objects that are not in the views."""
         self.connection = duckdb.connect(
@@ -55,7 +63,7 @@ class Session:
             self.connection.execute("SET TimeZone = 'UTC'")
             # The engine would print its progress on stdout, in the middle of a result.
             self.connection.execute("SET enable_progress_bar = false")
-            self._create_views()
+            self._without_damaged(self._create_views)
         except BaseException:
             self.close()
             raise
@@ -82,30 +90,35 @@ class Session:
         return self._objects
 
     def execute(self, query: str, parameters: Sequence[Any] | None = None) -> duckdb.DuckDBPyConnection:
-        """Run a query, without the objects that DuckDB cannot read. Raise duckdb.Error.
+        """Run a statement such as CREATE TABLE, without the objects that DuckDB cannot read. Raise duckdb.Error.
 
-        A later fetch of rows does not fail, because the result is complete when this method returns.
+        DuckDB reads the files of a SELECT while its rows are fetched, so use `rows` for it.
         """
-        try:
-            return self.connection.execute(query, parameters)
-        except _READ_ERRORS:
-            if self._checked or not self._exclude_damaged():
-                raise
-            return self.connection.execute(query, parameters)
+        return self._without_damaged(lambda: self.connection.execute(query, parameters))
 
     def rows(self, query: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-        """Return all rows of a query."""
-        return self.execute(query, parameters).fetchall()
+        """Return all rows of a query, without the objects that DuckDB cannot read. Raise duckdb.Error."""
+        return self._without_damaged(lambda: self.connection.execute(query, parameters).fetchall())
+
+    def _without_damaged(self, run: Callable[[], T]) -> T:
+        """Return the result of a function, which runs again without damaged objects after an error."""
+        try:
+            return run()
+        except _READ_ERRORS:
+            if self._checked:
+                raise
+            self._exclude_damaged()
+            return run()
 
     def _create_views(self) -> None:
-        readers = load(self.connection, self._objects, self._fetched.compacted, self.folder)
+        readers = load(self.connection, self._objects, self._compacted, self.folder)
         texts = {
             "lines": self._lines(readers),
             "logs": views.logs(self._fetched.selection),
-            "function_lines": statement("function_lines"),
-            "invocations": statement("invocations"),
+            **{name: statement(name) for name in views.VIEWS},
             "segments": views.over_lines("segments"),
             "faults": statement("faults"),
+            "listed_objects": views.LISTED_OBJECTS,
             "objects": views.OBJECTS,
         }
         for name, text in texts.items():
@@ -124,15 +137,23 @@ class Session:
                 queries.append(views.typed(f"({raw})"))
         return " UNION ALL BY NAME ".join(queries) or views.no_lines()
 
-    def _exclude_damaged(self) -> bool:
-        """Exclude the objects that DuckDB cannot read, and read longer lines. Return True."""
+    def _exclude_damaged(self) -> None:
+        """Exclude the objects and Parquet files that DuckDB cannot read, and read longer lines."""
         self._checked = True
         self._line_bytes = MAX_LINE_BYTES
         damaged = self._damaged(range(len(self._objects)))
         self.unreadable += [(self._objects[number].raw.listed.key, reason) for number, reason in damaged.items()]
         self._objects = [each for number, each in enumerate(self._objects) if number not in damaged]
+        intact = []
+        for each in self._compacted:
+            if reason := self._parquet_error(each.path):
+                self.unreadable.append(
+                    (each.hour.parquet.key, f"{reason}; delete its manifest, and run `logferry compact`")
+                )
+            else:
+                intact.append(each)
+        self._compacted = intact
         self._create_views()
-        return True
 
     def _damaged(self, numbers: range) -> dict[int, str]:
         """Return the numbers of the objects that DuckDB cannot read, with the reason."""
@@ -156,4 +177,13 @@ class Session:
                 self.connection.execute(f"SELECT count(*), bit_xor(hash(lines)) FROM ({lines}) AS lines")  # noqa: S608 - constants
             except _READ_ERRORS as error:
                 return str(error).partition("\n")[0]
+        return ""
+
+    def _parquet_error(self, path: Path) -> str:
+        """Return the error of DuckDB in a Parquet file, or an empty string."""
+        lines = views.read_compacted(f"[{views.quoted(path)}]")
+        try:
+            self.connection.execute(f"SELECT count(*), bit_xor(hash(lines)) FROM ({lines}) AS lines")  # noqa: S608 - a quoted path
+        except (*_READ_ERRORS, duckdb.BinderException) as error:
+            return str(error).partition("\n")[0]
         return ""

@@ -3,8 +3,8 @@
 Guarantees: the definitions are those of the tests and of `config/tables/`, with another location.
 
 Design: `logs_raw` has the lines as they are stored. The views over it are the statements that
-`logferry query` and `logferry verify` run: `logs` with typed columns, `function_lines`,
-`invocations`, and the two statements of the proof.
+`logferry query` and `logferry verify` run: `logs` with typed columns, the views over it, and the two
+statements of the proof.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logferry import destination
-from logferry.cli.query.views import typed_columns
+from logferry.cli.query.views import VIEWS, typed_columns
 from logferry.cli.sql import statement
 from logferry.cli.stored_objects import DestinationError
 
@@ -53,8 +53,7 @@ def definitions(engine: Engine, url: str) -> list[Definition]:
     parts = [
         Definition("logs_raw", raw.replace("{location}", _location(engine, url)).rstrip()),
         _view(engine, "logs", logs_statement(engine), "Lines with typed columns of the platform's reports."),
-        _view(engine, "function_lines", statement("function_lines", engine), _purpose("function_lines")),
-        _view(engine, "invocations", statement("invocations", engine), _purpose("invocations")),
+        *(_view(engine, name, statement(name, engine), _purpose(name)) for name in VIEWS),
         *_proof(engine),
     ]
     if url.startswith("s3://"):

@@ -36,6 +36,8 @@ COLUMNS = {
 }
 """Columns of a line with their types."""
 PARTITION_COLUMNS = ("function", "dt", "hour")
+VIEWS = ("function_lines", "invocations", "failures", "invocation_summaries")
+"""Views over `logs`: the names of their statements in `logferry.cli.sql`."""
 TYPED_COLUMNS = {
     "level": "VARCHAR",
     "status": "VARCHAR",
@@ -128,6 +130,9 @@ def no_lines() -> str:
     return f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in columns.items())} WHERE false"
 
 
+LISTED_OBJECTS = "SELECT key, filename, environment, segment, size, stored_at FROM listed_files WHERE key IS NOT NULL"
+"""Query of `listed_objects`: the objects without their lines. Those in a Parquet file have no file."""
+
 _OBJECT_COLUMNS = """
     listed.key, listed.size, listed.stored_at, held.function, held.environment, held.segment, held.records,
     held.first_time, held.last_time, listed.stored_at - held.first_time AS waited"""
@@ -141,11 +146,11 @@ WITH held AS MATERIALIZED (
     FROM lines WHERE environment IS NOT NULL GROUP BY filename, environment, segment
 )
 SELECT {_OBJECT_COLUMNS}
-FROM (FROM listed_files WHERE key IS NOT NULL AND filename IS NOT NULL) AS listed
+FROM (FROM listed_objects WHERE filename IS NOT NULL) AS listed
 LEFT JOIN held ON held.filename = listed.filename
 UNION ALL
 SELECT {_OBJECT_COLUMNS}
-FROM (FROM listed_files WHERE key IS NOT NULL AND filename IS NULL) AS listed
+FROM (FROM listed_objects WHERE filename IS NULL) AS listed
 LEFT JOIN (FROM held WHERE filename IS NULL) AS held
     ON held.environment = listed.environment AND held.segment = listed.segment
 """  # noqa: S608 - constants
