@@ -5,8 +5,8 @@ Guarantees:
 - Times are milliseconds since `window.start`, so that a mark needs few bytes.
 - Names that repeat are numbers: a mark refers to a function by its place in `functions`.
 
-Design: the page computes no totals, because the lists are bounded and the totals are not. A mark is a list of values, and
-`columns` names them once (`model_values`).
+Design: the page computes no totals, because the lists are bounded and the totals are not. A mark is a list of values.
+The field `columns` names these values once (`model_values`).
 """
 
 from __future__ import annotations
