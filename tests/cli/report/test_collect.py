@@ -235,6 +235,19 @@ def test_nothing_is_collected_without_records(root: Path) -> None:
     assert model_of(root, Selection("other")) is None
 
 
+def test_key_with_another_partition_breaks_no_report(tmp_path: Path) -> None:
+    """Each program with write access to the bucket chooses the names of its folders."""
+    markup = "<img src=x onerror=alert(1)>&\"'%"
+    store(tmp_path, [Fleet("api", 1, 4), Fleet(markup, 1, 3), Fleet("deeper", 1, 2)])
+    (inside,) = {path.parent for path in tmp_path.glob("function=deeper/**/*.gz")}
+    inside.rename(tmp_path / "moved")
+    inside.mkdir()
+    (tmp_path / "moved").rename(inside / "extra=1")
+    model = model_of(tmp_path)
+    assert {one["name"]: one["invocations"] for one in model["functions"]} == {"api": 4, markup: 3, "deeper": 2}
+    assert model["proof"]["result"] == "complete"
+
+
 def test_lists_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Totals count everything, and each list has its limit."""
     store(tmp_path, [Fleet(f"f{n}", 1, 20, failed=0.9, per_object=20) for n in range(5)])
