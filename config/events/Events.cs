@@ -14,7 +14,7 @@ public static class Events
         Timeout = TimeSpan.FromMilliseconds(500),
     };
 
-    private static readonly Uri Url = FindUrl();
+    private static readonly Lazy<Uri> Url = new(FindUrl);
 
     /// <summary>Sends one event. The result is true if it is stored; the task never fails.</summary>
     public static async Task<bool> SendAsync<T>(T value)
@@ -22,10 +22,10 @@ public static class Events
         try
         {
             using var content = new ByteArrayContent(JsonSerializer.SerializeToUtf8Bytes(value));
-            using var response = await Client.PostAsync(Url, content).ConfigureAwait(false);
+            using var response = await Client.PostAsync(Url.Value, content).ConfigureAwait(false);
             return (int)response.StatusCode == 200;
         }
-        catch (Exception error) when (error is HttpRequestException or TaskCanceledException or JsonException or NotSupportedException)
+        catch (Exception error) when (error is HttpRequestException or TaskCanceledException or JsonException or NotSupportedException or UriFormatException)
         {
             return false;
         }

@@ -17,17 +17,17 @@ public final class Events {
           .proxy(HttpClient.Builder.NO_PROXY)
           .connectTimeout(TIMEOUT)
           .build();
-  private static final URI URL = findUrl();
+  private static URI url;
 
   private Events() {}
 
   /** Sends one event; returns whether it is stored. */
   public static boolean send(String json) {
-    HttpRequest request =
-        HttpRequest.newBuilder(URL).timeout(TIMEOUT).POST(HttpRequest.BodyPublishers.ofString(json)).build();
     try {
+      HttpRequest request =
+          HttpRequest.newBuilder(findUrl()).timeout(TIMEOUT).POST(HttpRequest.BodyPublishers.ofString(json)).build();
       return CLIENT.send(request, HttpResponse.BodyHandlers.discarding()).statusCode() == 200;
-    } catch (IOException error) {
+    } catch (IOException | RuntimeException error) {
       return false;
     } catch (InterruptedException error) {
       Thread.currentThread().interrupt();
@@ -35,12 +35,15 @@ public final class Events {
     }
   }
 
-  private static URI findUrl() {
-    try {
-      return URI.create(Files.readString(Path.of(variable("LOGFERRY_SPOOL_DIR", "/tmp/logferry"), "events-url")).trim());
-    } catch (IOException error) {
-      return URI.create("http://127.0.0.1:" + variable("LOGFERRY_PORT", "9513") + "/events");
+  private static synchronized URI findUrl() {
+    if (url == null) {
+      try {
+        url = URI.create(Files.readString(Path.of(variable("LOGFERRY_SPOOL_DIR", "/tmp/logferry"), "events-url")).trim());
+      } catch (IOException error) {
+        url = URI.create("http://127.0.0.1:" + variable("LOGFERRY_PORT", "9513") + "/events");
+      }
     }
+    return url;
   }
 
   private static String variable(String name, String otherwise) {

@@ -22,8 +22,9 @@ def send_event(event: dict[str, object]) -> bool:
         body = json.dumps(event)
     except (TypeError, ValueError):
         return False
-    for _ in range(2):  # an idle connection may have been closed by the server
+    for _ in range(2):
         connection = getattr(_local, "connection", None)
+        is_reused = connection is not None
         try:
             if connection is None:
                 connection = _local.connection = http.client.HTTPConnection(_address(), timeout=TIMEOUT_SECONDS)
@@ -31,13 +32,13 @@ def send_event(event: dict[str, object]) -> bool:
             with connection.getresponse() as response:
                 response.read()
                 return response.status == 200
-        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-            connection.close()
+        except (http.client.HTTPException, OSError, ValueError) as error:
+            if connection is not None:
+                connection.close()
             _local.connection = None
-        except (http.client.HTTPException, OSError):
-            connection.close()
-            _local.connection = None
-            return False
+            # The server may have closed an idle connection. Any other failure would repeat.
+            if not (is_reused and isinstance(error, (http.client.RemoteDisconnected, ConnectionError))):
+                return False
     return False
 
 

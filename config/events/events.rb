@@ -14,7 +14,7 @@ module Events
     http.open_timeout = http.read_timeout = http.write_timeout = TIMEOUT_SECONDS
     http.max_retries = 0
     http.post(url.path, JSON.generate(event)).code == "200"
-  rescue JSON::JSONError, IOError, SystemCallError, Timeout::Error, Net::ProtocolError
+  rescue StandardError
     false
   end
 

@@ -239,6 +239,16 @@ def test_client_returns_false_without_an_answer(
         assert time.monotonic() - began < 15
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("client", CLIENTS_BY_TIME)
+def test_client_returns_false_with_an_invalid_port(client: Client, built: dict[str, Path], tmp_path: Path) -> None:
+    """A misspelt setting disables logferry, and raises no exception in the function."""
+    directory = build(client, built)
+    for port in ("abc", "99999", "95 13"):
+        environ = {"LOGFERRY_SPOOL_DIR": str(tmp_path), "LOGFERRY_PORT": port}
+        assert send(client, directory, environ, LINES[:2]) == ["false", "false"], port
+
+
 def _with_short_timeout(client: Client, directory: Path, tmp_path: Path) -> Path:
     """Return a copy of a built client with the timeout of the original file, which has to be built again."""
     target = tmp_path / "short"
