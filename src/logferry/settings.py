@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from logferry.destination import Destination
     from logferry.options import Table
     from logferry.options.instrumentation import InstrumentationOptions
+    from logferry.options.records import RecordOptions
 
 PREFIX = "LOGFERRY_"
 # ruff: noqa: E501 - a row of the table is easier to read on one line
@@ -112,6 +113,8 @@ class Settings(NamedTuple):
     log_level: str
     instrumentation: InstrumentationOptions | None = None
     """Options of events, calls and usage, or None if no variable of them is set."""
+    records: RecordOptions | None = None
+    """Options of selection and masking, or None if no variable of them is set."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:

@@ -12,7 +12,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("flush.policy", "records.object_key", "destination", "errors"),
         *("options", "setting", "settings_validation", "values"),
     },
-    "options": {"setting", "values"},
+    "options": {"records", "setting", "values"},
     "settings_validation": {"flush.policy", "records.object_key", "destination"},
     "shipper": {
         *("flush", "journal", "listener", "records", "settings", "sinks"),

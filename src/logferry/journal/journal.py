@@ -41,7 +41,7 @@ from logferry.records.model import Header, Origin
 from logferry.records.started_requests import StartedRequests, valid_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
 SEGMENTS_AT_LEAST = 4
@@ -218,8 +218,8 @@ class Journal:
         """Protect a segment from being discarded during its upload: it would be both stored and reported lost."""
         return self._backlog.holding(wanted)
 
-    def reading(self, wanted: Segment) -> AbstractContextManager[tuple[Header, Iterator[bytes]]]:
-        """Open the header and the bodies of a sealed segment, one body at a time. Raise SegmentLost."""
+    def reading(self, wanted: Segment) -> AbstractContextManager[tuple[Header, Iterable[bytes]]]:
+        """Open the header and the bodies of a sealed segment, read one at a time. Raise SegmentLost."""
         return self._backlog.reading(wanted)
 
     def remove(self, done: Segment) -> None:

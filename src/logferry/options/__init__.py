@@ -29,6 +29,13 @@ MODULE_OF = {
     "USAGE": "instrumentation",
     "USAGE_SECONDS": "instrumentation",
     "NEXT_WRAPPER": "instrumentation",
+    "MIN_LEVEL": "records",
+    "INCLUDE": "records",
+    "EXCLUDE": "records",
+    "EXCLUDE_TYPES": "records",
+    "SAMPLE": "records",
+    "SAMPLE_KEEP": "records",
+    "MASK": "records",
 }
 """Module of this package for each setting, in the order of the table in the README."""
 

@@ -23,7 +23,7 @@ from logferry.records.model import StoredObject, iso
 from logferry.records.object_key import render_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from logferry.records import fast_path
     from logferry.records.model import Header
@@ -36,6 +36,10 @@ GZIP_LEVEL = 1
 _GZIP_WINDOW = 31
 
 
+def _plain_lines(header: Header, types: frozenset[str], _bodies: Iterable[bytes]) -> Lines:
+    return Lines(header, types)
+
+
 def encode(
     header: Header,
     bodies: Iterable[bytes],
@@ -44,13 +48,15 @@ def encode(
     key: str,
     compress: bool,
     types: frozenset[str],
+    make_lines: Callable[[Header, frozenset[str], Iterable[bytes]], Lines] = _plain_lines,
     min_batch_bytes: int = MIN_BATCH_BYTES,
 ) -> StoredObject:
     """Return the object of a segment. `types` are the platform's record types to keep.
 
+    `make_lines` is given if records are selected, masked or extended (`processing`). It may iterate over `bodies` too.
     `min_batch_bytes` is set only in tests, as in `decoder.Reader`; the bytes do not depend on it.
     """
-    lines = Lines(header, types)
+    lines = make_lines(header, types, bodies)
     packer = zlib.compressobj(GZIP_LEVEL, wbits=_GZIP_WINDOW) if compress else None
     blocks = _blocks(_all_lines(lines, decoder.read_all(bodies, min_batch_bytes=min_batch_bytes), header, final=final))
     parts = [packer.compress(block) if packer else block for block in blocks]
@@ -68,6 +74,7 @@ def encode(
             "first-time": lines.earliest or opened,
             "last-time": lines.latest or opened,
         }
+        | {name: str(number) for name, number in lines.counts().items()}
         | ({"final": "true"} if final else {}),
         content_type="application/gzip" if compress else "application/x-ndjson",
     )
@@ -79,7 +86,8 @@ def _all_lines(
     """Yield the lines of the records and the closing line."""
     yield from lines.of(found)
     opened = iso(header.opened_ms)
-    record = closing_record(header, records=lines.records, first=lines.earliest or opened, last=lines.latest or opened)
+    first, last = lines.earliest or opened, lines.latest or opened
+    record = closing_record(header, records=lines.records, first=first, last=last, more=lines.counts())
     yield lines.closing(FINAL if final else SEGMENT, record)
 
 

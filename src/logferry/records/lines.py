@@ -129,6 +129,10 @@ class Lines:
     def _request_in(self, value: str) -> str | None:
         return self._request_ids.request_in(value, 1, "")
 
+    def counts(self) -> dict[str, int]:
+        """Return further numbers of the closing record and the metadata. Subclasses that change records have some."""
+        return {}
+
     def closing(self, kind: str, record: str) -> str:
         """Return the last line of the object, which is not counted as a record."""
         time = self.latest or iso(self._header.opened_ms)

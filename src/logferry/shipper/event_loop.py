@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from logferry.flush.uploader import Uploader
 from logferry.listener.server import listening
@@ -53,9 +53,12 @@ def run(
 
     `connect_early`: open a connection to the sink before the first event.
     """
+    options: dict[str, Any] = {"key": settings.key, "compress": settings.compress, "types": settings.types}
+    if settings.records:
+        options["make_lines"] = settings.records.processing.make_lines
 
     def encode_segment(header: Header, batches: Iterable[bytes], final: bool) -> StoredObject:
-        return encode(header, batches, final=final, key=settings.key, compress=settings.compress, types=settings.types)
+        return encode(header, batches, final=final, **options)
 
     async def serve() -> None:
         uploader = Uploader(journal=journal, sink=sink, encode=encode_segment, timeout_seconds=settings.upload_timeout)

@@ -1,0 +1,151 @@
+"""Settings of the records: which are stored, and what is masked in them.
+
+Design: expressions are compiled here, so that a mistake in one of them is reported with all others.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from logferry.records import mask_rules
+from logferry.records.internal import PREFIX
+from logferry.records.json_path import JsonPath
+from logferry.records.levels import NAMES
+from logferry.records.masking import Masker
+from logferry.records.patterns import Pattern
+from logferry.records.processing import Processing
+from logferry.records.sampling import Sample
+from logferry.records.selection import ANY_REST, Selection
+from logferry.setting import Setting, choice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9.]*\*?")
+_RULE = re.compile(
+    r"\s*(?:(?P<preset>[a-z0-9-]+)"
+    r"|(?:(?P<name>[A-Za-z][A-Za-z_-]{0,30})=)?"
+    r"(?:(?P<path>\$(?:\[[^\]]*\]|[^,=/\[\s])+)(?:=(?=/))?)?(?:/(?P<pattern>(?:[^/\\]|\\.)+)/)?)\s*(?:,|\Z)"
+)
+"""One rule of LOGFERRY_MASK with the comma behind it."""
+_RULES_REMEDY = (
+    "separate the rules by commas; a rule is a preset (" + ", ".join(mask_rules.PRESETS) + "), an expression such as "
+    r"/user-\d+/ or name=/user-\d+/, or a JSON path such as $.user.password or $.note=/\d{9}/"
+)
+
+
+def _pattern(text: str) -> Pattern | None:
+    if not text:
+        return None
+    pattern = Pattern(text)
+    if pattern.matches_nothing_at_all:
+        raise ValueError("the pattern matches every line: require at least one character, such as + instead of *")
+    return pattern
+
+
+def _types(text: str) -> tuple[str, ...]:
+    types = tuple(part.strip() for part in text.split(",") if part.strip())
+    for kind in types:
+        if not _TYPE.fullmatch(kind):
+            raise ValueError(f"{kind!r} is not a type: use names such as platform.start or platform.init*")
+        if PREFIX.startswith(kind.removesuffix(ANY_REST)) or kind.startswith(PREFIX):
+            raise ValueError(f"{kind!r} would drop reports of losses: remove it")
+    return types
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = float("nan")
+    if not 0 <= share <= 1:
+        raise ValueError("use a number from 0 to 1, such as 0.1 for a tenth of the invocations")
+    return share
+
+
+def _rules(text: str) -> tuple[mask_rules.Rule, ...]:
+    """Return the rules of LOGFERRY_MASK. Raise ValueError with the remedy."""
+    rules, position = [], 0
+    while position < len(text):
+        found = _RULE.match(text, position)
+        if not found or not (found["preset"] or found["path"] or found["pattern"]):
+            raise ValueError(f"{text[position:].strip()[:60]!r} is not a rule: {_RULES_REMEDY}")
+        rules.append(_rule(found))
+        position = found.end()
+    return tuple(rules)
+
+
+def _rule(found: re.Match[str]) -> mask_rules.Rule:
+    preset, name, path, pattern = found.group("preset", "name", "path", "pattern")
+    if preset:
+        if preset not in mask_rules.PRESETS:
+            raise ValueError(f"{preset!r} is not a preset: {_RULES_REMEDY}")
+        return mask_rules.preset(preset)
+    if name in mask_rules.PRESETS:
+        raise ValueError(f"{name!r} is the name of a preset: choose another name")
+    name = name or mask_rules.MASKED
+    place = JsonPath(path) if path else None
+    if pattern:
+        try:
+            return mask_rules.custom(pattern.replace(r"\/", "/"), name=name, path=place)
+        except ValueError as error:
+            raise ValueError(f"/{pattern}/: {error}") from None
+    assert place  # noqa: S101 - the expression requires one of them
+    return mask_rules.value_at(place, name=name)
+
+
+# ruff: noqa: E501 - a row of the table is easier to read on one line
+SETTINGS = (
+    Setting("MIN_LEVEL", "trace", ", ".join(f"`{name}`" for name in NAMES), "minimum level of stored lines; lines without a level are stored", choice(*NAMES)),
+    Setting("INCLUDE", "", "a regular expression (RE2)", "lines that do not match are not stored", _pattern),
+    Setting("EXCLUDE", "", "a regular expression (RE2)", "lines that match are not stored", _pattern),
+    Setting("EXCLUDE_TYPES", "", "types, separated by commas", "types of records that are not stored, such as `platform.start,platform.init*`", _types),
+    Setting("SAMPLE", "1", "0 to 1", "share of the invocations that are stored, chosen by request ID", _share),
+    Setting("SAMPLE_KEEP", "none", "`none`, `errors`", "`errors`: invocations that fail, time out or run out of memory are stored even if they are not in the sample", choice("none", "errors")),
+    Setting("MASK", "", "presets, `/expressions/` and JSON paths, separated by commas", "parts of records that are replaced; the presets are " + ", ".join(f"`{name}`" for name in mask_rules.PRESETS), _rules),
+)  # fmt: skip
+
+
+class RecordOptions(NamedTuple):
+    """The valid settings of this table."""
+
+    processing: Processing
+
+
+def contradictions(parsed: Mapping[str, Any], given: set[str]) -> Iterator[str]:
+    """Yield the mistakes in combinations of the valid values."""
+    if parsed.get("SAMPLE_KEEP") == "errors":
+        if "SAMPLE" in parsed and parsed["SAMPLE"] == 1:
+            yield "LOGFERRY_SAMPLE_KEEP is errors, but LOGFERRY_SAMPLE keeps every invocation: set LOGFERRY_SAMPLE, or remove it"
+        if "platform" not in parsed.get("TYPES", ("platform",)):
+            yield (
+                "LOGFERRY_SAMPLE_KEEP is errors, but without platform records no failure is known: add platform to "
+                "LOGFERRY_TYPES"
+            )
+    lines = given & {"MIN_LEVEL", "INCLUDE", "EXCLUDE"}
+    if lines and parsed.get("TYPES") == frozenset({"platform"}):
+        yield (
+            f"LOGFERRY_{min(lines)} selects lines, but LOGFERRY_TYPES stores none: add function to LOGFERRY_TYPES, or "
+            "remove the setting"
+        )
+
+
+def read(parsed: Mapping[str, Any]) -> RecordOptions:
+    """Return the options of the parsed values."""
+    types = parsed["EXCLUDE_TYPES"]
+    share = parsed["SAMPLE"]
+    selection = Selection(
+        min_rank=NAMES.index(parsed["MIN_LEVEL"]),
+        include=parsed["INCLUDE"],
+        exclude=parsed["EXCLUDE"],
+        types=frozenset(kind for kind in types if not kind.endswith(ANY_REST)),
+        type_prefixes=tuple(kind.removesuffix(ANY_REST) for kind in types if kind.endswith(ANY_REST)),
+        sample=Sample(share, keep_errors=parsed["SAMPLE_KEEP"] == "errors") if share < 1 else None,
+    )
+    return RecordOptions(
+        processing=Processing(
+            selection=selection if selection != Selection() else None,
+            masker=Masker(parsed["MASK"]) if parsed["MASK"] else None,
+        )
+    )
