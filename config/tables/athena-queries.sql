@@ -12,3 +12,14 @@ FROM logs
 WHERE "function" = 'orders-api' AND dt >= '2026-11-01' AND "type" = 'platform.report'
 GROUP BY dt, hour
 ORDER BY dt, hour;
+
+-- Records that the settings have filtered or masked, by day.
+SELECT
+    dt,
+    sum(CAST(json_extract_scalar(record, '$.records') AS bigint)) AS records,
+    sum(coalesce(CAST(json_extract_scalar(record, '$.filtered') AS bigint), 0)) AS filtered,
+    sum(coalesce(CAST(json_extract_scalar(record, '$.masked') AS bigint), 0)) AS masked
+FROM logs
+WHERE "function" = 'orders-api' AND dt >= '2026-11-01' AND "type" IN ('logferry.segment', 'logferry.final')
+GROUP BY dt
+ORDER BY dt;

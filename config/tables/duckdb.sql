@@ -52,3 +52,18 @@ SELECT
     environment
 FROM logs
 WHERE type = 'platform.report';
+
+-- One row for each object: its number of records, and how many the settings have filtered or masked.
+CREATE OR REPLACE VIEW objects AS
+SELECT
+    time,
+    function,
+    environment,
+    segment,
+    type = 'logferry.final' AS final,
+    TRY_CAST(record ->> '$.records' AS BIGINT) AS records,
+    coalesce(TRY_CAST(record ->> '$.filtered' AS BIGINT), 0) AS filtered,
+    coalesce(TRY_CAST(record ->> '$.masked' AS BIGINT), 0) AS masked,
+    coalesce(TRY_CAST(record ->> '$.failed' AS BIGINT), 0) AS failed
+FROM logs
+WHERE type IN ('logferry.segment', 'logferry.final');

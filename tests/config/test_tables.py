@@ -22,6 +22,7 @@ from logferry.records.internal import dropped_batch
 from logferry.records.model import Header, Origin
 from logferry.records.object_key import DEFAULT_KEY
 from support.format_1 import COLUMNS
+from support.processed import batch, encoded
 
 ROOT = Path(__file__).parents[2]
 TABLES = ROOT / "config" / "tables"
@@ -157,6 +158,18 @@ def test_duckdb_views_for_lines_and_invocations_have_rows(stored: Path) -> None:
     assert count(connection, "SELECT DISTINCT function || dt || hour FROM logs WHERE segment = 1") == "pay2026-11-2906"
 
 
+def test_duckdb_shows_the_counts_of_each_object(tmp_path: Path) -> None:
+    """Filtered and masked records are in the closing line, and the view has zero for objects without them."""
+    made = encoded([batch("drop", "a@b.io", "keep")], {"EXCLUDE": "drop", "MASK": "email"})
+    path = tmp_path / made.key
+    path.parent.mkdir(parents=True)
+    path.write_bytes(gzip.compress(made.body))
+    store(tmp_path, [batch("x")])
+    counts = "SELECT records, filtered, masked, failed, final FROM objects ORDER BY records"
+    rows = connected(tmp_path).execute(counts).fetchall()
+    assert rows == [(1, 0, 0, 0, False), (2, 1, 1, 0, False)]
+
+
 def test_duckdb_function_lines_have_a_text_for_every_record(stored: Path) -> None:
     """A JSON text that DuckDB's parser rejects makes neither the query fail nor the text disappear."""
     connection = connected(stored)
@@ -284,10 +297,11 @@ def test_athena_queries_are_valid_and_name_the_injected_partition() -> None:
     """A query on an injected partition fails without a literal value."""
     queries = sqlglot.parse((TABLES / "athena-queries.sql").read_text(), dialect="trino")
     known = {name.lower() for name in (*COLUMNS, *PARTITIONS)}
-    assert len(queries) == 2
+    assert len(queries) == 3
     for query in queries:
         assert query
-        assert {each.name for each in query.find_all(exp.Column)} <= known
+        names = {each.alias for each in query.find_all(exp.Alias)}
+        assert {each.name for each in query.find_all(exp.Column)} <= known | names
         compared = [each for each in query.find_all(exp.EQ) if each.this.name == "function"]
         assert [type(each.expression) for each in compared] == [exp.Literal], query.sql()
 
@@ -297,7 +311,7 @@ def test_athena_queries_run_on_stored_objects(stored: Path) -> None:
     connection = connected(stored)
     text = (TABLES / "athena-queries.sql").read_text().replace("orders-api", "pay").replace("2026-11-21", "2026-11-29")
     text = text.replace("459921b5-681c-4a96-beb0-81e0aa586026", A).replace('from_iso8601_timestamp("time")', '"time"')
-    lines, durations = sqlglot.transpile(text, read="trino", write="duckdb")
+    lines, durations, counts = sqlglot.transpile(text, read="trino", write="duckdb")
     lines = lines.replace("record ->> '$.message'", "TRY(record ->> '$.message')")  # Athena returns NULL, DuckDB fails
     unbounded, conditions = re.subn(rf" AND requestid = '{A}'", "", lines)
     assert conditions == 1
@@ -308,6 +322,8 @@ def test_athena_queries_run_on_stored_objects(stored: Path) -> None:
     requests = connection.execute(f"SELECT count(*) FROM logs WHERE requestId = '{A}'").fetchall()  # noqa: S608
     assert [(len(connection.execute(lines).fetchall()),)] == requests
     assert [row[2] for row in connection.execute(durations).fetchall()] == [2599.4]
+    records = count(connection, "SELECT sum(records) FROM objects")
+    assert sum(row[1] for row in connection.execute(counts.replace("2026-11-01", "1970-01-01")).fetchall()) == records
 
 
 def spark_statements() -> list[str]:

@@ -20,7 +20,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from logferry.cli.verify.object_check import PlatformLoss
+from logferry.cli.verify.object_check import NOTHING_PROCESSED, PlatformLoss, Processed
 from logferry.cli.verify.window import EVERYTHING
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ class Report:
     foreign: tuple[str, ...] = ()
     """Keys of objects that logferry did not write."""
     window: Window = EVERYTHING
+    processed: Processed = NOTHING_PROCESSED
+    """Sums of the counts in the closing lines, each segment once."""
 
     @property
     def status(self) -> int:
@@ -102,6 +104,9 @@ def judge(objects: Iterable[CheckedObject], window: Window = EVERYTHING) -> Repo
         platform_lost=PlatformLoss(sum(each.records for each in platform), sum(each.bytes for each in platform)),
         foreign=tuple(each.key for each in checked if each.foreign),
         window=window,
+        processed=Processed(
+            *(sum(getattr(each.processed, name) for each in once.values()) for name in ("filtered", "masked", "failed"))
+        ),
     )
 
 

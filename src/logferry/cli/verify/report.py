@@ -156,6 +156,16 @@ def _sums(report: Report) -> list[str]:
         ]
     if platform.records or platform.bytes:
         sentences.append(f"Dropped by the platform before delivery: {_amount([platform])}.")
+    if report.processed.filtered:
+        sentences.append(f"Not stored because of the settings: {counted(report.processed.filtered, 'record')}.")
+    if report.processed.masked:
+        sentences.append(f"Stored with masked parts: {counted(report.processed.masked, 'record')}.")
+    if report.processed.failed:
+        failed = counted(report.processed.failed, "record")
+        sentences.append(
+            f"A rule of LOGFERRY_MASK, INCLUDE or EXCLUDE failed for {failed}; masking has replaced them. Report this "
+            "as a fault of logferry."
+        )
     if still_open:
         sentences.append(
             f"Without a final object: {counted(still_open, 'environment')}, still running or ended without SHUTDOWN. "

@@ -1,0 +1,79 @@
+"""Selected and masked records: a real function, the real extension, a real S3 server, and `logferry verify`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from logferry.cli.verify.report import verify
+from support.end_to_end import arrived_in_s3, environment, lines_of, own_messages, records_of, to_s3
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from logferry.emulator.s3_server import S3Server
+
+ADDRESS = "jane.doe@example.com"
+
+
+async def test_filtered_and_masked_objects_are_complete(
+    tmp_path: Path, s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The personal data and the dropped lines never reach S3, and every delivered record is stored or counted."""
+    settings = to_s3(
+        s3,
+        bucket,
+        LOGFERRY_FLUSH="invocation",
+        LOGFERRY_EXCLUDE="noise-1$",
+        LOGFERRY_EXCLUDE_TYPES="platform.start,platform.runtimeDone,platform.report",
+        LOGFERRY_MASK=r"email,order=/ORD-\d+/",
+    )
+    async with environment(tmp_path, settings) as service:
+        await service.invoke({"marker": "noise", "lines": 3, "log": f"mail to {ADDRESS} about ORD-4711"})
+        await service.wait_idle()
+        await service.invoke({"marker": f"{ADDRESS} ä", "lines": 2})
+        await service.wait_idle()
+        await service.shutdown()
+    objects = await arrived_in_s3(s3, bucket)
+    lines = lines_of(objects)
+    assert lines[:2] == ["noise-0", "noise-2"]
+    assert lines[2].endswith("mail to [email] about [order]")
+    assert lines[3:] == ["[email] ä-0", "[email] ä-1"]
+    stored = records_of(objects)
+    assert {record["type"] for record in stored} & {
+        "platform.start",
+        "platform.runtimeDone",
+        "platform.report",
+    } == set()
+    shipped = [r for r in service.records_delivered if r["type"].partition(".")[0] in ("platform", "function")]
+    assert len(stored) + sum(int(one.metadata["filtered"]) for one in objects) == len(shipped)
+    for name, value in s3.environment(s3.admin).items():
+        monkeypatch.setenv(name, value)
+    report = await verify(f"s3://{bucket}/logs")
+    assert report.status == 0
+    assert (report.processed.filtered, report.processed.masked, report.processed.failed) == (
+        len(shipped) - len(stored),
+        3,
+        0,
+    )
+
+
+async def test_sample_keeps_failed_invocations_as_a_whole(tmp_path: Path, s3: S3Server, bucket: str) -> None:
+    """With a share of zero, only the invocations that raise, exit or time out are stored."""
+    settings = to_s3(s3, bucket, LOGFERRY_FLUSH="invocation", LOGFERRY_SAMPLE="0", LOGFERRY_SAMPLE_KEEP="errors")
+    events: list[dict[str, object]] = [
+        {"marker": "fine"},
+        {"marker": "raised", "raise": "x"},
+        {"marker": "fine"},
+        {"marker": "exit", "exit": 3},
+    ]
+    async with environment(tmp_path, settings) as service:
+        for event in events:
+            await service.invoke(event)
+            await service.wait_idle()
+        await service.shutdown()
+    objects = await arrived_in_s3(s3, bucket)
+    lines = [line for line in lines_of(objects) if line.endswith("-0")]
+    assert lines == ["raised-0", "exit-0"]
+    assert not own_messages(service)
