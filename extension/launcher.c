@@ -13,11 +13,10 @@
  * the first bytecode of the supervisor. A preloaded library, another libc on LD_LIBRARY_PATH or LD_TRACE_LOADED_OBJECTS
  * ends the interpreter (or the /bin/sh of a script) while it is loaded. OPENSSL_CONF ends it at `import ssl`. An
  * extension that exits fails the function's invocations (Extension.Crash), so the launcher removes all of them.
- *
- * The launcher uses no C library. A static executable without dependencies starts the same in a Debian, an Alpine, a
- * distroless and an empty image, in a fifth of a millisecond. It needs three system calls, so any C compiler for the
- * target builds it without headers, and the result is the same on every machine.
+ * It uses no C library, see `system_calls.h`.
  */
+
+#include "system_calls.h"
 
 #ifndef PYTHON
 #error "name the interpreter, for instance -DPYTHON='\"/opt/logferry/bin/python3.13\"'"
@@ -56,35 +55,6 @@ static char *const OWN[] = {
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-enum { STDERR = 2, EXIT_CANNOT_EXECUTE = 127 };
-
-#if defined(__x86_64__)
-enum { SYS_WRITE = 1, SYS_EXECVE = 59, SYS_EXIT_GROUP = 231 };
-static long system_call(long number, long a, long b, long c) {
-    long result;
-    __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
-    return result;
-}
-__asm__(".globl _start\n_start:\n xor %ebp, %ebp\n mov %rsp, %rdi\n and $-16, %rsp\n call launch\n");
-#elif defined(__aarch64__)
-enum { SYS_WRITE = 64, SYS_EXECVE = 221, SYS_EXIT_GROUP = 94 };
-static long system_call(long number, long a, long b, long c) {
-    register long x8 __asm__("x8") = number, x0 __asm__("x0") = a, x1 __asm__("x1") = b, x2 __asm__("x2") = c;
-    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
-    return x0;
-}
-__asm__(".globl _start\n_start:\n mov x29, #0\n mov x30, #0\n mov x0, sp\n bl launch\n");
-#else
-#error "Lambda runs on x86_64 and arm64 only"
-#endif
-
-static int begins(const char *text, const char *prefix) {
-    while (*prefix) {
-        if (*text++ != *prefix++) return 0;
-    }
-    return 1;
-}
-
 static int is_foreign(const char *variable) {
     for (unsigned i = 0; i < COUNT(FOREIGN_PREFIXES); i++) {
         if (begins(variable, FOREIGN_PREFIXES[i])) return 1;
@@ -92,14 +62,7 @@ static int is_foreign(const char *variable) {
     return 0;
 }
 
-static void complain(const char *text) {
-    long length = 0;
-    while (text[length]) length++;
-    system_call(SYS_WRITE, STDERR, (long)text, length);
-}
-
-/* `stack` holds argc, argv[], NULL, envp[], NULL (System V ABI, "Initial process stack"). */
-__attribute__((used, noreturn)) void launch(long *stack) {
+void start(long *stack) {
     char **inherited = (char **)(stack + 1 + stack[0] + 1);
     long count = 0;
     while (inherited[count]) count++;
@@ -114,9 +77,9 @@ __attribute__((used, noreturn)) void launch(long *stack) {
 
     /* -I, -S: no PYTHON* variable and no site-packages of the function; -B: /opt is read-only. */
     static char *const arguments[] = {PYTHON, "-I", "-S", "-B", "-X", "utf8", HOME "/main.pyc", HOME "/site", 0};
-    system_call(SYS_EXECVE, (long)PYTHON, (long)arguments, (long)environment);
+    system_call(SYS_EXECVE, (long)PYTHON, (long)arguments, (long)environment, 0);
 
-    complain("logferry: cannot execute " PYTHON ": the layer is incomplete, or was built for another architecture; "
-             "rebuild it with `logferry layer build`, or remove it from the function\n");
-    for (;;) system_call(SYS_EXIT_GROUP, EXIT_CANNOT_EXECUTE, 0, 0);
+    write_message("logferry: cannot execute " PYTHON ": the layer is incomplete, or was built for another architecture; "
+                  "rebuild it with `logferry layer build`, or remove it from the function\n");
+    exit_with(EXIT_NOT_FOUND);
 }

@@ -32,3 +32,17 @@ IDLE = b"I"
 PACKET_BYTES = 64 * 1024
 """Receive buffer for one packet, in bytes. Events are a few hundred bytes long. The C library would
 map and unmap a buffer of twice this size for each packet."""
+
+
+class EventSources:
+    """Sources of the function's own events, which the shipper inherits over fork."""
+
+    __slots__ = ("pipe_fd", "problem", "since_ms")
+
+    def __init__(self, *, pipe_fd: int, problem: str, since_ms: int) -> None:
+        self.pipe_fd = pipe_fd
+        """Descriptor of the named pipe, or -1 without one."""
+        self.problem = problem
+        """Reason why there is no pipe; empty if there is one."""
+        self.since_ms = since_ms
+        """Start of the execution environment, in epoch milliseconds."""

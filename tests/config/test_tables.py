@@ -223,14 +223,14 @@ def test_jq_filter_prints_every_line_of_every_object(stored: Path) -> None:
 
 
 def test_duckdb_infers_the_same_types_for_any_object(stored: Path) -> None:
-    """Without the shipped columns, no record changes the type of a column."""
+    """Without the shipped columns, no record changes the type of a column, except for a time with nanoseconds."""
     kinds: dict[str, set[str]] = {}
     for path in [*stored.rglob("*.gz"), f"{stored}/**/*.gz"]:
         described = duckdb.execute("DESCRIBE SELECT * FROM read_json(?)", [str(path)]).fetchall()
         for name, kind, *_ in described:
             kinds.setdefault(name, set()).add(kind)
     assert kinds.keys() <= {*COLUMNS, *PARTITIONS}
-    assert {name for name, found in kinds.items() if len(found - {"JSON"}) > 1} <= {"requestId"}, kinds
+    assert {name for name, found in kinds.items() if len(found - {"JSON"}) > 1} <= {"requestId", "time"}, kinds
 
 
 # --- Athena, Spark

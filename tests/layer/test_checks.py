@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import logferry
-from logferry.layer import archive, checks, smoke_test, start_check
+from logferry.layer import archive, checks, smoke_test, start_check, wrapper_check
 from logferry.layer.checks import CheckError
 from logferry.layer.subprocesses import find
 from support.layer_roots import BUILD_SECONDS, arch_of, built_layer, needs_apt
@@ -110,8 +110,16 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "a module for another machine": (_change(MODULE, _other_machine), "_hashlib.* is for another machine"),
     "a launcher that needs a loader": (
         lambda opt: _replace(opt / checks.LAUNCHER, _find(opt, INTERPRETER).read_bytes()),
-        "launcher is linked dynamically",
+        "extensions/logferry is linked dynamically",
     ),
+    "an exec wrapper that needs a loader": (
+        lambda opt: _replace(opt / checks.EXEC_WRAPPER, _find(opt, INTERPRETER).read_bytes()),
+        "logferry-wrap is linked dynamically",
+    ),
+    "no exec wrapper": (_remove("logferry-wrap"), "unexpected or missing: logferry-wrap"),
+    "an exec wrapper that is not executable": (_set_mode("logferry-wrap", 0o644), "logferry-wrap has mode 0644"),
+    "no hook": (_remove("logferry/hooks/node.cjs"), "hooks/node.cjs is missing, or differs from its source"),
+    "a changed hook": (_change("logferry/hooks/node.cjs", lambda data: data + b"\n"), "hooks/node.cjs is missing, or"),
     "the host's loader": (
         _patch(INTERPRETER, "--set-interpreter", HOST_LOADER),
         "loader of the interpreter is /lib64/",
@@ -210,6 +218,20 @@ def _check_start(opt: Path, work: Path) -> None:
     start_check.check_start(opt / "logferry", python=built_layer().python, arch=arch_of(built_layer()), work=work)
 
 
+def test_wrapper_check_rejects_a_tree_without_hooks(opt: Path) -> None:
+    """The wrapper omits a missing hook, so that the function starts. Only the environment shows the fault."""
+    (opt / checks.NODE_HOOK).unlink()
+    with pytest.raises(CheckError, match="does not add the hooks to NODE_OPTIONS"):
+        wrapper_check.check_wrapper(opt, python=built_layer().python, arch=arch_of(built_layer()))
+
+
+def test_wrapper_check_rejects_a_wrapper_that_fails(opt: Path) -> None:
+    """A wrapper that does not execute the program would end every runtime."""
+    _replace(opt / checks.EXEC_WRAPPER, b"#!/bin/sh\nexit 3\n")
+    with pytest.raises(CheckError, match="ended with status 3"):
+        wrapper_check.check_wrapper(opt, python=built_layer().python, arch=arch_of(built_layer()))
+
+
 def test_archive_contains_the_tree_with_its_modes() -> None:
     """Lambda executes the files that the zip marks executable, and no others."""
     tree = built_layer().tree
@@ -219,7 +241,7 @@ def test_archive_contains_the_tree_with_its_modes() -> None:
     assert modes == {
         path.relative_to(tree).as_posix(): path.stat().st_mode & 0o777 for path in tree.rglob("*") if path.is_file()
     }
-    programs = (tree / checks.LAUNCHER, _find(tree, INTERPRETER), _find(tree, LOADER))
+    programs = (tree / checks.LAUNCHER, tree / checks.EXEC_WRAPPER, _find(tree, INTERPRETER), _find(tree, LOADER))
     assert {name for name, mode in modes.items() if mode == 0o755} == {str(path.relative_to(tree)) for path in programs}
 
 

@@ -11,7 +11,8 @@ from logferry.layer import inputs
 from logferry.layer.subprocesses import LayerError
 
 CHECKOUT = Path(__file__).parents[2]
-NAMES = (inputs.LAUNCHER, inputs.REQUIREMENTS)
+FILES = (inputs.LAUNCHER, inputs.EXEC_WRAPPER, inputs.SYSTEM_CALLS, inputs.REQUIREMENTS)
+NAMES = (*FILES, inputs.HOOKS)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -40,5 +41,7 @@ def test_wheel_contains_every_input(tmp_path: Path) -> None:
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path)]
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(CHECKOUT)], check=True)
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
-        for name in NAMES:
+        hooks = [path for path in (CHECKOUT / inputs.HOOKS).rglob("*.*") if "__pycache__" not in path.parts]
+        assert hooks
+        for name in (*FILES, *(path.relative_to(CHECKOUT).as_posix() for path in hooks)):
             assert wheel.read(f"logferry/layer/data/{name}") == (CHECKOUT / name).read_bytes()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from logferry.layer import elf, launcher
+from logferry.layer import elf, programs
 from logferry.layer.architecture import ARCHITECTURES, Architecture, native
 from logferry.layer.subprocesses import LayerError
 
@@ -55,7 +55,7 @@ REMOVED = {
 
 def _compiled(folder: Path, *, arch: Architecture, interpreter: Path) -> Path:
     target = folder / "launcher"
-    launcher.build(SOURCE, interpreter=str(interpreter), arch=arch, to=target)
+    programs.build_launcher(SOURCE, interpreter=str(interpreter), arch=arch, to=target)
     return target
 
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 
 from logferry.records import decoder, fast_path, text_block
 from logferry.records.encoder import encode
-from logferry.records.internal import dropped_batch
+from logferry.records.internal import EVENT, TIMEOUT, dropped_batch, internal_batch, sent_batch
 from logferry.records.lines import Lines
 from logferry.records.masking import Masker
 from logferry.records.object_key import DEFAULT_KEY
@@ -170,6 +170,14 @@ def test_report_of_a_loss_is_stored_unchanged() -> None:
     assert records_of(stored) == [loss]
 
 
+def test_measurements_of_the_platform_stay_numbers() -> None:
+    """Queries read durations as numbers, and an expression of a user may match every number."""
+    report = {"requestId": A, "errorType": "a@b.io", "metrics": {"durationMs": 4111111111111111}}
+    stored = encoded([batch(event(report, kind="platform.report"))], {"MASK": r"email,card,/\d+/"})
+    assert records_of(stored)[0]["metrics"] == report["metrics"]
+    assert records_of(stored)[0]["errorType"] == "[email]"
+
+
 class BrokenRuleError(Exception):
     """A fault that no rule should have."""
 
@@ -253,6 +261,17 @@ def test_invocation_over_two_segments_is_kept_as_a_whole() -> None:
     first = encoded([batch(*events[:2])], ERRORS)
     second = encoded([batch(*events[2:])], ERRORS, header=HEADER._replace(number=8, request_id=A))
     assert len(records_of(first) + records_of(second)) == 4
+
+
+def test_records_that_the_function_sent_follow_their_invocation() -> None:
+    """An event of a dropped invocation is dropped, and the record of a timeout is kept and keeps the invocation."""
+    at = {"at_ms": 1_795_227_984_357}
+    sent = sent_batch([((A, "record"), EVENT, TIME, '{"to":"a@b.io"}')], unparsable=b"", **at)
+    bodies = [batch(*invocation(A, "success")), sent]
+    assert records_of(encoded(bodies, {**ERRORS, "MASK": "email"})) == []
+    kept = records_of(encoded([*bodies, internal_batch(TIMEOUT, [{"requestId": A}], **at)], {**ERRORS, "MASK": "email"}))
+    assert len(kept) == 4
+    assert {"to": "[email]"} in kept
 
 
 def test_late_report_follows_its_invocation() -> None:

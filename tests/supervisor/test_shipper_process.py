@@ -182,11 +182,11 @@ def test_kill_returns_the_exit_code_of_a_process_that_has_already_ended() -> Non
 FORK = """
 import sys, types
 app = types.ModuleType("logferry.shipper.main")
-def run_shipper(*, channel_fd, listener_fd, environment, restarts, path_token, account):
+def run_shipper(*, channel_fd, listener_fd, environment, restarts, path_token, account, event_sources):
     import os, socket
     channel = socket.socket(fileno=channel_fd)
     socket.socket(fileno=listener_fd).getsockname()
-    channel.send(f"{environment} {restarts} {os.getppid()} {path_token} {account}".encode())
+    channel.send(f"{environment} {restarts} {os.getppid()} {path_token} {account} {event_sources}".encode())
     if environment.startswith("fails"):
         raise RuntimeError("no libraries")
     channel.recv(1)
@@ -202,7 +202,7 @@ child = ShipperProcess.start(
     path_token="/path", account="1",
     quiet="quietly" in sys.argv[1],
 )
-assert child.receive(5) == f"{sys.argv[1]} 2 {os.getpid()} /path 1".encode()
+assert child.receive(5) == f"{sys.argv[1]} 2 {os.getpid()} /path 1 None".encode()
 if not sys.argv[1].startswith("fails"):
     child.send(b"go")
 assert child.receive(5) == b""

@@ -33,12 +33,15 @@ SHIPPED = ("platform", "function")
 async def environment(
     tmp_path: Path, settings: Mapping[str, str], *, function: Sequence[str] = PYTHON, **config: Any
 ) -> AsyncIterator[Lambda]:
-    """Run an environment with `function` and the real extension; its /tmp is `tmp_path/tmp`."""
+    """Run an environment with `function` and the real extension; its /tmp is `tmp_path/tmp`.
+
+    `launcher` replaces the command line of the extension.
+    """
     tmp = tmp_path / "tmp"
     tmp.mkdir(exist_ok=True)
     given = EnvironmentConfig(
         function=function,
-        extensions={"logferry": argv()},
+        extensions={"logferry": config.pop("launcher", None) or argv()},
         environment={
             "LOGFERRY_SPOOL_DIR": str(tmp / "logferry"),
             "LOGFERRY_DESTINATION": f"file://{tmp_path}/out",

@@ -14,8 +14,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "options": {"records", "setting", "values"},
     "settings_validation": {"flush.policy", "records.object_key", "destination"},
+    "instrumentation": {"listener", "records", "errors"},
     "shipper": {
-        *("flush", "journal", "listener", "records", "settings", "sinks"),
+        *("flush", "instrumentation", "journal", "listener", "records", "settings", "sinks"),
         *("deadline", "errors", "ipc", "log"),
     },
     "supervisor": {"ipc", "values", "shipper.main"},

@@ -26,14 +26,15 @@ from logferry.records.invocations import Invocations
 from logferry.records.object_key import DEFAULT_KEY
 from logferry.shipper.channel import Channel
 from logferry.shipper.event_loop import build_lifecycle
-from support.journal_harness import close, follow, origin, ticking
+from support.journal_harness import close, origin, ticking
 from support.virtual_time import now
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from pathlib import Path
 
     from logferry.records.model import Header, StoredObject
+    from logferry.shipper.invocation_records import InvocationRecords
     from support.sink_doubles import StoringSink
 
 UPLOAD_TIMEOUT = 5.0
@@ -53,23 +54,44 @@ def as_object(header: Header, bodies: Iterable[bytes], final: bool) -> StoredObj
     return encode(header, bodies, final=final, key=DEFAULT_KEY, compress=False, types=types)
 
 
+def _following(invocations: Invocations) -> Callable[[Header, Iterable[bytes]], str | None]:
+    """Return a function that takes in a leftover segment, as the extension does."""
+
+    def take_in(header: Header, bodies: Iterable[bytes]) -> str | None:
+        invocations.resume(header)
+        for body in bodies:
+            invocations.see(body)
+        return invocations.running
+
+    return take_in
+
+
 class ShipperHarness:
     """One execution environment from its first event to its last."""
 
-    def __init__(self, directory: Path, sink: StoringSink, *, policy: Policy, managed: bool, environment: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        sink: StoringSink,
+        *,
+        policy: Policy,
+        managed: bool,
+        environment: str,
+        records: Callable[[ShipperHarness], InvocationRecords | None],
+    ) -> None:
         self.sink = sink
         self.supervisor, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (self.supervisor, channel):
             end.setblocking(False)
         clock = ticking()
-        invocations = Invocations()
+        self.invocations = invocations = Invocations()
         self.journal = Journal(
             str(directory),
             origin=origin(environment, concurrent=managed),
             limit_bytes=64 * 1024 * 1024,
             clock_ms=clock,
             count_records=decoder.count_records,
-            follow=follow,
+            follow=_following(invocations),
             warn=print,
             started=invocations.started,
         )
@@ -94,13 +116,16 @@ class ShipperHarness:
         )
         self.shipper = build_lifecycle(
             channel=Channel(channel),
+            journal=self.journal,
             intake=self.intake,
             scheduler=self.scheduler,
             invocations=invocations,
             uploader=self.uploader,
-            managed=managed,
+            records=(instrumented := records(self)),
             epoch_ms=lambda: EPOCH_MS + now() * 1000,
         )
+        if instrumented:
+            instrumented.run_in(loop)
         self.channel = channel
         self.numbered = 0
         self.upload_reports = 0
@@ -146,9 +171,9 @@ class ShipperHarness:
         """Send an INVOKE; return its number."""
         return self.send_event({"eventType": "INVOKE", "requestId": request}, seconds=seconds, again=again)
 
-    def shut_down(self, *, seconds: float = 2.0) -> int:
+    def shut_down(self, *, seconds: float = 2.0, reason: str = "spindown") -> int:
         """Send a SHUTDOWN; return its number."""
-        return self.send_event({"eventType": "SHUTDOWN", "shutdownReason": "spindown"}, seconds=seconds)
+        return self.send_event({"eventType": "SHUTDOWN", "shutdownReason": reason}, seconds=seconds)
 
     async def listen(self) -> None:
         """Record each packet of the shipper, its time, and the number of uploads in flight at DONE."""
@@ -189,9 +214,10 @@ async def running_shipper(
     policy: Policy = INVOCATION,
     managed: bool = False,
     environment: str = "e1",
+    records: Callable[[ShipperHarness], InvocationRecords | None] = lambda _: None,
 ) -> AsyncIterator[ShipperHarness]:
-    """Run a shipper; it is cancelled at the end unless it has ended."""
-    it = ShipperHarness(directory, sink, policy=policy, managed=managed, environment=environment)
+    """Run a shipper; it is cancelled at the end unless it has ended. `records` returns its maker of summaries."""
+    it = ShipperHarness(directory, sink, policy=policy, managed=managed, environment=environment, records=records)
     working = asyncio.create_task(it.shipper.run())
     listening = asyncio.create_task(it.listen())
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 _FOLDER_SUFFIXES = ("/", "_$folder$")
-_LOGFERRY_NAME = re.compile(r"[0-9a-f]{16}(?:r\d+)?\D\d{8,}", re.ASCII)
+_LOGFERRY_NAME = re.compile(r"([0-9a-f]{16}(?:r\d+)?)\D(\d{8,})", re.ASCII)
 """Environment and segment as in the default key."""
 
 
@@ -22,3 +22,9 @@ def is_marker(name: str) -> bool:
 def looks_like_logferry(key: str) -> bool:
     """Return whether a key contains an environment and a segment in the form of the default key."""
     return _LOGFERRY_NAME.search(key) is not None
+
+
+def segment_in(key: str) -> tuple[str, int] | None:
+    """Return environment and segment of a key in the form of the default key, or None."""
+    match = _LOGFERRY_NAME.search(key)
+    return (match[1], int(match[2])) if match else None

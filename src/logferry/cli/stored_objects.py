@@ -73,20 +73,21 @@ def decode(key: str, metadata: Mapping[str, str], body: bytes) -> ReadObject | U
     """Return an object with its lines. The key's suffix gives the compression."""
     if key.endswith(".zst"):
         return UnreadableObject(key, metadata, "zstd compression is not supported")
-    return ReadObject(key, metadata, _Lines(body, compressed=key.endswith(".gz")))
+    return ReadObject(key, metadata, Lines(body, compressed=key.endswith(".gz")))
 
 
-class _Lines:
+class Lines:
     """The lines of a body, decompressed one at a time."""
 
     def __init__(self, body: bytes, *, compressed: bool) -> None:
-        self._body = body
-        self._compressed = compressed
+        self.body = body
+        """The body as it is stored."""
+        self.compressed = compressed
 
     def __iter__(self) -> Iterator[bytes]:
-        stored = io.BytesIO(self._body)
+        stored = io.BytesIO(self.body)
         try:
-            with gzip.GzipFile(fileobj=stored) if self._compressed else stored as file:
+            with gzip.GzipFile(fileobj=stored) if self.compressed else stored as file:
                 while line := file.readline(MAX_LINE_BYTES + 1):
                     if len(line) > MAX_LINE_BYTES:
                         raise BrokenLinesError(f"a line is longer than {MAX_LINE_BYTES} bytes")

@@ -63,6 +63,10 @@ class Scheduler:
         self._oldest: float | None = clock() if journal.waiting_bytes else None
         self._pending_flush_since: float | None = None
         self._pending_flush_bytes = 0
+        self.collect: Callable[[], None] = lambda: None
+        """Append records that wait outside the journal. It is called before each seal."""
+        self.observe_invoke: Callable[[str], None] | None = None
+        """Receives the request of each INVOKE event."""
 
     @property
     def has_records(self) -> bool:
@@ -78,6 +82,8 @@ class Scheduler:
         """Return the decision for an INVOKE event."""
         if self._last_invoke is None:
             self._renew()
+        if self.observe_invoke:
+            self.observe_invoke(request_id)
         now = self._clock()
         self._pace = self._pace.after_gap(None if self._last_invoke is None else now - self._last_invoke)
         previous, self._latest_request_id = self._latest_request_id, request_id
@@ -110,6 +116,7 @@ class Scheduler:
 
     def seal(self, *, running: int) -> Segment | None:
         """Seal the open segment; `running` invocations have begun, are not over and belong to the next segment too."""
+        self.collect()
         self._invocations_since_seal = running
         self._reports_at_seal = self._invocations.reports
         self._oldest = None
@@ -118,6 +125,7 @@ class Scheduler:
 
     def seal_last(self) -> Segment | None:
         """Seal the last segment of the execution environment."""
+        self.collect()
         return self._journal.seal(last=True)
 
     def _clear_pending_flush(self) -> None:

@@ -89,9 +89,9 @@ class UploadLimits:
         slow = self._slow.get(_id(segment))
         return slow is None or now >= slow.not_before
 
-    def in_order(self, backlog: Sequence[Segment]) -> list[Segment]:
+    def in_order(self, backlog: Sequence[Segment]) -> Sequence[Segment]:
         """Return the segments in the order of their uploads: oldest first, but those with timeouts last."""
-        return sorted(backlog, key=self.timeouts)
+        return sorted(backlog, key=self.timeouts) if self._slow else backlog
 
     def retain(self, backlog: Iterable[Segment]) -> None:
         """Forget the segments that are not in the backlog any more."""

@@ -135,6 +135,31 @@ class Journal:
         """Origin of the records that are appended."""
         return self._origin
 
+    @property
+    def directory(self) -> str:
+        """Directory of the journal."""
+        return self._directory
+
+    @property
+    def open_header(self) -> Header:
+        """Header of the open segment, or of the last one after the end."""
+        return self._file.header
+
+    @property
+    def open_size(self) -> int:
+        """Size of the open segment on disk, in bytes. It identifies a place for `open_bodies`."""
+        return self._file.size
+
+    def now_ms(self) -> int:
+        """Return the time of the journal's clock, in epoch milliseconds."""
+        return self._clock_ms()
+
+    def open_bodies(self, *, after: int = 0) -> Iterator[bytes]:
+        """Yield the bodies of the open segment behind an earlier `open_size`, then those in memory."""
+        if not self._ended:
+            yield from self._file.bodies_after(after)
+            yield from tuple(self._memory.bodies)
+
     def append(self, body: bytes) -> None:
         """Store one body, which is accepted when this method returns. Raise JournalFull if nothing was stored."""
         if self._ended:

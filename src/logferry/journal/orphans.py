@@ -16,6 +16,8 @@ import os
 from logferry.journal import losses, segment
 
 LOCK = "lock"
+FAILURES = "failures"
+"""Name of the list in `stored_failures`."""
 
 
 def separate_directory(spool: str, environment: str) -> str:
@@ -45,7 +47,7 @@ def _move(directory: str, spool: str) -> None:
         for path in sorted((f"{directory}/{name}" for name in os.listdir(directory)), key=losses.is_ledger):
             if segment.parse_filename(path) or losses.is_ledger(path):
                 os.rename(path, f"{spool}/{os.path.basename(path)}")
-        for name in (losses.PART, LOCK):
+        for name in (losses.PART, FAILURES, LOCK):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{directory}/{name}")
         os.rmdir(directory)

@@ -106,6 +106,18 @@ class OpenFile:
             header = read_header(file)
             return list(read_bodies(file, header, closed=False))
 
+    def bodies_after(self, offset: int) -> Iterator[bytes]:
+        """Yield the bodies behind an earlier `size`, one at a time; all of them for 0, and none without a file."""
+        try:
+            file = open(self.path, "rb")  # noqa: SIM115 - a generator closes it below
+        except OSError:
+            return
+        with file:
+            file.seek(max(offset, self.empty_size))
+            for body in frame.read(file, closed=False):
+                if not isinstance(body, frame.CorruptFrame):
+                    yield body
+
     def finish(self, state: str) -> Segment:
         """Close and rename the file. If the function emptied /tmp, write it again from the open descriptor."""
         sealed = self.as_segment(state, size=self.size)

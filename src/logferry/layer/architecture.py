@@ -1,8 +1,8 @@
 """Lambda's two processor architectures with the names that ELF, Debian and the wheels use for them.
 
-The module also holds the place of the tree. The only names below `/opt` are `extensions` and
-`logferry`: `/opt/lib`, `/opt/bin` and `/opt/python` are on the search paths of the function, so no
-file of logferry may be there.
+The module also holds the place of the tree. The only names below `/opt` are `extensions`,
+`logferry` and `logferry-wrap`: `/opt/lib`, `/opt/bin` and `/opt/python` are on the search paths of the
+function, so no file of logferry may be there.
 
 References: AWS Lambda Developer Guide, "Layer paths for each Lambda runtime".
 """

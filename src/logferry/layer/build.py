@@ -8,8 +8,8 @@ Guarantees:
 
 Design: the order of the steps matters. Licences are read before pruning removes them. Libraries are
 collected after pruning, so that the tree has none for a removed module. Symbols are removed after
-patchelf, which needs section headers. Bytecode is compiled last, because its compiler is the
-interpreter of the finished tree.
+patchelf, which needs section headers. Bytecode is compiled after that, because its compiler is the
+interpreter of the finished tree. The hooks follow, because they stay sources.
 """
 
 import hashlib
@@ -25,13 +25,14 @@ from logferry.layer import (
     bytecode,
     checks,
     inputs,
-    launcher,
     libraries,
     notice,
+    programs,
     smoke_test,
     standard_library,
     start_check,
     wheels,
+    wrapper_check,
 )
 from logferry.layer import slim as slim_layer
 from logferry.layer.architecture import ARCHITECTURES, HOME, Architecture, native
@@ -116,18 +117,21 @@ def _build_tree(
     standard_library.copy(python.standard_library, home / f"lib/python{python.version}")
     _install_packages(home, python, arch, work, slim=slim)
     _copy_logferry(home)
-    report_step("libraries, bytecode, launcher")
+    report_step("libraries, bytecode, programs")
     libraries.collect(home, search=python.libraries, arch=arch)
     libraries.relink(home, python=python.version, arch=arch)
     bytecode.compile_tree(home, compiler=_compiler(home, python, arch, work, report_step))
     executed = f"{HOME}/bin/python{python.version}"
-    launcher.build(inputs.find(inputs.LAUNCHER), interpreter=executed, arch=arch, to=opt / checks.LAUNCHER)
+    programs.build_launcher(inputs.find(inputs.LAUNCHER), interpreter=executed, arch=arch, to=opt / checks.LAUNCHER)
+    programs.build_exec_wrapper(inputs.find(inputs.EXEC_WRAPPER), arch=arch, to=opt / checks.EXEC_WRAPPER)
+    _copy_hooks(home)
     _set_modes(opt)
     report_step("checks")
     checks.check(opt, python=python.version, arch=arch, limits=size_limits(slim=slim))
     if arch.is_native:
         smoke_test.run_smoke_test(home, python=python.version, arch=arch, slim=slim)
         start_check.check_start(home, python=python.version, arch=arch, work=work)
+        wrapper_check.check_wrapper(opt, python=python.version, arch=arch)
     return opt, python.version
 
 
@@ -176,6 +180,12 @@ def _copy_logferry(home: Path) -> None:
     shutil.copyfile(package / "supervisor" / "boot.py", home / "main.py")
 
 
+def _copy_hooks(home: Path) -> None:
+    """Copy the hooks unchanged, after the bytecode: interpreters of the function execute them, of any version."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(inputs.find(inputs.HOOKS), home / checks.HOOKS.name, ignore=ignored)
+
+
 def _notice(python: Interpreter, site: Path, more: Iterable[notice.Component]) -> str:
     licence = python.standard_library / "LICENSE.txt"
     cpython = [notice.Component("CPython", (licence.read_text("utf-8"),))] if licence.is_file() else []
@@ -187,6 +197,7 @@ def _set_modes(opt: Path) -> None:
     """Set the mode of each file, without regard to umask and wheels: folders and programs are executable."""
     for path in sorted(opt.rglob("*")):
         is_program = path.parent.name in ("bin", "extensions") or path.name.startswith("ld-linux")
+        is_program = is_program or path == opt / checks.EXEC_WRAPPER
         path.chmod(libraries.PROGRAM_MODE if path.is_dir() or is_program else libraries.FILE_MODE)
 
 
@@ -195,7 +206,7 @@ def _report(tree: Path, packed: Path, *, arch: str, slim: bool, python: str) -> 
     files = [path for path in tree.rglob("*") if path.is_file()]
     for path in files:
         words = path.relative_to(tree).parts
-        depth = 3 if words[1] in ("site", "lib") and len(words) > 3 else 2  # noqa: PLR2004 - packages apart, files together
+        depth = 3 if len(words) > 3 and words[1] in ("site", "lib") else 2  # noqa: PLR2004 - packages apart, files together
         sizes["/".join(words[:depth])] = sizes.get("/".join(words[:depth]), 0) + path.stat().st_size
     return LayerReport(
         arch=arch,

@@ -15,12 +15,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from logferry.layer import elf, libraries
+from logferry.layer import elf, inputs, libraries
 from logferry.layer.architecture import HOME, Architecture
 from logferry.layer.bytecode import is_unchecked
 from logferry.layer.subprocesses import LayerError
 
 LAUNCHER = Path("extensions/logferry")
+EXEC_WRAPPER = Path("logferry-wrap")
+HOOKS = Path("logferry/hooks")
+NODE_HOOK = HOOKS / "node.cjs"
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ def check(opt: Path, *, python: str, arch: Architecture, limits: SizeLimits = FU
     check_names_under_opt(opt)
     check_modes(opt, python=python, arch=arch)
     check_machine(opt, arch=arch)
-    check_launcher_is_static(opt)
+    check_programs_are_static(opt)
+    check_hooks(opt)
     check_interpreter_search_path(opt, python=python, arch=arch)
     check_other_search_paths(opt, python=python)
     check_libraries_are_inside(opt)
@@ -60,10 +64,11 @@ def check(opt: Path, *, python: str, arch: Architecture, limits: SizeLimits = FU
 
 
 def check_names_under_opt(opt: Path) -> None:
-    """Require the two names of logferry, and the launcher as the only extension: Lambda executes each file there."""
-    if difference := sorted({path.name for path in opt.iterdir()} ^ {"extensions", "logferry"}):
+    """Require the three names of logferry, and the launcher as the only extension: Lambda executes each file there."""
+    names = {"extensions", "logferry", EXEC_WRAPPER.name}
+    if difference := sorted({path.name for path in opt.iterdir()} ^ names):
         raise CheckError(
-            f"/opt must contain `extensions` and `logferry` only; unexpected or missing: {', '.join(difference)}"
+            f"/opt must contain {', '.join(sorted(names))} only; unexpected or missing: {', '.join(difference)}"
         )
     found = sorted(path.relative_to(opt).as_posix() for path in (opt / "extensions").rglob("*"))
     if found != [LAUNCHER.as_posix()]:
@@ -74,7 +79,8 @@ def check_names_under_opt(opt: Path) -> None:
 
 def check_modes(opt: Path, *, python: str, arch: Architecture) -> None:
     """Require that all users can execute programs and read every file, and that only the owner can write."""
-    programs = {opt / LAUNCHER, opt / f"logferry/bin/python{python}", opt / "logferry/lib" / arch.loader}
+    interpreter = opt / f"logferry/bin/python{python}"
+    programs = {opt / LAUNCHER, opt / EXEC_WRAPPER, interpreter, opt / "logferry/lib" / arch.loader}
     for path in sorted(opt.rglob("*")):
         mode = path.lstat().st_mode
         name = path.relative_to(opt)
@@ -96,13 +102,24 @@ def check_machine(opt: Path, *, arch: Architecture) -> None:
             )
 
 
-def check_launcher_is_static(opt: Path) -> None:
-    """Require a launcher without a loader: the function's variables could end a dynamic program before it starts."""
-    values = elf.read((opt / LAUNCHER).read_bytes())
-    if values.interpreter is not None or values.needed:
-        raise CheckError(
-            f"the launcher is linked dynamically (needs {values.interpreter}); compile it with -static -nostdlib"
-        )
+def check_programs_are_static(opt: Path) -> None:
+    """Require programs without a loader: the function's variables could end a dynamic program before it starts."""
+    for program in (LAUNCHER, EXEC_WRAPPER):
+        values = elf.read((opt / program).read_bytes())
+        if values.interpreter is not None or values.needed:
+            raise CheckError(
+                f"{program} is linked dynamically (needs {values.interpreter}); compile it with -static -nostdlib"
+            )
+
+
+def check_hooks(opt: Path) -> None:
+    """Require each hook of the sources with the same bytes."""
+    sources = inputs.find(inputs.HOOKS)
+    expected = {path.relative_to(sources) for path in sources.rglob("*") if path.suffix in (".cjs", ".py")}
+    for name in sorted(expected | {NODE_HOOK.relative_to(HOOKS)}):
+        hook = opt / HOOKS / name
+        if not hook.is_file() or hook.read_bytes() != (sources / name).read_bytes():
+            raise CheckError(f"{HOOKS / name} is missing, or differs from its source; {_REBUILD}")
 
 
 def check_interpreter_search_path(opt: Path, *, python: str, arch: Architecture) -> None:
@@ -152,9 +169,11 @@ def check_loader_reads_no_host_file(opt: Path, *, arch: Architecture) -> None:
 
 
 def check_bytecode_is_unchecked(opt: Path) -> None:
-    """Require that no source and no cache folder is left, and that no bytecode file can look stale."""
+    """Require that no source of logferry and no cache folder is left, and that no bytecode file can look stale."""
     for path in sorted((opt / "logferry").rglob("*")):
         name = path.relative_to(opt)
+        if path.suffix == ".py" and path.is_relative_to(opt / HOOKS):
+            continue  # the interpreter of the function compiles it
         if path.name == "__pycache__" or path.suffix == ".py":
             raise CheckError(f"{name} would be compiled at every cold start, because /opt is read-only; {_REBUILD}")
         if path.suffix == ".pyc" and not is_unchecked(path.read_bytes()):

@@ -9,6 +9,8 @@ Guarantees:
 - Any body is accepted unchanged, whatever its content and its headers are. A rejected batch would
   be delivered again indefinitely.
 - The request path is checked (see `path_token`) before any byte of the body is stored.
+- A request to `/events` never reaches `accept`: its path is recognized before the path token is checked. Without an
+  endpoint for events it is answered with 404.
 - Request head, trailer, body and the sum of all incomplete bodies are limited. A request over a
   limit is answered at once and the connection is closed; the rest of the request is not read.
 
@@ -27,12 +29,26 @@ from logferry.errors import JournalFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
+
+    class EventsEndpoint(Protocol):
+        """Endpoint of the function's own events (see `instrumentation.event_endpoint`)."""
+
+        budget: BodyBudget
+
+        def accept(self, body: bytes) -> tuple[int, str]:
+            """Return the status and the reason after the events are stored."""
+
 
 MAX_HEAD_BYTES = 16 * 1024
 """Maximum size of a request head, and of a trailer (RFC 9112, 7.1.2), in bytes. The parser keeps both."""
 MAX_BODY_BYTES = 5 * 1024 * 1024
 """Maximum size of a body, in bytes. A batch has at most 2 x maxBytes and some metadata (Telemetry
 API, "Buffering"), which is about 2 MiB with the requested maxBytes."""
+MAX_EVENTS_BYTES = 1024 * 1024
+"""Maximum size of a body of the function's own events, in bytes."""
+EVENTS_PATH = b"/events"
+"""Path of the function's own events."""
 MAX_INCOMPLETE_BYTES = 2 * MAX_BODY_BYTES
 """Maximum size of all incomplete bodies together, in bytes. They occupy the function's memory."""
 
@@ -40,9 +56,11 @@ _PHRASES = {
     200: "OK",
     400: "Bad Request",
     403: "Forbidden",
+    404: "Not Found",
     405: "Method Not Allowed",
     408: "Request Timeout",
     413: "Content Too Large",
+    429: "Too Many Requests",
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
 }
@@ -81,15 +99,22 @@ class RequestParser:
         is_allowed: Callable[[str], bool],
         budget: BodyBudget,
         close_after_first: bool = False,
+        events: EventsEndpoint | None = None,
     ) -> None:
-        """`accept` stores a batch or raises JournalFull; `is_allowed` judges the path of a request."""
+        """`accept` stores a batch or raises JournalFull; `is_allowed` judges the path of a request.
+
+        `events` receives the requests to `/events`.
+        """
         self.in_request = False
         """Whether a request has begun and is not complete."""
         self.must_close = False
         """Whether the connection must be closed after the returned responses are sent."""
         self._accept = accept
         self._is_allowed = is_allowed
-        self._budget = budget
+        self._platform_budget = self._budget = budget
+        self._events = events
+        self._is_events = False
+        self._max_body_bytes = MAX_BODY_BYTES
         self._close_after_first = close_after_first
         self._responses: list[bytes] = []
         self._request_ended = False
@@ -176,23 +201,33 @@ class RequestParser:
 
     def on_headers_complete(self) -> None:
         """Refuse a request because of its head, or ask for its body."""
-        # 1. Method, 2. path, 3. announced size, 4. protocol, 5. the client waits for 100 Continue.
+        path = self._url.partition(b"?")[0]
+        self._select_endpoint(is_events=path == EVENTS_PATH)
+        # 1. Method, 2. no endpoint, 3. path, 4. announced size, 5. protocol, 6. the client waits for 100 Continue.
         if self._parser.get_method() != b"POST":
             self._refuse(405, "only POST requests are accepted")
-        elif not self._is_allowed(self._url.partition(b"?")[0].decode("ascii", "replace")):
+        elif self._is_events and not self._events:
+            self._refuse(404, "events are not accepted, set LOGFERRY_EVENTS=true")
+        elif not self._is_events and not self._is_allowed(path.decode("ascii", "replace")):
             self._refuse(403)
-        elif self._content_length > MAX_BODY_BYTES:
+        elif self._content_length > self._max_body_bytes:
             self._refuse(413)
         elif self._parser.should_upgrade():
             self._refuse(400, "no other protocol is supported")
         elif self._expects_continue and not self.must_close:
             self._responses.append(_CONTINUE)
 
+    def _select_endpoint(self, *, is_events: bool) -> None:
+        """Use the limits of the endpoint that the path names. No byte of the body has been received."""
+        self._is_events = is_events
+        self._max_body_bytes = MAX_EVENTS_BYTES if is_events else MAX_BODY_BYTES
+        self._budget = self._events.budget if is_events and self._events else self._platform_budget
+
     def on_body(self, part: bytes) -> None:
         """Keep a part of the body if the limits allow it."""
         if self.must_close:
             return
-        if self._size + len(part) > MAX_BODY_BYTES:
+        if self._size + len(part) > self._max_body_bytes:
             self._refuse(413)
         elif not self._budget.take(len(part)):
             # The platform delivers the batch again, and then the bodies of other clients may have ended.
@@ -202,16 +237,20 @@ class RequestParser:
             self._parts.append(part)
 
     def on_message_complete(self) -> None:
-        """Store the batch, then respond."""
+        """Store the batch or the events, then respond."""
         self._request_ended = True
         if self.must_close:
             return
         last = not self._parser.should_keep_alive()
-        batch = b"".join(self._parts)
+        body = b"".join(self._parts)
         self._discard_body()
+        if self._is_events and self._events:
+            status, reason = self._events.accept(body)
+            self._respond(status, reason, last=last)
+            return
         try:
-            if batch:
-                self._accept(batch)
+            if body:
+                self._accept(body)
         except JournalFull as full:
             self._respond(503, str(full), last=last)
         else:

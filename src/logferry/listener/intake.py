@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from logferry.journal.journal import Journal
     from logferry.listener.dedup import Deduplicator
+    from logferry.records.internal import InternalBatch
     from logferry.records.invocations import Invocations
 
 
@@ -49,6 +50,7 @@ class Intake:
         self._managed = managed
         self._clock = clock
         self._callbacks: list[Callable[[], None]] = []
+        self._stream_callbacks: list[Callable[[], None]] = []
         self._closed = False
         self.last_accepted_at: float | None = None
         """Time of the latest accepted batch, in seconds on `clock`. A repeated batch counts as
@@ -57,8 +59,12 @@ class Intake:
         """Batches that were refused and not accepted afterwards."""
 
     def add_callback(self, callback: Callable[[], None]) -> None:
-        """Call `callback` after each accepted batch, in the order of registration."""
+        """Call `callback` after each stored batch, in the order of registration."""
         self._callbacks.append(callback)
+
+    def add_stream_callback(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after each accepted batch of the platform, behind the other callbacks."""
+        self._stream_callbacks.append(callback)
 
     def accept(self, batch: bytes) -> None:
         """Store a batch, which is accepted when this method returns. Raise JournalFull if it is refused."""
@@ -67,6 +73,18 @@ class Intake:
         except JournalFull:
             self.refused.add(batch)
             raise
+
+    def store(self, batch: InternalBatch) -> None:
+        """Store a batch of records that logferry made. Raise JournalFull if it is refused.
+
+        Such a batch does not belong to the stream: it is neither deduplicated nor followed, and does not count as
+        activity of the platform.
+        """
+        if self._closed:
+            raise JournalFull("the execution environment is shutting down")
+        self._journal.append(batch)
+        for callback in self._callbacks:
+            callback()
 
     def close(self) -> None:
         """Refuse every further batch."""
@@ -85,5 +103,5 @@ class Intake:
         self._invocations.see(batch)
         self._journal.has_partial_record = self._invocations.in_the_middle
         self._journal.running = None if self._managed else self._invocations.running
-        for callback in self._callbacks:
+        for callback in (*self._callbacks, *self._stream_callbacks):
             callback()

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable
 
+    from logferry.listener.http_protocol import EventsEndpoint
+
 BACKLOG = 128
 """Maximum number of connections that wait in the kernel to be accepted."""
 _BUFFER_BYTES = 256 * 1024
@@ -31,16 +33,22 @@ _BUFFER_BYTES = 256 * 1024
 
 @asynccontextmanager
 async def listening(
-    sock: socket.socket, accept: Callable[[bytes], None], is_allowed: Callable[[str], bool] = lambda _path: True
+    sock: socket.socket,
+    accept: Callable[[bytes], None],
+    is_allowed: Callable[[str], bool] = lambda _path: True,
+    *,
+    events: EventsEndpoint | None = None,
 ) -> AsyncIterator[None]:
     """Receive batches on a bound socket.
 
-    `accept` stores a batch or raises JournalFull; `is_allowed` judges the path of a request.
+    `accept` stores a batch or raises JournalFull; `is_allowed` judges the path of a request. `events` receives the
+    requests to `/events`.
     """
     budget, connections = BodyBudget(), _Connections()
 
     def new_connection() -> _Connection:
-        return _Connection(RequestParser(accept=accept, is_allowed=is_allowed, budget=budget), connections)
+        parser = RequestParser(accept=accept, is_allowed=is_allowed, budget=budget, events=events)
+        return _Connection(parser, connections)
 
     server = await asyncio.get_running_loop().create_server(new_connection, sock=sock, backlog=BACKLOG)
     try:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from logferry.records.decoder import FUNCTION, REPORT, RUNTIME_DONE, START
-from logferry.records.internal import INVOKE, PREFIX
+from logferry.records.internal import INVOKE, PREFIX, SENT
 from logferry.records.request_id import keys_in
 from logferry.records.started_requests import valid_id
 
@@ -40,6 +40,14 @@ def platform_request(event: Event) -> str | None:
     return next((found[1] for found in keys_in(event.value or "")), None) if isinstance(record, str) else None
 
 
+def noted_request(event: Event) -> tuple[str, str] | None:
+    """Return the request and its source that a note of logferry names for the function's own events."""
+    record = event.fields.get("record")
+    if not isinstance(record, dict) or not valid_id(record.get("requestId")):
+        return None
+    return record["requestId"], "inferred" if record.get("requestIdSource") == "inferred" else "record"
+
+
 def running_after(running: str | None, event: Event) -> str | None:
     """Return the request that runs after this event, given the one that ran before it."""
     if not event.type.startswith(PLATFORM):
@@ -54,19 +62,27 @@ def running_after(running: str | None, event: Event) -> str | None:
 
 
 def attribute(
-    event: Event, *, running: str | None, request_in: Callable[[str], str | None], concurrent: bool
+    event: Event,
+    *,
+    running: str | None,
+    request_in: Callable[[str], str | None],
+    concurrent: bool,
+    noted: tuple[str, str] | None = None,
 ) -> tuple[str, str] | None:
     """Return the request of an event and its source, `record` or `inferred`.
 
     `running` is the request between start and end; it identifies nothing if invocations run concurrently.
-    `request_in` returns the started request that the JSON text of a record states.
+    `request_in` returns the started request that the JSON text of a record states. `noted` is the request that the
+    latest note names for the function's own events.
     """
     kind = event.type
-    # Three cases: 1. lines, 2. the platform's records, 3. records of logferry.
+    # Three cases: 1. events of the function, 2. lines, 3. records of the platform and of logferry.
+    if kind in SENT:
+        return noted
     if kind == FUNCTION or not kind.startswith(_NOT_LINES):
         stated = request_in(event.value or event.text)
     else:
-        stated = platform_request(event) if kind.startswith(PLATFORM) else None
+        stated = platform_request(event)
     if stated:
         return stated, "record"
     return inferred(kind, running=running, concurrent=concurrent)

@@ -16,7 +16,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from logferry.records import fast_path
-from logferry.records.internal import INVOKE, PREFIX, InternalBatch, unparsable_fields
+from logferry.records.internal import DAMAGED, NOTES, PREFIX, InternalBatch, unparsable_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +32,8 @@ _HEAD = re.compile(r'\{"time":"([^"\\\x00-\x1f]*)","type":"([^"\\\x00-\x1f]*)","
 _FIRST_EVENT = b'[{"time":"'
 _PLATFORM_TYPE = b',"type":"platform.'
 _NEXT_RECORD = b',{"time":"'
+_DAMAGED_TYPE, _TYPE_CHARACTERS = f'","type":"{DAMAGED}"', 64
+"""Type of the only element of a batch that reports damage, and the size of the beginning that holds it."""
 _FRAMING = "}]"
 _DECODE_ERRORS = "surrogateescape"
 _SEPARATORS = (",", "]")
@@ -91,7 +93,8 @@ class Reader:
 
     A record larger than `maxBytes` is cut in the middle of its value: the batch ends there with the framing `}]`, and
     the next one begins with the record's prefix again and continues the value. Neither is JSON by itself (observed on
-    Lambda: DataDog/datadog-lambda-extension#1357). The repeated prefix identifies the two parts.
+    Lambda: DataDog/datadog-lambda-extension#1357). The repeated prefix identifies the two parts. Batches that logferry
+    made are complete, and may lie between them.
     """
 
     def __init__(self, *, min_batch_bytes: int = fast_path.MIN_BATCH_BYTES) -> None:
@@ -112,7 +115,8 @@ class Reader:
         internal = isinstance(body, InternalBatch)
         # A cut may fall inside a character: its bytes are carried as surrogates until the halves are joined.
         text = body.decode(errors=_DECODE_ERRORS)
-        if self._head:
+        # A batch of logferry may lie between the two halves of a cut record. If it reports damage, a half is missing.
+        if self._head and (not internal or _DAMAGED_TYPE in text[:_TYPE_CHARACTERS]):
             joined = _joined(self._head, text)
             if joined is None:
                 yield from self.flush_partial()
@@ -236,7 +240,7 @@ def _decode(text: str, position: int, *, element: int) -> tuple[Any, int] | None
 
 def _is_too_deep(text: str, position: int, end: int) -> bool:
     """Return whether a JSON value is nested deeper than `MAX_DEPTH`, with an exact count only if it may be."""
-    return _max_depth_bound(text, position, end) > MAX_DEPTH < _nesting_depth(text[position:end])
+    return _max_depth_bound(text, position, end) > MAX_DEPTH < nesting_depth(text[position:end])
 
 
 def _max_depth_bound(text: str, position: int, end: int) -> int:
@@ -244,7 +248,7 @@ def _max_depth_bound(text: str, position: int, end: int) -> int:
     return text.count("{", position, end) + text.count("[", position, end)
 
 
-def _nesting_depth(element: str) -> int:
+def nesting_depth(element: str) -> int:
     """Return the nesting depth of a JSON value."""
     deepest = depth = 0
     for token in _TOKEN.finditer(element):
@@ -303,8 +307,8 @@ def read_all(
 
 
 def count_records(bodies: Iterable[bytes]) -> int:
-    """Return the number of records in these batches. A note of an INVOKE event is not a record."""
-    return sum(found.type != INVOKE if isinstance(found, Event) else len(found) for found in read_all(bodies))
+    """Return the number of records in these batches. A note is not a record."""
+    return sum(found.type not in NOTES if isinstance(found, Event) else len(found) for found in read_all(bodies))
 
 
 def mentions_platform(body: bytes) -> bool:

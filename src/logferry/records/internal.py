@@ -34,8 +34,28 @@ SEGMENT = PREFIX + "segment"
 """Type of the last line of an object."""
 FINAL = PREFIX + "final"
 """Type of the last line of the last object of an execution environment."""
+TIMEOUT = PREFIX + "timeout"
+"""Type of a record that states that an invocation exceeded the function timeout."""
+OUT_OF_MEMORY = PREFIX + "outOfMemory"
+"""Type of a record that states that the runtime ran out of memory in an invocation."""
+INVOCATION = PREFIX + "invocation"
+"""Type of the summary of an invocation: its calls, events, losses and resource usage."""
+USAGE = PREFIX + "usage"
+"""Type of a record with the resource usage of a minute, on Managed Instances."""
+EVENT = PREFIX + "event"
+"""Type of an event that the function sent (see `instrumentation.event_line`)."""
+METRIC = PREFIX + "metric"
+"""Type of a metric that the function sent."""
+CALL = PREFIX + "call"
+"""Type of an HTTP call that a hook inside the function's process observed."""
+SENT = frozenset({EVENT, METRIC, CALL})
+"""Types whose record is an object of the function. Its content is a claim, and it never names the request."""
 INVOKE = PREFIX + "invoke"
 """Type of a note in a segment that an INVOKE event named a request. It is not stored as a record."""
+ATTRIBUTION = PREFIX + "attribution"
+"""Type of a note in a segment that names the request of the records in `SENT` behind it. It is not stored either."""
+NOTES = frozenset({INVOKE, ATTRIBUTION})
+"""Types of elements that are not records."""
 
 
 class InternalBatch(bytes):
@@ -46,7 +66,15 @@ class InternalBatch(bytes):
 
 def internal_batch(kind: str, records: Iterable[dict[str, object]], *, at_ms: int) -> InternalBatch:
     """Return a batch of records of one type, in the form in which the platform writes batches."""
-    events = [{"time": iso(at_ms), "type": kind, "record": record} for record in records]
+    return _batch([{"time": iso(at_ms), "type": kind, "record": record} for record in records])
+
+
+def timed_batch(kind: str, record: dict[str, object], *, time: str) -> InternalBatch:
+    """Return a batch of one record with a time of the platform, such as the time of the record that caused it."""
+    return _batch([{"time": time, "type": kind, "record": record}])
+
+
+def _batch(events: list[dict[str, object]]) -> InternalBatch:
     return InternalBatch(json.dumps(events, separators=(",", ":"), ensure_ascii=False).encode())
 
 
@@ -58,6 +86,28 @@ def dropped_batch(losses: Iterable[dict[str, object]], *, at_ms: int) -> Interna
 def invoke_batch(request_id: str, *, at_ms: int) -> InternalBatch:
     """Return the note that an INVOKE event named a request, for the attribution of the records behind it."""
     return internal_batch(INVOKE, [{"requestId": request_id}], at_ms=at_ms)
+
+
+def sent_batch(
+    events: Iterable[tuple[tuple[str, str] | None, str, str, str]], *, unparsable: bytes, at_ms: int
+) -> InternalBatch:
+    """Return the batch of events that the function sent.
+
+    An event is its request with the source (see `attribution`), its type, its time in the platform's form, and the
+    JSON text of its record. `unparsable` is a line that is not an event; it may be empty.
+    """
+    at = iso(at_ms)
+    parts: list[str] = []
+    noted: object = ()
+    for request, kind, time, text in events:
+        if request != noted:
+            noted = request
+            note = json.dumps(dict(zip(("requestId", "requestIdSource"), request or (), strict=False)))
+            parts.append(f'{{"time":"{at}","type":"{ATTRIBUTION}","record":{note}}}')
+        parts.append(f'{{"time":"{time}","type":"{kind}","record":{text}}}')
+    if unparsable:
+        parts.append(json.dumps({"time": at} | unparsable_fields(unparsable), separators=(",", ":")))
+    return InternalBatch(f"[{','.join(parts)}]".encode())
 
 
 def damaged_batch(header: Header, *, size: int) -> InternalBatch:

@@ -3,23 +3,34 @@
 Guarantees:
 - Memory is bounded: only the newest requests are remembered.
 - A batch without platform events and without a cut record is not parsed.
+- The events of a failed invocation are kept for the failure watch. A successful invocation adds one comparison.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
 from logferry.records import attribution, decoder
+from logferry.records.internal import OUT_OF_MEMORY, TIMEOUT
 from logferry.records.started_requests import StartedRequests, valid_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from logferry.records.model import Header
 
 REMEMBERED = 256
 """Number of requests that are remembered."""
 CUT_BYTES = 256 * 1024
 """Size of the smallest batch that may end in a cut record, in bytes: the smallest `maxBytes` of a subscription."""
+
+
+FAILURES_KEPT = 256
+"""Number of events of failed invocations that wait for the failure watch."""
+_SUCCESSFUL = ("success", None)
+"""Values of `status` without a failure. The reports of the Logs API have no status."""
+_FAILURE_RECORDS = frozenset({TIMEOUT, OUT_OF_MEMORY})
 
 
 class Invocations:
@@ -32,6 +43,13 @@ class Invocations:
         """Requests that have started, for the attribution of lines."""
         self.reports = 0
         """Number of `platform.report` records so far."""
+        self.on_start: Callable[[decoder.Event], None] | None = None
+        """Observer of each `platform.start`."""
+        self.failures: deque[decoder.Event] = deque(maxlen=FAILURES_KEPT)
+        """Ends and reports of failed invocations, and the records of logferry about them, in the order of the stream.
+        The failure watch takes them out."""
+        self.observer: Callable[[decoder.Event], None] | None = None
+        """Receives the start, the end and the report of each invocation."""
         self._reader = decoder.Reader()
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._unreported: OrderedDict[str, None] = OrderedDict()
@@ -58,8 +76,12 @@ class Invocations:
                 self.running = attribution.running_after(self.running, event)
                 if event.type in attribution.STARTS and (started := attribution.platform_request(event)):
                     self.started.add(started)
+                if event.type == decoder.START and self.on_start:
+                    self.on_start(event)
                 if event.type in (decoder.START, decoder.RUNTIME_DONE, decoder.REPORT):
-                    self._note(event.type, attribution.platform_request(event) or "")
+                    self._note(event)
+                elif event.type in _FAILURE_RECORDS:
+                    self.failures.append(event)
 
     @property
     def in_the_middle(self) -> bool:
@@ -84,14 +106,24 @@ class Invocations:
         """Return whether the `platform.report` of every known invocation has arrived."""
         return not self._unreported
 
-    def _note(self, kind: str, request_id: str) -> None:
+    def unended(self) -> str | None:
+        """Return the newest request that has begun, and whose end has not arrived."""
+        return next((each for each in reversed(self._unreported) if each and each not in self._ended), None)
+
+    def _note(self, event: decoder.Event) -> None:
+        kind, request_id = event.type, attribution.platform_request(event) or ""
         if kind == decoder.START:
             _remember(self._unreported, request_id)
         else:
             _remember(self._ended, request_id)
+            record = event.fields["record"]
+            if isinstance(record, dict) and record.get("status") not in _SUCCESSFUL:
+                self.failures.append(event)
         if kind == decoder.REPORT:
             self.reports += 1
             self._unreported.pop(request_id, None)
+        if self.observer:
+            self.observer(event)
 
 
 def _remember(requests: OrderedDict[str, None], request_id: str) -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from logferry.records import attribution, decoder
 from logferry.records.fast_path import TEXT, TIME, RequestIdCache
-from logferry.records.internal import INVOKE, PREFIX
+from logferry.records.internal import ATTRIBUTION, NOTES, PREFIX
 from logferry.records.model import iso
 from logferry.records.started_requests import StartedRequests
 from logferry.records.timestamps import is_canonical
@@ -63,6 +63,7 @@ class Lines:
         self._header = header
         self._unwanted = frozenset(KINDS - types)
         self._running = header.request_id
+        self._noted: Request = None
         self._started = StartedRequests(header.started)
         self._request_ids = RequestIdCache(self._started)
         self._time: object = None
@@ -107,7 +108,7 @@ class Lines:
                 request = (stated, "record") if stated else line
             else:
                 request = attribution.attribute(
-                    event, running=self._running, request_in=request_in, concurrent=concurrent
+                    event, running=self._running, request_in=request_in, concurrent=concurrent, noted=self._noted
                 )
             self.records += 1
             if (time := event.fields.get("time")) != self._time:
@@ -120,11 +121,14 @@ class Lines:
 
     def _take_note(self, event: decoder.Event) -> bool:
         """Update the state of the invocations and return whether the event is a record."""
+        if event.type == ATTRIBUTION:
+            self._noted = attribution.noted_request(event)
+            return False
         if event.type in attribution.STARTS and (started := attribution.platform_request(event)):
             self._started.add(started)
             self._request_ids.clear()
         self._running = attribution.running_after(self._running, event)
-        return event.type != INVOKE
+        return event.type not in NOTES
 
     def _request_in(self, value: str) -> str | None:
         return self._request_ids.request_in(value, 1, "")

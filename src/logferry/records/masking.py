@@ -75,8 +75,12 @@ class Masker:
             return self.json(text, nesting=nesting)
         return _replaced(text, self._rules)
 
-    def json(self, text: str, *, nesting: int = 0, is_event: bool = False) -> str:
-        """Return the masked JSON text. In an event, paths begin at its member `record` too."""
+    def json(self, text: str, *, nesting: int = 0, is_event: bool = False, strings_only: bool = False) -> str:
+        """Return the masked JSON text.
+
+        In an event, paths begin at its member `record` too. With `strings_only`, numbers keep their values, and no
+        expression extends over several strings.
+        """
 
         def in_string(value: str, place: list[object]) -> str:
             rules = self._rules_at(place, is_event=is_event)
@@ -84,14 +88,15 @@ class Masker:
             return _replaced(masked, rules) if rules else masked
 
         def in_number(digits: str, place: list[object]) -> str:
-            return _replaced(digits, [*self._rules, *self._rules_at(place, is_event=is_event)])
+            rules = self._rules_at(place, is_event=is_event)
+            return digits if strings_only else _replaced(digits, [*self._rules, *rules])
 
         def of_value(place: list[object]) -> str | None:
             found = (r for r in self._path_rules if r.pattern is None and _leads_to(r, place, is_event=is_event))
             return next((rule.replacement for rule in found), None)
 
         masked = json_masking.replace(text, in_string=in_string, in_number=in_number, of_value=of_value)
-        spanning = _replaced(masked, self._spanning)
+        spanning = masked if strings_only else _replaced(masked, self._spanning)
         return spanning if spanning == masked or _is_json(spanning) else json.dumps(spanning, ensure_ascii=False)
 
     def _rules_at(self, place: list[object], *, is_event: bool) -> list[Rule]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from logferry.records import attribution, decoder
 from logferry.records.fast_path import TEXT, TIME
-from logferry.records.internal import DAMAGED, DROPPED, PREFIX, UNPARSABLE
+from logferry.records.internal import DAMAGED, DROPPED, INVOCATION, PREFIX, SENT, UNPARSABLE
 from logferry.records.lines import RECORD_END, Lines, quoted
 from logferry.records.selection import LINES, Selection
 from logferry.records.text_block import TextBlock
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 FAILED = "[masked: a rule of LOGFERRY_MASK failed for this record]"
 """Text of a record that could not be masked."""
 _REPORTS = frozenset({DROPPED, DAMAGED})
+_OF_AN_INVOCATION = SENT | {INVOCATION}
+"""Records of logferry that are dropped with their invocation."""
 _NO_TIME = object()
 """Value that differs from the time of any record."""
 
@@ -85,7 +87,11 @@ class ProcessedLines(Lines):
         if self._unwanted and kind.partition(".")[0] in self._unwanted:
             return ""
         request = attribution.attribute(
-            event, running=self._running, request_in=self._request_in, concurrent=self._header.origin.concurrent
+            event,
+            running=self._running,
+            request_in=self._request_in,
+            concurrent=self._header.origin.concurrent,
+            noted=self._noted,
         )
         time = event.fields.get("time")
         if self._drops_event(event, request):
@@ -104,7 +110,8 @@ class ProcessedLines(Lines):
         selection = self._selection
         if selection.drops_type(event.type):
             return True
-        if request and not event.type.startswith(PREFIX) and selection.drops_request(request[0], self._succeeded):
+        is_sampled = not event.type.startswith(PREFIX) or event.type in _OF_AN_INVOCATION
+        if request and is_sampled and selection.drops_request(request[0], self._succeeded):
             return True
         if event.type not in LINES or not selection.reads_lines:
             return False
@@ -210,11 +217,13 @@ class ProcessedLines(Lines):
         masker = self._masker
         return masker.text(text) if masker and masker.may_match(text) else text
 
-    def _masked_json(self, text: str, *, is_event: bool = False) -> str:
+    def _masked_json(self, text: str, *, is_event: bool = False, strings_only: bool = False) -> str:
         masker = self._masker
 
         def mask(text: str) -> str:
-            return masker.json(text, is_event=is_event) if masker and masker.may_match(text) else text
+            if not masker or not masker.may_match(text):
+                return text
+            return masker.json(text, is_event=is_event, strings_only=strings_only)
 
         masked = self._guarded(mask, text)
         return json.dumps(FAILED) if masked is FAILED else masked
@@ -229,7 +238,9 @@ class ProcessedLines(Lines):
             text = base64.b64decode(raw).decode(errors="replace")
             masked = self._masked_text(text)
             return value if masked is text else json.dumps({"text": masked}, ensure_ascii=False)
-        return self._masked_json(value)
+        # The numbers of the platform and of logferry are measurements, which queries read as numbers.
+        measured = kind.startswith((attribution.PLATFORM, PREFIX)) and kind not in SENT and kind != UNPARSABLE
+        return self._masked_json(value, strings_only=measured)
 
     def _guarded(self, mask: Callable[[str], str], text: str) -> str:
         """Return a masked text, or a text that states the failure; the same object if nothing has changed."""

@@ -18,6 +18,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from logferry.records import attribution, decoder
+from logferry.records.internal import OUT_OF_MEMORY, TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from logferry.records.model import Header
 
 SUCCESS = "success"
-_FAULT = "platform.fault"
+_FAILURES = frozenset({"platform.fault", TIMEOUT, OUT_OF_MEMORY})
 _RANGE = 1 << 32
 
 
@@ -70,7 +71,9 @@ class Successes:
             return
         if event.type in attribution.STARTS:
             started.add(request)
-        elif event.type in (decoder.RUNTIME_DONE, decoder.REPORT, _FAULT):
+        elif event.type in _FAILURES:
+            self._statuses[request] = False
+        elif event.type in (decoder.RUNTIME_DONE, decoder.REPORT):
             record = event.fields.get("record")
             status = record.get("status") if isinstance(record, dict) else None
             # An old schema has reports without a status, and text. Only a stated success is a proof.

@@ -33,9 +33,7 @@ class StartedRequests:
     """Bounded set of request IDs in the order of their starts."""
 
     def __init__(self, request_ids: Iterable[str] = ()) -> None:
-        self._ids: dict[str, None] = {}
-        for each in request_ids:
-            self.add(each)
+        self._ids: dict[str, None] = dict.fromkeys(tuple(request_ids)[-REMEMBERED:])
 
     def __contains__(self, request_id: object) -> bool:
         return request_id in self._ids

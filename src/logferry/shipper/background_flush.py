@@ -11,6 +11,7 @@ because it is repeated after the thaw under the same key with the same bytes.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from logferry import ipc
@@ -29,6 +30,8 @@ THAW_SECONDS = 0.25
 """Longest time between a thaw and the arrival of the event that caused it."""
 OPEN_UPLOAD_SECONDS = 60.0
 """Limit of an upload while no event is held; the upload timeout ends it earlier."""
+ROUNDING_SECONDS = 0.001
+"""Difference of two times that is no change: sums of floating-point numbers differ in their last digits."""
 RETRY_CHECK_SECONDS = 1.0
 """Interval on Managed Instances in which a failed upload is checked for a new attempt."""
 
@@ -69,9 +72,16 @@ class BackgroundFlush:
                     self._channel.send(ipc.UPLOAD_SUCCEEDED)  # while an event is held, DONE has this meaning
                 continue
             until = Deadline(_now() + self._seconds_until_check(running=running))
-            await self._changes.wait(until)
+            await self._changes.wait_until(partial(self._must_check_before, until), until)
             if _now() > until.at + FREEZE_DETECTION_SECONDS:
                 await self._changes.wait(Deadline(_now() + THAW_SECONDS))
+
+    def _must_check_before(self, until: Deadline) -> bool:
+        """Return whether a change has made a flush due now, or at an earlier time than `until`."""
+        running = self._is_running()
+        if running and (self._scheduler.due_now() or self._uploader.has_ready_segment()):
+            return True
+        return _now() + self._seconds_until_check(running=running) < until.at - ROUNDING_SECONDS
 
     def _is_running(self) -> bool:
         return self._managed or self.event_held or self._invocations.running is not None

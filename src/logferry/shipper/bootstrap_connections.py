@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable
 
+    from logferry.listener.http_protocol import EventsEndpoint
+
 RECEIVE_BYTES = 256 * 1024
 """Maximum number of bytes that are read at once."""
 
@@ -36,12 +38,21 @@ class BootstrapConnections:
         poll: select.poll,
         accept: Callable[[bytes], None],
         is_allowed: Callable[[str], bool],
+        events: EventsEndpoint | None = None,
     ) -> None:
-        """`accept` stores a batch or raises JournalFull; `is_allowed` judges the path of a request."""
+        """`accept` stores a batch or raises JournalFull; `is_allowed` judges the path of a request.
+
+        `events` receives the requests to `/events`.
+        """
         self._listener = listener
         self._poll = poll
         self._new_parser = partial(
-            RequestParser, accept=accept, is_allowed=is_allowed, budget=BodyBudget(), close_after_first=True
+            RequestParser,
+            accept=accept,
+            is_allowed=is_allowed,
+            budget=BodyBudget(),
+            close_after_first=True,
+            events=events,
         )
         self._admission = Admission[int]()
         self._connections: dict[int, _Connection] = {}

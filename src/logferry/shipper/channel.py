@@ -15,7 +15,7 @@ from logferry.log import get_logger
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 log = get_logger()
 
@@ -23,8 +23,10 @@ log = get_logger()
 class Channel:
     """A SOCK_SEQPACKET socket to the supervisor."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, *, on_packet: Callable[[bytes], None] = lambda _: None) -> None:
+        """`on_packet` receives each packet at its receipt, before `packets` yields it."""
         sock.setblocking(False)
+        self._on_packet = on_packet
         self._socket = sock
         self._received: asyncio.Queue[bytes] = asyncio.Queue()
 
@@ -49,10 +51,20 @@ class Channel:
         """End the iteration over `packets`."""
         self._received.put_nowait(b"")
 
-    def _receive(self) -> None:
+    def receive_waiting(self) -> None:
+        """Receive every packet that has arrived, before the event loop does."""
+        while self._receive():
+            pass
+
+    def _receive(self) -> bool:
+        """Receive one packet; return whether another one may have arrived."""
         try:
-            self._received.put_nowait(self._socket.recv(ipc.PACKET_BYTES))
+            packet = self._socket.recv(ipc.PACKET_BYTES)
         except BlockingIOError:
-            return
+            return False
         except OSError:
-            self.stop()
+            packet = b""
+        self._received.put_nowait(packet)
+        if packet:
+            self._on_packet(packet)
+        return bool(packet)

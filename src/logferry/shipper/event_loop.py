@@ -17,6 +17,7 @@ from logferry.records.encoder import encode
 from logferry.shipper.background_flush import BackgroundFlush
 from logferry.shipper.change_signal import ChangeSignal
 from logferry.shipper.channel import Channel
+from logferry.shipper.failure_watch import FailureWatch
 from logferry.shipper.invocation_flush import InvocationFlush
 from logferry.shipper.lifecycle import Lifecycle
 from logferry.shipper.shutdown_flush import ShutdownFlush
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from logferry.records.invocations import Invocations
     from logferry.records.model import Header, StoredObject
     from logferry.settings import Settings
+    from logferry.shipper.event_collection import EventCollection
     from logferry.shipper.events import Invoke, Shutdown
+    from logferry.shipper.invocation_records import InvocationRecords
     from logferry.sinks.base import Sink
 
 
@@ -47,11 +50,14 @@ def run(
     scheduler: Scheduler,
     invocations: Invocations,
     queued: Sequence[tuple[Invoke, InvokeDecision] | Shutdown],
+    collection: EventCollection | None,
+    records: InvocationRecords | None,
     connect_early: bool,
 ) -> None:
     """Serve and handle events until the end of the process, which this function brings about.
 
-    `connect_early`: open a connection to the sink before the first event.
+    `connect_early`: open a connection to the sink before the first event. `collection` is None if the function's own
+    events are not accepted, and `records` if invocations have no summary.
     """
     options: dict[str, Any] = {"key": settings.key, "compress": settings.compress, "types": settings.types}
     if settings.records:
@@ -62,19 +68,27 @@ def run(
 
     async def serve() -> None:
         uploader = Uploader(journal=journal, sink=sink, encode=encode_segment, timeout_seconds=settings.upload_timeout)
+        packets = Channel(channel, **({"on_packet": collection.on_packet} if collection else {}))
         lifecycle = build_lifecycle(
-            channel=Channel(channel),
+            channel=packets,
+            journal=journal,
             intake=intake,
             scheduler=scheduler,
             invocations=invocations,
             uploader=uploader,
-            managed=journal.origin.concurrent,
+            records=records,
         )
         if connect_early and not queued:
             # The first handshake takes several ms of CPU time. During the Init phase it does not delay an invocation.
             uploader.connect()
-        async with listening(listener, intake.accept, is_allowed):
+        if collection:
+            collection.run_in(asyncio.get_running_loop(), packets)
+        if records:
+            records.run_in(asyncio.get_running_loop())
+        async with listening(listener, intake.accept, is_allowed, events=collection.endpoint if collection else None):
             await lifecycle.run(queued)
+            if collection:
+                collection.finish()
             # All records are stored and DONE is sent. An orderly teardown of loop, connection and modules would take
             # CPU time of the function, on the smallest functions more than the 2,000 ms of the Shutdown phase.
             sys.stdout.flush()
@@ -86,16 +100,31 @@ def run(
 def build_lifecycle(
     *,
     channel: Channel,
+    journal: Journal,
     intake: Intake,
     scheduler: Scheduler,
     invocations: Invocations,
     uploader: Uploader,
-    managed: bool,
+    records: InvocationRecords | None = None,
     epoch_ms: Callable[[], float] | None = None,
 ) -> Lifecycle:
-    """Return the lifecycle with its flushes. `epoch_ms` is given only in tests."""
-    changes = ChangeSignal()
+    """Return the lifecycle with its flushes.
+
+    `records` is None if invocations have no summary. `epoch_ms` is given only in tests.
+    """
+    changes, managed = ChangeSignal(), journal.origin.concurrent
+    failures = FailureWatch(journal=journal, invocations=invocations, store=intake.store)
+    intake.add_callback(failures.on_batch)  # before `changes`: the record precedes the flush that waits for the batch
+    if records:
+        intake.add_callback(records.on_batch)
     intake.add_callback(changes.notify)
+
+    def before_last_seal(reason: str) -> None:
+        failures.on_shutdown(reason)
+        if records:
+            records.on_shutdown(reason)
+
+    failures.judge()  # those that arrived before the event loop
     background = BackgroundFlush(
         scheduler=scheduler,
         invocations=invocations,
@@ -111,6 +140,7 @@ def build_lifecycle(
         uploader=uploader,
         changes=changes,
         managed=managed,
+        before_seal=before_last_seal,
     )
     return Lifecycle(
         channel=channel,

@@ -1,7 +1,7 @@
 """INVOKE and SHUTDOWN events as values, parsed from the supervisor's packets.
 
-References: Extensions API, "Next": INVOKE has `requestId` and `deadlineMs`, SHUTDOWN has `shutdownReason` and
-`deadlineMs`.
+References: Extensions API, "Next": INVOKE has `requestId`, `deadlineMs` and `tracing`. SHUTDOWN has `shutdownReason`
+and `deadlineMs`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ class Invoke(NamedTuple):
     deadline: Deadline
     again: bool
     """Whether the supervisor sends the event once more, because the previous shipper ended while it held the event."""
+    trace: str = ""
+    """X-Ray trace header of the invocation, such as `Root=1-…;Parent=…;Sampled=1`; empty without one."""
 
 
 class Shutdown(NamedTuple):
@@ -43,7 +45,15 @@ def parse(packet: bytes, *, now_ms: float, now: float) -> Invoke | Shutdown:
     deadline = Deadline.from_epoch_ms(fields.get("deadlineMs"), now_ms=now_ms, now=now)
     if fields.get("eventType") == "SHUTDOWN":
         return Shutdown(number, str(fields.get("shutdownReason", "")), deadline)
-    return Invoke(number, str(fields.get("requestId", "")), deadline, again=packet[:1] == ipc.EVENT_RETRY)
+    tracing = fields.get("tracing")
+    trace = tracing.get("value") if isinstance(tracing, dict) else None
+    return Invoke(
+        number,
+        str(fields.get("requestId", "")),
+        deadline,
+        again=packet[:1] == ipc.EVENT_RETRY,
+        trace=trace if isinstance(trace, str) else "",
+    )
 
 
 def done(event: Invoke | Shutdown) -> bytes:

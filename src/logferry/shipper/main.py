@@ -26,6 +26,7 @@ from logferry.listener.dedup import Deduplicator
 from logferry.listener.intake import Intake
 from logferry.listener.path_token import PathToken
 from logferry.records import decoder
+from logferry.records.internal import InternalBatch
 from logferry.records.invocations import Invocations
 from logferry.records.model import Origin
 from logferry.settings import Settings
@@ -37,17 +38,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from logferry.records.model import Header
+    from logferry.shipper.event_collection import EventCollection
+    from logferry.shipper.invocation_records import InvocationRecords
     from logferry.sinks.base import Sink
 
 MANAGED_INSTANCES = "lambda-managed-instances"
 
 
 def run_shipper(
-    *, channel_fd: int, listener_fd: int, environment: str, restarts: int, path_token: str, account: str
+    *,
+    channel_fd: int,
+    listener_fd: int,
+    environment: str,
+    restarts: int,
+    path_token: str,
+    account: str,
+    event_sources: ipc.EventSources | None = None,
 ) -> int:
     """Run the shipper of `environment`, after `restarts` earlier ones; return the exit code.
 
     `path_token` is the path of the subscription, to which the platform delivers; `account` may be empty.
+    `event_sources` is None if the function's own events are not accepted.
     """
     channel, listener = socket.socket(fileno=channel_fd), socket.socket(fileno=listener_fd)
     try:
@@ -70,11 +81,28 @@ def run_shipper(
         renew=lambda: journal.renew(os.urandom(8).hex()) if _snap_start(os.environ) else None,
     )
     intake.add_callback(scheduler.on_batch)
+    records = _open_invocation_records(
+        settings, journal, intake=intake, scheduler=scheduler, invocations=invocations, restarted=restarts > 0
+    )
+    collection = _open_event_collection(
+        event_sources,
+        settings,
+        records,
+        intake=intake,
+        scheduler=scheduler,
+        invocations=invocations,
+        restarted=restarts > 0,
+    )
     channel.send(ipc.READY)
     queue = EventQueue(scheduler=scheduler, invocations=invocations)
     is_allowed = PathToken(path_token).is_allowed
     server = BootstrapServer(
-        listener=listener, channel=channel, is_allowed=is_allowed, accept=intake.accept, on_packet=queue.handle_packet
+        listener=listener,
+        channel=channel,
+        is_allowed=is_allowed,
+        accept=intake.accept,
+        on_packet=queue.handle_packet,
+        events=collection,
     )
     with SteppedImport(server=server, queue=queue):
         from logferry.shipper import event_loop  # noqa: PLC0415 - imports asyncio and everything that needs it
@@ -94,9 +122,81 @@ def run_shipper(
             scheduler=scheduler,
             invocations=invocations,
             queued=queue.waiting,
+            collection=collection,
+            records=records,
             connect_early=not _snap_start(os.environ) and settings.policy.on_invoke(Waiting(), Pace()) is not None,
         )
     return 0
+
+
+def _open_invocation_records(
+    settings: Settings,
+    journal: Journal,
+    *,
+    intake: Intake,
+    scheduler: Scheduler,
+    invocations: Invocations,
+    restarted: bool,
+) -> InvocationRecords | None:
+    """Return the maker of the summaries of invocations, or None if no instrumentation is on."""
+    options = settings.instrumentation
+    if not options or not (options.events or options.usage):
+        return None
+    from logferry.shipper.invocation_records import InvocationRecords, open_usage  # noqa: PLC0415 - off by default
+
+    managed = journal.origin.concurrent
+    records = InvocationRecords(
+        store=intake.store,
+        invocations=invocations,
+        clock_ms=journal.now_ms,
+        managed=managed,
+        restarted=restarted,
+        calls=options.calls != "off",
+        events=options.events,
+        usage=open_usage(
+            tmp=os.path.dirname(settings.spool_dir),
+            memory_mb=os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", ""),
+            interval_seconds=options.usage_seconds,
+            managed=managed,
+        )
+        if options.usage
+        else None,
+    )
+    invocations.observer = records.on_event
+    scheduler.observe_invoke = records.on_invoke
+    return records
+
+
+def _open_event_collection(
+    sources: ipc.EventSources | None,
+    settings: Settings,
+    records: InvocationRecords | None,
+    *,
+    intake: Intake,
+    scheduler: Scheduler,
+    invocations: Invocations,
+    restarted: bool,
+) -> EventCollection | None:
+    """Return the collection of the function's own events, or None if they are not accepted."""
+    options = settings.instrumentation
+    if not sources or not options or not options.events or not records:
+        return None
+    from logferry.shipper.event_collection import open_event_collection  # noqa: PLC0415 - most functions send no events
+
+    collection = open_event_collection(
+        sources=sources,
+        intake=intake,
+        scheduler=scheduler,
+        invocations=invocations,
+        managed=_origin("", "", os.environ).concurrent,
+        restarted=restarted,
+        limit=options.events_limit,
+        store_calls=options.calls != "summary",
+        on_event=records.summaries.on_event,
+        on_lost=records.summaries.on_lost,
+    )
+    records.drain = collection.intake.drain
+    return collection
 
 
 def _idle(channel: socket.socket, error: SettingsError) -> int:
@@ -116,7 +216,8 @@ def _open_journal(settings: Settings, origin: Origin, invocations: Invocations, 
         invocations.resume(header)
         for batch in batches:
             invocations.see(batch)
-            deduplicator.note(batch)
+            if not isinstance(batch, InternalBatch):
+                deduplicator.note(batch)
         return invocations.running
 
     def opened(directory: str) -> Journal:

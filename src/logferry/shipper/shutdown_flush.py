@@ -19,6 +19,8 @@ from logferry.deadline import Deadline
 from logferry.log import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from logferry.flush.scheduler import Scheduler
     from logferry.flush.uploader import Uploader
     from logferry.listener.intake import Intake
@@ -55,13 +57,19 @@ class ShutdownFlush:
         uploader: Uploader,
         changes: ChangeSignal,
         managed: bool,
+        before_seal: Callable[[str], None],
     ) -> None:
-        """Wire the components. `managed`: Managed Instances, where the platform's buffer is longer."""
+        """Wire the components.
+
+        `managed`: Managed Instances, where the platform's buffer is longer. `before_seal` is called with the reason of
+        the event before each last segment is sealed, and adds the last records of logferry.
+        """
         self._intake = intake
         self._scheduler = scheduler
         self._invocations = invocations
         self._uploader = uploader
         self._changes = changes
+        self._before_seal = before_seal
         self._quiet_seconds = MANAGED_QUIET_SECONDS if managed else QUIET_SECONDS
 
     async def run(self, event: Shutdown) -> None:
@@ -75,8 +83,10 @@ class ShutdownFlush:
         )
         while True:
             await self._wait_for_quiet(began, _share_of(deadline))
+            self._before_seal(event.reason)
             self._scheduler.seal_last()
             await self._uploader.drain(deadline, force=True)
+            self._scheduler.collect()
             if not self._scheduler.has_records or deadline.remaining(_now()) < LEAST_UPLOAD_SECONDS:
                 break
         self._intake.close()

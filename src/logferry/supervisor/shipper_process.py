@@ -51,10 +51,12 @@ class ShipperProcess:
         path_token: str,
         account: str,
         quiet: bool,
+        events: ipc.EventSources | None = None,
     ) -> "ShipperProcess":
         """Fork a child that runs `logferry.shipper.main` and never returns. Raise OSError.
 
-        `quiet` suppresses the traceback of a failure that was printed before.
+        `quiet` suppresses the traceback of a failure that was printed before. `events` is None if the function's own
+        events are not accepted.
         """
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         pid = posix.fork()
@@ -63,7 +65,14 @@ class ShipperProcess:
             api.close()
             posix._exit(
                 _become_shipper(
-                    theirs, listener, environment, restarts, path_token=path_token, account=account, quiet=quiet
+                    theirs,
+                    listener,
+                    environment,
+                    restarts,
+                    path_token=path_token,
+                    account=account,
+                    quiet=quiet,
+                    events=events,
                 )
             )
         theirs.close()
@@ -161,6 +170,7 @@ def _become_shipper(
     path_token: str,
     account: str,
     quiet: bool,
+    events: ipc.EventSources | None,
 ) -> int:
     """Run the shipper in the child and return its exit code. All expensive imports are here."""
     try:
@@ -176,6 +186,7 @@ def _become_shipper(
             restarts=restarts,
             path_token=path_token,
             account=account,
+            event_sources=events,
         )
     except BaseException:  # noqa: BLE001 - a failed child can only print a traceback and return an exit code
         if not quiet:

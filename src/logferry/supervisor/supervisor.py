@@ -30,6 +30,7 @@ from logferry.supervisor.lambda_api import INVOKE, SHUTDOWN, LambdaApi, Refused,
 
 TYPE_CHECKING = False  # type checkers treat this name as true; `import typing` would cost each cold start 4 ms
 if TYPE_CHECKING:
+    from logferry.supervisor.event_pipe import EventPipe
     from logferry.supervisor.shipper_process import ShipperProcess
 
 REFUSED_EVENT_SECONDS = 1.5
@@ -91,6 +92,7 @@ class Supervisor:
         self._managed = environ.get(b"AWS_LAMBDA_INITIALIZATION_TYPE") == MANAGED_INSTANCES
         self._environment = posix.urandom(8).hex()
         self._endpoint: Endpoint | None = None
+        self._event_pipe: EventPipe | None = None
         self._shipper: ShipperProcess | None = None
         self._starts = 0
         self._policy = RestartPolicy()
@@ -132,8 +134,17 @@ class Supervisor:
         except OSError as error:
             self._idle("the listener cannot be opened, so no record is stored (" + str(error) + ")")
             return
+        if self._environ.get(b"LOGFERRY_EVENTS") or self._environ.get(b"LOGFERRY_CALLS"):
+            self._open_event_pipe(spool_dir)
         if self._endpoint.conflict:
             log("info", self._endpoint.conflict + ", using a free one; LOGFERRY_PORT selects another")
+
+    def _open_event_pipe(self, spool_dir: str) -> None:
+        from logferry.supervisor import event_pipe  # noqa: PLC0415 - most functions send no events
+
+        if self._endpoint and event_pipe.is_wanted(self._environ):
+            self._event_pipe = event_pipe.EventPipe(spool_dir)
+            self._event_pipe.write_url(self._endpoint.port, is_configured=not self._endpoint.conflict)
 
     def _subscribe(self) -> None:
         if not self._endpoint:
@@ -230,6 +241,7 @@ class Supervisor:
                 path_token=self._endpoint.path.decode(),
                 account=self._api.account,
                 quiet=self._policy.failures > 0,
+                events=self._event_pipe.sources if self._event_pipe else None,
             )
         except OSError as error:
             # A function that has used up processes or memory must not fail because of logferry.
@@ -312,6 +324,9 @@ class Supervisor:
         if self._endpoint:
             self._endpoint.close()
             self._endpoint = None
+        if self._event_pipe:
+            self._event_pipe.close()
+            self._event_pipe = None
 
 
 def log(level: str, message: str) -> None:

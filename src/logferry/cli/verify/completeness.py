@@ -1,4 +1,4 @@
-"""Completeness of the stored records: the results of all objects in, a report out. Pure.
+"""Completeness of the stored records: the rows of all segments in, a report out.
 
 Guarantees, for every environment:
 1. Each segment from 1 to the highest known number is present, or a `logferry.dropped` record
@@ -9,25 +9,32 @@ Guarantees, for every environment:
    running or ended without SHUTDOWN, and later segments cannot be known. The report states this,
    but it is not a fault.
 
-Design: an unreadable segment counts neither as missing nor as complete. `platform.logsDropped`
-records are losses of the platform before delivery. The report contains their sum.
+Design: the faults are the rows of `faults.sql`, which DuckDB runs here and which Spark and Athena run
+at a larger scale. This module turns completely checked objects into rows, and rows into a report. An
+unreadable segment counts neither as missing nor as complete. `platform.logsDropped` records are
+losses of the platform before delivery. The report contains their sum.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from logferry.cli.verify.object_check import NOTHING_PROCESSED, PlatformLoss, Processed
+from logferry.cli.proof.segment_table import SegmentRow, SegmentTable
+from logferry.cli.verify.object_check import NOTHING_PROCESSED, PlatformLoss, Processed, loss_of_text
 from logferry.cli.verify.window import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from logferry.cli.proof.segment_table import EnvironmentRow, Fault
     from logferry.cli.verify.object_check import CheckedObject, Loss
     from logferry.cli.verify.window import Window
+
+ALL_SEGMENTS = range(1, sys.maxsize)
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,10 @@ class Report:
     window: Window = EVERYTHING
     processed: Processed = NOTHING_PROCESSED
     """Sums of the counts in the closing lines, each segment once."""
+    kept_segments: int = 0
+    """Number of segments whose rows come from an earlier run (`--state`)."""
+    names_only: bool = False
+    """Whether only the names of the objects were read (`--keys`)."""
 
     @property
     def status(self) -> int:
@@ -80,26 +91,27 @@ class Report:
 
 
 def judge(objects: Iterable[CheckedObject], window: Window = EVERYTHING) -> Report:
-    """Return the report for the checked objects of a destination, limited to a window."""
+    """Return the report for completely checked objects, limited to a window."""
+    with SegmentTable() as table:
+        return report_of(table, [*objects], window)
+
+
+def report_of(table: SegmentTable, objects: Sequence[CheckedObject], window: Window = EVERYTHING) -> Report:
+    """Return the report for the rows of a table and for completely checked objects, limited to a window.
+
+    The rows of the objects are added to the table.
+    """
     checked = sorted(objects, key=lambda each: each.key)
-    segments: dict[str, dict[int, list[CheckedObject]]] = defaultdict(lambda: defaultdict(list))
-    losses: dict[str, dict[range, Loss]] = defaultdict(dict)
-    for each in checked:
-        if each.place is not None:
-            segments[each.place.environment][each.place.segment].append(each)
-        for loss in each.losses:
-            losses[loss.environment][loss.segments] = loss
-    covered = {name: _covered(segments.get(name, {}), window) for name in sorted({*segments, *losses})}
+    table.replace(rows_of(checked))
+    if window.is_limited:
+        table.limit(window)
+    covered = table.covered() if window.is_limited else None
     relevant = [each for each in checked if not each.foreign and _is_relevant(each, covered)]
     once = {(each.place.environment, each.place.segment): each for each in reversed(relevant) if each.place}
     platform = [loss for each in once.values() for loss in each.platform_losses]
     return Report(
-        objects=len(relevant),
-        environments=tuple(
-            _environment(name, segments.get(name, {}), losses.get(name, {}).values(), numbers)
-            for name, numbers in covered.items()
-            if numbers
-        ),
+        objects=table.objects() + sum(each.place is None for each in relevant),
+        environments=_environments(table, covered),
         unreadable=tuple((each.key, each.unreadable) for each in relevant if each.unreadable),
         platform_lost=PlatformLoss(sum(each.records for each in platform), sum(each.bytes for each in platform)),
         foreign=tuple(each.key for each in checked if each.foreign),
@@ -110,71 +122,116 @@ def judge(objects: Iterable[CheckedObject], window: Window = EVERYTHING) -> Repo
     )
 
 
-def _covered(segments: Mapping[int, Sequence[CheckedObject]], window: Window) -> range:
-    """Return the segment numbers to verify: all, or those between the first and last in the window."""
-    if not window.is_limited:
-        return range(1, sys.maxsize)
-    inside = [
-        number
-        for number, copies in segments.items()
-        if any(each.place and window.overlaps(each.place.first_time, each.place.last_time) for each in copies)
-    ]
-    return range(min(inside), max(inside) + 1) if inside else range(0)
+def rows_of(checked: Iterable[CheckedObject]) -> list[SegmentRow]:
+    """Return the rows of completely checked objects, with one row for all copies of a segment."""
+    segments: dict[tuple[str, int], list[CheckedObject]] = defaultdict(list)
+    for each in checked:
+        if each.place is not None:
+            segments[text_of(each.place.environment), each.place.segment].append(each)
+    rows = [_row(environment, segment, copies) for (environment, segment), copies in segments.items()]
+    for (environment, segment), copies in segments.items():
+        losses = dict.fromkeys(_text_of_loss(loss) for each in copies for loss in each.losses)
+        rows += [SegmentRow(environment, segment, loss) for loss in losses]
+    return rows
 
 
-def _is_relevant(checked: CheckedObject, covered: Mapping[str, range]) -> bool:
-    return checked.place is None or checked.place.segment in covered[checked.place.environment]
+def text_of(environment: str) -> str:
+    """Return a name without lone surrogates, which no table can hold."""
+    return environment.encode("utf-8", "backslashreplace").decode()
+
+
+def _row(environment: str, segment: int, copies: Sequence[CheckedObject]) -> SegmentRow:
+    """Return the row of a segment. It has no lines if no copy of the segment is readable."""
+    places = [each.place for each in copies if each.place is not None]
+    first = min((place.first_time for place in places if place.first_time), default=None)
+    last = max((place.last_time for place in places if place.last_time), default=None)
+    readable = [each for each in copies if not each.unreadable]
+    lines = held = expected = 0
+    if readable:
+        ranges = [numbers for each in readable for numbers in each.lines]
+        distinct = len(ranges[0]) if len(ranges) == 1 else len(set().union(*ranges))
+        repeated = sum(len(numbers) for numbers in ranges) - distinct + sum(each.repeated for each in readable)
+        held = distinct + 1  # the closing line counts once, although each copy has one
+        lines = held + repeated
+        expected = max(each.place.records for each in readable if each.place) + 1
+    final = int(any(place.final for place in places))
+    return SegmentRow(environment, segment, None, lines, held, expected, expected, final, first, last, len(copies))
+
+
+def _text_of_loss(loss: Loss) -> str:
+    fields = {
+        "environment": text_of(loss.environment),
+        "segment": loss.segments[0],
+        "until": loss.segments[-1],
+        "records": loss.records,
+        "bytes": loss.bytes,
+        "reason": text_of(loss.reason),
+    }
+    return json.dumps(fields)
+
+
+def _is_relevant(checked: CheckedObject, covered: Mapping[str, range] | None) -> bool:
+    if checked.place is None or covered is None:
+        return True
+    return checked.place.segment in covered.get(text_of(checked.place.environment), range(0))
+
+
+def _environments(table: SegmentTable, covered: Mapping[str, range] | None) -> tuple[EnvironmentReport, ...]:
+    """Return the report of each environment that has segments or losses within the limits."""
+    totals = {row.environment: row for row in table.environments()}
+    faults: dict[str, list[Fault]] = defaultdict(list)
+    for fault in table.faults():
+        faults[fault.environment or ""].append(fault)
+    losses: dict[str, list[Loss]] = defaultdict(list)
+    for loss in map(loss_of_text, table.losses()):
+        losses[loss.environment].append(loss)
+    names = sorted({*totals, *losses} if covered is None else covered)
+    highest, final = table.highest_segments(), table.final_segments()
+    reports = []
+    for name in names:
+        numbers = covered[name] if covered is not None else ALL_SEGMENTS
+        # A segment that is reported lost, but stored nevertheless, is not lost.
+        lost = [(loss, _count_lost(table, loss)) for loss in losses[name] if _overlap(loss.segments, numbers)]
+        lost = sorted(((loss, count) for loss, count in lost if count), key=lambda pair: pair[0].segments.start)
+        known = max([highest.get(name, 0), *(loss.segments[-1] for loss, _ in lost)])
+        reports.append(_environment(name, totals.get(name), faults[name], lost, numbers, ended=final.get(name) == known))
+    return tuple(reports)
 
 
 def _environment(
-    name: str, every: Mapping[int, Sequence[CheckedObject]], losses: Iterable[Loss], covered: range
+    name: str,
+    totals: EnvironmentRow | None,
+    faults: Iterable[Fault],
+    lost: Sequence[tuple[Loss, int]],
+    covered: range,
+    *,
+    ended: bool,
 ) -> EnvironmentReport:
-    segments = {number: copies for number, copies in every.items() if number in covered}
-    # A segment that is reported lost, but stored nevertheless, is not lost.
-    lost = sorted(
-        (
-            loss
-            for loss in losses
-            if loss.segments.start < covered.stop
-            and loss.segments.stop > covered.start
-            and not all(number in segments for number in loss.segments)
-        ),
-        key=lambda loss: loss.segments.start,
-    )
-    known = [range(number, number + 1) for number in segments] + [loss.segments for loss in lost]
-    counts = [_count(copies) for copies in segments.values()]
-    places = [each.place for copies in segments.values() for each in copies if each.place is not None]
-    highest = max([*every, *(loss.segments[-1] for loss in lost)])
+    gaps, counts = [], {"lines missing": 0, "lines duplicated": 0}
+    for fault in faults:
+        if fault.fault == "segments missing" and fault.first_segment is not None and fault.last_segment is not None:
+            gaps.append(_overlap(range(fault.first_segment, fault.last_segment + 1), covered))
+        elif fault.fault in counts:
+            counts[fault.fault] += int(fault.amount or 0)
     return EnvironmentReport(
         environment=name,
-        segments=len(segments),
-        records=sum(held for held, _, _ in counts),
-        missing_segments=tuple(_gaps(known, start=covered.start)),
-        missing_lines=sum(missing for _, missing, _ in counts),
-        duplicates=sum(duplicated for _, _, duplicated in counts),
-        losses=tuple(lost),
-        lost_segments=sum(len(each.segments) - sum(n in each.segments for n in segments) for each in lost),
-        ended=any(each.place.final for each in every.get(highest, ()) if each.place is not None),
-        first_time=min((place.first_time for place in places if place.first_time), default=""),
-        last_time=max((place.last_time for place in places if place.last_time), default=""),
+        segments=totals.segments if totals else 0,
+        records=int(totals.records) if totals else 0,
+        missing_segments=tuple(gap for gap in gaps if gap),
+        missing_lines=counts["lines missing"],
+        duplicates=counts["lines duplicated"],
+        losses=tuple(loss for loss, _ in lost),
+        lost_segments=sum(count for _, count in lost),
+        ended=ended,
+        first_time=(totals.first_time or "") if totals else "",
+        last_time=(totals.last_time or "") if totals else "",
     )
 
 
-def _count(copies: Sequence[CheckedObject]) -> tuple[int, int, int]:
-    """Return the numbers of present, missing and duplicated lines of a segment."""
-    readable = [each for each in copies if not each.unreadable]
-    expected = max((each.place.records for each in readable if each.place), default=0)
-    ranges = [numbers for each in readable for numbers in each.lines]
-    held = len(ranges[0]) if len(ranges) == 1 else len(set().union(*ranges))
-    duplicated = sum(len(numbers) for numbers in ranges) - held + sum(each.repeated for each in readable)
-    return held, expected - held, duplicated
+def _overlap(segments: range, covered: range) -> range:
+    return range(max(segments.start, covered.start), min(segments.stop, covered.stop))
 
 
-def _gaps(known: Iterable[range], *, start: int) -> list[range]:
-    """Return the unknown numbers between a start and the highest known number."""
-    gaps, expected = [], start
-    for each in sorted(known, key=lambda each: each.start):
-        if each.start > expected:
-            gaps.append(range(expected, each.start))
-        expected = max(expected, each.stop)
-    return gaps
+def _count_lost(table: SegmentTable, loss: Loss) -> int:
+    """Return how many segments of a report are not stored."""
+    return len(loss.segments) - table.stored_between(loss.environment, loss.segments[0], loss.segments[-1])

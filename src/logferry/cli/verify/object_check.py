@@ -242,19 +242,25 @@ def _loss(line: Mapping[str, Any]) -> Loss | PlatformLoss | None:
     kind = line.get("type")
     if kind not in ("logferry.dropped", "platform.logsDropped") or "record" not in line:
         return None
-    record = json.loads(line["record"], parse_constant=refuse_constant, parse_int=_integer)
     if kind == "logferry.dropped":
-        return Loss(
-            environment=str(record["environment"]),
-            segments=_segments(record),
-            records=_amount(record["records"]),
-            bytes=_amount(record["bytes"]),
-            reason=str(record.get("reason", "")),
-        )
+        return loss_of_text(line["record"])
+    record = json.loads(line["record"], parse_constant=refuse_constant, parse_int=_integer)
     if isinstance(record, dict):
         values = (record.get("droppedRecords"), record.get("droppedBytes"))
         return PlatformLoss(*(_amount(value) if _is_amount(value) else 0 for value in values))
     return None
+
+
+def loss_of_text(text: str) -> Loss:
+    """Return the content of a `logferry.dropped` record. Raise an error of JSON or its types if it is invalid."""
+    record = json.loads(text, parse_constant=refuse_constant, parse_int=_integer)
+    return Loss(
+        environment=str(record["environment"]),
+        segments=_segments(record),
+        records=_amount(record["records"]),
+        bytes=_amount(record["bytes"]),
+        reason=str(record.get("reason", "")),
+    )
 
 
 def _segments(record: Mapping[str, Any]) -> range:

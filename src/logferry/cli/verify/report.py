@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import sys
+import tempfile
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -20,9 +23,10 @@ from rich.text import Text
 
 from logferry.cli.console import counted, progress
 from logferry.cli.object_reader import open_destination, read_all
+from logferry.cli.proof.object_scan import ObjectScan
+from logferry.cli.proof.segment_table import SegmentTable
 from logferry.cli.stored_objects import DestinationError
-from logferry.cli.verify.completeness import Report, judge
-from logferry.cli.verify.object_check import check_object
+from logferry.cli.verify.completeness import Report, report_of
 from logferry.cli.verify.window import EVERYTHING
 
 if TYPE_CHECKING:
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
 
     from logferry.cli.stored_objects import ReadObject, UnreadableObject
     from logferry.cli.verify.completeness import EnvironmentReport
-    from logferry.cli.verify.object_check import CheckedObject, Loss, PlatformLoss
+    from logferry.cli.verify.object_check import Loss, PlatformLoss
     from logferry.cli.verify.window import Window
 
 ROWS = 20
@@ -55,18 +59,21 @@ async def verify(
 
     `update` receives the number of objects that have been read, and their total.
     """
-    checked: list[CheckedObject] = []
-    async with open_destination(destination) as opened:
-        # Objects that were stored earlier have no records in the window.
-        stored_since = window.since - STORE_MARGIN if window.since else None
-        keys = await opened.keys(stored_since=stored_since)
+    with SegmentTable() as table, tempfile.TemporaryDirectory(prefix="logferry-verify-") as folder:
+        async with open_destination(destination) as opened:
+            # Objects that were stored earlier have no records in the window.
+            stored_since = window.since - STORE_MARGIN if window.since else None
+            keys = await opened.keys(stored_since=stored_since)
+            scan, done = ObjectScan(table, Path(folder)), itertools.count(1)
 
-        def take(stored: ReadObject | UnreadableObject) -> None:
-            checked.append(check_object(stored))
-            update(len(checked), len(keys))
+            def take(stored: ReadObject | UnreadableObject) -> None:
+                scan.take(stored)
+                update(next(done), len(keys))
 
-        await read_all(opened, keys, take)
-    return judge(checked, window)
+            await read_all(opened, keys, take)
+            scan.finish()
+            await read_all(opened, scan.again, scan.check)
+        return report_of(table, scan.checked, window)
 
 
 def run_verify(destination: str, window: Window = EVERYTHING) -> int:

@@ -28,16 +28,20 @@ class Window:
         """Whether the window has a limit."""
         return self.since is not None or self.until is not None
 
-    def overlaps(self, first_time: str, last_time: str) -> bool:
-        """Return whether records with these times can be in the window. An unknown time can be."""
-        too_old = self.since is not None and bool(last_time) and last_time < _as_text(self.since)
-        too_new = self.until is not None and bool(first_time) and first_time > _as_text(self.until)
-        return not too_old and not too_new
+    @property
+    def since_text(self) -> str | None:
+        """The first time, in the form of the stored lines."""
+        return _as_text(self.since) if self.since else None
+
+    @property
+    def until_text(self) -> str | None:
+        """The last time, in the form of the stored lines."""
+        return _as_text(self.until) if self.until else None
 
     def __str__(self) -> str:
         """Return the limits for the report."""
-        since = f"since {_as_text(self.since)}" if self.since else ""
-        until = f"until {_as_text(self.until)}" if self.until else ""
+        since = f"since {self.since_text}" if self.since else ""
+        until = f"until {self.until_text}" if self.until else ""
         return " ".join(filter(None, (since, until)))
 
 

@@ -1,6 +1,6 @@
-"""Compilation of the launcher, `extension/launcher.c`, for the layer's architecture.
+"""Compilation of the launcher and of the exec wrapper (`extension/*.c`) for the layer's architecture.
 
-Design: the launcher uses no C library, so any compiler for the target is sufficient. The compiler
+Design: the programs use no C library, so any compiler for the target is sufficient. The compiler
 is zig (the wheel `ziglang`) for both architectures, or `cc` of this machine for its own
 architecture.
 """
@@ -19,13 +19,22 @@ _FLAGS = (
 )
 
 
-def build(source: Path, *, interpreter: str, arch: Architecture, to: Path) -> None:
+def build_launcher(source: Path, *, interpreter: str, arch: Architecture, to: Path) -> None:
     """Compile the launcher for an interpreter, which is named by its path on Lambda.
 
     Raises LayerError if no compiler is installed, or if it rejects the source.
     """
-    command = [*_compiler(arch), *_FLAGS, f'-DPYTHON="{interpreter}"', str(source), "-o", str(to)]
-    run(command, purpose=f"compiling the launcher for {arch.name}")
+    _compile(source, f'-DPYTHON="{interpreter}"', arch=arch, to=to)
+
+
+def build_exec_wrapper(source: Path, *, arch: Architecture, to: Path) -> None:
+    """Compile the exec wrapper. Raises LayerError if no compiler is installed, or if it rejects the source."""
+    _compile(source, arch=arch, to=to)
+
+
+def _compile(source: Path, *options: str, arch: Architecture, to: Path) -> None:
+    command = [*_compiler(arch), *_FLAGS, *options, str(source), "-o", str(to)]
+    run(command, purpose=f"compiling {source.name} for {arch.name}")
     to.chmod(0o755)
 
 

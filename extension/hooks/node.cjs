@@ -1,0 +1,398 @@
+/**
+ * HTTP calls of a Node.js function: one line of JSON into logferry's event pipe for each call.
+ *
+ *     node --require /opt/logferry/hooks/node.cjs index.js
+ *
+ * Guarantees:
+ * - The hook replaces no function and adds no listener, header or property to a request or response.
+ * - It never reads a body, and never records query values, userinfo or request headers.
+ * - No exception leaves it. A call that it fails to record is counted in `lost` of the next line.
+ * - Without LOGFERRY_CALLS, without the pipe, or before Node.js 18.19 it does nothing more than this check.
+ *
+ * Design: Node.js publishes its HTTP calls on diagnostics channels. Channels work for ES modules, bundles and worker
+ * threads, because they are identified by name. A subscriber that throws ends the process, so `guarded` wraps each.
+ * Before 18.19 a channel could be collected with its subscribers. A line is one write of at most 4,096 bytes, which a
+ * pipe stores completely or not at all. The syntax is that of ES2015, so that every Node.js can at least parse this file.
+ *
+ * References: Node.js documentation, "Diagnostics Channel", built-in channels; pipe(7), PIPE_BUF.
+ */
+"use strict";
+
+(() => {
+  const LINE_BYTES = 4096;
+  const HEADER_BYTES = 200;
+  const PATH_CHARACTERS = 1024;
+  const SHORT_PATH_CHARACTERS = 256;
+  const ORIGINS = 256;
+  const MASK = "***";
+
+  /** 40 or more characters of base64 (also URL-safe and percent-encoded) or hex. */
+  const SECRET = /(?:[A-Za-z0-9+_=-]|%2[BbFf]|%3[Dd]){40}/;
+  const BARE_NAME = /^[A-Za-z_-]{1,30}$/;
+  const IDENTIFIER = /^[\w.-]{1,64}$/;
+  const TRACE_ROOT = /(?:^|;)\s*Root=([\w-]{1,64})/;
+  const NEVER = new Set(
+    ("authorization proxy-authorization www-authenticate proxy-authenticate authentication-info " +
+      "proxy-authentication-info cookie set-cookie set-cookie2 x-amz-security-token x-api-key x-auth-token " +
+      "x-csrf-token").split(" "),
+  );
+
+  const guarded = (callback) => (message) => {
+    try { callback(message); } catch (error) { lost += 1; failure = error; } // prettier-ignore
+  };
+
+  let fs = null;
+  let channels = null;
+  let clock = null;
+  let wallClock = null;
+  let settings = null;
+  let pipe = -1;
+  let sent = 0;
+  let lost = 0;
+  let failure = null;
+  let thread = 0;
+  let calls = null;
+  let origins = null;
+  let trace = { header: "", root: undefined };
+  const subscriptions = [];
+
+  try {
+    install(process.env);
+  } catch (error) {
+    pipe = -1; // the function comes first
+  }
+
+  function install(environment) {
+    const mode = (environment.LOGFERRY_CALLS || "").trim().toLowerCase();
+    if (mode !== "summary" && mode !== "each") return;
+    const { constants, openSync, fstatSync, closeSync, writeSync } = require("fs");
+    fs = { constants, openSync, fstatSync, closeSync, writeSync }; // later mocks of the function have no effect
+    pipe = openPipe(`${(environment.LOGFERRY_SPOOL_DIR || "").trim() || "/tmp/logferry"}/events`);
+    if (pipe < 0) return;
+    thread = require("worker_threads").threadId;
+    if (!isSupported(process.versions.node, (process.release || {}).name)) {
+      send({ event: "HTTP calls are not recorded: Node.js 18.19 or newer is required", node: process.versions.node });
+      return;
+    }
+    settings = readSettings(environment);
+    clock = performance.now.bind(performance);
+    wallClock = Date.now;
+    calls = new WeakMap();
+    origins = new Map();
+    channels = require("diagnostics_channel");
+    subscribeAll();
+  }
+
+  function isSupported(version, release) {
+    const numbers = /^(\d+)\.(\d+)\./.exec(version);
+    if (numbers === null || release !== "node") return false;
+    return Number(numbers[1]) >= 20 || (Number(numbers[1]) === 18 && Number(numbers[2]) >= 19);
+  }
+
+  /** Return the descriptor of a named pipe of this user that has a reader, else -1. */
+  function openPipe(path) {
+    const flags = fs.constants.O_WRONLY | fs.constants.O_NONBLOCK | fs.constants.O_NOFOLLOW; // libuv adds O_CLOEXEC
+    let descriptor = -1;
+    try {
+      descriptor = fs.openSync(path, flags);
+      const status = fs.fstatSync(descriptor);
+      if (status.isFIFO() && status.uid === process.getuid()) return descriptor;
+    } catch (error) {
+      if (descriptor < 0) return -1; // no extension, no reader, or a link
+    }
+    fs.closeSync(descriptor);
+    return -1;
+  }
+
+  function readSettings(environment) {
+    const names = (text) => (text || "").split(",").map((name) => name.trim().toLowerCase()).filter(Boolean); // prettier-ignore
+    const port = Number(environment.LOGFERRY_PORT || 9513);
+    const own = ["127.0.0.1", "localhost", "sandbox", "sandbox.localdomain"].map((host) => `${host}:${port}`);
+    return {
+      url: (environment.LOGFERRY_CALLS_URL || "path").trim().toLowerCase(),
+      headers: names(environment.LOGFERRY_CALLS_HEADERS).filter((name) => !NEVER.has(name)),
+      ignored: names(environment.LOGFERRY_CALLS_IGNORE).map(pattern),
+      own: new Set(own.concat((environment.AWS_LAMBDA_RUNTIME_API || "").toLowerCase())),
+    };
+  }
+
+  /** Return the expression of a host pattern: `*` matches any characters, a port is optional. */
+  function pattern(text) {
+    const expression = text.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&")).join(".*"); // prettier-ignore
+    return new RegExp(`^${expression}(?::\\d+)?$`);
+  }
+
+  function subscribeAll() {
+    subscribe("http.client.request.created", (message) => {
+      unsubscribe("http.client.request.start"); // `created` includes the wait for a socket of the agent
+      begin(message.request);
+    });
+    subscribe("http.client.request.start", (message) => begin(message.request));
+    subscribe("http.client.request.error", (message) => failHttp(message.request, message.error));
+    subscribe("http.client.response.finish", (message) => finishHttp(message.request, message.response));
+    subscribe("undici:request:create", (message) => begin(message.request));
+    subscribe("undici:request:headers", (message) => finishUndici(message.request, message.response));
+    subscribe("undici:request:error", (message) => failUndici(message.request, message.error));
+    subscribe("http2.client.stream.created", (message) => begin(message.stream));
+    subscribe("http2.client.stream.finish", (message) => finishHttp2(message.stream, message.headers));
+    subscribe("http2.client.stream.error", (message) => failHttp2(message.stream, message.error));
+  }
+
+  function subscribe(name, callback) {
+    const subscriber = guarded(callback);
+    channels.subscribe(name, subscriber);
+    subscriptions.push([name, subscriber]);
+  }
+
+  /** Remove the subscriber of a channel, or all subscribers. */
+  function unsubscribe(name) {
+    for (let i = subscriptions.length - 1; i >= 0; i -= 1) {
+      if (name === undefined || subscriptions[i][0] === name) {
+        channels.unsubscribe(subscriptions[i][0], subscriptions[i][1]);
+        subscriptions.splice(i, 1);
+      }
+    }
+  }
+
+  /** Keep the start and the request ID of a call; `request` is the object that identifies it on its channels. */
+  function begin(request) {
+    const call = { time: wallClock(), began: clock(), requestId: requestId(), trace: undefined };
+    if (call.requestId === undefined) call.trace = traceRoot();
+    calls.set(request, call);
+  }
+
+  /** Return the state of a call and forget it. A call that was refused before its start has no state yet. */
+  function end(request, mayBegin) {
+    const call = calls.get(request);
+    if (call !== undefined) {
+      calls.set(request, null);
+      return call;
+    }
+    return call === undefined && mayBegin ? { time: wallClock(), requestId: requestId(), trace: traceRoot() } : null;
+  }
+
+  function requestId() {
+    const lambda = globalThis.awslambda;
+    const store = lambda && lambda.InvokeStore;
+    const id = store && typeof store.getRequestId === "function" ? store.getRequestId() : undefined;
+    return typeof id === "string" && id !== "-" && IDENTIFIER.test(id) ? id : undefined;
+  }
+
+  function traceRoot() {
+    const header = process.env._X_AMZN_TRACE_ID;
+    if (header === undefined) return undefined;
+    if (header !== trace.header) trace = { header, root: (TRACE_ROOT.exec(header) || [])[1] };
+    return trace.root;
+  }
+
+  function finishHttp(request, response) {
+    const call = end(request, true);
+    const place = call && httpPlace(request);
+    if (!place) return;
+    const headers = response.headers;
+    record(call, place, {
+      status: response.statusCode,
+      requestBytes: length(request.getHeader("content-length")),
+      responseBytes: length(headers["content-length"]),
+      headers: chosen((name) => headers[name]),
+    });
+  }
+
+  function failHttp(request, error) {
+    const call = end(request, true);
+    const place = call && httpPlace(request);
+    if (place) record(call, place, { error: code(error) });
+  }
+
+  function finishUndici(request, response) {
+    const call = end(request, false);
+    const place = call && locate(request.method, String(request.origin), undefined, request.path);
+    if (!place) return;
+    const find = (name) => rawHeader(response.headers, name);
+    record(call, place, {
+      status: response.statusCode,
+      requestBytes: length(request.contentLength),
+      responseBytes: length(find("content-length")),
+      headers: chosen(find),
+    });
+  }
+
+  function failUndici(request, error) {
+    const call = end(request, false);
+    const place = call && locate(request.method, String(request.origin), undefined, request.path);
+    if (place) record(call, place, { error: code(error) });
+  }
+
+  function finishHttp2(stream, headers) {
+    const call = end(stream, false);
+    const place = call && http2Place(stream.sentHeaders);
+    if (!place) return;
+    record(call, place, {
+      status: headers[":status"],
+      requestBytes: length(stream.sentHeaders["content-length"]),
+      responseBytes: length(headers["content-length"]),
+      headers: chosen((name) => headers[name]),
+    });
+  }
+
+  function failHttp2(stream, error) {
+    const call = end(stream, false);
+    const place = call && http2Place(stream.sentHeaders);
+    if (place) record(call, place, { error: code(error) });
+  }
+
+  function http2Place(sent) {
+    return locate(sent[":method"], `${sent[":scheme"]}://${sent[":authority"]}`, undefined, sent[":path"]);
+  }
+
+  /** Return the place of a request of node:http, which keeps its port only in the Host header and in the socket. */
+  function httpPlace(request) {
+    const host = request.host;
+    const name = String(host).includes(":") && !String(host).startsWith("[") ? `[${host}]` : host;
+    const header = request.getHeader("host");
+    let port;
+    if (typeof header !== "string" || (header !== name && !header.startsWith(`${name}:`))) {
+      port = request.socket && request.socket.remotePort; // the function has set the header
+    }
+    const authority = port === undefined && typeof header === "string" && header.startsWith(`${name}:`) ? header : name;
+    return locate(request.method, `${request.protocol}//${authority}`, port, request.path);
+  }
+
+  /** Return method, host, port and path of a call, or null for a call that is not recorded. */
+  function locate(method, origin, port, target) {
+    if (method === "CONNECT") return null; // the way to a proxy; the call through it has its own line
+    const isAbsolute = typeof target === "string" && /^[a-z]+:\/\//i.test(target); // through a proxy
+    const found = originOf(isAbsolute ? target : origin);
+    const place = { method: String(method).slice(0, 32), host: found.host, port: port || found.port, path: undefined };
+    const address = `${place.host}:${place.port}`;
+    if (settings.own.has(address) || place.host.startsWith("169.254.")) return null;
+    if (settings.ignored.some((one) => one.test(address) || one.test(place.host))) return null;
+    if (settings.url !== "path" && settings.url !== "query") return place;
+    place.path = shownPath(isAbsolute ? target.replace(/^[a-z]+:\/\/[^/?#]*/i, "") || "/" : String(target || "/"));
+    return place;
+  }
+
+  function originOf(text) {
+    let found = origins.get(text);
+    if (found === undefined) {
+      const url = new URL(text);
+      const host = url.hostname.replace(/^\[|\]$/g, "").slice(0, 255);
+      found = { host, port: Number(url.port) || (/^(https|wss):$/.test(url.protocol) ? 443 : 80) };
+      if (origins.size >= ORIGINS) origins.clear();
+      origins.set(text, found);
+    }
+    return found;
+  }
+
+  /** Return the recorded part of a path: secrets masked, without fragment, and without query unless it is wanted. */
+  function shownPath(target) {
+    const whole = target.split("#", 1)[0];
+    const question = whole.indexOf("?");
+    let path = question < 0 ? whole : whole.slice(0, question);
+    if (SECRET.test(path)) path = path.split("/").map((part) => (SECRET.test(part) ? MASK : part)).join("/"); // prettier-ignore
+    if (question >= 0 && settings.url === "query") {
+      path += `?${whole.slice(question + 1).split("&").map(maskedParameter).join("&")}`;
+    }
+    return path.length > PATH_CHARACTERS ? path.slice(0, PATH_CHARACTERS) : path;
+  }
+
+  function maskedParameter(parameter) {
+    const equals = parameter.indexOf("=");
+    if (equals < 0) return BARE_NAME.test(parameter) ? parameter : MASK;
+    const name = parameter.slice(0, equals);
+    return `${SECRET.test(name) ? MASK : name}=${MASK}`;
+  }
+
+  function chosen(find) {
+    if (settings.headers.length === 0) return undefined;
+    const found = {};
+    for (const name of settings.headers) {
+      const value = find(name);
+      if (value !== undefined) found[name] = cut(String(value), HEADER_BYTES);
+    }
+    return Object.keys(found).length === 0 ? undefined : found;
+  }
+
+  function cut(text, bytes) {
+    let short = text.slice(0, bytes);
+    while (Buffer.byteLength(short) > bytes) short = short.slice(0, -1);
+    return short;
+  }
+
+  /** Return a header of undici's list of alternating names and values, which are buffers or strings. */
+  function rawHeader(list, name) {
+    for (let i = 0; list && i + 1 < list.length; i += 2) {
+      if (list[i].length === name.length && list[i].toString("latin1").toLowerCase() === name) {
+        return list[i + 1].toString("latin1");
+      }
+    }
+    return undefined;
+  }
+
+  function length(value) {
+    const bytes = value === undefined || value === null || value === "" ? NaN : Number(value);
+    return Number.isSafeInteger(bytes) && bytes >= 0 ? bytes : undefined;
+  }
+
+  /** Return the code or the class of an error; its message may contain a URL. */
+  function code(error) {
+    if (error && typeof error.code === "string" && IDENTIFIER.test(error.code)) return error.code;
+    return error && typeof error.name === "string" && IDENTIFIER.test(error.name) ? error.name : "Error";
+  }
+
+  function record(call, place, outcome) {
+    const duration = call.began === undefined ? undefined : Math.round((clock() - call.began) * 1000) / 1000;
+    send({
+      call: place.method,
+      host: place.host,
+      port: place.port,
+      path: place.path,
+      status: outcome.status,
+      durationMs: duration,
+      requestBytes: outcome.requestBytes,
+      responseBytes: outcome.responseBytes,
+      headers: outcome.headers,
+      error: outcome.error,
+      requestId: call.requestId,
+      trace: call.trace,
+      time: call.time,
+    });
+  }
+
+  /** Write one line. A full pipe loses it, and the next line that fits reports the number of lost ones. */
+  function send(line) {
+    line.by = "node";
+    line.pid = process.pid;
+    if (thread !== 0) line.thread = thread;
+    line.n = sent + 1;
+    if (lost !== 0) line.lost = lost;
+    if (failure !== null) line.hookError = code(failure);
+    const reported = lost;
+    try {
+      fs.writeSync(pipe, lineOf(line));
+      sent += 1;
+      lost -= reported;
+      failure = null;
+    } catch (error) {
+      lost += 1;
+      if (error.code !== "EAGAIN") stop(); // EPIPE: the extension has closed the pipe
+    }
+  }
+
+  /** Return the text of a line, shortened until it fits: first without headers, then with a shorter path. */
+  function lineOf(line) {
+    let text = `${JSON.stringify(line)}\n`;
+    if (Buffer.byteLength(text) <= LINE_BYTES) return text;
+    line.headers = undefined;
+    text = `${JSON.stringify(line)}\n`;
+    if (Buffer.byteLength(text) <= LINE_BYTES) return text;
+    line.path = line.path && line.path.slice(0, SHORT_PATH_CHARACTERS);
+    return `${JSON.stringify(line)}\n`;
+  }
+
+  function stop() {
+    unsubscribe();
+    fs.closeSync(pipe);
+    pipe = -1;
+  }
+})();

@@ -1,0 +1,1 @@
+"""`logferry compact`: proven hours of small objects become one Parquet file each."""

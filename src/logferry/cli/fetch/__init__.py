@@ -1,0 +1,1 @@
+"""Stored objects as local files: listed, limited to a selection, and fetched concurrently."""

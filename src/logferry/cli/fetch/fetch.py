@@ -1,0 +1,178 @@
+"""Fetch of a selection: list, ask before an expensive read, and fetch what is not in the cache.
+
+Guarantees:
+- The result has a file for each readable object, and the reason of each unreadable one.
+- Objects of `file://` destinations are read in place.
+- An object is read once: from the Parquet file whose manifest names it, or as a raw object.
+- An error of the destination raises `DestinationError` with one sentence and its remedy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from logferry import destination
+from logferry.cli.fetch.cache import Cache, cache_folder
+from logferry.cli.fetch.directory import DirectorySource
+from logferry.cli.fetch.download import download
+from logferry.cli.fetch.listing import CompactedHour, RawObject, list_selection
+from logferry.cli.fetch.request_usage import RequestUsage, check_price
+from logferry.cli.fetch.selection import Selection
+from logferry.cli.stored_objects import DestinationError
+from logferry.settings_validation import aws_mistakes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from logferry.cli.fetch.listing import Listing
+    from logferry.cli.fetch.source import Source
+
+
+@dataclass(frozen=True)
+class FetchedObject:
+    """A raw object and its local file."""
+
+    raw: RawObject
+    path: Path
+
+
+@dataclass(frozen=True)
+class FetchedHour:
+    """A compacted hour: the local Parquet file and the parsed manifest."""
+
+    hour: CompactedHour
+    path: Path
+    manifest: Mapping[str, Any]
+
+
+@dataclass
+class Fetched:
+    """The files of a selection. `unreadable` has pairs of key and reason."""
+
+    url: str
+    selection: Selection
+    usage: RequestUsage
+    objects: list[FetchedObject] = field(default_factory=list)
+    compacted: list[FetchedHour] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    late: int = 0
+    """Raw objects that were stored after the compaction of their hour, and that are read raw."""
+
+    @property
+    def bytes(self) -> int:
+        """The stored size of the read files, in bytes."""
+        return sum(each.raw.listed.size for each in self.objects) + sum(
+            each.hour.parquet.size for each in self.compacted
+        )
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """How a fetch talks to the terminal: a confirmation, and the progress of lists and GETs."""
+
+    confirm: Callable[[str], bool] | None = None
+    """Function that asks a question. None means that an expensive read raises an error."""
+    listed: Callable[[int], None] = lambda _: None
+    fetched: Callable[[int, int], None] = lambda _done, _total: None
+
+
+@contextlib.asynccontextmanager
+async def open_source(url: str, usage: RequestUsage | None = None) -> AsyncIterator[Source]:
+    """Yield the source of a destination URL. Raise DestinationError."""
+    usage = usage or RequestUsage()
+    try:
+        place = destination.parse(url)
+    except ValueError as error:
+        raise DestinationError(f"{url!r} is not a valid destination: {error}") from error
+    if mistakes := [*aws_mistakes(place, os.environ)]:
+        raise DestinationError(f"cannot read {url}: {'; '.join(mistakes)}")
+    if place.scheme == "file":
+        yield DirectorySource(Path(place.path), usage)
+        return
+    from logferry.cli.fetch.bucket import open_bucket  # noqa: PLC0415 - takes 0.5 s
+
+    cache = Cache(cache_folder(), place.bucket)
+    try:
+        async with open_bucket(place.bucket, place.path, cache=cache, usage=usage) as bucket:
+            yield bucket
+    finally:
+        await asyncio.to_thread(cache.trim)
+
+
+def fetch(
+    url: str, selection: Selection | None = None, *, dialogue: Dialogue | None = None, raw_only: bool = False
+) -> Fetched:
+    """Return the files of a selection (default: of the complete destination).
+
+    With `raw_only`, compacted hours are read from their raw objects. Raise DestinationError.
+    """
+    return asyncio.run(_fetch(url, selection or Selection(), dialogue or Dialogue(), raw_only=raw_only))
+
+
+async def _fetch(url: str, selection: Selection, dialogue: Dialogue, *, raw_only: bool) -> Fetched:
+    usage = RequestUsage()
+    async with open_source(url, usage) as source:
+        listing = await list_selection(source, selection, raw_only=raw_only, update=dialogue.listed)
+        return await fetch_listing(source, listing, selection, dialogue)
+
+
+async def fetch_listing(
+    source: Source, listing: Listing, selection: Selection, dialogue: Dialogue | None = None
+) -> Fetched:
+    """Fetch what a listing contains. Raise DestinationError."""
+    dialogue = dialogue or Dialogue()
+    _check_price(source, listing, dialogue)
+    fetched = Fetched(source.url, selection, source.usage, foreign=listing.foreign)
+    hours, raw = await _read_manifests(source, listing, fetched)
+    wanted = [each.listed for each in raw] + [each.parquet for each, _ in hours]
+    done = await download(source, wanted, dialogue.fetched)
+    fetched.unreadable += done.unreadable
+    fetched.objects = [
+        FetchedObject(each, done.files[each.listed.key]) for each in raw if each.listed.key in done.files
+    ]
+    fetched.compacted = [
+        FetchedHour(each, done.files[each.parquet.key], manifest)
+        for each, manifest in hours
+        if each.parquet.key in done.files
+    ]
+    return fetched
+
+
+def _check_price(source: Source, listing: Listing, dialogue: Dialogue) -> None:
+    """Ask before an expensive read. Raise ExpensiveReadError."""
+    if source.is_local:
+        return
+    wanted = [each.listed for each in listing.raw]
+    wanted += [file for each in listing.compacted for file in (each.parquet, each.manifest)]
+    check_price(sum(not source.is_cached(each) for each in wanted), dialogue.confirm)
+
+
+async def _read_manifests(
+    source: Source, listing: Listing, fetched: Fetched
+) -> tuple[list[tuple[CompactedHour, Mapping[str, Any]]], list[RawObject]]:
+    """Return the hours with a readable manifest, and the raw objects that no manifest names."""
+    done = await download(source, [each.manifest for each in listing.compacted])
+    fetched.unreadable += done.unreadable
+    hours: list[tuple[CompactedHour, Mapping[str, Any]]] = []
+    raw = list(listing.raw)
+    for each in listing.compacted:
+        try:
+            manifest = json.loads(done.files[each.manifest.key].read_bytes())
+            names = {name for name, _etag, _size in manifest["objects"]}
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            if each.manifest.key in done.files:
+                fetched.unreadable.append((each.manifest.key, f"damaged manifest: {error!r}"))
+            raw += each.raw
+            continue
+        hours.append((each, manifest))
+        late = [one for one in each.raw if one.listed.name not in names]
+        fetched.late += len(late)
+        raw += late
+    return hours, raw

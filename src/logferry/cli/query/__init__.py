@@ -1,0 +1,1 @@
+"""SQL over the stored records with DuckDB: views on fetched files, and the command `logferry query`."""

@@ -1,0 +1,189 @@
+"""Summary of an invocation: its calls, events, losses and resource usage, in one `logferry.invocation` record. Pure.
+
+Guarantees:
+- An invocation has at most one summary.
+- Every reported loss is in one summary: in that of its request, or else in the next one.
+- Memory is bounded: by the number of invocations that run, and by the number of hosts of each.
+
+Design: the summary is made when the platform has reported the end of the invocation. Events that arrive later, for
+example from code that runs on after the response, are counted as `lateEvents` of the next summary.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from logferry.records.internal import CALL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HOSTS_SHOWN = 20
+"""Number of hosts in a summary, those with the most calls."""
+HOSTS_KEPT = 1000
+"""Number of hosts of an invocation that are counted separately."""
+INVOCATIONS_KEPT = 1024
+"""Number of invocations that may run, and of those whose summary is made and still remembered."""
+OTHER_HOSTS = "*"
+"""Host in the entry that holds the sum of the hosts that are not shown."""
+ERROR_STATUS = 400
+"""Lowest HTTP status of a call that counts as an error, as in OpenTelemetry's conventions for clients."""
+_DIGITS = 3
+
+
+class _Host:
+    """Calls to one host."""
+
+    __slots__ = ("count", "errors", "ms")
+
+    def __init__(self) -> None:
+        self.count = self.errors = 0
+        self.ms = 0.0
+
+    def add(self, ms: float, *, is_error: bool) -> None:
+        """Count a call."""
+        self.count += 1
+        self.errors += is_error
+        self.ms += ms
+
+    def fields(self, host: str) -> dict[str, object]:
+        """Return the entry of a summary."""
+        return {"host": host, "count": self.count, "errors": self.errors, "ms": round(self.ms, _DIGITS)}
+
+
+class _Invocation:
+    """Counts of one invocation that runs."""
+
+    __slots__ = ("events", "hosts", "is_partial", "lost", "other", "slowest")
+
+    def __init__(self, *, is_partial: bool) -> None:
+        self.is_partial = is_partial
+        self.events = 0
+        self.hosts: dict[str, _Host] = {}
+        self.other = _Host()
+        self.slowest = 0.0
+        self.lost: dict[str, int] = {}
+
+
+class InvocationSummaries:
+    """Aggregation of the events of all invocations of one shipper process."""
+
+    def __init__(self, *, calls: bool, events: bool) -> None:
+        """Start without an invocation. `calls` and `events`: whether a summary has these fields."""
+        self._with_calls = calls
+        self._with_events = events
+        self._running: dict[str, _Invocation] = {}
+        self._summarized: dict[str, None] = {}
+        self._late = 0
+        self._lost: dict[str, int] = {}
+        """Losses without a running invocation, for the next summary."""
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """Invocations without a summary, oldest first."""
+        return tuple(self._running)
+
+    def is_running(self, request_id: str | None) -> bool:
+        """Return whether an invocation has begun and has no summary."""
+        return request_id in self._running
+
+    def start(self, request_id: str, *, is_partial: bool = False) -> None:
+        """Begin an invocation. `is_partial`: an earlier shipper process has counted a part of it."""
+        if request_id and request_id not in self._running and request_id not in self._summarized:
+            self._running[request_id] = _Invocation(is_partial=is_partial)
+            _trim(self._running)
+
+    def on_event(self, kind: str, record: Mapping[str, Any], request_id: str | None) -> None:
+        """Count an event, a metric or a call."""
+        if request_id is None:
+            return
+        self.start(request_id)
+        invocation = self._running.get(request_id)
+        # Three cases: 1. the summary is made, 2. a call, 3. an event or a metric.
+        if invocation is None:
+            self._late += 1
+        elif kind == CALL:
+            _add_call(invocation, record)
+        else:
+            invocation.events += 1
+
+    def on_lost(self, reason: str, count: int, request_id: str | None) -> None:
+        """Count events that were not stored."""
+        invocation = self._running.get(request_id or "")
+        lost = invocation.lost if invocation else self._lost
+        lost[reason] = lost.get(reason, 0) + count
+
+    def end(
+        self, request_id: str, *, status: object, duration_ms: object, usage: Mapping[str, object] | None
+    ) -> dict[str, object] | None:
+        """Return the summary of an invocation that has ended; None if it was made before."""
+        if not request_id or request_id in self._summarized:
+            return None
+        invocation = self._running.pop(request_id, None) or _Invocation(is_partial=True)
+        self._summarized[request_id] = None
+        _trim(self._summarized)
+        summary: dict[str, object] = {"requestId": request_id}
+        if isinstance(status, str):
+            summary["status"] = status
+        if isinstance(duration_ms, (int, float)) and not isinstance(duration_ms, bool):
+            summary["durationMs"] = duration_ms
+        if self._with_calls:
+            summary["calls"] = _calls(invocation)
+        if self._with_events:
+            summary["events"] = invocation.events
+        if lost := self._take_losses(invocation):
+            summary["lost"] = lost
+        if self._late:
+            summary["lateEvents"], self._late = self._late, 0
+        if usage is not None:
+            summary["usage"] = dict(usage)
+        if invocation.is_partial:
+            summary["partial"] = True
+        return summary
+
+    def _take_losses(self, invocation: _Invocation) -> dict[str, int]:
+        lost, self._lost = self._lost, {}
+        for reason, count in invocation.lost.items():
+            lost[reason] = lost.get(reason, 0) + count
+        return lost
+
+
+def _add_call(invocation: _Invocation, record: Mapping[str, Any]) -> None:
+    host, ms, status = record.get("host"), record.get("durationMs"), record.get("status")
+    milliseconds = float(ms) if isinstance(ms, (int, float)) and not isinstance(ms, bool) and ms > 0 else 0.0
+    is_error = "error" in record or (isinstance(status, int) and status >= ERROR_STATUS)
+    name = host if isinstance(host, str) else ""
+    if name not in invocation.hosts and len(invocation.hosts) >= HOSTS_KEPT:
+        invocation.other.add(milliseconds, is_error=is_error)
+    else:
+        invocation.hosts.setdefault(name, _Host()).add(milliseconds, is_error=is_error)
+    invocation.slowest = max(invocation.slowest, milliseconds)
+
+
+def _calls(invocation: _Invocation) -> dict[str, object]:
+    """Return the field `calls`: the sums, and the hosts with the most calls."""
+    ordered = sorted(invocation.hosts.items(), key=lambda item: (-item[1].count, -item[1].ms, item[0]))
+    every = [host for _, host in ordered] + [invocation.other]
+    rest = _sum([host for _, host in ordered[HOSTS_SHOWN:]] + [invocation.other])
+    return {
+        **{name: value for name, value in _sum(every).fields("").items() if name != "host"},
+        "slowest": round(invocation.slowest, _DIGITS),
+        "hosts": [
+            *(host.fields(name) for name, host in ordered[:HOSTS_SHOWN]),
+            *([rest.fields(OTHER_HOSTS)] if rest.count else []),
+        ],
+    }
+
+
+def _sum(hosts: list[_Host]) -> _Host:
+    total = _Host()
+    for host in hosts:
+        total.count += host.count
+        total.errors += host.errors
+        total.ms += host.ms
+    return total
+
+
+def _trim(requests: dict[str, Any]) -> None:
+    if len(requests) > INVOCATIONS_KEPT:
+        del requests[next(iter(requests))]

@@ -1,0 +1,164 @@
+"""Collection of the function's own events: the moments at which the pipe is read.
+
+Guarantees:
+- The event loop never waits for the descriptor of the pipe. A reader that waits would be woken by each event, which
+  costs the writer more than the event itself.
+- The pipe is read when an INVOKE arrives, after each accepted batch, once in `INTERVAL_SECONDS` during an invocation,
+  before each seal, and at SHUTDOWN.
+- After an accepted batch the response is sent first, and between two reads the event loop serves other work.
+
+Design: after `platform.runtimeDone` one complete read is enough, because everything that the runtime wrote before its
+next request for an invocation is in the pipe then. The bootstrap server calls `step` while the libraries are imported.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from logferry import log
+from logferry.instrumentation.event_attribution import EventAttribution
+from logferry.instrumentation.event_endpoint import EventEndpoint
+from logferry.instrumentation.event_intake import EventIntake
+from logferry.instrumentation.event_line import root_of
+from logferry.instrumentation.event_losses import EventLosses
+from logferry.instrumentation.event_pipe import EventPipe
+from logferry.records.attribution import platform_request
+from logferry.shipper import events
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from logferry.flush.scheduler import Scheduler
+    from logferry.ipc import EventSources
+    from logferry.listener.intake import Intake
+    from logferry.records.decoder import Event
+    from logferry.records.invocations import Invocations
+    from logferry.shipper.channel import Channel
+
+INTERVAL_SECONDS = 1.0
+"""Longest time between two reads of the pipe during an invocation, in seconds."""
+
+
+class EventCollection:
+    """The intake of events, its HTTP endpoint, and the moments of its reads."""
+
+    interval_seconds = INTERVAL_SECONDS
+
+    def __init__(self, *, intake: EventIntake, invocations: Invocations, managed: bool) -> None:
+        self.intake = intake
+        self.endpoint = EventEndpoint(intake)
+        self._invocations = invocations
+        self._managed = managed
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._step_is_planned = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def on_packet(self, packet: bytes) -> None:
+        """Take note of an INVOKE or SHUTDOWN event in a packet from the supervisor, and read the pipe."""
+        if not events.is_event(packet):
+            return
+        event = events.parse(packet, now_ms=0.0, now=0.0)  # the deadline is not used here
+        if isinstance(event, events.Shutdown):
+            self.intake.drain()
+        else:
+            self.intake.on_invoke(event.request_id, root_of(event.trace), again=event.again)
+            self._set_timer()
+
+    def on_start(self, event: Event) -> None:
+        """Note the trace of a `platform.start`, which is the only source of traces on Managed Instances."""
+        record = event.fields.get("record")
+        tracing = record.get("tracing") if isinstance(record, dict) else None
+        request_id, value = platform_request(event), tracing.get("value") if isinstance(tracing, dict) else None
+        if request_id and isinstance(value, str):
+            self.intake.attribution.note_trace(request_id, root_of(value))
+
+    def on_batch(self) -> None:
+        """Plan a read after the response to a batch that has been accepted."""
+        # During startup the bootstrap server calls `step` after each response.
+        if self._loop and not self._step_is_planned:
+            self._step_is_planned = True
+            self._loop.call_soon(self._planned_step)
+            self._set_timer()
+
+    def step(self) -> None:
+        """Read once."""
+        self.intake.read_once()
+
+    def run_in(self, loop: asyncio.AbstractEventLoop, channel: Channel) -> None:
+        """Use the event loop for timers. `channel` receives the packets of the supervisor from now on."""
+        self._loop = loop
+        self.intake.refresh = channel.receive_waiting
+        self._set_timer()
+
+    def finish(self) -> None:
+        """Read the rest at the end of the environment."""
+        self.intake.finish()
+
+    def _planned_step(self) -> None:
+        self._step_is_planned = False
+        if self.intake.read_once():
+            self.on_batch()
+
+    def _set_timer(self) -> None:
+        if self._loop and not self._timer and self._is_running():
+            self._timer = self._loop.call_later(INTERVAL_SECONDS, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.on_batch()
+        self._set_timer()
+
+    def _is_running(self) -> bool:
+        return not self._invocations.all_reported() if self._managed else self.intake.attribution.is_running
+
+
+def open_event_collection(
+    *,
+    sources: EventSources,
+    intake: Intake,
+    scheduler: Scheduler,
+    invocations: Invocations,
+    managed: bool,
+    restarted: bool,
+    limit: int,
+    store_calls: bool,
+    on_event: Callable[[str, Mapping[str, Any], str | None], None] = lambda *_: None,
+    on_lost: Callable[[str, int, str | None], None] = lambda *_: None,
+) -> EventCollection:
+    """Return the collection for the pipe that the supervisor made, wired to the journal.
+
+    `on_event` receives type, record and request of each event after it is stored, `on_lost` the reason, the number and
+    the request of events that were not stored.
+    """
+    logger = log.get_logger()
+    if sources.problem and not restarted:
+        logger.warning("the pipe for events is not available; events can only be posted", reason=sources.problem)
+    collection = EventCollection(
+        intake=EventIntake(
+            pipe=EventPipe(sources.pipe_fd) if sources.pipe_fd >= 0 else None,
+            store=intake.store,
+            attribution=EventAttribution(
+                started=invocations.started,
+                ended=invocations.ended,
+                concurrent=managed,
+                running=None if managed else invocations.running,
+                any_started=restarted,
+            ),
+            losses=EventLosses(on_lost=on_lost, warn=logger.warning),
+            on_event=on_event,
+            limit=limit,
+            limit_per_second=managed,
+            store_calls=store_calls,
+            since_ms=sources.since_ms,
+            clock_ms=lambda: time.time_ns() // 1_000_000,
+        ),
+        invocations=invocations,
+        managed=managed,
+    )
+    invocations.on_start = collection.on_start
+    intake.add_stream_callback(collection.on_batch)
+    scheduler.collect = collection.intake.drain
+    return collection

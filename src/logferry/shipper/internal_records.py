@@ -1,0 +1,54 @@
+"""Storage of records that logferry makes while batches arrive.
+
+Guarantees:
+- A record is appended only while no record of the platform is cut: a body between its two halves would break the join.
+- A record that the journal refuses waits, and never turns into an error of the batch that caused it.
+- At most `KEPT` records wait. Further ones displace the oldest, and `lost` counts them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from logferry.errors import JournalFull
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from logferry.records.internal import InternalBatch
+    from logferry.records.invocations import Invocations
+
+KEPT = 256
+"""Number of records that wait for the journal."""
+
+
+class InternalRecords:
+    """Queue of internal batches in front of the journal."""
+
+    def __init__(self, *, store: Callable[[InternalBatch], None], invocations: Invocations) -> None:
+        """`store` appends a batch to the journal or raises JournalFull."""
+        self._store = store
+        self._invocations = invocations
+        self._waiting: deque[tuple[InternalBatch, Callable[[], None]]] = deque()
+        self.lost = 0
+        """Number of records that were displaced."""
+
+    def append(self, batch: InternalBatch, after: Callable[[], None] = lambda: None) -> None:
+        """Store a batch now or as soon as possible; `after` is called when the journal has it."""
+        self._waiting.append((batch, after))
+        if len(self._waiting) > KEPT:
+            self._waiting.popleft()
+            self.lost += 1
+        self.flush()
+
+    def flush(self) -> None:
+        """Store the batches that wait, in order."""
+        while self._waiting and not self._invocations.in_the_middle:
+            batch, after = self._waiting.popleft()
+            try:
+                self._store(batch)
+            except JournalFull:
+                self._waiting.appendleft((batch, after))
+                return
+            after()

@@ -1,0 +1,380 @@
+"""When summaries and samples are made: in the object of their invocation, once, and late only if they are."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from logferry.errors import JournalFull
+from logferry.instrumentation.usage import Levels, Sample
+from logferry.records.model import iso
+from logferry.shipper.invocation_records import PROCESS_USAGE_SECONDS, InvocationRecords, UsageSource
+from support.lifecycle_harness import INVOCATION, NEVER, ShipperHarness, running_shipper
+from support.sink_doubles import StoringSink
+from support.virtual_time import freeze, now, run
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from logferry.flush.policy import Policy
+
+pytestmark = pytest.mark.timeout(30)
+EPOCH_MS = 1_795_224_600_000
+CPU_NS_OF_A_SAMPLE = 1_000_000
+
+
+class CountingSampler:
+    """A sampler whose counters are the number of samples and the virtual time."""
+
+    def __init__(self) -> None:
+        self.samples: list[float] = []
+        self.inside: list[float] = []
+        self.rss = itertools.count(100)
+
+    def sample(self) -> Sample:
+        """Return a sample; the CPU time grows by one millisecond with each."""
+        self.samples.append(round(now(), 3))
+        number = len(self.samples)
+        return Sample(*(7, number * CPU_NS_OF_A_SAMPLE, number, number, 0, 2, 10, 20, 30, number, number, 40, 50, 3, 1))
+
+    def levels(self) -> Levels:
+        """Return values, of which the memory grows."""
+        self.inside.append(round(now(), 3))
+        return Levels(next(self.rss), 1, 1, 1, 1)
+
+    def own_cpu_ns(self) -> int:
+        """Return no CPU time."""
+        return 0
+
+
+class CountingProcesses:
+    """A source of `logferry.usage` records."""
+
+    def take(self, seconds: float) -> dict[str, object]:
+        """Return the seconds."""
+        return {"seconds": round(seconds, 3)}
+
+
+@asynccontextmanager
+async def shipper(
+    directory: Path,
+    *,
+    policy: Policy = INVOCATION,
+    managed: bool = False,
+    interval: float = 0.0,
+    usage: bool = True,
+    restarted: bool = False,
+) -> AsyncIterator[tuple[ShipperHarness, InvocationRecords, StoringSink, CountingSampler]]:
+    """Run a shipper that makes summaries."""
+    sampler, sink = CountingSampler(), StoringSink()
+    source = UsageSource(sampler, CountingProcesses() if managed else None, 128, interval)  # type: ignore[arg-type]
+    made: list[InvocationRecords] = []
+
+    def records(it: ShipperHarness) -> InvocationRecords:
+        made.append(
+            InvocationRecords(
+                store=it.intake.store,
+                invocations=it.invocations,
+                clock_ms=lambda: EPOCH_MS + round(now() * 1000),
+                managed=managed,
+                restarted=restarted,
+                calls=True,
+                events=True,
+                usage=source if usage else None,
+            )
+        )
+        it.invocations.observer = made[0].on_event
+        it.scheduler.observe_invoke = made[0].on_invoke
+        return made[0]
+
+    async with running_shipper(directory, sink, policy=policy, managed=managed, records=records) as it:
+        yield it, made[0], sink, sampler
+
+
+def summaries_in(sink: StoringSink) -> list[dict[str, Any]]:
+    """Return the stored summaries."""
+    return [r["record"] for r in sink.records() if r["type"] == "logferry.invocation"]
+
+
+def end(it: ShipperHarness, request: str, *, at: float | None = None, kind: str = "runtimeDone") -> None:
+    """Deliver the end of an invocation, with the time of its production."""
+    time = iso(EPOCH_MS + round((now() if at is None else at) * 1000))
+    record = {"requestId": request, "status": "success", "metrics": {"durationMs": 5.0}}
+    it.deliver({"time": time, "type": f"platform.{kind}", "record": record})
+
+
+async def invoke(it: ShipperHarness, request: str, *, runs: float = 0.1) -> None:
+    """Run an invocation."""
+    number = it.invoke(request)
+    it.starts(request)
+    await asyncio.sleep(runs)
+    end(it, request)
+    await it.done(number)
+
+
+def test_summary_is_in_the_object_of_its_invocation(tmp_path: Path) -> None:
+    """It has the time of the end, the request as a column, and is made once."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path) as (it, records, sink, sampler):
+            number = it.invoke("r1")
+            it.starts("r1")
+            await asyncio.sleep(0.1)
+            records.summaries.on_event("logferry.call", {"host": "a", "durationMs": 3.5, "status": 200}, "r1")
+            records.summaries.on_lost("limit", 2, "r1")
+            at = now()
+            end(it, "r1")
+            await it.done(number)
+            assert len(sink.objects) == 1
+            (stored,) = [r for r in sink.records() if r["type"] == "logferry.invocation"]
+            assert (stored["time"], stored["requestId"]) == (iso(EPOCH_MS + round(at * 1000)), "r1")
+            usage = stored["record"].pop("usage")
+            assert stored["record"] == {
+                "requestId": "r1",
+                "status": "success",
+                "durationMs": 5.0,
+                "calls": {
+                    "count": 1,
+                    "errors": 0,
+                    "ms": 3.5,
+                    "slowest": 3.5,
+                    "hosts": [{"host": "a", "count": 1, "errors": 0, "ms": 3.5}],
+                },
+                "events": 0,
+                "lost": {"limit": 2},
+            }
+            assert usage["cpuMs"] == 1.0
+            end(it, "r1", kind="report")
+            await it.done(it.shut_down())
+            assert len(summaries_in(sink)) == 1
+            assert len(sampler.samples) == 2
+
+    run(scenario())
+
+
+def test_sample_is_the_end_of_one_invocation_and_the_start_of_the_next(tmp_path: Path) -> None:
+    """A freeze in between belongs to no invocation, because counters stand still."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path, policy=NEVER) as (it, _, sink, sampler):
+            for n in range(5):
+                await invoke(it, f"r{n}")
+                end(it, f"r{n}", kind="report")
+                freeze(100)
+            await it.done(it.shut_down())
+            found = summaries_in(sink)
+            assert [each["requestId"] for each in found] == [f"r{n}" for n in range(5)]
+            assert [each["usage"]["cpuMs"] for each in found] == [1.0] * 5
+            assert not [each for each in found if "late" in each["usage"]]
+            assert len(sampler.samples) == 6
+
+    run(scenario())
+
+
+def test_sample_at_the_next_invoke_is_late(tmp_path: Path) -> None:
+    """The environment was frozen before the end was delivered, and the next INVOKE arrives first."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path, policy=NEVER) as (it, _, sink, sampler):
+            await it.done(it.invoke("r1"))
+            it.starts("r1")
+            await asyncio.sleep(0.1)
+            ended = now()
+            freeze(600)
+            number = it.invoke("r2")
+            await it.done(number)
+            thawed = round(now(), 3)
+            end(it, "r1", at=ended)
+            it.starts("r2")
+            await asyncio.sleep(0.1)
+            end(it, "r2")
+            await asyncio.sleep(0.1)
+            await it.done(it.shut_down())
+            first, second = summaries_in(sink)
+            assert (first["requestId"], first["usage"]["late"], first["usage"]["cpuMs"]) == ("r1", True, 1.0)
+            assert (second["requestId"], second["usage"].get("late"), second["usage"]["cpuMs"]) == ("r2", None, 1.0)
+            assert sampler.samples[1] == thawed
+            assert len(sampler.samples) == 3
+
+    run(scenario())
+
+
+def test_sample_long_after_the_end_is_late(tmp_path: Path) -> None:
+    """The end is delivered after the thaw, before the event that caused it."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path, policy=NEVER) as (it, _, sink, _sampler):
+            await it.done(it.invoke("r1"))
+            it.starts("r1")
+            ended = now()
+            freeze(600)
+            end(it, "r1", at=ended)
+            await asyncio.sleep(0.1)
+            await it.done(it.shut_down())
+            assert summaries_in(sink)[0]["usage"]["late"] is True
+
+    run(scenario())
+
+
+def test_nothing_is_sampled_before_the_first_invoke(tmp_path: Path) -> None:
+    """A sample of the Init phase would be part of a SnapStart snapshot, and of every clone."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path) as (it, _, _sink, sampler):
+            it.deliver({"type": "platform.initStart", "record": {"initializationType": "snap-start"}})
+            await asyncio.sleep(1000)
+            assert sampler.samples == []
+            await invoke(it, "r1")
+            assert len(sampler.samples) == 2
+            assert sampler.samples[0] >= 1000
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(("reason", "status"), [("timeout", "timeout"), ("spindown", None), ("failure", None)])
+def test_invocation_without_an_end_is_summarized_at_shutdown(tmp_path: Path, reason: str, status: str | None) -> None:
+    """The calls before a timeout are not lost."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path) as (it, records, sink, _):
+            number = it.invoke("r1", seconds=3)
+            it.starts("r1")
+            records.summaries.on_event("logferry.call", {"host": "a"}, "r1")
+            await it.done(number)
+            await it.done(it.shut_down(reason=reason))
+            (found,) = summaries_in(sink)
+            assert (found["requestId"], found.get("status"), found["calls"]["count"]) == ("r1", status, 1)
+            assert found["usage"]["late"] is True
+
+    run(scenario())
+
+
+def test_report_ends_an_invocation_whose_end_was_dropped(tmp_path: Path) -> None:
+    """The platform may drop `platform.runtimeDone`."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path, policy=NEVER) as (it, _, sink, _sampler):
+            await it.done(it.invoke("r1"))
+            it.starts("r1")
+            end(it, "r1", kind="report")
+            await it.done(it.shut_down())
+            assert [each["requestId"] for each in summaries_in(sink)] == ["r1"]
+
+    run(scenario())
+
+
+def test_refused_summary_is_stored_later_and_never_refuses_the_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch that ended the invocation is accepted although the journal takes no summary."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path, policy=NEVER) as (it, _, sink, _sampler):
+            original = it.journal.append
+
+            def refuse_internal(body: bytes) -> None:
+                if b"logferry.invocation" in body:
+                    raise JournalFull("no room")
+                original(body)
+
+            monkeypatch.setattr(it.journal, "append", refuse_internal)
+            await invoke(it, "r1")
+            await asyncio.sleep(0.1)
+            monkeypatch.setattr(it.journal, "append", original)
+            await invoke(it, "r2")
+            await it.done(it.shut_down())
+            assert [each["requestId"] for each in summaries_in(sink)] == ["r1", "r2"]
+
+    run(scenario())
+
+
+def test_events_in_the_pipe_are_read_before_the_summary(tmp_path: Path) -> None:
+    """The runtime wrote them before it requested the next invocation."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path) as (it, records, sink, _):
+            waiting = ["logferry.event"] * 3
+
+            def drain() -> None:
+                while waiting:
+                    records.summaries.on_event(waiting.pop(), {"event": "x"}, "r1")
+
+            records.drain = drain
+            await invoke(it, "r1")
+            assert summaries_in(sink)[0]["events"] == 3
+
+    run(scenario())
+
+
+def test_interval_adds_maxima_of_samples_inside_the_invocation(tmp_path: Path) -> None:
+    """The timer stops with the invocation."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path, policy=NEVER, interval=1.0) as (it, _, sink, sampler):
+            await invoke(it, "r1", runs=4.5)
+            await asyncio.sleep(60)
+            assert len(sampler.inside) == 4
+            await invoke(it, "r2", runs=0.5)
+            await it.done(it.shut_down())
+            first, second = summaries_in(sink)
+            assert first["usage"]["maxRssBytes"] == 103
+            assert second["usage"]["maxRssBytes"] == 10
+
+    run(scenario())
+
+
+def test_restarted_shipper_marks_the_summary_as_partial(tmp_path: Path) -> None:
+    """An earlier process has counted a part of the running invocation."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path, policy=NEVER) as (it, *_):
+            await it.done(it.invoke("r1"))
+            it.starts("r1")
+        async with shipper(tmp_path, policy=NEVER, restarted=True) as (it, _, sink, _sampler):
+            await it.done(it.invoke("r1", again=True))
+            end(it, "r1")
+            await asyncio.sleep(0.1)
+            await invoke(it, "r2")
+            await it.done(it.shut_down())
+            found = {each["requestId"]: each.get("partial") for each in summaries_in(sink)}
+            assert found == {"r1": True, "r2": None}
+
+    run(scenario())
+
+
+def test_managed_instances_have_usage_by_the_minute_and_summaries_by_the_report(tmp_path: Path) -> None:
+    """Invocations overlap, so none of them has a usage of its own."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path, managed=True, policy=NEVER) as (it, records, sink, sampler):
+            for request in ("r1", "r2"):
+                it.starts(request)
+                records.summaries.on_event("logferry.event", {"event": "x"}, request)
+            end(it, "r2", kind="report")
+            end(it, "r1", kind="report")
+            await asyncio.sleep(3 * PROCESS_USAGE_SECONDS + 1)
+            await it.done(it.shut_down())
+            found = [(each["requestId"], each["events"], "usage" in each) for each in summaries_in(sink)]
+            assert found == [("r2", 1, False), ("r1", 1, False)]
+            assert sampler.samples == []
+            usage = [r["record"] for r in sink.records() if r["type"] == "logferry.usage"]
+            assert usage == [{"seconds": PROCESS_USAGE_SECONDS}] * 3
+
+    run(scenario())
+
+
+def test_summaries_without_usage_take_no_sample(tmp_path: Path) -> None:
+    """Usage is a feature of its own."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path, usage=False) as (it, _, sink, sampler):
+            await invoke(it, "r1")
+            assert "usage" not in summaries_in(sink)[0]
+            assert sampler.samples == []
+
+    run(scenario())
