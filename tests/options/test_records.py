@@ -42,6 +42,15 @@ def read(**given: str) -> Settings:
         ({"MASK": "email=/a/"}, "choose another name"),
         ({"MASK": "$.a b"}, "is not a rule"),
         ({"MASK": "$.a-[x]"}, "use a path such as"),
+        ({"FIELDS": "team"}, "use name=value"),
+        ({"FIELDS": "team=a,Team=b"}, "choose another name"),
+        ({"FIELDS": "message=x"}, "choose another name"),
+        ({"FIELDS": "dt=x"}, "choose another name"),
+        ({"FIELDS": "a-b=x"}, "use name=value"),
+        ({"FIELDS": "a=x\ny"}, "use name=value"),
+        ({"LINE_FIELDS": "levels"}, "list one or more of fields, account, level"),
+        ({"LINE_FIELDS": "fields"}, "LOGFERRY_FIELDS is not set"),
+        ({"LINE_FIELDS": "fields", "FIELDS": "env=x", "KEY": "env=p/{environment}-{segment}.gz"}, "also a partition"),
     ],
     ids=str,
 )
@@ -69,4 +78,7 @@ def test_values_become_one_processing() -> None:
     assert only_level.processing.masker is None
     off = read(SAMPLE="1", MIN_LEVEL="trace").records
     assert off is not None
-    assert off.processing == (None, None)
+    assert off.processing == (None, None, None)
+    named = read(FIELDS="team=x, env = a=b").records
+    assert named is not None
+    assert named.processing.fields == ((("team", "x"), ("env", "a=b")), frozenset())

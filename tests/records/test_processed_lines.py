@@ -269,7 +269,9 @@ def test_records_that_the_function_sent_follow_their_invocation() -> None:
     sent = sent_batch([((A, "record"), EVENT, TIME, '{"to":"a@b.io"}')], unparsable=b"", **at)
     bodies = [batch(*invocation(A, "success")), sent]
     assert records_of(encoded(bodies, {**ERRORS, "MASK": "email"})) == []
-    kept = records_of(encoded([*bodies, internal_batch(TIMEOUT, [{"requestId": A}], **at)], {**ERRORS, "MASK": "email"}))
+    kept = records_of(
+        encoded([*bodies, internal_batch(TIMEOUT, [{"requestId": A}], **at)], {**ERRORS, "MASK": "email"})
+    )
     assert len(kept) == 4
     assert {"to": "[email]"} in kept
 

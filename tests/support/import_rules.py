@@ -12,7 +12,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("flush.policy", "records.object_key", "destination", "errors"),
         *("options", "setting", "settings_validation", "values"),
     },
-    "options": {"records", "setting", "values"},
+    "options": {"records", "setting", "settings_validation", "values"},
     "settings_validation": {"flush.policy", "records.object_key", "destination"},
     "instrumentation": {"listener", "records", "errors"},
     "shipper": {

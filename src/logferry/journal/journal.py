@@ -41,7 +41,7 @@ from logferry.records.model import Header, Origin
 from logferry.records.started_requests import StartedRequests, valid_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
 SEGMENTS_AT_LEAST = 4

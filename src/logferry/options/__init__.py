@@ -36,6 +36,8 @@ MODULE_OF = {
     "SAMPLE": "records",
     "SAMPLE_KEEP": "records",
     "MASK": "records",
+    "FIELDS": "records",
+    "LINE_FIELDS": "records",
 }
 """Module of this package for each setting, in the order of the table in the README."""
 

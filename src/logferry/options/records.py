@@ -1,4 +1,4 @@
-"""Settings of the records: which are stored, and what is masked in them.
+"""Settings of the records: which are stored, what is masked in them, and which columns are added.
 
 Design: expressions are compiled here, so that a mistake in one of them is reported with all others.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from logferry.records import mask_rules
+from logferry.records import fields, mask_rules
 from logferry.records.internal import PREFIX
 from logferry.records.json_path import JsonPath
 from logferry.records.levels import NAMES
@@ -18,6 +18,7 @@ from logferry.records.processing import Processing
 from logferry.records.sampling import Sample
 from logferry.records.selection import ANY_REST, Selection
 from logferry.setting import Setting, choice
+from logferry.settings_validation import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,6 +30,9 @@ _RULE = re.compile(
     r"(?:(?P<path>\$(?:\[[^\]]*\]|[^,=/\[\s])+)(?:=(?=/))?)?(?:/(?P<pattern>(?:[^/\\]|\\.)+)/)?)\s*(?:,|\Z)"
 )
 """One rule of LOGFERRY_MASK with the comma behind it."""
+_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
+_RESERVED = COLUMNS | {name.lower() for name in fields.COLUMNS} | {"function", "version", "region", "dt", "hour"}
+"""Names of columns in lines and in paths, in lower case."""
 _RULES_REMEDY = (
     "separate the rules by commas; a rule is a preset (" + ", ".join(mask_rules.PRESETS) + "), an expression such as "
     r"/user-\d+/ or name=/user-\d+/, or a JSON path such as $.user.password or $.note=/\d{9}/"
@@ -95,6 +99,26 @@ def _rule(found: re.Match[str]) -> mask_rules.Rule:
     return mask_rules.value_at(place, name=name)
 
 
+def _fields(text: str) -> tuple[tuple[str, str], ...]:
+    """Return names and values of LOGFERRY_FIELDS. Raise ValueError with the remedy."""
+    found: dict[str, str] = {}
+    for part in filter(str.strip, text.split(",")):
+        name, equals, value = (each.strip() for each in part.partition("="))
+        if not equals or not _FIELD.fullmatch(name) or not value.isprintable() or not value:
+            raise ValueError(f"{part.strip()!r} is not a field: use name=value, such as team=x,env=prod")
+        if name.lower() in _RESERVED or name.lower() in map(str.lower, found):
+            raise ValueError(f"{name!r} is already the name of a column: choose another name")
+        found[name] = value
+    return tuple(found.items())
+
+
+def _columns(text: str) -> frozenset[str]:
+    chosen = frozenset(part.strip() for part in text.split(",") if part.strip())
+    if not chosen <= frozenset(fields.COLUMNS):
+        raise ValueError("list one or more of " + ", ".join(fields.COLUMNS) + ", separated by commas")
+    return chosen
+
+
 # ruff: noqa: E501 - a row of the table is easier to read on one line
 SETTINGS = (
     Setting("MIN_LEVEL", "trace", ", ".join(f"`{name}`" for name in NAMES), "minimum level of stored lines; lines without a level are stored", choice(*NAMES)),
@@ -104,6 +128,8 @@ SETTINGS = (
     Setting("SAMPLE", "1", "0 to 1", "share of the invocations that are stored, chosen by request ID", _share),
     Setting("SAMPLE_KEEP", "none", "`none`, `errors`", "`errors`: invocations that fail, time out or run out of memory are stored even if they are not in the sample", choice("none", "errors")),
     Setting("MASK", "", "presets, `/expressions/` and JSON paths, separated by commas", "parts of records that are replaced; the presets are " + ", ".join(f"`{name}`" for name in mask_rules.PRESETS), _rules),
+    Setting("FIELDS", "", "`name=value`, separated by commas", "static fields in the closing line of each object, such as `team=x,env=prod`", _fields),
+    Setting("LINE_FIELDS", "", ", ".join(f"`{name}`" for name in fields.COLUMNS), "further columns of each line, separated by commas; `fields` are those of `LOGFERRY_FIELDS`", _columns),
 )  # fmt: skip
 
 
@@ -129,12 +155,31 @@ def contradictions(parsed: Mapping[str, Any], given: set[str]) -> Iterator[str]:
             f"LOGFERRY_{min(lines)} selects lines, but LOGFERRY_TYPES stores none: add function to LOGFERRY_TYPES, or "
             "remove the setting"
         )
+    columns = parsed.get("LINE_FIELDS", frozenset())
+    if fields.STATIC in columns and not parsed.get("FIELDS", True):
+        yield "LOGFERRY_LINE_FIELDS has fields, but LOGFERRY_FIELDS is not set: set it, or remove fields"
+    yield from _partition_mistakes(columns, parsed)
+
+
+def _partition_mistakes(columns: frozenset[str], parsed: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the columns that are also partitions: a query engine finds two values for them."""
+    names = {column.lower() for column in columns - {fields.STATIC}}
+    if fields.STATIC in columns:
+        names |= {name.lower() for name, _ in parsed.get("FIELDS", ())}
+    path = parsed["DESTINATION"].path if "DESTINATION" in parsed else ""
+    for part in [*path.split("/"), *parsed.get("KEY", "").split("/")[:-1]]:
+        name, equals, _ = part.partition("=")
+        if equals and name.lower() in names:
+            yield (
+                f"LOGFERRY_LINE_FIELDS has the column {name!r}, which is also a partition of LOGFERRY_DESTINATION or "
+                "LOGFERRY_KEY: choose another name"
+            )
 
 
 def read(parsed: Mapping[str, Any]) -> RecordOptions:
     """Return the options of the parsed values."""
     types = parsed["EXCLUDE_TYPES"]
-    share = parsed["SAMPLE"]
+    share, columns = parsed["SAMPLE"], parsed["LINE_FIELDS"]
     selection = Selection(
         min_rank=NAMES.index(parsed["MIN_LEVEL"]),
         include=parsed["INCLUDE"],
@@ -147,5 +192,6 @@ def read(parsed: Mapping[str, Any]) -> RecordOptions:
         processing=Processing(
             selection=selection if selection != Selection() else None,
             masker=Masker(parsed["MASK"]) if parsed["MASK"] else None,
+            fields=fields.Fields(parsed["FIELDS"], columns) if parsed["FIELDS"] or columns else None,
         )
     )

@@ -87,7 +87,7 @@ def _all_lines(
     yield from lines.of(found)
     opened = iso(header.opened_ms)
     first, last = lines.earliest or opened, lines.latest or opened
-    record = closing_record(header, records=lines.records, first=first, last=last, more=lines.counts())
+    record = closing_record(header, records=lines.records, first=first, last=last, more=lines.closing_members())
     yield lines.closing(FINAL if final else SEGMENT, record)
 
 

@@ -137,6 +137,10 @@ class Lines:
         """Return further numbers of the closing record and the metadata. Subclasses that change records have some."""
         return {}
 
+    def closing_members(self) -> dict[str, object]:
+        """Return further members of the closing record."""
+        return {}
+
     def closing(self, kind: str, record: str) -> str:
         """Return the last line of the object, which is not counted as a record."""
         time = self.latest or iso(self._header.opened_ms)

@@ -1,4 +1,4 @@
-"""Lines of an object whose records are selected and masked. Pure.
+"""Lines of an object whose records are selected, masked, or have further columns. Pure.
 
 Guarantees:
 - Each record is stored or counted as filtered. The lines are numbered without a gap.
@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from logferry.records import attribution, decoder
 from logferry.records.fast_path import TEXT, TIME
+from logferry.records.fields import as_members
 from logferry.records.internal import DAMAGED, DROPPED, INVOCATION, PREFIX, SENT, UNPARSABLE
+from logferry.records.levels import NAMES, rank_of
 from logferry.records.lines import RECORD_END, Lines, quoted
 from logferry.records.selection import LINES, Selection
 from logferry.records.text_block import TextBlock
@@ -28,9 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator
 
     from logferry.records import fast_path
+    from logferry.records.fields import Fields
     from logferry.records.lines import Request
     from logferry.records.masking import Masker
     from logferry.records.model import Header
+    from logferry.records.segment_facts import SegmentFacts
 
 FAILED = "[masked: a rule of LOGFERRY_MASK failed for this record]"
 """Text of a record that could not be masked."""
@@ -51,14 +55,18 @@ class ProcessedLines(Lines):
         *,
         selection: Selection | None = None,
         masker: Masker | None = None,
-        succeeded: Container[str] = (),
+        fields: Fields | None = None,
+        facts: SegmentFacts | None = None,
     ) -> None:
-        """`succeeded` has the requests of the segment with a proven success, for a sample that keeps errors."""
+        """`facts` are given if a sample keeps errors, or if a column needs them."""
+        self._fields = fields
+        self._facts = facts
         super().__init__(header, types)
         self._selection = selection or Selection()
         self._counts_filtered = selection is not None
         self._masker = masker
-        self._succeeded = succeeded
+        self._succeeded: Container[str] = facts.succeeded if facts else ()
+        self._has_level = fields is not None and fields.has_level
         self._drops_runs = self._selection.drops_type(decoder.FUNCTION)
         self.filtered = self.masked = self.failed = 0
 
@@ -69,6 +77,16 @@ class ProcessedLines(Lines):
             | ({"masked": self.masked} if self._masker else {})
             | ({"failed": self.failed} if self.failed else {})
         )
+
+    def closing_members(self) -> dict[str, object]:
+        """Return the counts, and the static fields."""
+        static = dict(self._fields.static) if self._fields else {}
+        return {**self.counts(), **({"fields": static} if static else {})}
+
+    def closing(self, kind: str, record: str) -> str:
+        """Return the last line, which has no further columns: the fields are in its record."""
+        self._fields = None
+        return super().closing(kind, record)
 
     def of(self, found: Iterable[decoder.Event | fast_path.RecordRun]) -> Iterator[str]:
         """Yield the lines of the events that are kept; those of a run in one piece."""
@@ -139,7 +157,7 @@ class ProcessedLines(Lines):
     def _of_run(self, run: fast_path.RecordRun) -> str:
         """Return the lines of plain records: the same as one by one, with one search over all of them."""
         selection, succeeded = self._selection, self._succeeded
-        needs_text = self._masker or (selection.reads_lines and not self._drops_runs)
+        needs_text = self._masker or self._has_level or (selection.reads_lines and not self._drops_runs)
         block = TextBlock.of_run(run) if needs_text else None
         dropped = self._dropped_in(block, run) if not self._drops_runs else range(len(run))
         candidates = frozenset(self._masker.candidates(block)) if self._masker and block else ()
@@ -173,7 +191,8 @@ class ProcessedLines(Lines):
                 text = self._guarded(self._mask_text, block.texts[index])
                 message = message if text is block.texts[index] else json.dumps(text, ensure_ascii=False)
             head = f'{{"time":"{self._time}","type":"function","message":'
-            lines.append(f"{head}{message}{self._ending}{self.records}}}\n")
+            level = self._level_column(block.texts[index]) if block and self._has_level else ""
+            lines.append(f"{head}{message}{level}{self._ending}{self.records}}}\n")
         return "".join(lines)
 
     def _dropped_in(self, block: TextBlock | None, run: fast_path.RecordRun) -> Container[int]:
@@ -188,7 +207,9 @@ class ProcessedLines(Lines):
     def _line(self, event: decoder.Event) -> str:
         """Return the line of an event, masked. The cases are those of `Lines`."""
         column, content = self._content(event)
-        ending = f"{self._ending}{self.records}}}\n"
+        is_line = self._has_level and event.type in LINES
+        level = self._level_column(event.fields.get("record")) if is_line else ""
+        ending = f"{level}{self._ending}{self.records}}}\n"
         if column == "event":
             return self._event_head(event.type, content) + ending
         kind = self._columns.get(event.type) or self._make_column(event.type)
@@ -241,6 +262,19 @@ class ProcessedLines(Lines):
         # The numbers of the platform and of logferry are measurements, which queries read as numbers.
         measured = kind.startswith((attribution.PLATFORM, PREFIX)) and kind not in SENT and kind != UNPARSABLE
         return self._masked_json(value, strings_only=measured)
+
+    def _level_column(self, record: object) -> str:
+        rank = rank_of(record)
+        return "" if rank is None else f',"level":"{NAMES[rank]}"'
+
+    def _make_ending(self, request: Request) -> str:
+        """Return the end of a line, with the columns of its request before its place."""
+        ending = super()._make_ending(request)
+        if not self._fields:
+            return ending
+        stated, place, number = ending.partition(',"environment":')
+        columns = self._fields.of_request(request[0] if request else None, self._facts, self._header.origin)
+        return stated + as_members(columns) + place + number
 
     def _guarded(self, mask: Callable[[str], str], text: str) -> str:
         """Return a masked text, or a text that states the failure; the same object if nothing has changed."""

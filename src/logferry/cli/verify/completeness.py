@@ -194,7 +194,9 @@ def _environments(table: SegmentTable, covered: Mapping[str, range] | None) -> t
         lost = [(loss, _count_lost(table, loss)) for loss in losses[name] if _overlap(loss.segments, numbers)]
         lost = sorted(((loss, count) for loss, count in lost if count), key=lambda pair: pair[0].segments.start)
         known = max([highest.get(name, 0), *(loss.segments[-1] for loss, _ in lost)])
-        reports.append(_environment(name, totals.get(name), faults[name], lost, numbers, ended=final.get(name) == known))
+        reports.append(
+            _environment(name, totals.get(name), faults[name], lost, numbers, ended=final.get(name) == known)
+        )
     return tuple(reports)
 
 
