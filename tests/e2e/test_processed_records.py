@@ -77,3 +77,41 @@ async def test_sample_keeps_failed_invocations_as_a_whole(tmp_path: Path, s3: S3
     lines = [line for line in lines_of(objects) if line.endswith("-0")]
     assert lines == ["raised-0", "exit-0"]
     assert not own_messages(service)
+
+
+async def test_object_of_each_format_is_read_back_from_s3(
+    tmp_path: Path, s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Format, compression and size are settings, and `logferry verify` proves all objects of one prefix complete."""
+    formats = {
+        "zstd": {"LOGFERRY_COMPRESSION": "zstd"},
+        "text": {"LOGFERRY_FORMAT": "text", "LOGFERRY_COMPRESSION": "none"},
+        "otlp": {"LOGFERRY_FORMAT": "otlp", "LOGFERRY_LINE_FIELDS": "traceId"},
+        "small": {"LOGFERRY_OBJECT_BYTES": "64KiB"},
+    }
+    shipped = 0
+    for name, more in formats.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        async with environment(folder, to_s3(s3, bucket, LOGFERRY_FLUSH="invocation", **more)) as service:
+            await service.invoke({"marker": name, "lines": 300, "bytes": 1000 if name == "small" else 0})
+            await service.wait_idle()
+            await service.shutdown()
+        assert not own_messages(service)
+        shipped += sum(r["type"].partition(".")[0] in ("platform", "function") for r in service.records_delivered)
+    objects = [await s3.get(bucket, key) for key in await s3.list_keys(bucket)]
+    by_suffix: dict[str, list[str]] = {}
+    for one in objects:
+        by_suffix.setdefault(one.key.partition("0000000")[2].partition(".")[2], []).append(one.metadata["format"])
+    assert {suffix: set(found) for suffix, found in by_suffix.items()} == {
+        "ndjson.zst": {"1"},
+        "log": {"text"},
+        "json.gz": {"otlp"},
+        "ndjson.gz": {"1"},
+    }
+    assert len(by_suffix["ndjson.gz"]) >= 5, "300 lines of 1,000 bytes do not fit into four objects"
+    for name, value in s3.environment(s3.admin).items():
+        monkeypatch.setenv(name, value)
+    report = await verify(f"s3://{bucket}/logs")
+    assert report.status == 0
+    assert sum(each.records for each in report.environments) == shipped

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from logferry.errors import SettingsError
+from logferry.records import object_key
+from logferry.records.processing import Processing
 from logferry.settings import Settings
 
 DESTINATION = {"LOGFERRY_DESTINATION": "s3://my-log-bucket/logs", "AWS_REGION": "eu-central-1"}
@@ -51,6 +53,14 @@ def read(**given: str) -> Settings:
         ({"LINE_FIELDS": "levels"}, "list one or more of fields, account, level"),
         ({"LINE_FIELDS": "fields"}, "LOGFERRY_FIELDS is not set"),
         ({"LINE_FIELDS": "fields", "FIELDS": "env=x", "KEY": "env=p/{environment}-{segment}.gz"}, "also a partition"),
+        ({"FORMAT": "csv"}, "choose one of ndjson, text, otlp"),
+        ({"FORMAT": "otlp", "COMPRESSION": "zstd"}, "reads gzip only"),
+        ({"FORMAT": "otlp", "KEY": "{environment}/{segment}.ndjson.gz"}, "must end with .json"),
+        ({"FORMAT": "text", "LINE_FIELDS": "level"}, "text does not have"),
+        ({"COMPRESSION": "zstd", "KEY": "{environment}/{segment}.gz"}, "append .zst"),
+        ({"COMPRESSION": "none", "KEY": "{environment}/{segment}.zst"}, "remove the suffix"),
+        ({"OBJECT_BYTES": "1KiB"}, "use a size from 64KiB to 256MiB"),
+        ({"OBJECT_BYTES": "64MiB"}, "must be smaller than LOGFERRY_SPOOL_BYTES"),
     ],
     ids=str,
 )
@@ -64,21 +74,48 @@ def test_mistake_is_reported_with_its_remedy(given: dict[str, str], remedy: str)
 
 def test_values_become_one_processing() -> None:
     """Features that are off have no object, so that nothing is counted for them."""
-    given = read(MASK="email, $.a.b", EXCLUDE_TYPES="platform.start,platform.init*").records
+    given = processing(MASK="email, $.a.b", EXCLUDE_TYPES="platform.start,platform.init*")
     assert given is not None
-    selection = given.processing.selection
+    selection = given.selection
     assert selection is not None
     assert (set(selection.types), selection.type_prefixes) == ({"platform.start"}, ("platform.init",))
     assert not selection.reads_lines
-    assert given.processing.masker is not None
-    only_level = read(MIN_LEVEL="WARN").records
+    assert given.masker is not None
+    only_level = processing(MIN_LEVEL="WARN")
     assert only_level is not None
-    assert only_level.processing.selection is not None
-    assert only_level.processing.selection.min_rank == 3
-    assert only_level.processing.masker is None
-    off = read(SAMPLE="1", MIN_LEVEL="trace").records
-    assert off is not None
-    assert off.processing == (None, None, None)
-    named = read(FIELDS="team=x, env = a=b").records
+    assert only_level.selection is not None
+    assert only_level.selection.min_rank == 3
+    assert only_level.masker is None
+    assert processing(SAMPLE="1", MIN_LEVEL="trace", OBJECT_BYTES="1MiB") is None
+    named = processing(FIELDS="team=x, env = a=b")
     assert named is not None
-    assert named.processing.fields == ((("team", "x"), ("env", "a=b")), frozenset())
+    assert named.fields == ((("team", "x"), ("env", "a=b")), frozenset())
+
+
+def processing(**given: str) -> Processing | None:
+    """Return the processing of records with these settings."""
+    options = read(**given).records
+    assert options is not None
+    return options.processing
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        ({}, object_key.DEFAULT_KEY),
+        ({"COMPRESSION": "none"}, object_key.DEFAULT_KEY.removesuffix(".gz")),
+        ({"COMPRESSION": "zstd"}, object_key.DEFAULT_KEY.removesuffix(".gz") + ".zst"),
+        ({"FORMAT": "text", "COMPRESSION": "zstd"}, object_key.DEFAULT_KEY.removesuffix(".ndjson.gz") + ".log.zst"),
+        ({"FORMAT": "text"}, object_key.DEFAULT_KEY.removesuffix(".ndjson.gz") + ".log.gz"),
+        ({"FORMAT": "text", "KEY": "{environment}/{segment}.txt.gz"}, "{environment}/{segment}.txt.gz"),
+        ({"FORMAT": "otlp", "KEY": "{environment}/{segment}.json.gz"}, "{environment}/{segment}.json.gz"),
+        (
+            {"FORMAT": "otlp"},
+            "year={year}/month={month}/day={day}/hour={hour}/logs_{function}_{time}-{environment}-{segment}.json.gz",
+        ),
+    ],
+    ids=str,
+)
+def test_default_key_follows_format_and_compression(given: dict[str, str], key: str) -> None:
+    """Readers infer both from the name."""
+    assert read(**given).key == key

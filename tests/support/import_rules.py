@@ -9,7 +9,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "listener": {"journal", "records", "errors"},
     "flush": {"journal", "records", "sinks", "deadline", "errors", "log"},
     "settings": {
-        *("flush.policy", "records.object_key", "destination", "errors"),
+        *("flush.policy", "records.object_key", "records.zstd_packing", "destination", "errors"),
         *("options", "setting", "settings_validation", "values"),
     },
     "options": {"records", "setting", "settings_validation", "values"},

@@ -10,6 +10,7 @@ from logferry.options.records import RecordOptions
 from logferry.records.encoder import encode
 from logferry.records.model import Header, Origin
 from logferry.records.object_key import DEFAULT_KEY
+from logferry.records.processing import Processing
 from support.format_1 import read_object
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def encoded(
         key=DEFAULT_KEY,
         compress=False,
         types=types,
-        make_lines=chosen.processing.make_lines,
+        make_lines=(chosen.processing or Processing()).make_lines,
         min_batch_bytes=min_batch_bytes,
     )
 

@@ -38,6 +38,8 @@ MODULE_OF = {
     "MASK": "records",
     "FIELDS": "records",
     "LINE_FIELDS": "records",
+    "FORMAT": "records",
+    "OBJECT_BYTES": "records",
 }
 """Module of this package for each setting, in the order of the table in the README."""
 

@@ -1,4 +1,4 @@
-"""Settings of the records: which are stored, what is masked in them, and which columns are added.
+"""Settings of the records: which are stored, what is masked, which columns are added, and the format of objects.
 
 Design: expressions are compiled here, so that a mistake in one of them is reported with all others.
 """
@@ -14,10 +14,10 @@ from logferry.records.json_path import JsonPath
 from logferry.records.levels import NAMES
 from logferry.records.masking import Masker
 from logferry.records.patterns import Pattern
-from logferry.records.processing import Processing
+from logferry.records.processing import NDJSON, OTLP, TEXT, Processing
 from logferry.records.sampling import Sample
 from logferry.records.selection import ANY_REST, Selection
-from logferry.setting import Setting, choice
+from logferry.setting import KIB, MIB, Setting, choice, size
 from logferry.settings_validation import COLUMNS
 
 if TYPE_CHECKING:
@@ -130,13 +130,18 @@ SETTINGS = (
     Setting("MASK", "", "presets, `/expressions/` and JSON paths, separated by commas", "parts of records that are replaced; the presets are " + ", ".join(f"`{name}`" for name in mask_rules.PRESETS), _rules),
     Setting("FIELDS", "", "`name=value`, separated by commas", "static fields in the closing line of each object, such as `team=x,env=prod`", _fields),
     Setting("LINE_FIELDS", "", ", ".join(f"`{name}`" for name in fields.COLUMNS), "further columns of each line, separated by commas; `fields` are those of `LOGFERRY_FIELDS`", _columns),
+    Setting("FORMAT", NDJSON, "`ndjson`, `text`, `otlp`", "format of the objects: object format 1, lines as in an export of CloudWatch Logs, or OTLP/JSON logs", choice(NDJSON, TEXT, OTLP)),
+    Setting("OBJECT_BYTES", "", "64KiB to 256MiB", "maximum size of the batches in an object, before compression; a single larger batch is still one object", lambda text: size(64 * KIB, 256 * MIB)(text) if text else None),
 )  # fmt: skip
 
 
 class RecordOptions(NamedTuple):
     """The valid settings of this table."""
 
-    processing: Processing
+    processing: Processing | None
+    """Processing of records, or None if only the size of objects is set."""
+    object_bytes: int | None
+    """Maximum size of the batches in an object, in bytes."""
 
 
 def contradictions(parsed: Mapping[str, Any], given: set[str]) -> Iterator[str]:
@@ -159,6 +164,28 @@ def contradictions(parsed: Mapping[str, Any], given: set[str]) -> Iterator[str]:
     if fields.STATIC in columns and not parsed.get("FIELDS", True):
         yield "LOGFERRY_LINE_FIELDS has fields, but LOGFERRY_FIELDS is not set: set it, or remove fields"
     yield from _partition_mistakes(columns, parsed)
+    yield from _format_mistakes(parsed, given)
+    if (parsed.get("OBJECT_BYTES") or 0) >= parsed.get("SPOOL_BYTES", float("inf")):
+        yield "LOGFERRY_OBJECT_BYTES must be smaller than LOGFERRY_SPOOL_BYTES, because the batches are in the spool"
+
+
+def _format_mistakes(parsed: Mapping[str, Any], given: set[str]) -> Iterator[str]:
+    """Yield the combinations with a format that its readers do not support."""
+    form, key, compression = parsed.get("FORMAT"), parsed.get("KEY", ""), parsed.get("COMPRESSION")
+    if form == TEXT and parsed.get("LINE_FIELDS"):
+        yield "LOGFERRY_LINE_FIELDS adds columns, which text does not have: remove it, or change LOGFERRY_FORMAT"
+    if form != OTLP:
+        return
+    if compression == "zstd":
+        yield (
+            "LOGFERRY_COMPRESSION is zstd, but the S3 receiver of the OpenTelemetry Collector reads gzip only: use gzip "
+            "or none"
+        )
+    elif "KEY" in given and not key.removesuffix(".gz").endswith(".json"):
+        yield (
+            "LOGFERRY_KEY must end with .json, or .json.gz with gzip, because the S3 receiver of the OpenTelemetry "
+            "Collector recognises OTLP/JSON by the name: correct the end"
+        )
 
 
 def _partition_mistakes(columns: frozenset[str], parsed: Mapping[str, Any]) -> Iterator[str]:
@@ -188,10 +215,10 @@ def read(parsed: Mapping[str, Any]) -> RecordOptions:
         type_prefixes=tuple(kind.removesuffix(ANY_REST) for kind in types if kind.endswith(ANY_REST)),
         sample=Sample(share, keep_errors=parsed["SAMPLE_KEEP"] == "errors") if share < 1 else None,
     )
-    return RecordOptions(
-        processing=Processing(
-            selection=selection if selection != Selection() else None,
-            masker=Masker(parsed["MASK"]) if parsed["MASK"] else None,
-            fields=fields.Fields(parsed["FIELDS"], columns) if parsed["FIELDS"] or columns else None,
-        )
+    processing = Processing(
+        selection=selection if selection != Selection() else None,
+        masker=Masker(parsed["MASK"]) if parsed["MASK"] else None,
+        fields=fields.Fields(parsed["FIELDS"], columns) if parsed["FIELDS"] or columns else None,
+        format=parsed["FORMAT"],
     )
+    return RecordOptions(processing if processing != Processing() else None, parsed["OBJECT_BYTES"])

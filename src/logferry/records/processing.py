@@ -19,18 +19,35 @@ if TYPE_CHECKING:
     from logferry.records.selection import Selection
 
 
+NDJSON, TEXT, OTLP = "ndjson", "text", "otlp"
+
+
+def lines_of_format(name: str) -> type[ProcessedLines]:
+    """Return the class of the lines of a format."""
+    if name == TEXT:
+        from logferry.records.text_lines import TextLines  # noqa: PLC0415 - only one format is used
+
+        return TextLines
+    if name == OTLP:
+        from logferry.records.otlp_lines import OtlpLines  # noqa: PLC0415 - only one format is used
+
+        return OtlpLines
+    return ProcessedLines
+
+
 class Processing(NamedTuple):
     """Selection, masking and further columns of the records of an environment."""
 
     selection: Selection | None = None
     masker: Masker | None = None
     fields: Fields | None = None
+    format: str = NDJSON
 
     def make_lines(self, header: Header, types: frozenset[str], bodies: Iterable[bytes]) -> ProcessedLines:
         """Return the lines of a segment. `bodies` are read before, if a rule depends on the platform's records."""
         sample = self.selection.sample if self.selection else None
         needs_facts = (sample and sample.keep_errors) or (self.fields and self.fields.needs_facts)
-        return ProcessedLines(
+        return lines_of_format(self.format)(
             header,
             types,
             selection=self.selection,

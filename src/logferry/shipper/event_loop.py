@@ -59,8 +59,13 @@ def run(
     `connect_early`: open a connection to the sink before the first event. `collection` is None if the function's own
     events are not accepted, and `records` if invocations have no summary.
     """
-    options: dict[str, Any] = {"key": settings.key, "compress": settings.compress, "types": settings.types}
-    if settings.records:
+    options: dict[str, Any] = {"key": settings.key, "types": settings.types}
+    options["compress"] = settings.compression == "gzip"
+    if settings.compression == "zstd":
+        from logferry.records import zstd_packing  # noqa: PLC0415 - imported only if it is chosen
+
+        options["packing"] = zstd_packing.packing()
+    if settings.records and settings.records.processing:
         options["make_lines"] = settings.records.processing.make_lines
 
     def encode_segment(header: Header, batches: Iterable[bytes], final: bool) -> StoredObject:

@@ -230,6 +230,7 @@ def _open_journal(settings: Settings, origin: Origin, invocations: Invocations, 
             follow=follow,
             warn=log.get_logger().warning,
             started=invocations.started,
+            segment_bytes=settings.records.object_bytes if settings.records else None,
             is_omitted=(lambda _: False) if "platform" in settings.types else decoder.is_only_platform,
         )
 

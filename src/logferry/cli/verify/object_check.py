@@ -22,14 +22,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from logferry.cli.object_names import looks_like_logferry
-from logferry.cli.stored_objects import BrokenLinesError, UnreadableObject
+from logferry.cli.stored_objects import BrokenLinesError, ReadObject, UnreadableObject
 from logferry.cli.verify.line_place import CLOSING_TYPES, place_of_lines
+from logferry.cli.verify.other_formats import in_format_1
 from logferry.records.decoder import integer_parser, refuse_constant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from logferry.cli.stored_objects import ReadObject
 
 MAX_DIGITS = 18
 """Maximum number of digits of a count. The length of a Python range has the same limit."""
@@ -107,6 +107,8 @@ class _ContradictionError(Exception):
 def check_object(stored: ReadObject | UnreadableObject) -> CheckedObject:
     """Return the result for one object. It is small enough to keep those of a bucket in memory."""
     place = None
+    if isinstance(stored, ReadObject):
+        stored = in_format_1(stored)
     try:
         place = _place(stored.metadata) if _has_metadata(stored) else _place_from_lines(stored)
         if place is None:
