@@ -126,3 +126,14 @@ def test_cost_is_that_of_the_command(place: int) -> None:
     """After a change of the cost model: `python -m benchmark.pictures --measure cost --draw` in tests/."""
     point = data("cost")["points"][place]
     assert cost_point(point["invocations_per_day"]) == point
+
+
+def test_picture_of_the_report_is_small_and_in_the_readme() -> None:
+    """`python -m benchmark.pictures --photograph` in tests/ makes it again. The README is read on slow networks too."""
+    picture = (FOLDER / "report.png").read_bytes()
+    assert picture.startswith(b"\x89PNG\r\n")
+    assert len(picture) < 200_000
+    assert int.from_bytes(picture[16:20], "big") == 1160
+    found = re.search(r"!\[([^\]]+)\]\(tests/benchmark/pictures/report\.png\)", README)
+    assert found
+    assert len(found[1]) > 40

@@ -18,12 +18,13 @@
  */
 "use strict";
 
-(() => {
+function recordCalls() {
   const LINE_BYTES = 4096;
   const HEADER_BYTES = 200;
   const PATH_CHARACTERS = 1024;
   const SHORT_PATH_CHARACTERS = 256;
   const ORIGINS = 256;
+  const RETRY_MS = 5; // pause after a full pipe, because each rejected write costs more than the call's line
   const MASK = "***";
 
   /** 40 or more characters of base64 (also URL-safe and percent-encoded) or hex. */
@@ -43,10 +44,11 @@
 
   let fs = null;
   let channels = null;
-  let clock = null;
+  const hrtime = process.hrtime.bind(process);
   let wallClock = null;
   let settings = null;
   let pipe = -1;
+  let retryAt = 0;
   let sent = 0;
   let lost = 0;
   let failure = null;
@@ -56,11 +58,7 @@
   let trace = { header: "", root: undefined };
   const subscriptions = [];
 
-  try {
-    install(process.env);
-  } catch (error) {
-    pipe = -1; // the function comes first
-  }
+  install(process.env);
 
   function install(environment) {
     const mode = (environment.LOGFERRY_CALLS || "").trim().toLowerCase();
@@ -69,18 +67,28 @@
     fs = { constants, openSync, fstatSync, closeSync, writeSync }; // later mocks of the function have no effect
     pipe = openPipe(`${(environment.LOGFERRY_SPOOL_DIR || "").trim() || "/tmp/logferry"}/events`);
     if (pipe < 0) return;
-    thread = require("worker_threads").threadId;
+    wallClock = Date.now;
+    thread = threadNumber();
     if (!isSupported(process.versions.node, (process.release || {}).name)) {
       send({ event: "HTTP calls are not recorded: Node.js 18.19 or newer is required", node: process.versions.node });
       return;
     }
     settings = readSettings(environment);
-    clock = performance.now.bind(performance);
-    wallClock = Date.now;
     calls = new WeakMap();
     origins = new Map();
     channels = require("diagnostics_channel");
     subscribeAll();
+  }
+
+  /** Return the monotonic time in milliseconds. The module perf_hooks would add to each cold start. */
+  function clock() {
+    const time = hrtime();
+    return time[0] * 1000 + time[1] / 1e6;
+  }
+
+  /** Return the number of a worker thread, else 0. Workers have no `chdir`; their module is not loaded elsewhere. */
+  function threadNumber() {
+    return process.chdir.disabled === true ? require("worker_threads").threadId : 0;
   }
 
   function isSupported(version, release) {
@@ -161,14 +169,12 @@
     calls.set(request, call);
   }
 
-  /** Return the state of a call and forget it. A call that was refused before its start has no state yet. */
+  /** Return the state of a call and forget it. A call that ended before its start was published has no state yet. */
   function end(request, mayBegin) {
     const call = calls.get(request);
-    if (call !== undefined) {
-      calls.set(request, null);
-      return call;
-    }
-    return call === undefined && mayBegin ? { time: wallClock(), requestId: requestId(), trace: traceRoot() } : null;
+    calls.set(request, null);
+    if (call !== undefined || !mayBegin) return call || null;
+    return { time: wallClock(), began: undefined, requestId: requestId(), trace: traceRoot() };
   }
 
   function requestId() {
@@ -361,6 +367,10 @@
 
   /** Write one line. A full pipe loses it, and the next line that fits reports the number of lost ones. */
   function send(line) {
+    if (clock() < retryAt) {
+      lost += 1;
+      return;
+    }
     line.by = "node";
     line.pid = process.pid;
     if (thread !== 0) line.thread = thread;
@@ -375,6 +385,7 @@
       failure = null;
     } catch (error) {
       lost += 1;
+      retryAt = clock() + RETRY_MS;
       if (error.code !== "EAGAIN") stop(); // EPIPE: the extension has closed the pipe
     }
   }
@@ -395,4 +406,10 @@
     fs.closeSync(pipe);
     pipe = -1;
   }
-})();
+}
+
+try {
+  recordCalls();
+} catch (error) {
+  // The function comes first: it runs without the hook.
+}

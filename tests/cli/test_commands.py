@@ -15,11 +15,11 @@ SAMPLES = Path(__file__).parents[2] / "src" / "logferry" / "emulator" / "samples
 SECONDS = 60
 
 
-def _logferry(*arguments: str, columns: int = 120) -> subprocess.CompletedProcess[str]:
+def _logferry(*arguments: str, columns: int = 120, folder: Path = SAMPLES) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from logferry.cli.main import main; main()", *arguments]
     environment = os.environ | {"COLUMNS": str(columns)}
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=SECONDS, cwd=SAMPLES, check=False, env=environment
+        command, capture_output=True, text=True, timeout=SECONDS, cwd=folder, check=False, env=environment
     )
 
 
@@ -139,10 +139,14 @@ def test_run_outside_lambda_is_one_message() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_demo_ends_with_the_verdict_complete() -> None:
-    """The demo lists objects, shows the records of an invocation, and verifies completeness."""
-    done = _logferry("demo")
+def test_demo_ends_with_the_verdict_complete_and_the_report(tmp_path: Path) -> None:
+    """The demo lists objects, shows the records of an invocation, verifies completeness, and writes the page."""
+    done = _logferry("demo", "--report", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "read from S3 (6 records)" in done.stdout
     assert "invocation 6 line-2" in done.stdout
     assert "COMPLETE" in done.stdout
+    page = tmp_path / "logferry-demo-report.html"
+    assert done.stdout.splitlines()[-1] == f"Report of the demo: {page}"
+    assert '"invocations":6,"failed":0' in page.read_text()
+    assert list(tmp_path.iterdir()) == [page]

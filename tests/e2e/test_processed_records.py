@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from logferry.cli.verify.report import verify
+from logferry.cli.verify.verification import verify
 from support.end_to_end import arrived_in_s3, environment, lines_of, own_messages, records_of, to_s3
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ async def test_object_of_each_format_is_read_back_from_s3(
         "json.gz": {"otlp"},
         "ndjson.gz": {"1"},
     }
-    assert len(by_suffix["ndjson.gz"]) >= 5, "300 lines of 1,000 bytes do not fit into four objects"
+    assert len(by_suffix["ndjson.gz"]) >= 3, "the batches of one flush are in several objects"
     for name, value in s3.environment(s3.admin).items():
         monkeypatch.setenv(name, value)
     report = await verify(f"s3://{bucket}/logs")

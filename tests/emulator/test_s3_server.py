@@ -25,6 +25,8 @@ import boto3
 boto3.client("s3").put_object(Bucket="logs", Key="by/environment", Body=b"configured by its environment")
 """
 
+AT_ONCE_SECONDS = 5.0
+"""Upper limit of an immediate end on a busy machine."""
 TCP_LISTEN = "0A"  # the state column of /proc/net/tcp
 
 
@@ -104,7 +106,7 @@ async def test_environment_suffices_for_an_sdk_and_no_file_remains(*, tls: bool)
         pid, folder, sockets = server.pid, server.folder, seaweedfs.leftover_sockets(server._ports)
         assert all(path.exists() for path in sockets)
         started = time.monotonic()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < AT_ONCE_SECONDS
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert not folder.exists()

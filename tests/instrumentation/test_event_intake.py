@@ -105,7 +105,6 @@ def test_request_is_stated_by_id_or_trace_or_follows_from_the_order(tmp_path: Pa
             ("by trace", "r1", "record"),
             ("unknown trace", "r2", "inferred"),
         ]
-        assert it.seen[0][1] == {"event": "early", "phase": "init"}
 
 
 def test_event_before_a_freeze_belongs_to_the_invocation_before_it(tmp_path: Path) -> None:
@@ -117,6 +116,57 @@ def test_event_before_a_freeze_belongs_to_the_invocation_before_it(tmp_path: Pat
         it.write({"event": "after it"})
         it.intake.drain()
         assert it.requests() == [("before the freeze", "r1", "inferred"), ("after it", "r2", "inferred")]
+
+
+@pytest.mark.parametrize("timeout_ms", [1000, 3000, 900_000])
+@pytest.mark.parametrize("rounding_ms", [-1, 0, 1])
+def test_event_after_a_freeze_belongs_to_the_invocation_that_had_begun(
+    tmp_path: Path, timeout_ms: int, rounding_ms: int
+) -> None:
+    """The runtime may write before the INVOKE is read here: the deadline shows when the invocation had begun."""
+    with event_harness(tmp_path) as it:
+        it.invoke("r1", deadline_ms=START_MS + 40 + timeout_ms)
+        it.write({"event": "a", "time": START_MS + 500}, {"event": "b", "time": START_MS + 798}, {"event": "no time"})
+        it.write({"event": "c", "time": START_MS + 802}, {"event": "d", "time": START_MS + 900, "requestId": "r1"})
+        it.now_ms = START_MS + 990
+        it.invoke("r2", deadline_ms=START_MS + 800 + timeout_ms + rounding_ms)
+        it.write({"event": "e", "time": START_MS + 950})
+        it.intake.drain()
+        assert [(name, request) for name, request, _ in it.requests()] == [
+            *[("a", "r1"), ("b", "r1"), ("no time", "r1"), ("c", "r2"), ("d", "r1"), ("e", "r2")],
+        ]
+
+
+def test_event_before_the_first_invoke_is_of_the_init_phase_or_of_the_first_invocation(tmp_path: Path) -> None:
+    """The start of the invocation decides, also for the pipe; only an event of the Init phase gets the phase."""
+    with event_harness(tmp_path) as it:
+        it.now_ms = START_MS + 300
+        it.post({"event": "init"}, {"event": "own phase", "phase": "payment"})
+        it.now_ms = START_MS + 420
+        it.post({"event": "first"}, {"event": "stated", "requestId": FOREIGN})
+        it.write({"event": "written in init", "time": START_MS + 390}, {"event": "written", "time": START_MS + 410})
+        it.now_ms = START_MS + 430
+        it.invoke(FOREIGN, deadline_ms=START_MS + 400 + 3000)
+        it.intake.collect()
+        stored = {each["record"]["event"]: (each["record"].get("phase"), each.get("requestId")) for each in it.stored()}
+    assert stored == {
+        "init": ("init", None),
+        "own phase": ("payment", None),
+        "first": (None, FOREIGN),
+        "stated": (None, FOREIGN),
+        "written in init": ("init", None),
+        "written": (None, FOREIGN),
+    }
+
+
+def test_deadlines_that_contradict_a_start_are_not_used(tmp_path: Path) -> None:
+    """If the clocks of platform and function differ, an event follows the order."""
+    with event_harness(tmp_path) as it:
+        it.invoke("r1", deadline_ms=START_MS + 3_500)
+        it.intake.attribution.note_start("r1", START_MS - 77)
+        it.write({"event": "a", "time": START_MS + 900})
+        it.invoke("r2", deadline_ms=START_MS + 3_600)
+        assert it.requests() == [("a", "r1", "inferred")]
 
 
 def test_event_that_overtakes_its_invoke_belongs_to_it(tmp_path: Path) -> None:
@@ -220,7 +270,7 @@ def test_calls_in_a_summary_are_observed_and_not_stored(tmp_path: Path) -> None:
         assert it.lost == []
 
 
-def test_junk_is_counted_and_one_line_of_a_read_is_kept(tmp_path: Path) -> None:
+def test_junk_is_counted_and_one_line_in_a_second_is_kept(tmp_path: Path) -> None:
     """The first malformed line becomes a `logferry.unparsable` record; valid lines around it are stored."""
     with event_harness(tmp_path) as it:
         it.invoke("r1")
@@ -228,12 +278,20 @@ def test_junk_is_counted_and_one_line_of_a_read_is_kept(tmp_path: Path) -> None:
             b"junk\n", {"event": "a"}, b"\x00\xff\n", b"\n", {"event": "b"}, b"x" * 4000 + b"\n", b"y" * 5000 + b"\n"
         )
         it.intake.drain()
+        it.write(b"more\n")
+        it.intake.drain()
+        it.now_ms += 1000
         it.write(b"\xff\n")
         it.intake.drain()
         stored = it.stored()
     assert [each["event"] for each in of_type(stored, "event")] == ["a", "b"]
     assert of_type(stored, "unparsable") == [{"text": "junk"}, {"base64": "/w=="}]
-    assert sorted(it.lost) == [("malformed", 1, "r1"), ("malformed", 3, "r1"), ("oversized", 1, "r1")]
+    assert sorted(it.lost) == [
+        ("malformed", 1, "r1"),
+        ("malformed", 1, "r1"),
+        ("malformed", 3, "r1"),
+        ("oversized", 1, "r1"),
+    ]
     assert [details["reason"] for _, details in it.warnings] == ["oversized", "malformed"]
 
 
@@ -340,3 +398,92 @@ def test_pipe_is_read_completely_but_never_beyond_its_capacity(tmp_path: Path) -
         it.intake.drain()
         assert 1 < reads <= 1 + it.intake._pipe.capacity // SMALLEST_READ_BYTES  # type: ignore[union-attr]
         assert json.dumps(it.lost[0]) == '["limit", 99, "r1"]'
+
+
+def test_provisional_request_is_settled_at_the_next_invoke(tmp_path: Path) -> None:
+    """Over HTTP, an event may overtake the INVOKE of its invocation. It is stored at once, and its request later."""
+    with event_harness(tmp_path) as it:
+        it.invoke("r1", deadline_ms=START_MS + 3_000)
+        it.end("r1")
+        it.intake.drain()
+        it.post({"event": "background", "time": START_MS + 600})
+        it.post({"event": "no id"}, {"event": "with id", "requestId": FOREIGN}, {"event": "x", "requestId": "r1"})
+        assert [request for _, _, request in it.seen] == ["r1"]
+        it.invoke(FOREIGN, deadline_ms=START_MS + 900 + 3_000)
+        it.post({"event": "later"})
+        assert [record["event"] for _, record, _ in it.seen] == ["x", "background", "no id", "with id", "later"]
+        assert sorted(it.requests()) == [
+            ("background", None, None),
+            ("later", FOREIGN, "inferred"),
+            ("no id", FOREIGN, "inferred"),
+            ("with id", FOREIGN, "record"),
+            ("x", "r1", "record"),
+        ]
+        assert {record["event"]: request for _, record, request in it.seen} == {
+            name: request for name, request, _ in it.requests()
+        }
+
+
+@pytest.mark.parametrize("seconds", [0, 5])
+def test_provisional_request_without_an_invoke_is_that_of_the_order(tmp_path: Path, seconds: int) -> None:
+    """A foreign ID is settled before the segment is sealed, or with a later read."""
+    with event_harness(tmp_path) as it:
+        it.invoke("r1")
+        it.post({"event": "a", "requestId": FOREIGN})
+        assert it.seen == []
+        it.now_ms += seconds * 1000
+        if seconds:
+            it.intake.read_once()
+        else:
+            it.intake.collect()
+        it.invoke("r2")
+        assert it.seen == [("logferry.event", {"event": "a", "requestId": FOREIGN}, "r1")]
+        assert it.requests() == [("a", "r1", "inferred")]
+
+
+def test_event_with_a_time_before_the_end_of_its_invocation_is_not_provisional(tmp_path: Path) -> None:
+    """It is counted in the summary, which is made when the end of the invocation has arrived."""
+    with event_harness(tmp_path) as it:
+        it.invoke("r1")
+        it.write({"event": "a", "time": START_MS + 500}, {"event": "b", "time": START_MS + 501}, {"event": "c"})
+        it.end("r1")
+        it.intake.attribution.note_end("r1", START_MS + 500)
+        it.intake.drain()
+        assert [(record["event"], request) for _, record, request in it.seen] == [("a", "r1")]
+        it.intake.collect()
+        assert {request for _, request, _ in it.requests()} == {"r1"}
+
+
+def test_provisional_request_survives_a_seal_in_between(tmp_path: Path) -> None:
+    """A segment that is sealed before the settlement keeps the provisional request; the next one is not affected."""
+    with event_harness(tmp_path) as it:
+        it.invoke("r1")
+        it.post({"event": "a", "requestId": FOREIGN}, {"event": "b", "requestId": FOREIGN})
+        it.journal.seal()
+        it.post({"event": "c", "requestId": FOREIGN}, {"event": "d", "requestId": "r1"})
+        it.invoke(FOREIGN)
+        assert it.requests() == [
+            ("a", "r1", "inferred"),
+            ("b", "r1", "inferred"),
+            ("d", "r1", "record"),
+            ("c", FOREIGN, "record"),
+        ]
+
+
+def test_provisional_requests_are_settled_when_the_journal_has_room_again(tmp_path: Path) -> None:
+    """A refused settlement is repeated with all events since then, so the notes stay complete."""
+    with event_harness(tmp_path) as it:
+        it.invoke("r1")
+        it.post({"event": "a", "requestId": FOREIGN})
+        store, it.intake._store = it.intake._store, refuse_all
+        it.intake.collect()
+        assert it.seen == []
+        it.intake._store = store
+        it.post({"event": "b", "requestId": FOREIGN})
+        it.invoke(FOREIGN)
+        assert it.requests() == [("a", FOREIGN, "record"), ("b", FOREIGN, "record")]
+
+
+def refuse_all(_batch: bytes) -> None:
+    """Refuse a batch as a full journal does."""
+    raise JournalFull("full")

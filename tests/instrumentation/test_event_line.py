@@ -114,7 +114,9 @@ def test_line_that_is_no_event_states_its_mistake(line: str | bytes, reason: str
 )
 def test_sender_time_is_used_between_the_start_of_the_environment_and_now(sent: object, time: str | None) -> None:
     """A time outside these limits is no time of the record, because it would file the record elsewhere."""
-    assert trusted_time(sent, since_ms=SINCE_MS, now_ms=NOW_MS) == time
+    found, ms = trusted_time(sent, since_ms=SINCE_MS, now_ms=NOW_MS)
+    assert found == time
+    assert ms is None if time is None else SINCE_MS <= (ms or 0) <= NOW_MS
 
 
 def test_sender_time_that_is_not_used_is_kept() -> None:
@@ -156,15 +158,6 @@ def test_only_a_hook_reports_lost_events(fields: dict[str, Any], lost: int) -> N
     assert parsed({"event": "e", **fields}).lost_before == lost
 
 
-def test_init_phase_is_marked_unless_the_sender_uses_the_key() -> None:
-    """The mark never replaces content."""
-    found, used = parsed({"event": "e"}), parsed({"event": "e", "phase": "payment"})
-    found.mark_init()
-    used.mark_init()
-    assert json.loads(found.record_text()) == {"event": "e", "phase": "init"}
-    assert json.loads(used.record_text()) == {"event": "e", "phase": "payment"}
-
-
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -183,9 +176,10 @@ def test_any_line_is_malformed_or_one_readable_record_of_its_own_type(line: byte
         event = parsed(line)
     except MalformedLine:
         return
-    event.mark_init()
     batch = sent_batch(
-        [(("r1", "inferred"), event.kind, event.time or AT_10_S, event.record_text())], unparsable=b"", at_ms=NOW_MS
+        [((("r1", "inferred"), False), event.kind, event.time or AT_10_S, event.record_text())],
+        unparsable=b"",
+        at_ms=NOW_MS,
     )
     note, found = events_in(batch)
     assert note.type == "logferry.attribution"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from logferry.errors import SettingsError
 from logferry.records import object_key
-from logferry.records.processing import Processing
 from logferry.settings import Settings
+
+if TYPE_CHECKING:
+    from logferry.records.processing import Processing
 
 DESTINATION = {"LOGFERRY_DESTINATION": "s3://my-log-bucket/logs", "AWS_REGION": "eu-central-1"}
 

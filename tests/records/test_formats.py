@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis.strategies as st
 import pytest
@@ -14,15 +14,17 @@ from hypothesis import HealthCheck, given, settings
 from logferry.cli.stored_objects import ReadObject, decode
 from logferry.cli.verify.completeness import judge
 from logferry.cli.verify.object_check import Loss, check_object
-from logferry.options.records import RecordOptions
 from logferry.records import decoder, zstd_packing
 from logferry.records.encoder import encode
 from logferry.records.internal import dropped_batch
-from logferry.records.model import StoredObject
 from logferry.records.object_key import default_key
 from records.test_fast_path import near_plain
 from support.batch_strategies import ANYTHING, deliveries
 from support.processed import ALL, HEADER, ORIGIN, TIME, A, batch, encoded, event, options
+
+if TYPE_CHECKING:
+    from logferry.options.records import RecordOptions
+    from logferry.records.model import StoredObject
 
 START = event({"requestId": A, "version": "7"}, kind="platform.start")
 DONE = event({"requestId": A, "status": "success"}, kind="platform.runtimeDone")

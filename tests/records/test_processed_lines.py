@@ -266,7 +266,7 @@ def test_invocation_over_two_segments_is_kept_as_a_whole() -> None:
 def test_records_that_the_function_sent_follow_their_invocation() -> None:
     """An event of a dropped invocation is dropped, and the record of a timeout is kept and keeps the invocation."""
     at = {"at_ms": 1_795_227_984_357}
-    sent = sent_batch([((A, "record"), EVENT, TIME, '{"to":"a@b.io"}')], unparsable=b"", **at)
+    sent = sent_batch([(((A, "record"), False), EVENT, TIME, '{"to":"a@b.io"}')], unparsable=b"", **at)
     bodies = [batch(*invocation(A, "success")), sent]
     assert records_of(encoded(bodies, {**ERRORS, "MASK": "email"})) == []
     kept = records_of(

@@ -88,7 +88,7 @@ async def shipper(
                 usage=source if usage else None,
             )
         )
-        it.invocations.observer = made[0].on_event
+        it.invocations.observers.append(made[0].on_event)
         it.scheduler.observe_invoke = made[0].on_invoke
         return made[0]
 

@@ -71,8 +71,7 @@ class Arrived:
 
 async def arrived_in_s3(s3: S3Server, bucket: str) -> list[Arrived]:
     """Return every object of the bucket, in the order of the segments."""
-    objects = [await s3.get(bucket, key) for key in await s3.list_keys(bucket)]
-    return _in_order(_arrived(o.key, o.body, o.metadata) for o in objects)
+    return _in_order(_arrived(o.key, o.body, o.metadata) for o in await s3.get_all(bucket))
 
 
 def arrived_in(directory: Path) -> list[Arrived]:

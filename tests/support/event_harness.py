@@ -76,9 +76,11 @@ class EventHarness:
 
     # --- the platform
 
-    def invoke(self, request: str, trace: str | None = None, *, again: bool = False) -> None:
+    def invoke(
+        self, request: str, trace: str | None = None, *, deadline_ms: float | None = None, again: bool = False
+    ) -> None:
         """Send INVOKE, in the order in which the extension takes it in."""
-        self.intake.on_invoke(request, trace, again=again)
+        self.intake.on_invoke(request, trace, deadline_ms=deadline_ms, again=again)
         self.invocations.began(request)
         self.journal.announce(request)
 
@@ -95,7 +97,8 @@ class EventHarness:
     # --- the result
 
     def stored(self) -> list[dict[str, Any]]:
-        """Seal, encode and return the records of all objects."""
+        """Read everything, seal, encode, and return the records of all objects."""
+        self.intake.collect()
         self.journal.seal()
         found: list[dict[str, Any]] = []
         for segment in self.journal.sealed:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 HOOK = Path(__file__).parents[2] / "extension/hooks/python"
 FUNCTIONS = Path(__file__).parent / "functions"
+PYTHON_CALLING = (sys.executable, "-m", "awslambdaric", "calling.handler")
+"""Command of the function that makes the calls of its events (`functions/calling.py`)."""
 LINE_LIMIT = 4096
 RUN_SECONDS = 60.0
 
@@ -73,10 +75,10 @@ def hooked(
 
 
 def calling_function(variables: Mapping[str, str], **config: Any) -> EnvironmentConfig:
-    """Return the configuration of a function that makes the calls of its events (`functions/calling.py`)."""
+    """Return the configuration of a function that makes the calls of its events, without an extension."""
     config.setdefault("timeout_seconds", RUN_SECONDS)
     return EnvironmentConfig(
-        function=(sys.executable, "-m", "awslambdaric", "calling.handler"),
+        function=PYTHON_CALLING,
         environment=variables,
         working_directory=FUNCTIONS,
         **config,

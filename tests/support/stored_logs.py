@@ -72,16 +72,15 @@ def make_object(
     segment: int = 1,
     final: bool = False,
     key: str = DEFAULT_KEY,
-    prefix: str = "",
+    running: str | None = None,
 ) -> StoredObject:
-    """Return the object of one segment with these events."""
+    """Return the object of one segment with these events. `running` is the request that runs at its begin."""
     origin = Origin(
         f"{environment:016x}", function, "$LATEST", "eu-central-1", concurrent=False, account="123456789012"
     )
-    header = Header(origin, segment, int(START.timestamp() * 1000), None, ())
+    header = Header(origin, segment, int(START.timestamp() * 1000), running, (running,) if running else ())
     body = json.dumps(list(events), separators=(",", ":")).encode()
-    made = encode(header, [body], final=final, key=key, compress=key.endswith(".gz"), types=TYPES)
-    return made._replace(key=prefix + made.key)
+    return encode(header, [body], final=final, key=key, compress=key.endswith(".gz"), types=TYPES)
 
 
 def make_objects(

@@ -10,7 +10,7 @@ import gzip
 import json
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from logferry.records.encoder import encode
 from logferry.records.internal import dropped_batch
@@ -53,7 +53,8 @@ class Prefix:
 
 def write(root: Path, objects: int, *, seed: int = 1, lines: int = 16, metadata: bool = True, hours: int = 3) -> Prefix:
     """Write about this many objects of environments with `SEGMENTS` segments each; the last one is final."""
-    chance, prefix = random.Random(seed), Prefix(root)
+    chance = random.Random(seed)  # noqa: S311 - no cryptography
+    prefix = Prefix(root)
     for number in range(max(1, objects // SEGMENTS)):
         name = f"{number:08x}{chance.getrandbits(32):08x}"
         origin = Origin(name, FUNCTIONS[number % 3], "7", "eu-central-1", concurrent=False)
@@ -83,9 +84,9 @@ def store(
 def plant(prefix: Prefix) -> list[tuple[str | None, int | None, int | None, str, int | None]]:
     """Plant faults of all kinds and return the rows of `faults.sql` that find them.
 
-    Each is in another environment: 3 objects and one pair removed, 3 lines doubled, one object copied under another key,
-    2 lines removed, 3 objects cut at the end of a line, one cut inside the gzip stream (by the caller's reader), and one
-    removed object that a `logferry.dropped` record reports, which is no fault.
+    Each is in another environment: 3 objects and one pair removed, 3 lines doubled, one object copied under another
+    key, 2 lines removed, 3 objects cut at the end of a line. A removed pair that a `logferry.dropped` record reports is
+    no fault.
     """
     names = iter(sorted({name for name, _ in prefix.paths}))
     expected: list[tuple[str | None, int | None, int | None, str, int | None]] = []
@@ -115,11 +116,18 @@ def plant(prefix: Prefix) -> list[tuple[str | None, int | None, int | None, str,
         expected.append((name, segment, segment, "no closing line", None))
     name = next(names)
     origin = Origin(name, FUNCTIONS[0], "7", "eu-central-1", concurrent=False)
-    report: dict[str, object] = {"environment": name, "segment": 14, "until": 15, "records": 32, "bytes": 900, "reason": "x"}
+    report: dict[str, object] = {
+        "environment": name,
+        "segment": 14,
+        "until": 15,
+        "records": 32,
+        "bytes": 900,
+        "reason": "x",
+    }
     prefix.remove(name, 14)
     prefix.remove(name, 15)
     prefix.remove(name, 16)
-    event = _events(random.Random(1), START_MS, 1)[0]
+    event = _events(random.Random(1), START_MS, 1)[0]  # noqa: S311 - no cryptography
     store(prefix, origin, 16, [dropped_batch([report], at_ms=START_MS), b"[" + event + b"]"])
     return sorted(expected, key=lambda row: (row[0] or "", row[1] or 0, row[3]))
 
@@ -135,16 +143,30 @@ def _events(chance: random.Random, at_ms: int, count: int) -> list[bytes]:
     """Return events as the platform delivers them: a start, lines of the function, and a report."""
     request = f"{chance.getrandbits(32):08x}-0000-4000-8000-{chance.getrandbits(48):012x}"
     duration = round(chance.lognormvariate(4, 0.6), 2)
-    metrics = {"durationMs": duration, "billedDurationMs": int(duration) + 1, "memorySizeMB": 512, "maxMemoryUsedMB": 96}
-    events = [("platform.start", {"requestId": request, "version": "$LATEST"})]
+    metrics = {
+        "durationMs": duration,
+        "billedDurationMs": int(duration) + 1,
+        "memorySizeMB": 512,
+        "maxMemoryUsedMB": 96,
+    }
+    events: list[tuple[str, Any]] = [("platform.start", {"requestId": request, "version": "$LATEST"})]
     for number in range(max(0, count - 2)):
         kind = number % 4
         if kind == 0:
-            events.append(("function", {"level": "INFO", "message": f"order {chance.randrange(9999)}", "requestId": request}))
+            events.append(
+                ("function", {"level": "INFO", "message": f"order {chance.randrange(9999)}", "requestId": request})
+            )
         elif kind == 1:
-            events.append(("function", f"[ERROR] payment timeout id={chance.randrange(99999)}\n  at handler (/var/task/app.js:1:2)"))
+            events.append(
+                (
+                    "function",
+                    f"[ERROR] payment timeout id={chance.randrange(99999)}\n  at handler (/var/task/app.js:1:2)",
+                )
+            )
         else:
-            events.append(("function", f"cache miss lookup table id={chance.randrange(99999)} took={chance.randrange(500)}ms"))
+            events.append(
+                ("function", f"cache miss lookup table id={chance.randrange(99999)} took={chance.randrange(500)}ms")
+            )
     events.append(("platform.report", {"requestId": request, "status": "success", "metrics": metrics}))
     return [
         json.dumps({"time": iso(at_ms + 17 * number), "type": kind, "record": record}, separators=(",", ":")).encode()

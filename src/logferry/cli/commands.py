@@ -6,13 +6,14 @@ import asyncio
 import json
 import shlex
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
+from logferry.cli import read_commands
 from logferry.cli.extras import reporting_missing_extra, require_programs
 from logferry.cli.run import argv
 from logferry.cli.run import run as run_extension
@@ -35,22 +36,36 @@ def run() -> None:
 
 
 @cli.command()
-def demo() -> None:
+def demo(
+    report: Annotated[bool, typer.Option("--report", help="also write logferry-demo-report.html")] = False,
+) -> None:
     """Run a sample function with logferry and a local S3 server, and show the stored records."""
     require_programs("demo")
     with reporting_missing_extra("demo"):
-        from logferry.cli.demo import demo as show  # noqa: PLC0415 - only this command needs the S3 server
+        from logferry.cli.demo import REPORT  # noqa: PLC0415 - only this command needs the S3 server
+        from logferry.cli.demo import demo as show  # noqa: PLC0415
 
-    raise typer.Exit(asyncio.run(show(Console())))
+    raise typer.Exit(asyncio.run(show(Console(), report=Path(REPORT) if report else None)))
 
 
 @cli.command()
-def verify(
+def verify(  # noqa: PLR0917 - typer reads options from the signature
     destination: Annotated[str, typer.Argument(help="s3://bucket/prefix or file:///directory")],
     since: Annotated[
         str | None, typer.Option(help="ignore older records, which a lifecycle rule deletes", metavar="TIME")
     ] = None,
     until: Annotated[str | None, typer.Option(help="ignore newer records", metavar="TIME")] = None,
+    function: Annotated[str, typer.Option(help="function, or a glob such as 'orders-*'", metavar="NAME")] = "*",
+    keys: Annotated[bool, typer.Option("--keys", help="verify segments by the names only, without a GET")] = False,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            help="file with the rows of earlier runs, to which this run adds its own; for one window after the other",
+            metavar="FILE",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask before an expensive read")] = False,
 ) -> None:
     """Read all objects of a destination and verify that no record is missing or duplicated.
 
@@ -58,11 +73,54 @@ def verify(
 
     Exit status: 0 complete, 1 incomplete, 2 not verifiable (an unreadable object, or no objects).
     """
-    from logferry.cli.verify.report import run_verify  # noqa: PLC0415 - only this command reads S3
-    from logferry.cli.verify.window import Window  # noqa: PLC0415
+    if keys and state:
+        raise typer.BadParameter("--keys reads no lines, so it has no rows for --state: give one of them")
+    with reporting_missing_extra("verify"):
+        from logferry.cli.verify.report import Options, run_verify  # noqa: PLC0415 - only this command reads S3
+        from logferry.cli.verify.window import Window  # noqa: PLC0415
 
     window = Window(since=_time("--since", since), until=_time("--until", until))
-    raise typer.Exit(run_verify(destination, window))
+    options = Options(window=window, function=function, names_only=keys, state=state, yes=yes, as_json=as_json)
+    raise typer.Exit(run_verify(destination, options))
+
+
+@cli.command()
+def compact(  # noqa: PLR0917 - typer reads options from the signature
+    destination: Annotated[str, typer.Argument(help="s3://bucket/prefix or file:///directory")],
+    run: Annotated[bool, typer.Option("--run", help="write the files; without it, only show what is due")] = False,
+    function: Annotated[str, typer.Option(help="function, or a glob such as 'orders-*'", metavar="NAME")] = "*",
+    since: Annotated[str | None, typer.Option(help="no earlier hours", metavar="TIME")] = None,
+    until: Annotated[str | None, typer.Option(help="no later hours", metavar="TIME")] = None,
+    grace: Annotated[str, typer.Option(help="time after the end of an hour, for late objects", metavar="AGE")] = "2h",
+    delete_proven: Annotated[
+        bool, typer.Option("--delete-proven", help="delete raw objects of proven environments after a second grace")
+    ] = False,
+    delete_grace: Annotated[
+        str, typer.Option(help="age of a file until its raw objects are deleted", metavar="AGE")
+    ] = "7d",
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask before an expensive read")] = False,
+) -> None:
+    """Write one Parquet file for each function and hour, and for each day that is over.
+
+    A partition with a missing, duplicated or unreadable line is refused. Without --run, nothing is written or deleted.
+
+    Exit status: 0 written or nothing to do, 1 a partition was refused, 2 not readable or not writable.
+    """
+    with reporting_missing_extra("compact"):
+        from logferry.cli.compact.command import Options, run_compact  # noqa: PLC0415 - needs the extra
+        from logferry.cli.fetch.selection import Selection  # noqa: PLC0415
+        from logferry.cli.verify.window import Window  # noqa: PLC0415
+
+    window = Window(since=_time("--since", since), until=_time("--until", until))
+    options = Options(
+        selection=Selection(function, window),
+        run=run,
+        grace=_age("--grace", grace),
+        delete_proven=delete_proven,
+        delete_grace=_age("--delete-grace", delete_grace),
+    )
+    raise typer.Exit(run_compact(destination, options, as_json=as_json, yes=yes))
 
 
 @cli.command()
@@ -203,6 +261,9 @@ def emulate(  # noqa: PLR0917 - typer reads options from the signature
     raise typer.Exit(status)
 
 
+read_commands.add_to(cli)
+
+
 @cli.command(
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
@@ -247,6 +308,15 @@ def _time(option: str, text: str | None) -> datetime | None:
 
     try:
         return None if text is None else parse_time(text, now=datetime.now(UTC))
+    except (ValueError, OverflowError) as error:
+        raise typer.BadParameter(f"{text!r}: {error}", param_hint=option) from error
+
+
+def _age(option: str, text: str) -> timedelta:
+    from logferry.cli.verify.window import parse_age  # noqa: PLC0415
+
+    try:
+        return parse_age(text)
     except (ValueError, OverflowError) as error:
         raise typer.BadParameter(f"{text!r}: {error}", param_hint=option) from error
 

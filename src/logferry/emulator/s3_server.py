@@ -170,16 +170,13 @@ class S3Server:
     async def get(self, bucket: str, key: str) -> StoredObject:
         """Return one object; raise botocore's ``ClientError`` if it does not exist."""
         async with self.client() as s3:
-            response = await s3.get_object(Bucket=bucket, Key=key)
-            async with response["Body"] as stream:
-                body = await stream.read()
-        return StoredObject(
-            key=key,
-            body=body,
-            metadata=response["Metadata"],
-            content_type=response.get("ContentType", ""),
-            content_encoding=response.get("ContentEncoding", ""),
-        )
+            return await _get(s3, bucket, key)
+
+    async def get_all(self, bucket: str, prefix: str = "") -> list[StoredObject]:
+        """Return all objects under the prefix, in S3's order."""
+        keys = await self.list_keys(bucket, prefix)
+        async with self.client() as s3:
+            return [await _get(s3, bucket, key) for key in keys]
 
     async def __aenter__(self) -> Self:
         for start in range(1, MAX_STARTS + 1):
@@ -266,3 +263,17 @@ class S3Server:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         for path in seaweedfs.leftover_sockets(self._ports):
             path.unlink(missing_ok=True)
+
+
+async def _get(s3: Any, bucket: str, key: str) -> StoredObject:
+    """Return one object. A client is opened by the caller, because it loads the certificate authorities."""
+    response = await s3.get_object(Bucket=bucket, Key=key)
+    async with response["Body"] as stream:
+        body = await stream.read()
+    return StoredObject(
+        key=key,
+        body=body,
+        metadata=response["Metadata"],
+        content_type=response.get("ContentType", ""),
+        content_encoding=response.get("ContentEncoding", ""),
+    )

@@ -12,8 +12,8 @@ import secrets
 from typing import TYPE_CHECKING
 
 from logferry.emulator.conditions import Conditions, Failure
-from logferry.emulator.processes import process_environment
-from logferry.emulator.processes.exec_wrapper import wrapped_command
+from logferry.emulator.processes import exec_wrapper, process_environment
+from logferry.emulator.processes.exec_wrapper import rejected_command, wrapped_command
 from logferry.emulator.processes.extensions import ExtensionRegistry, State
 from logferry.emulator.processes.log_socket import LogSocket
 from logferry.emulator.processes.processes import ChildProcess, Stream, resident_bytes
@@ -109,12 +109,19 @@ class Sandbox:
         )
         for number in range(self.config.runtime_processes):
             name = RUNTIME if number == 0 else f"{RUNTIME}-{number}"
-            try:
-                self._start(
-                    name, wrapped_command(self.config.function, variables), variables, platform_events.FUNCTION_LINE
-                )
-            except OSError as error:
+            self._start_runtime_process(name, variables)
+
+    def _start_runtime_process(self, name: str, variables: dict[str, str]) -> None:
+        directory = self.config.working_directory
+        command = wrapped_command(self.config.function, variables, directory=directory)
+        try:
+            self._start(name, command, variables, platform_events.FUNCTION_LINE)
+        except OSError as error:
+            # 1. No wrapper: an invalid entry point. 2. A wrapper: the runtime has started, and ends with its status.
+            if not variables.get(exec_wrapper.VARIABLE):
                 self.fail(INVALID_ENTRYPOINT, str(error))
+                return
+            self._start(name, rejected_command(command[0], error), variables, platform_events.FUNCTION_LINE)
 
     def _start(self, name: str, argv: Sequence[str], variables: dict[str, str], category: str) -> None:
         process = ChildProcess(

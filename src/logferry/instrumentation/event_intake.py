@@ -4,8 +4,10 @@ Guarantees:
 - Each read of the pipe is stored before the next read. If the journal is full, nothing more is read, and the lines
   stay in the pipe.
 - Events do not pass the deduplicator: two equal events in one millisecond are two events.
-- An event that is not stored is counted by reason (see `event_losses`).
-- The observers receive each event after it is stored, with its request.
+- An event that is not stored is counted by reason (see `event_losses`). Of the malformed lines in the pipe, one in
+  `UNPARSABLE_INTERVAL_MS` is kept as a `logferry.unparsable` record.
+- The observers receive each event after it is stored, with its request. If the request is provisional, they receive the
+  event when it is settled, at the latest before the segment is sealed.
 
 Design: a batch of events may lie between the halves of a cut platform record, because the reader of the segment
 (`records.decoder`) skips it there. Holding the events back until the record is complete would let any process that
@@ -14,13 +16,13 @@ posts a cut record delay them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from logferry.errors import JournalFull
 from logferry.instrumentation import event_line
 from logferry.instrumentation.event_line import MalformedLine
 from logferry.instrumentation.event_losses import LIMIT, MALFORMED, OVERSIZED, PIPE_FULL, UNSTORED
-from logferry.records.internal import CALL, sent_batch
+from logferry.records.internal import CALL, sent_batch, settling_batch
 from logferry.records.model import iso
 
 if TYPE_CHECKING:
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
 MAX_MALFORMED = 1000
 """Malformed lines of one read or request that are examined. The lines behind them count as malformed and are not
 parsed, so that a flood of junk keeps the shipper from responding for milliseconds only."""
+UNPARSABLE_INTERVAL_MS = 1000
+"""Shortest time between two `logferry.unparsable` records, in milliseconds. Malformed lines in between are counted."""
+PROVISIONAL_MS = 250
+"""Longest time for which a request is provisional, in milliseconds. An INVOKE follows its event within a few."""
 SMALLEST_READ_BYTES = 4096
 """Content of a full pipe that one read returns at least, in bytes: a page."""
 
@@ -48,8 +54,8 @@ class Taken:
     def __init__(self, by_order: str | None) -> None:
         self.by_order = by_order
         """Request of a line that states none."""
-        self.events: list[tuple[tuple[str, str] | None, EventLine]] = []
-        """Events with their request and its source."""
+        self.events: list[tuple[tuple[tuple[str, str] | None, bool], EventLine]] = []
+        """Events with their request, its source, and whether it is provisional."""
         self.over_limit = 0
         """Number of lines over the limit."""
         self.malformed = 0
@@ -66,6 +72,17 @@ class Taken:
         if not self.malformed:
             self.malformed_number, self.malformed_line, self.reason = number, line, reason
         self.malformed += 1
+
+
+class Provisional(NamedTuple):
+    """A stored event whose request is provisional."""
+
+    event: EventLine
+    request: tuple[str, str] | None
+    received_ms: int
+    """Time of its receipt (epoch ms)."""
+    is_init: bool
+    """Whether no invocation had begun."""
 
 
 class EventIntake:
@@ -105,18 +122,23 @@ class EventIntake:
         """Second to which the limit applies, with `limit_per_second`."""
         self._in_window = 0
         """Events that count towards the limit."""
+        self._next_unparsable_ms = 0
+        """Earliest time of the next `logferry.unparsable` record (epoch ms)."""
+        self._provisional: list[Provisional] = []
         self._unstored: tuple[Taken, InternalBatch] | None = None
         """Read that the journal has refused. It is stored before the next read."""
         self.refresh: Callable[[], None] = lambda: None
         """Take in the events of the platform that have arrived. Without it, an event of the function that follows an
         INVOKE within microseconds would be attributed to the previous invocation."""
 
-    def on_invoke(self, request_id: str, trace_root: str | None, *, again: bool) -> None:
+    def on_invoke(self, request_id: str, trace_root: str | None, *, deadline_ms: float | None, again: bool) -> None:
         """Note the request of an INVOKE event, and read the pipe.
 
-        `again`: an earlier shipper has received the same event.
+        `deadline_ms` is the deadline (epoch ms). `again`: an earlier shipper has received the same event.
         """
-        self.attribution.announce(request_id, trace_root)
+        now_ms = self._clock_ms()
+        self.attribution.announce(request_id, trace_root, deadline_ms=deadline_ms, invoked_ms=now_ms)
+        self._settle(invoked_ms=now_ms)
         # Two cases: 1. all earlier events were read, so those in the pipe are of this invocation,
         # 2. the environment was frozen before the events of the previous invocation were read.
         if again or self.attribution.is_past:
@@ -125,6 +147,11 @@ class EventIntake:
         else:
             self.drain()
             self._begin(request_id)
+
+    def collect(self) -> None:
+        """Read everything, and settle the requests of all events."""
+        self.drain()
+        self._settle(invoked_ms=None)
 
     def drain(self) -> None:
         """Read and store until the pipe is empty, but not more than the pipe can hold."""
@@ -138,6 +165,8 @@ class EventIntake:
     def read_once(self) -> bool:
         """Store the events of one read; return False if there was nothing to read, or the journal is full."""
         self.refresh()
+        if self._provisional and self._clock_ms() - self._provisional[0].received_ms > PROVISIONAL_MS:
+            self._settle(invoked_ms=None)
         if self._pipe is None or not self._store_unstored():
             return False
         has_ended = not self.attribution.is_running
@@ -166,13 +195,16 @@ class EventIntake:
 
     def finish(self) -> None:
         """Read the rest at the end of the environment, and count what cannot be stored."""
-        self.drain()
+        self.collect()
         tail = self._pipe.take_tail() if self._pipe else b""
         if tail and self._unstored is None:
             self._put([tail])
         if self._unstored:
             self.losses.add(UNSTORED, len(self._unstored[0].events), self.attribution.current)
             self._unstored = None
+        self._settle(invoked_ms=None)
+        for each in self._provisional:
+            self._observe(each.event, each.request)
 
     def _begin(self, request_id: str) -> None:
         self.attribution.begin(request_id)
@@ -182,7 +214,10 @@ class EventIntake:
     def _put(self, lines: list[bytes]) -> None:
         """Store lines of the pipe, or keep them if the journal is full."""
         taken = self._take(lines, self.attribution.by_order)
-        batch = self._batch(taken, unparsable=taken.malformed_line)
+        unparsable = b""
+        if taken.malformed and self._clock_ms() >= self._next_unparsable_ms:
+            unparsable, self._next_unparsable_ms = taken.malformed_line, self._clock_ms() + UNPARSABLE_INTERVAL_MS
+        batch = self._batch(taken, unparsable=unparsable)
         self._unstored = (taken, batch) if batch else None
         if batch:
             self._store_unstored()
@@ -219,10 +254,8 @@ class EventIntake:
             except MalformedLine as error:
                 taken.add_malformed(number, line, str(error))
                 continue
-            request = self.attribution.of(event, by_order=by_order)
-            if request is None and self.attribution.is_init and event.request_id is None:
-                event.mark_init()
-            taken.events.append((request, event))
+            request, is_provisional = self.attribution.of(event, by_order=by_order)
+            taken.events.append(((request, is_provisional), event))
             self._in_window += self._is_stored(event)
         return taken
 
@@ -239,19 +272,48 @@ class EventIntake:
         now_ms = self._clock_ms()
         now = iso(now_ms)
         stored = [
-            (request, event.kind, event.time or now, event.record_text())
-            for request, event in taken.events
+            (attributed, event.kind, event.time or now, event.record_text())
+            for attributed, event in taken.events
             if self._is_stored(event)
         ]
         return sent_batch(stored, unparsable=unparsable, at_ms=now_ms) if stored or unparsable else None
 
     def _notify(self, taken: Taken) -> None:
         """Pass the events and the losses of a read or a request to the observers."""
-        for request, event in taken.events:
-            request_id = request[0] if request else None
-            self._on_event(event.kind, event.record, request_id)
-            if lost := event.lost_before:
-                self.losses.add(PIPE_FULL, lost, request_id)
+        for (request, is_provisional), event in taken.events:
+            if is_provisional:
+                self._provisional.append(Provisional(event, request, self._clock_ms(), self.attribution.is_init))
+            else:
+                self._observe(event, request)
         self.losses.add(LIMIT, taken.over_limit, taken.by_order)
         detail = f"line {taken.malformed_number}: {taken.reason}" if taken.malformed else ""
         self.losses.add(MALFORMED, taken.malformed, taken.by_order, detail)
+
+    def _observe(self, event: EventLine, request: tuple[str, str] | None) -> None:
+        request_id = request[0] if request else None
+        self._on_event(event.kind, event.record, request_id)
+        if lost := event.lost_before:
+            self.losses.add(PIPE_FULL, lost, request_id)
+
+    def _settle(self, *, invoked_ms: int | None) -> None:
+        """Settle the provisional requests, at an INVOKE with the time of its arrival, else without one."""
+        if not self._provisional:
+            return
+        waiting, self._provisional = self._provisional, []
+        settled = [
+            self.attribution.settled(each.event, each.request, received_ms=each.received_ms, invoked_ms=invoked_ms)
+            for each in waiting
+        ]
+        stored = [
+            (request, each.is_init)
+            for request, each in zip(settled, waiting, strict=True)
+            if self._is_stored(each.event)
+        ]
+        try:
+            if stored:
+                self._store(settling_batch(stored, at_ms=self._clock_ms()))
+        except JournalFull:
+            self._provisional = waiting
+            return
+        for request, each in zip(settled, waiting, strict=True):
+            self._observe(each.event, request)

@@ -42,7 +42,7 @@ class MalformedLine(ValueError):
 class EventLine:
     """One valid line. A plain class with slots, because one is made for each event."""
 
-    __slots__ = ("_changed", "_text", "kind", "record", "time")
+    __slots__ = ("_changed", "_text", "kind", "record", "time", "time_ms")
 
     def __init__(self, kind: str, text: str, record: dict[str, Any]) -> None:
         self.kind = kind
@@ -51,6 +51,8 @@ class EventLine:
         """The stored object."""
         self.time: str | None = None
         """The sender's time in the platform's form, or None if it is not the time of the record."""
+        self.time_ms: float | None = None
+        """The same time in epoch milliseconds."""
         self._text = text
         self._changed = False
 
@@ -76,12 +78,6 @@ class EventLine:
             return 0
         return max(0, lost)
 
-    def mark_init(self) -> None:
-        """Add `"phase":"init"`, unless the sender has used the key."""
-        if "phase" not in self.record:
-            self.record["phase"] = "init"
-            self._changed = True
-
     def record_text(self) -> str:
         """Return the JSON text of the record."""
         return _dumped(self.record) if self._changed else self._text
@@ -93,7 +89,7 @@ class EventLine:
 
     def _take_time(self, *, since_ms: int, now_ms: int) -> None:
         sent = self.record["time"]
-        self.time = trusted_time(sent, since_ms=since_ms, now_ms=now_ms)
+        self.time, self.time_ms = trusted_time(sent, since_ms=since_ms, now_ms=now_ms)
         # Three cases: 1. the time of the record, 2. kept under another key, 3. the sender uses that key as well.
         if self.time:
             del self.record["time"]
@@ -126,28 +122,29 @@ def parse(line: bytes, *, since_ms: int, now_ms: int) -> EventLine:
     return found
 
 
-def trusted_time(sent: object, *, since_ms: int, now_ms: int) -> str | None:
-    """Return a sender's time (ISO 8601 or epoch ms) in the platform's form, or None outside the two limits."""
+def trusted_time(sent: object, *, since_ms: int, now_ms: int) -> tuple[str, float] | tuple[None, None]:
+    """Return a sender's time (ISO 8601 or epoch ms) in the platform's form and in epoch ms; None outside the limits."""
     try:
-        ms = _epoch_ms(sent)
+        ms = epoch_ms(sent)
     except (ValueError, OverflowError):
-        return None
+        return None, None
     if ms is None or not since_ms <= ms <= now_ms:
-        return None
-    return sent if isinstance(sent, str) and is_canonical(sent) else iso(int(ms))
+        return None, None
+    return (sent if isinstance(sent, str) and is_canonical(sent) else iso(int(ms))), ms
+
+
+def epoch_ms(sent: object) -> float | None:
+    """Return a time (ISO 8601 or epoch ms) in epoch ms, None for another value. Raise ValueError or OverflowError."""
+    if isinstance(sent, str):
+        parsed = datetime.fromisoformat(sent)
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000
+    return float(sent) if _is_number(sent) else None  # type: ignore[arg-type]  # `_is_number` has checked it
 
 
 def root_of(trace: str) -> str:
     """Return the root of a trace header (`Root=1-…;Parent=…;Sampled=1`), or the text itself if it has no fields."""
     fields = dict(part.strip().partition("=")[::2] for part in trace.split(";"))
     return fields.get("Root", trace)
-
-
-def _epoch_ms(sent: object) -> float | None:
-    if isinstance(sent, str):
-        parsed = datetime.fromisoformat(sent)
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000
-    return float(sent) if _is_number(sent) else None  # type: ignore[arg-type]  # `_is_number` has checked it
 
 
 def _is_number(value: object) -> bool:

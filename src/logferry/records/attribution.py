@@ -11,7 +11,7 @@ References: Telemetry API, "Telemetry API Event schema".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from logferry.records.decoder import FUNCTION, REPORT, RUNTIME_DONE, START
 from logferry.records.internal import INVOKE, PREFIX, SENT
@@ -41,11 +41,36 @@ def platform_request(event: Event) -> str | None:
 
 
 def noted_request(event: Event) -> tuple[str, str] | None:
-    """Return the request and its source that a note of logferry names for the function's own events."""
+    """Return the request and its source that a note names for the function's own events behind it."""
     record = event.fields.get("record")
-    if not isinstance(record, dict) or not valid_id(record.get("requestId")):
-        return None
-    return record["requestId"], "inferred" if record.get("requestIdSource") == "inferred" else "record"
+    return _request_of(record) if isinstance(record, dict) else None
+
+
+def is_provisional(event: Event) -> bool:
+    """Return whether a later note may name another request for these events."""
+    record = event.fields.get("record")
+    return isinstance(record, dict) and record.get("provisional") is True
+
+
+def settled_requests(event: Event) -> list[dict[str, Any]]:
+    """Return the parts of a note that settle all events with a provisional request before it, in their order."""
+    record = event.fields.get("record")
+    settled = record.get("settled") if isinstance(record, dict) else None
+    return settled if isinstance(settled, list) else []
+
+
+def settle(event: Event, part: dict[str, Any]) -> tuple[Event, tuple[str, str] | None]:
+    """Return an event with its request, and with `"phase":"init"` in its record if the part of the note has it."""
+    record = event.fields["record"]
+    if "phase" in part and event.value and isinstance(record, dict) and "phase" not in record:
+        value = f'{event.value.rstrip().removesuffix("}")},"phase":"init"}}'
+        event = type(event)(event.text, {**event.fields, "record": {**record, "phase": "init"}}, value)
+    return event, _request_of(part)
+
+
+def _request_of(note: dict[str, Any]) -> tuple[str, str] | None:
+    """Return the request in a part of a note, which logferry wrote."""
+    return (note["requestId"], note["requestIdSource"]) if "requestId" in note else None
 
 
 def running_after(running: str | None, event: Event) -> str | None:

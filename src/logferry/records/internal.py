@@ -53,7 +53,7 @@ SENT = frozenset({EVENT, METRIC, CALL})
 INVOKE = PREFIX + "invoke"
 """Type of a note in a segment that an INVOKE event named a request. It is not stored as a record."""
 ATTRIBUTION = PREFIX + "attribution"
-"""Type of a note in a segment that names the request of the records in `SENT` behind it. It is not stored either."""
+"""Type of a note in a segment that names the request of the records in `SENT`. It is not stored either."""
 NOTES = frozenset({INVOKE, ATTRIBUTION})
 """Types of elements that are not records."""
 
@@ -89,25 +89,44 @@ def invoke_batch(request_id: str, *, at_ms: int) -> InternalBatch:
 
 
 def sent_batch(
-    events: Iterable[tuple[tuple[str, str] | None, str, str, str]], *, unparsable: bytes, at_ms: int
+    events: Iterable[tuple[tuple[tuple[str, str] | None, bool], str, str, str]], *, unparsable: bytes, at_ms: int
 ) -> InternalBatch:
     """Return the batch of events that the function sent.
 
-    An event is its request with the source (see `attribution`), its type, its time in the platform's form, and the
-    JSON text of its record. `unparsable` is a line that is not an event; it may be empty.
+    An event is its request with the source (see `attribution`) and whether it is provisional, its type, its time in
+    the platform's form, and the JSON text of its record. `unparsable` is a line that is not an event, or empty.
     """
     at = iso(at_ms)
     parts: list[str] = []
     noted: object = ()
-    for request, kind, time, text in events:
-        if request != noted:
-            noted = request
-            note = json.dumps(dict(zip(("requestId", "requestIdSource"), request or (), strict=False)))
-            parts.append(f'{{"time":"{at}","type":"{ATTRIBUTION}","record":{note}}}')
+    for attributed, kind, time, text in events:
+        if attributed != noted:
+            noted = attributed
+            request, provisional = attributed
+            parts.append(_attribution(_request_fields(request) | ({"provisional": True} if provisional else {}), at))
         parts.append(f'{{"time":"{time}","type":"{kind}","record":{text}}}')
     if unparsable:
         parts.append(json.dumps({"time": at} | unparsable_fields(unparsable), separators=(",", ":")))
     return InternalBatch(f"[{','.join(parts)}]".encode())
+
+
+def settling_batch(requests: Iterable[tuple[tuple[str, str] | None, bool]], *, at_ms: int) -> InternalBatch:
+    """Return the note that settles the requests of all events whose request was provisional, in their order.
+
+    Each has its request with the source, and whether an event without a request belongs to the Init phase.
+    """
+    settled = [
+        {"phase": "init"} if is_init and not request else _request_fields(request) for request, is_init in requests
+    ]
+    return InternalBatch(f"[{_attribution({'settled': settled}, iso(at_ms))}]".encode())
+
+
+def _request_fields(request: tuple[str, str] | None) -> dict[str, object]:
+    return {"requestId": request[0], "requestIdSource": request[1]} if request else {}
+
+
+def _attribution(record: dict[str, object], at: str) -> str:
+    return f'{{"time":"{at}","type":"{ATTRIBUTION}","record":{json.dumps(record, separators=(",", ":"))}}}'
 
 
 def damaged_batch(header: Header, *, size: int) -> InternalBatch:

@@ -43,13 +43,11 @@ class Invocations:
         """Requests that have started, for the attribution of lines."""
         self.reports = 0
         """Number of `platform.report` records so far."""
-        self.on_start: Callable[[decoder.Event], None] | None = None
-        """Observer of each `platform.start`."""
         self.failures: deque[decoder.Event] = deque(maxlen=FAILURES_KEPT)
         """Ends and reports of failed invocations, and the records of logferry about them, in the order of the stream.
         The failure watch takes them out."""
-        self.observer: Callable[[decoder.Event], None] | None = None
-        """Receives the start, the end and the report of each invocation."""
+        self.observers: list[Callable[[decoder.Event], None]] = []
+        """Functions that receive the start, the end and the report of each invocation."""
         self._reader = decoder.Reader()
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._unreported: OrderedDict[str, None] = OrderedDict()
@@ -76,8 +74,6 @@ class Invocations:
                 self.running = attribution.running_after(self.running, event)
                 if event.type in attribution.STARTS and (started := attribution.platform_request(event)):
                     self.started.add(started)
-                if event.type == decoder.START and self.on_start:
-                    self.on_start(event)
                 if event.type in (decoder.START, decoder.RUNTIME_DONE, decoder.REPORT):
                     self._note(event)
                 elif event.type in _FAILURE_RECORDS:
@@ -122,8 +118,8 @@ class Invocations:
         if kind == decoder.REPORT:
             self.reports += 1
             self._unreported.pop(request_id, None)
-        if self.observer:
-            self.observer(event)
+        for observe in self.observers:
+            observe(event)
 
 
 def _remember(requests: OrderedDict[str, None], request_id: str) -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from logferry.records import attribution, decoder
 from logferry.records.fast_path import TEXT, TIME, RequestIdCache
-from logferry.records.internal import ATTRIBUTION, FORMAT, NOTES, PREFIX
+from logferry.records.internal import ATTRIBUTION, FORMAT, NOTES, PREFIX, SENT
 from logferry.records.model import iso
 from logferry.records.started_requests import StartedRequests
 from logferry.records.timestamps import is_canonical
@@ -69,6 +69,10 @@ class Lines:
         self._unwanted = frozenset(KINDS - types)
         self._running = header.request_id
         self._noted: Request = None
+        self._is_provisional = False
+        self._held: list[tuple[decoder.Event, Request]] = []
+        """Events of the function whose request is provisional, with this request."""
+        self._settled: list[tuple[decoder.Event, Request]] = []
         self._started = StartedRequests(header.started)
         self._request_ids = RequestIdCache(self._started)
         self._time: object = None
@@ -101,6 +105,8 @@ class Lines:
                     yield self._of_run(event)
                 continue
             if event.type != decoder.FUNCTION and not self._take_note(event):
+                if self._settled:
+                    yield from self._of_settled()
                 continue
             if unwanted and event.type.partition(".")[0] in unwanted:
                 continue
@@ -115,19 +121,39 @@ class Lines:
                 request = attribution.attribute(
                     event, running=self._running, request_in=request_in, concurrent=concurrent, noted=self._noted
                 )
-            self.records += 1
-            if (time := event.fields.get("time")) != self._time:
-                self._note_time(time)
-            if request != self._request:
-                self._note_request(request)
-            if self._anchor.rank:
-                self._note_anchor(event.type)
-            yield self._line(event)
+            yield self._of_event(event, request)
+        self._settled, self._held = self._held, []
+        yield from self._of_settled()
+
+    def _of_event(self, event: decoder.Event, request: Request) -> str:
+        self.records += 1
+        if (time := event.fields.get("time")) != self._time:
+            self._note_time(time)
+        if request != self._request:
+            self._note_request(request)
+        if self._anchor.rank:
+            self._note_anchor(event.type)
+        return self._line(event)
+
+    def _of_settled(self) -> Iterator[str]:
+        """Yield the lines of the function's own events whose request has been settled."""
+        for event, request in self._settled:
+            yield self._of_event(event, request)
+        self._settled = []
 
     def _take_note(self, event: decoder.Event) -> bool:
-        """Update the state of the invocations and return whether the event is a record."""
+        """Update the state of the invocations and return whether the event is a record to store now."""
+        # Three cases of the function's own events: 1. a note with the request of those behind it, 2. a note that
+        # settles the requests of those held, 3. an event that is held.
         if event.type == ATTRIBUTION:
-            self._noted = attribution.noted_request(event)
+            self._noted, self._is_provisional = attribution.noted_request(event), attribution.is_provisional(event)
+            if settled := attribution.settled_requests(event):
+                # The note may begin with events of the segment before, so the last ones correspond.
+                last = reversed(list(zip(reversed(self._held), reversed(settled), strict=False)))
+                self._settled, self._held = [attribution.settle(held, part) for (held, _), part in last], []
+            return False
+        if self._is_provisional and event.type in SENT:
+            self._held.append((event, self._noted))
             return False
         if event.type in attribution.STARTS and (started := attribution.platform_request(event)):
             self._started.add(started)

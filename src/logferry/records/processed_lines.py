@@ -7,8 +7,8 @@ Guarantees:
   selection fails, the record is kept and counted.
 - Reports of losses are neither dropped nor masked.
 
-Design: `Lines` is the path of most functions, and this class costs it nothing. The two methods that read records are
-therefore written again here, with the selection in between.
+Design: `Lines` is the path of most functions, and this class costs it nothing. The two methods that make lines are
+therefore written again here, with the selection before them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from logferry.records.selection import LINES, Selection
 from logferry.records.text_block import TextBlock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator
+    from collections.abc import Callable, Container
 
     from logferry.records import fast_path
     from logferry.records.fields import Fields
@@ -88,29 +88,9 @@ class ProcessedLines(Lines):
         self._fields = None
         return super().closing(kind, record)
 
-    def of(self, found: Iterable[decoder.Event | fast_path.RecordRun]) -> Iterator[str]:
-        """Yield the lines of the events that are kept; those of a run in one piece."""
-        for event in found:
-            if isinstance(event, decoder.Event):
-                if line := self._of_event(event):
-                    yield line
-            elif decoder.FUNCTION not in self._unwanted:
-                yield self._of_run(event)
-
-    def _of_event(self, event: decoder.Event) -> str:
+    def _of_event(self, event: decoder.Event, request: Request) -> str:
         """Return the line of an event, or nothing if it is not stored."""
         kind = event.type
-        if kind != decoder.FUNCTION and not self._take_note(event):
-            return ""
-        if self._unwanted and kind.partition(".")[0] in self._unwanted:
-            return ""
-        request = attribution.attribute(
-            event,
-            running=self._running,
-            request_in=self._request_in,
-            concurrent=self._header.origin.concurrent,
-            noted=self._noted,
-        )
         time = event.fields.get("time")
         if self._drops_event(event, request):
             self._note_filtered(kind, time, request)

@@ -20,10 +20,12 @@ from logferry import log
 from logferry.instrumentation.event_attribution import EventAttribution
 from logferry.instrumentation.event_endpoint import EventEndpoint
 from logferry.instrumentation.event_intake import EventIntake
-from logferry.instrumentation.event_line import root_of
+from logferry.instrumentation.event_line import epoch_ms, root_of
 from logferry.instrumentation.event_losses import EventLosses
 from logferry.instrumentation.event_pipe import EventPipe
 from logferry.records.attribution import platform_request
+from logferry.records.decoder import RUNTIME_DONE, START
+from logferry.records.timestamps import is_canonical
 from logferry.shipper import events
 
 if TYPE_CHECKING:
@@ -64,16 +66,25 @@ class EventCollection:
         if isinstance(event, events.Shutdown):
             self.intake.drain()
         else:
-            self.intake.on_invoke(event.request_id, root_of(event.trace), again=event.again)
+            self.intake.on_invoke(
+                event.request_id, root_of(event.trace), deadline_ms=event.deadline_ms, again=event.again
+            )
             self._set_timer()
 
-    def on_start(self, event: Event) -> None:
-        """Note the trace of a `platform.start`, which is the only source of traces on Managed Instances."""
-        record = event.fields.get("record")
-        tracing = record.get("tracing") if isinstance(record, dict) else None
-        request_id, value = platform_request(event), tracing.get("value") if isinstance(tracing, dict) else None
-        if request_id and isinstance(value, str):
-            self.intake.attribution.note_trace(request_id, root_of(value))
+    def on_event(self, event: Event) -> None:
+        """Note start, trace and end of an invocation. On Managed Instances this is the only source of traces."""
+        request_id, record, time = platform_request(event), event.fields.get("record"), event.fields.get("time")
+        if not request_id or not isinstance(record, dict):
+            return
+        attribution = self.intake.attribution
+        at_ms = epoch_ms(time) if is_canonical(time) else None
+        tracing = record.get("tracing")
+        if isinstance(tracing, dict) and isinstance(tracing.get("value"), str):
+            attribution.note_trace(request_id, root_of(tracing["value"]))
+        if at_ms is not None and event.type == START:
+            attribution.note_start(request_id, at_ms)
+        elif at_ms is not None and event.type == RUNTIME_DONE:
+            attribution.note_end(request_id, at_ms)
 
     def on_batch(self) -> None:
         """Plan a read after the response to a batch that has been accepted."""
@@ -158,7 +169,7 @@ def open_event_collection(
         invocations=invocations,
         managed=managed,
     )
-    invocations.on_start = collection.on_start
+    invocations.observers.append(collection.on_event)
     intake.add_stream_callback(collection.on_batch)
-    scheduler.collect = collection.intake.drain
+    scheduler.collect = collection.intake.collect
     return collection

@@ -21,6 +21,8 @@ class Invoke(NamedTuple):
     deadline: Deadline
     again: bool
     """Whether the supervisor sends the event once more, because the previous shipper ended while it held the event."""
+    deadline_ms: float | None = None
+    """The same deadline as a date (epoch ms), or None if the event has none."""
     trace: str = ""
     """X-Ray trace header of the invocation, such as `Root=1-…;Parent=…;Sampled=1`; empty without one."""
 
@@ -42,7 +44,8 @@ def parse(packet: bytes, *, now_ms: float, now: float) -> Invoke | Shutdown:
     """Return the event in a packet. `now_ms` is the wall clock (epoch ms), `now` the event loop's clock (s)."""
     number, _, document = packet[1:].partition(b"\n")
     fields = json.loads(document)
-    deadline = Deadline.from_epoch_ms(fields.get("deadlineMs"), now_ms=now_ms, now=now)
+    deadline_ms = fields.get("deadlineMs")
+    deadline = Deadline.from_epoch_ms(deadline_ms, now_ms=now_ms, now=now)
     if fields.get("eventType") == "SHUTDOWN":
         return Shutdown(number, str(fields.get("shutdownReason", "")), deadline)
     tracing = fields.get("tracing")
@@ -52,6 +55,7 @@ def parse(packet: bytes, *, now_ms: float, now: float) -> Invoke | Shutdown:
         str(fields.get("requestId", "")),
         deadline,
         again=packet[:1] == ipc.EVENT_RETRY,
+        deadline_ms=deadline_ms,
         trace=trace if isinstance(trace, str) else "",
     )
 

@@ -162,7 +162,7 @@ def _open_invocation_records(
         if options.usage
         else None,
     )
-    invocations.observer = records.on_event
+    invocations.observers.append(records.on_event)
     scheduler.observe_invoke = records.on_invoke
     return records
 

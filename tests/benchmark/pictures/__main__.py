@@ -38,6 +38,11 @@ def main() -> None:
         for file, svg in pictures().items():
             (FOLDER / file).write_text(svg)
             print(f"drew {file}")
+    if options.photograph:
+        from benchmark.pictures.report import photograph  # noqa: PLC0415 - needs a browser
+
+        photograph(FOLDER / "report.png")
+        print("photographed report.png")
 
 
 def pictures() -> dict[str, str]:
@@ -81,14 +86,15 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmark.pictures", description="Make the README's pictures.")
     parser.add_argument("--measure", nargs="*", choices=DRAWN, metavar="NAME", help=f"all, or {', '.join(DRAWN)}")
     parser.add_argument("--draw", action="store_true", help="draw all pictures from the data")
+    parser.add_argument("--photograph", action="store_true", help="make the picture of the report; needs chromium")
     parser.add_argument("--table", type=Path, help="a table of `python -m benchmark --markdown`, instead of a run")
     parser.add_argument(
         "--benchmark", action="append", default=[], metavar="ARGUMENT",
         help="argument for the benchmark, such as --benchmark=--rounds=3; repeatable",
     )  # fmt: skip
     options = parser.parse_args()
-    if options.measure is None and not options.draw:
-        parser.error("use --measure, --draw, or both")
+    if options.measure is None and not options.draw and not options.photograph:
+        parser.error("use --measure, --draw, --photograph, or several of them")
     return options
 
 

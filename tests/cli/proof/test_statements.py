@@ -18,8 +18,8 @@ OBJECTS = 1_000
 DIALECTS = {"duckdb": "duckdb", "spark": "spark", "athena": "trino"}
 STATEMENTS = ("segments", "faults", "environments", "compacted")
 COLUMNS = (
-    "{time: 'TIMESTAMP', type: 'VARCHAR', message: 'VARCHAR', record: 'VARCHAR', event: 'VARCHAR', requestId: 'VARCHAR', "
-    "requestIdSource: 'VARCHAR', environment: 'VARCHAR', segment: 'BIGINT', line: 'BIGINT'}"
+    "{time: 'TIMESTAMP', type: 'VARCHAR', message: 'VARCHAR', record: 'VARCHAR', event: 'VARCHAR', "
+    "requestId: 'VARCHAR', requestIdSource: 'VARCHAR', environment: 'VARCHAR', segment: 'BIGINT', line: 'BIGINT'}"
 )
 """Columns of the shipped view."""
 
@@ -52,7 +52,7 @@ def rows(root: Path, engine: Engine, name: str = "faults") -> list[tuple[Any, ..
     """Return the rows of a statement over the objects of a prefix."""
     with duckdb.connect() as connection:
         connection.execute(
-            f"CREATE VIEW logs AS SELECT * FROM read_json('{root}/**/*.gz', columns={COLUMNS}, "
+            f"CREATE VIEW logs AS SELECT * FROM read_json('{root}/**/*.gz', columns={COLUMNS}, "  # noqa: S608 - a test
             "format='newline_delimited', ignore_errors=true)"
         )
         connection.execute(f"CREATE TABLE segments AS {text('segments', engine)}")
@@ -85,10 +85,10 @@ def test_each_dialect_gives_the_rows_of_duckdb(
     root, _ = planted
     if name == "segments":
         with duckdb.connect() as connection:
-            connection.execute(f"CREATE VIEW logs AS SELECT * FROM read_json('{root}/**/*.gz', columns={COLUMNS})")
-            results = [
-                sorted(connection.execute(text(name, each)).fetchall(), key=str) for each in (engine, "duckdb")
-            ]
+            connection.execute(
+                f"CREATE VIEW logs AS SELECT * FROM read_json('{root}/**/*.gz', columns={COLUMNS})"  # noqa: S608 - a test
+            )
+            results = [sorted(connection.execute(text(name, each)).fetchall(), key=str) for each in (engine, "duckdb")]
         assert results[0] == results[1]
     else:
         assert rows(root, engine, name) == rows(root, "duckdb", name)
@@ -127,7 +127,7 @@ def test_each_dialect_parses_and_has_no_function_of_the_templates(name: str, eng
     assert not list(parsed.find_all(sqlglot.exp.Command))
 
 
-def test_a_record_of_a_function_cannot_make_a_cast_fail(tmp_path: Path) -> None:
+def test_a_record_of_a_function_cannot_make_a_cast_fail() -> None:
     """Only the records of the platform become typed columns, and other values are NULL."""
     odd = [
         ("function", '{"metrics":{"durationMs":"many"},"level":7}'),
@@ -141,9 +141,14 @@ def test_a_record_of_a_function_cannot_make_a_cast_fail(tmp_path: Path) -> None:
             "requestId VARCHAR, requestIdSource VARCHAR, environment VARCHAR, segment BIGINT, line BIGINT)"
         )
         for number, (kind, record) in enumerate(odd, 1):
-            connection.execute("INSERT INTO logs VALUES ('2026-11-29', ?, NULL, ?, NULL, NULL, NULL, 'e', 1, ?)", [kind, record, number])
-        connection.execute("INSERT INTO logs VALUES ('2026-11-29', 'function', '[ERROR] x', NULL, NULL, NULL, NULL, 'e', 1, 5)")
-        query = f"SELECT level, status, duration_ms, used_mb FROM ({statement('compacted')}) ORDER BY line"
+            connection.execute(
+                "INSERT INTO logs VALUES ('2026-11-29', ?, NULL, ?, NULL, NULL, NULL, 'e', 1, ?)",
+                [kind, record, number],
+            )
+        connection.execute(
+            "INSERT INTO logs VALUES ('2026-11-29', 'function', '[ERROR] x', NULL, NULL, NULL, NULL, 'e', 1, 5)"
+        )
+        query = f"SELECT level, status, duration_ms, used_mb FROM ({statement('compacted')}) ORDER BY line"  # noqa: S608
         found = connection.execute(query).fetchall()
     assert found == [
         ("7", None, None, None),

@@ -72,7 +72,9 @@ class _BucketStore:
             with file.open("rb") as body:
                 answer = await self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=kind)
         except _S3_ERRORS as error:
-            raise DestinationError(f"cannot write s3://{self._bucket}/{key}: {reason_of(error)}; {_PERMISSIONS}") from error
+            raise DestinationError(
+                f"cannot write s3://{self._bucket}/{key}: {reason_of(error)}; {_PERMISSIONS}"
+            ) from error
         return str(answer["ETag"]).strip('"')
 
     async def sha256(self, name: str) -> str:
@@ -80,9 +82,8 @@ class _BucketStore:
         key, digest = self._prefix + name, hashlib.sha256()
         try:
             answer = await self._client.get_object(Bucket=self._bucket, Key=key)
-            async with answer["Body"] as stream:
-                while chunk := await stream.read(CHUNK_BYTES):
-                    digest.update(chunk)
+            async for chunk in answer["Body"].iter_chunks(CHUNK_BYTES):
+                digest.update(chunk)
         except _S3_ERRORS as error:
             raise DestinationError(f"cannot read s3://{self._bucket}/{key}: {reason_of(error)}") from error
         return digest.hexdigest()

@@ -13,6 +13,7 @@ proven together with the new ones.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,7 @@ from logferry.cli.fetch.download import download
 from logferry.cli.fetch.selection import COMPACT, ListRange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from logferry.cli.compact.store import Store
@@ -55,6 +56,11 @@ class Compacted:
     parquet: ListedObject
     listed: ListedObject
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether a run wrote the file and ended before its manifest. The file has the old rows and newer ones."""
+        return (self.parquet.etag, self.parquet.size) != (self.manifest.parquet.etag, self.manifest.parquet.size)
+
 
 @dataclass
 class State:
@@ -62,12 +68,15 @@ class State:
 
     raw: dict[Partition, list[ListedObject]] = field(default_factory=dict)
     files: dict[Partition, Compacted] = field(default_factory=dict)
-    damaged: list[tuple[str, str]] = field(default_factory=list)
+    damaged: dict[str, str] = field(default_factory=dict)
+    """Reason of each folder whose manifest cannot be read, or whose file is missing."""
 
-    @property
-    def inputs(self) -> dict[Partition, Sequence[Input]]:
-        """The inputs of each file."""
-        return {partition: each.manifest.inputs for partition, each in self.files.items()}
+    def plan(self, partition: Partition, objects: Sequence[ListedObject]) -> Plan | None:
+        """Return what has to be done with a partition, or None if its file is up to date."""
+        file = self.files.get(partition)
+        if file is None:
+            return plan(partition, objects, None)
+        return plan(partition, objects, file.manifest.inputs, unfinished=file.unfinished)
 
     def segments(self) -> Iterable[Sequence[SegmentRow]]:
         """Return the rows of all files. A day replaces its hours."""
@@ -95,30 +104,42 @@ class Result:
     refused: list[tuple[Partition, str]] = field(default_factory=list)
 
 
-async def read_state(source: Source, selection: Selection) -> State:
+async def list_state(source: Source, selection: Selection) -> State:
     """List a destination and read its manifests. Raise DestinationError."""
-    raw = [each async for page in source.objects(ListRange("")) for each in page]
+    listed = [each async for page in source.objects(ListRange("")) for each in page]
+    return await read_state(source, listed, selection)
+
+
+async def read_state(source: Source, listed: Sequence[ListedObject], selection: Selection) -> State:
+    """Read the manifests among the entries of a list. Raise DestinationError."""
     found = State()
-    for partition, objects in by_partition(raw).items():
+    for partition, objects in by_partition(listed).items():
         if selection.has_function(partition.function):
             found.raw[partition] = [each for each in objects if not each.name.rpartition("/")[2].startswith(("_", "."))]
-    compacted = {each.name: each for each in raw if each.name.startswith(f"{COMPACT}/")}
+    compacted = {each.name: each for each in listed if each.name.startswith(f"{COMPACT}/")}
     manifests = [each for name, each in compacted.items() if name.endswith(f"/{MANIFEST_NAME}")]
     fetched = await download(source, manifests)
-    found.damaged += fetched.unreadable
+    found.damaged = {_folder_of(key, manifests): reason for key, reason in fetched.unreadable}
     for each in manifests:
         if each.key not in fetched.files:
             continue
-        parquet = compacted.get(each.name.removesuffix(MANIFEST_NAME) + PARQUET_NAME)
+        folder = _folder_of(each.key, [each])
+        parquet = compacted.get(f"{folder}/{PARQUET_NAME}")
         try:
             manifest = parse_manifest(fetched.files[each.key].read_bytes())
         except (OSError, ValueError) as error:
-            found.damaged.append((each.key, str(error)))
+            found.damaged[folder] = str(error)
             continue
-        # A file that differs from its manifest was written by a run that ended before the manifest.
-        if parquet and (parquet.etag, parquet.size) == (manifest.parquet.etag, manifest.parquet.size):
+        if parquet is None:
+            found.damaged[folder] = f"the manifest exists, but {PARQUET_NAME} does not"
+        else:
             found.files[manifest.partition] = Compacted(manifest, parquet, each)
     return found
+
+
+def _folder_of(key: str, manifests: Sequence[ListedObject]) -> str:
+    """Return the folder of a manifest, relative to the destination."""
+    return next(each.name for each in manifests if each.key == key).removesuffix(f"/{MANIFEST_NAME}")
 
 
 def plans(state: State, selection: Selection, *, now: datetime, grace: timedelta) -> list[Plan]:
@@ -128,7 +149,7 @@ def plans(state: State, selection: Selection, *, now: datetime, grace: timedelta
         unit = partition.day if partition.day in state.files else partition
         if partition.is_over(now, grace) and _is_selected(partition, selection):
             found.setdefault(unit, []).extend(objects)
-    made = (plan(partition, objects, state.inputs) for partition, objects in sorted(found.items()))
+    made = (state.plan(partition, objects) for partition, objects in sorted(found.items()))
     return [each for each in made if each is not None]
 
 
@@ -144,7 +165,7 @@ def day_plans(state: State, *, now: datetime, grace: timedelta) -> list[Plan]:
     found = []
     for day, hours in sorted(days.items()):
         hours_of_day = [hour for hour in state.raw if hour.day == day]
-        if not day.is_over(now, grace) or any(plan(hour, state.raw[hour], state.inputs) for hour in hours_of_day):
+        if not day.is_over(now, grace) or any(state.plan(hour, state.raw[hour]) for hour in hours_of_day):
             continue
         if sum(each.parquet.size for each in hours.values()) <= MAX_DAY_BYTES:
             found.append(plan_day(day, {hour: each.manifest.inputs for hour, each in hours.items()}))
@@ -164,6 +185,7 @@ class Compactor:
         result = Result()
         for number, each in enumerate(todo, 1):
             try:
+                self._check_manifest(each.partition)
                 result.written.append(await self._write(each))
             except RefusedError as error:
                 result.refused.append((each.partition, str(error)))
@@ -178,6 +200,12 @@ class Compactor:
             await self._store.delete([Input(listed.name, listed.etag, listed.size)])
         return len(joined)
 
+    def _check_manifest(self, partition: Partition) -> None:
+        """Raise RefusedError for a damaged manifest: it does not state which raw objects have been deleted."""
+        folder = partition.folder
+        if reason := self._state.damaged.get(folder):
+            raise RefusedError(f"{folder}: {reason}; restore it, or delete it if all raw objects exist")
+
     async def _write(self, todo: Plan) -> Written:
         base = [self._state.files[partition].parquet for partition in todo.based_on]
         fetched = await download(self._source, [*todo.new, *base])
@@ -186,32 +214,51 @@ class Compactor:
             raise RefusedError(f"{key}: {reason}")
         names = {str(fetched.files[each.key]): each.name for each in todo.new}
         with tempfile.TemporaryDirectory(prefix="logferry-compact-") as folder:
-            file = Path(folder, PARQUET_NAME)
-            rows, segments = _build(Path(folder), file, [fetched.files[e.key] for e in todo.new], [fetched.files[e.key] for e in base], names)
-            name = f"{todo.partition.folder}/{PARQUET_NAME}"
-            written = sha256_of(file)
-            etag = await self._store.put(name, file)
-            if await self._store.sha256(name) != written:
-                raise RefusedError(f"{name} was read back with another content than it was written with")
-            size = file.stat().st_size
-            manifest = Manifest(todo.partition, todo.inputs, ParquetFile(size, written, etag, rows), tuple(segments))
-            path = Path(folder, MANIFEST_NAME)
-            path.write_bytes(manifest.dump())
-            await self._store.put(f"{todo.partition.folder}/{MANIFEST_NAME}", path)
-        return Written(todo, rows, size)
+            files = _Files(Path(folder))
+            with ParquetBuild(Path(folder)) as build, _naming_objects(names):
+                build.load_objects([Path(path) for path in names])
+                replacing = [path for path, name in names.items() if name in todo.replacing]
+                for each in base:
+                    build.load_file(fetched.files[each.key], replacing=replacing)
+                segments = build.prove()
+                rows = build.write(files.parquet)
+            parquet = await self._put(todo.partition, files, rows)
+            files.write_manifest(Manifest(todo.partition, todo.inputs, parquet, tuple(segments)))
+            await self._store.put(f"{todo.partition.folder}/{MANIFEST_NAME}", files.manifest)
+        return Written(todo, rows, parquet.size)
+
+    async def _put(self, partition: Partition, files: _Files, rows: int) -> ParquetFile:
+        """Store the Parquet file, read it back and compare. Raise RefusedError."""
+        name = f"{partition.folder}/{PARQUET_NAME}"
+        size, expected = files.size, sha256_of(files.parquet)
+        etag = await self._store.put(name, files.parquet)
+        if await self._store.sha256(name) != expected:
+            raise RefusedError(f"{name} was read back with another content than it was written with")
+        return ParquetFile(size, expected, etag, rows)
 
 
-def _build(
-    folder: Path, file: Path, new: Sequence[Path], base: Sequence[Path], names: Mapping[str, str]
-) -> tuple[int, list[SegmentRow]]:
-    """Build the file of a partition and return its number of rows and its segments."""
+class _Files:
+    """The local files of one partition."""
+
+    def __init__(self, folder: Path) -> None:
+        self.parquet = folder / PARQUET_NAME
+        self.manifest = folder / MANIFEST_NAME
+
+    @property
+    def size(self) -> int:
+        """The size of the Parquet file, in bytes."""
+        return self.parquet.stat().st_size
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Write the manifest."""
+        self.manifest.write_bytes(manifest.dump())
+
+
+@contextlib.contextmanager
+def _naming_objects(names: Mapping[str, str]) -> Iterator[None]:
+    """Replace the paths in the reason of a refusal by the names of the objects."""
     try:
-        with ParquetBuild(folder) as build:
-            build.load_objects(new)
-            for each in base:
-                build.load_file(each)
-            segments = build.prove()
-            return build.write(file), segments
+        yield
     except RefusedError as error:
         text = str(error)
         for path, name in names.items():

@@ -47,9 +47,10 @@ _NAMES = ", ".join(LINE_COLUMNS)
 _PARTITION = ", ".join(PARTITION_COLUMNS)
 _FINGERPRINT = f"count(*), coalesce(sum(hash({_NAMES}, {_PARTITION})::HUGEINT), 0)"
 _LINE_FAULTS = """
-    SELECT environment, segment, fault, amount FROM ({faults}) WHERE fault <> 'segments missing'
+    SELECT environment, first_segment, fault, amount FROM ({faults}) WHERE fault <> 'segments missing'
     UNION ALL
-    SELECT NULL, NULL, 'times unreadable', count(*) FROM logs WHERE environment IS NOT NULL AND time IS NULL HAVING count(*) > 0
+    SELECT NULL, NULL, 'times unreadable', count(*) FROM logs
+    WHERE environment IS NOT NULL AND time IS NULL HAVING count(*) > 0
     ORDER BY ALL
 """
 _READ_ERRORS = (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException)
@@ -88,25 +89,28 @@ class ParquetBuild:
         columns = ", ".join(f"{name}: '{kind}'" for name, kind in LINE_COLUMNS.items())
         listed = ", ".join(_quoted(_without_pattern(file)) for file in files)
         query = (
-            f"INSERT INTO logs SELECT {_NAMES}, {_PARTITION}, filename FROM read_json([{listed}], columns={{{columns}}}, "  # noqa: S608 - constants and quoted paths
+            f"INSERT INTO logs SELECT {_NAMES}, {_PARTITION}, filename "  # noqa: S608 - constants and quoted paths
+            f"FROM read_json([{listed}], columns={{{columns}}}, "
             "format='newline_delimited', ignore_errors=true, filename=true, hive_partitioning=true, "
-            "hive_types_autocast=false{limit})"
+            "hive_types_autocast=false"
         )
         try:
-            self._connection.execute(query.format(limit=""))
+            self._connection.execute(f"{query})")
         except _READ_ERRORS:
             try:
-                self._connection.execute(query.format(limit=f", maximum_object_size={MAX_LINE_BYTES}"))
+                self._connection.execute(f"{query}, maximum_object_size={MAX_LINE_BYTES})")
             except _READ_ERRORS as error:
                 raise RefusedError(str(error).partition("\n")[0]) from error
 
-    def load_file(self, file: Path) -> None:
-        """Add the rows of a compacted file, without the segments that were loaded from raw objects."""
+    def load_file(self, file: Path, *, replacing: Sequence[Path | str] = ()) -> None:
+        """Add the rows of a compacted file, without the segments of the raw objects in `replacing`."""
         names = _NAMES.replace("time", "time AT TIME ZONE 'UTC' AS time", 1)
+        listed = ", ".join(_quoted(path) for path in replacing) or "NULL"
         try:
             self._connection.execute(
-                f"INSERT INTO logs SELECT {names}, {_PARTITION}, NULL FROM read_parquet({_quoted(file)}, "  # noqa: S608
-                "hive_partitioning=false) AS compacted WHERE NOT EXISTS (SELECT 1 FROM logs WHERE filename IS NOT NULL "
+                f"INSERT INTO logs SELECT {names}, {_PARTITION}, NULL "  # noqa: S608 - quoted paths
+                f"FROM read_parquet({_quoted(file)}, hive_partitioning=false) AS compacted "
+                f"WHERE NOT EXISTS (SELECT 1 FROM logs WHERE filename IN ({listed}) "
                 "AND logs.environment = compacted.environment AND logs.segment = compacted.segment)"
             )
         except duckdb.Error as error:
@@ -135,10 +139,16 @@ class ParquetBuild:
             f"ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
         )
         loaded = self._fingerprint("logs")
-        names = f"time AT TIME ZONE 'UTC' AS time, * EXCLUDE (time) REPLACE (segment::BIGINT AS segment, line::BIGINT AS line)"
-        written = self._fingerprint(f"(SELECT {names} FROM read_parquet({_quoted(file)}, hive_partitioning=false))")
+        names = (
+            "time AT TIME ZONE 'UTC' AS time, "
+            "* EXCLUDE (time) REPLACE (segment::BIGINT AS segment, line::BIGINT AS line)"
+        )
+        parquet = f"read_parquet({_quoted(file)}, hive_partitioning=false)"
+        written = self._fingerprint(f"(SELECT {names} FROM {parquet})")  # noqa: S608 - a quoted path
         if loaded != written:
-            raise RefusedError(f"the written file has {written[0]} rows with another content than the {loaded[0]} lines")
+            raise RefusedError(
+                f"the written file has {written[0]} rows with another content than the {loaded[0]} lines"
+            )
         return loaded[0]
 
     def _fingerprint(self, relation: str) -> tuple[int, int]:
@@ -152,7 +162,9 @@ class ParquetBuild:
         if environment is not None:
             where, values = "environment = ? AND segment = ?", [environment, segment]
         query = f"SELECT DISTINCT filename FROM logs WHERE {where} AND filename IS NOT NULL ORDER BY 1 LIMIT 2"  # noqa: S608
-        return " and ".join(row[0] for row in self._connection.execute(query, values).fetchall()) or "the compacted file"
+        return (
+            " and ".join(row[0] for row in self._connection.execute(query, values).fetchall()) or "the compacted file"
+        )
 
 
 def sha256_of(file: Path) -> str:

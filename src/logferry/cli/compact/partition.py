@@ -76,8 +76,10 @@ class Plan:
     partition: Partition
     inputs: tuple[Input, ...]
     new: tuple[ListedObject, ...]
-    based_on: tuple[Partition, ...]
+    based_on: tuple[Partition, ...] = ()
     """Partitions whose Parquet files contain the other inputs."""
+    replacing: frozenset[str] = frozenset()
+    """Names of new objects whose segments the existing file can already contain."""
 
     @property
     def hash(self) -> str:
@@ -101,17 +103,20 @@ def inputs_hash(inputs: Iterable[Input]) -> str:
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def plan(partition: Partition, listed: Sequence[ListedObject], known: Mapping[Partition, Sequence[Input]]) -> Plan | None:
+def plan(
+    partition: Partition, listed: Sequence[ListedObject], known: Sequence[Input] | None, *, unfinished: bool = False
+) -> Plan | None:
     """Return what has to be done with a partition, or None if its file is up to date.
 
-    `known` has the inputs of the existing file, if there is one.
+    `known` has the inputs of the existing file, if there is one. `unfinished` is a file whose manifest is older.
     """
-    old = {each.name: each for each in known.get(partition, ())}
+    old = {each.name: each for each in known or ()}
     inputs = old | {each.name: Input(each.name, each.etag, each.size) for each in listed}
     new = tuple(each for each in listed if old.get(each.name) != inputs[each.name])
-    if not new:
+    if not new and not unfinished:
         return None
-    return Plan(partition, tuple(sorted(inputs.values())), new, (partition,) if old else ())
+    replacing = frozenset(each.name for each in new if unfinished or each.name in old)
+    return Plan(partition, tuple(sorted(inputs.values())), new, () if known is None else (partition,), replacing)
 
 
 def plan_day(day: Partition, hours: Mapping[Partition, Sequence[Input]]) -> Plan:

@@ -117,4 +117,3 @@ def _copy(source: Path, target: Path) -> None:
             written.write(chunk)
         written.flush()
         os.fsync(written.fileno())
-

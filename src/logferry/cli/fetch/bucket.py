@@ -13,6 +13,7 @@ dateutil, which takes most of a list's CPU time; `datetime` replaces it.
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -108,6 +109,7 @@ class Bucket:
         self._cache = cache
         self._region: str = client.meta.region_name or "us-east-1"
         self._store: S3Store | None = None
+        self.clock_offset = timedelta()
         client.meta.events.register("before-send.s3", self._before_send)
 
     async def folder(self, prefix: str) -> Folder:
@@ -156,6 +158,7 @@ class Bucket:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, **arguments)
         try:
             async for page in pages:
+                self._note_clock(page)
                 yield page
         except NoCredentialsError as error:
             raise DestinationError(s3_failures.no_credentials(self.url)) from error
@@ -182,6 +185,12 @@ class Bucket:
         match = _SIGNED_REGION.search(authorization if isinstance(authorization, bytes) else authorization.encode())
         if match:
             self._region = match[1].decode()
+
+    def _note_clock(self, page: dict[str, Any]) -> None:
+        """Note the difference of the clocks. The header has complete seconds."""
+        date = page["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+        with contextlib.suppress(ValueError):
+            self.clock_offset = email.utils.parsedate_to_datetime(date) - datetime.now(UTC)
 
     def _objects_store(self) -> S3Store:
         """Return the client for GETs. It is created after a list, when the region is known."""

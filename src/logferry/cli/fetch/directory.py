@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from logferry.cli.directory_reader import METADATA_SUFFIX
@@ -22,6 +22,7 @@ class DirectorySource:
     """The files of a directory, without the files of the metadata."""
 
     is_local = True
+    clock_offset = timedelta()
 
     def __init__(self, root: Path, usage: RequestUsage) -> None:
         if not root.is_dir():

@@ -14,6 +14,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from logferry.cli.fetch.concurrency import gathered
 from logferry.cli.fetch.s3_failures import OBJECT_CODES, failure
 from logferry.cli.stored_objects import DestinationError, reason_of
 
@@ -63,25 +64,12 @@ async def download(
             done += 1
             update(done, len(listed))
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(CONCURRENT_GETS, len(listed))):
-                group.create_task(work())
-    except* DestinationError as errors:
-        raise _first(errors) from None
+    await gathered(work() for _ in range(min(CONCURRENT_GETS, len(listed))))
     denied = OBJECT_CODES["AccessDenied"]
     if listed and len(found.unreadable) == len(listed) and all(reason == denied for _, reason in found.unreadable):
         raise DestinationError(failure(source.url, "AccessDenied", ""))
     found.unreadable.sort()
     return found
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first error of a group. Tasks of one destination fail for the same reason."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 async def _verify(path: Path, listed: ListedObject) -> None:

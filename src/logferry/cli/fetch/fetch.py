@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,8 @@ class Fetched:
     compacted: list[FetchedHour] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
+    clock_offset: timedelta = timedelta()
+    """S3's clock minus that of this machine."""
     late: int = 0
     """Raw objects that were stored after the compaction of their hour, and that are read raw."""
 
@@ -129,7 +132,7 @@ async def fetch_listing(
     """Fetch what a listing contains. Raise DestinationError."""
     dialogue = dialogue or Dialogue()
     _check_price(source, listing, dialogue)
-    fetched = Fetched(source.url, selection, source.usage, foreign=listing.foreign)
+    fetched = Fetched(source.url, selection, source.usage, foreign=listing.foreign, clock_offset=source.clock_offset)
     hours, raw = await _read_manifests(source, listing, fetched)
     wanted = [each.listed for each in raw] + [each.parquet for each, _ in hours]
     done = await download(source, wanted, dialogue.fetched)

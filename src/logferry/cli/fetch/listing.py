@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from logferry.cli.fetch.concurrency import gathered
 from logferry.cli.fetch.selection import COMPACT, ListRange, place_of, ranges_of_function
 from logferry.cli.object_names import is_marker, looks_like_logferry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Container, Coroutine, Iterable, Sequence
 
     from logferry.cli.fetch.selection import Place, Selection
     from logferry.cli.fetch.source import ListedObject, Source
@@ -174,9 +175,7 @@ class _Lists:
 
     @staticmethod
     async def _gather(lists: Iterable[Coroutine[Any, Any, list[ListedObject]]]) -> list[ListedObject]:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(each) for each in lists]
-        return [each for task in tasks for each in task.result()]
+        return [each for found in await gathered(lists) for each in found]
 
 
 def _without_compacted(
@@ -209,11 +208,18 @@ def _compacted_hours(entries: Iterable[ListedObject], selection: Selection) -> l
         if match := _COMPACTED.fullmatch(each.name):
             function, dt, hour, file = match.groups()
             files.setdefault((function, dt, hour or ""), {})[file] = each
+    complete = {key: found for key, found in sorted(files.items()) if len(found) == 2}  # noqa: PLR2004 - both files
     return [
         CompactedHour(*key, parquet=found["logs.parquet"], manifest=found["_manifest.json"])
-        for key, found in sorted(files.items())
-        if len(found) == 2 and _overlaps(key, selection)  # noqa: PLR2004 - Parquet file and manifest
+        for key, found in complete.items()
+        if _overlaps(key, selection) and not _is_joined(key, complete)
     ]
+
+
+def _is_joined(key: tuple[str, str, str], complete: Container[tuple[str, str, str]]) -> bool:
+    """Return whether the file of the complete day contains an hour. A compaction then removes that of the hour."""
+    function, dt, hour = key
+    return bool(hour) and (function, dt, "") in complete
 
 
 def _overlaps(key: tuple[str, str, str], selection: Selection) -> bool:

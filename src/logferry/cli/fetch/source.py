@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from pathlib import Path
 
     from logferry.cli.fetch.request_usage import RequestUsage
@@ -41,6 +41,8 @@ class Source(Protocol):
     is_local: bool
     """Whether the objects are files of this machine, which are read in place."""
     usage: RequestUsage
+    clock_offset: timedelta
+    """S3's clock minus that of this machine, according to the last response."""
 
     async def folder(self, prefix: str) -> Folder:
         """Return the direct content of a folder (`prefix` ends with a slash or is empty)."""

@@ -109,7 +109,10 @@ class SegmentTable:
         columns = ", ".join(f"{name} {kind}" for name, kind in TYPES.items())
         self._connection.execute(f"CREATE TABLE stored_segments ({columns})")
         self._connection.execute(f"CREATE TABLE new_segments ({columns})")
-        self._connection.execute("CREATE TABLE covered (environment VARCHAR, first_segment BIGINT, last_segment BIGINT)")
+        self._connection.execute(f"CREATE TABLE kept_segments ({columns})")
+        self._connection.execute(
+            "CREATE TABLE covered (environment VARCHAR, first_segment BIGINT, last_segment BIGINT)"
+        )
         self._connection.execute("CREATE VIEW segments AS SELECT * FROM stored_segments")
 
     def __enter__(self) -> Self:
@@ -126,11 +129,13 @@ class SegmentTable:
         """
         columns = ", ".join(f"{name}: '{kind}'" for name, kind in LINE_COLUMNS.items())
         self._connection.execute(
-            f"CREATE OR REPLACE TEMP VIEW logs AS SELECT * FROM read_json({_quoted(file)}, columns={{{columns}}}, "  # noqa: S608 - constants and a quoted path
+            f"CREATE OR REPLACE TEMP VIEW logs AS SELECT * FROM read_json({_quoted(file)}, "  # noqa: S608 - a quoted path
+            f"columns={{{columns}}}, "
             "format='newline_delimited', compression='uncompressed', ignore_errors=true, "
             f"maximum_object_size={max(BUFFER_BYTES, longest_line + 1)})"
         )
-        self._connection.execute(f"CREATE OR REPLACE TABLE new_segments AS SELECT *, 1 AS objects FROM ({statement('segments')})")  # noqa: S608
+        query = statement("segments")
+        self._connection.execute(f"CREATE OR REPLACE TABLE new_segments AS SELECT *, 1 AS objects FROM ({query})")  # noqa: S608
         ((rows, lines),) = self._rows("SELECT count(*), coalesce(sum(lines), 0) FROM new_segments")
         damaged = self._rows(f"SELECT * FROM new_segments WHERE NOT ({INTACT})")  # noqa: S608 - a constant
         return int(rows), int(lines), [SegmentRow(*row) for row in damaged]
@@ -164,7 +169,8 @@ class SegmentTable:
         self._connection.execute("DELETE FROM new_segments")
         self.add(rows, into="new_segments")
         self._connection.execute(
-            "DELETE FROM stored_segments WHERE (environment, segment) IN (SELECT (environment, segment) FROM new_segments)"
+            "DELETE FROM stored_segments WHERE (environment, segment) IN "
+            "(SELECT (environment, segment) FROM new_segments)"
         )
         self._connection.execute("INSERT INTO stored_segments SELECT * FROM new_segments")
 
@@ -173,39 +179,53 @@ class SegmentTable:
         query = "DELETE FROM stored_segments WHERE environment = ? AND segment = ?"
         self._connection.execute(query, [environment, segment])
 
+    def keep(self, rows: Sequence[SegmentRow]) -> None:
+        """Hold rows of an earlier proof for `merge_kept`."""
+        self.add(rows, into="kept_segments")
+
     def load(self, file: Path) -> None:
-        """Add the rows of a Parquet file. Raise ValueError if it has not the columns of a row."""
+        """Hold the rows of a Parquet file for `merge_kept`. Raise ValueError if it has not the columns of a row."""
         try:
-            self._connection.execute(f"INSERT INTO stored_segments SELECT {_COLUMNS} FROM read_parquet({_quoted(file)})")  # noqa: S608
+            self._connection.execute(f"INSERT INTO kept_segments SELECT {_COLUMNS} FROM read_parquet({_quoted(file)})")  # noqa: S608
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
             raise ValueError(f"{file} has no rows of segments: {reason}") from error
 
+    def merge_kept(self) -> int:
+        """Add the rows of earlier proofs whose segments were not read now. Return the number of their segments."""
+        self._connection.execute(
+            "INSERT INTO stored_segments SELECT DISTINCT * REPLACE (0 AS objects) FROM kept_segments "
+            "WHERE (environment, segment) NOT IN (SELECT (environment, segment) FROM stored_segments)"
+        )
+        kept = self._rows(
+            "SELECT count(DISTINCT (environment, segment)) FROM stored_segments WHERE objects = 0 AND loss IS NULL"
+        )
+        return int(kept[0][0])
+
     def save(self, file: Path) -> None:
-        """Write all rows to a Parquet file, which is replaced as a whole."""
+        """Write all rows to a Parquet file, which is replaced as a whole.
+
+        Segments whose lines are unknown are left out, so that a later proof does not take them as proven.
+        """
         part = file.with_name(f".{file.name}.{os.getpid()}.part")
         try:
             self._connection.execute(
-                f"COPY (SELECT * FROM stored_segments ORDER BY environment, segment, loss NULLS FIRST) TO {_quoted(part)} "  # noqa: S608
+                f"COPY (SELECT * FROM stored_segments WHERE lines > 0 OR loss IS NOT NULL "  # noqa: S608
+                f"ORDER BY environment, segment, loss NULLS FIRST) TO {_quoted(part)} "
                 "(FORMAT parquet, COMPRESSION zstd)"
             )
             part.replace(file)
         finally:
             part.unlink(missing_ok=True)
 
-    def limit(self, window: Window, *, whole_environments: bool = False) -> None:
-        """Limit the statements to the segments between the first and the last one in a window.
-
-        With `whole_environments` they cover all rows of each environment, from its first segment.
-        """
-        since, until = window.since_text, window.until_text
-        where = "true" if whole_environments else "($1 IS NULL OR coalesce(last_time, '') IN ('') OR last_time >= $1)"
-        where += "" if whole_environments else " AND ($2 IS NULL OR coalesce(first_time, '') IN ('') OR first_time <= $2)"
+    def limit(self, window: Window) -> None:
+        """Limit the statements to the segments between the first and the last one in a window."""
         self._connection.execute("DELETE FROM covered")
         self._connection.execute(
-            "INSERT INTO covered SELECT environment, min(segment), max(segment) FROM stored_segments "  # noqa: S608
-            f"WHERE loss IS NULL AND {where} GROUP BY environment",
-            None if whole_environments else [since, until],
+            "INSERT INTO covered SELECT environment, min(segment), max(segment) FROM stored_segments "
+            "WHERE loss IS NULL AND ($1 IS NULL OR coalesce(last_time, '') = '' OR last_time >= $1) "
+            "AND ($2 IS NULL OR coalesce(first_time, '') = '' OR first_time <= $2) GROUP BY environment",
+            [window.since_text, window.until_text],
         )
         self._connection.execute(
             "CREATE OR REPLACE VIEW segments AS SELECT stored_segments.* FROM stored_segments LEFT JOIN covered "
@@ -220,7 +240,9 @@ class SegmentTable:
     def faults(self) -> list[Fault]:
         """Run statement 2 and return its rows."""
         found = self._rows(statement("faults"))
-        return sorted((Fault(*row) for row in found), key=lambda fault: (fault.environment or "", fault[1] or 0, fault[3]))
+        return sorted(
+            (Fault(*row) for row in found), key=lambda fault: (fault.environment or "", fault[1] or 0, fault[3])
+        )
 
     def environments(self) -> list[EnvironmentRow]:
         """Return the totals of each environment within the limits."""
@@ -244,7 +266,10 @@ class SegmentTable:
 
     def stored_between(self, environment: str, first: int, last: int) -> int:
         """Return how many segments of a range are stored, within the limits."""
-        query = "SELECT count(DISTINCT segment) FROM segments WHERE loss IS NULL AND environment = ? AND segment BETWEEN ? AND ?"
+        query = (
+            "SELECT count(DISTINCT segment) FROM segments "
+            "WHERE loss IS NULL AND environment = ? AND segment BETWEEN ? AND ?"
+        )
         return int(self._connection.execute(query, [environment, first, last]).fetchall()[0][0])
 
     def rows(self) -> list[SegmentRow]:

@@ -1,4 +1,4 @@
-"""A DuckDB session with views over fetched files: logs, invocations, objects, segments, faults.
+"""A DuckDB session with views over fetched files: logs, function_lines, invocations, objects, segments, faults.
 
 Guarantees:
 - Compacted hours are read from Parquet and all others from raw objects, with the same columns.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
@@ -64,6 +65,8 @@ class Session:
         )
         try:
             self.connection.execute("SET TimeZone = 'UTC'")
+            # The engine would print its progress on stdout, in the middle of a result.
+            self.connection.execute("SET enable_progress_bar = false")
             self._create_views()
         except BaseException:
             self.close()
@@ -79,6 +82,11 @@ class Session:
         """Close the connection and remove its temporary files."""
         self.connection.close()
         self._folder.cleanup()
+
+    @property
+    def folder(self) -> Path:
+        """The folder for temporary files, which ends with the session."""
+        return Path(self._folder.name)
 
     @property
     def objects(self) -> Sequence[FetchedObject]:
@@ -105,7 +113,8 @@ class Session:
         self._set_files()
         self.connection.execute(f"CREATE OR REPLACE VIEW lines AS {self._lines()}")
         self.connection.execute(f"CREATE OR REPLACE VIEW logs AS {views.logs(self._fetched.selection)}")
-        self.connection.execute(f"CREATE OR REPLACE VIEW invocations AS {statement('invocations')}")
+        for name in ("function_lines", "invocations"):
+            self.connection.execute(f"CREATE OR REPLACE VIEW {name} AS {statement(name)}")
         self.connection.execute(f"CREATE OR REPLACE VIEW segments AS {views.over_lines('segments')}")
         self.connection.execute(f"CREATE OR REPLACE VIEW faults AS {statement('faults')}")
         self.connection.execute(f"CREATE OR REPLACE VIEW objects AS {views.OBJECTS}")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from logferry.cli.fetch.selection import Selection
+    from logferry.cli.sql import Engine
 
 COLUMNS = {
     "time": "TIMESTAMP",
@@ -92,11 +93,16 @@ def read_compacted(files: str) -> str:
 
 def typed(relation: str) -> str:
     """Return the query that adds the typed columns of `compacted.sql` to the lines of a relation."""
-    select = statement("compacted").removesuffix("FROM logs")
-    return (
-        "SELECT * REPLACE (time AT TIME ZONE 'UTC' AS time) FROM "  # noqa: S608 - constants
-        f"({select.rstrip()}, function, dt, hour, filename FROM {relation})"
-    )
+    return f"{typed_columns('duckdb')}, function, dt, hour, filename FROM {relation}"
+
+
+def typed_columns(engine: Engine) -> str:
+    """Return the columns of `compacted.sql` without its table. DuckDB's time has no zone, but is UTC.
+
+    DuckDB 1.5 returns a time with a zone only if pytz is installed.
+    """
+    select = statement("compacted", engine).removesuffix("FROM logs").rstrip()
+    return select.replace("(time AT TIME ZONE 'UTC') AS time", "time") if engine == "duckdb" else select
 
 
 def logs(selection: Selection) -> str:

@@ -4,8 +4,8 @@ Guarantees:
 - A statement differs between the engines only in the expressions of `EXPRESSIONS`.
 - A value that is not JSON, or has another type, gives NULL in each engine.
 
-Design: the files are the templates. They contain two functions that no engine has, `json_text` and
-`instant`, and `statement` replaces them. The tests run each statement in DuckDB and in Spark, and
+Design: the files are the templates. They contain three functions that no engine has, `json_text`,
+`replace_all` and `instant`, and `statement` replaces them. The tests run each statement in DuckDB and in Spark, and
 compare the translation of each dialect with DuckDB's rows.
 """
 
@@ -24,6 +24,11 @@ EXPRESSIONS: dict[str, dict[Engine, str]] = {
         "duckdb": r"TRY(json_extract_string(\1))",
         "spark": r"get_json_object(\1)",
         "athena": r"json_extract_scalar(\1)",
+    },
+    "replace_all": {
+        "duckdb": r"regexp_replace(\1, 'g')",  # the others replace each occurrence by default
+        "spark": r"regexp_replace(\1)",
+        "athena": r"regexp_replace(\1)",
     },
     "instant": {
         "duckdb": r"(\1 AT TIME ZONE 'UTC')",

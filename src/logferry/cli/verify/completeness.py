@@ -78,7 +78,7 @@ class Report:
     processed: Processed = NOTHING_PROCESSED
     """Sums of the counts in the closing lines, each segment once."""
     kept_segments: int = 0
-    """Number of segments whose rows come from an earlier run (`--state`)."""
+    """Number of segments that were not read now: of compacted hours, or of earlier runs (`--state`)."""
     names_only: bool = False
     """Whether only the names of the objects were read (`--keys`)."""
 
@@ -87,7 +87,7 @@ class Report:
         """The exit status: 0 complete, 1 incomplete, 2 without objects or with unreadable ones."""
         if not all(each.complete for each in self.environments):
             return 1
-        return 2 if self.unreadable or not self.objects else 0
+        return 2 if self.unreadable or not (self.objects or self.kept_segments) else 0
 
 
 def judge(objects: Iterable[CheckedObject], window: Window = EVERYTHING) -> Report:
@@ -96,15 +96,25 @@ def judge(objects: Iterable[CheckedObject], window: Window = EVERYTHING) -> Repo
         return report_of(table, [*objects], window)
 
 
-def report_of(table: SegmentTable, objects: Sequence[CheckedObject], window: Window = EVERYTHING) -> Report:
+def report_of(
+    table: SegmentTable,
+    objects: Sequence[CheckedObject],
+    window: Window = EVERYTHING,
+    *,
+    all_rows: bool = False,
+    names_only: bool = False,
+) -> Report:
     """Return the report for the rows of a table and for completely checked objects, limited to a window.
 
-    The rows of the objects are added to the table.
+    The rows of the objects are added to the table. With `all_rows`, a window does not limit the segments that are
+    verified, but a gap before the first segment of an environment is no fault. With `names_only`, the number of lines
+    in a row is that of additional objects.
     """
     checked = sorted(objects, key=lambda each: each.key)
     table.replace(rows_of(checked))
+    kept = table.merge_kept()
     if window.is_limited:
-        table.limit(window)
+        table.limit(EVERYTHING if all_rows or names_only else window)
     covered = table.covered() if window.is_limited else None
     relevant = [each for each in checked if not each.foreign and _is_relevant(each, covered)]
     once = {(each.place.environment, each.place.segment): each for each in reversed(relevant) if each.place}
@@ -116,6 +126,8 @@ def report_of(table: SegmentTable, objects: Sequence[CheckedObject], window: Win
         platform_lost=PlatformLoss(sum(each.records for each in platform), sum(each.bytes for each in platform)),
         foreign=tuple(each.key for each in checked if each.foreign),
         window=window,
+        kept_segments=kept,
+        names_only=names_only,
         processed=Processed(
             *(sum(getattr(each.processed, name) for each in once.values()) for name in ("filtered", "masked", "failed"))
         ),

@@ -10,32 +10,29 @@ from __future__ import annotations
 
 import asyncio
 import io
-import itertools
+import json
 import sys
-import tempfile
-from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.prompt import Confirm
 from rich.table import Table
 from rich.text import Text
 
 from logferry.cli.console import counted, progress
-from logferry.cli.object_reader import open_destination, read_all
-from logferry.cli.proof.object_scan import ObjectScan
-from logferry.cli.proof.segment_table import SegmentTable
 from logferry.cli.stored_objects import DestinationError
-from logferry.cli.verify.completeness import Report, report_of
+from logferry.cli.verify.names import verify_names
+from logferry.cli.verify.verification import verify
 from logferry.cli.verify.window import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from rich.console import RenderableType
 
-    from logferry.cli.stored_objects import ReadObject, UnreadableObject
-    from logferry.cli.verify.completeness import EnvironmentReport
+    from logferry.cli.verify.completeness import EnvironmentReport, Report
     from logferry.cli.verify.object_check import Loss, PlatformLoss
     from logferry.cli.verify.window import Window
 
@@ -44,52 +41,83 @@ ROWS = 20
 
 ENVIRONMENT_CHARACTERS = 16
 """Length of an environment's name, as the supervisor generates it."""
-STORE_MARGIN = timedelta(minutes=1)
-"""Allowance for different clocks, and for S3's times without fractions of a second."""
 _TO_THE_SECOND = len("2026-11-21T02:26:24")
 
 
-async def verify(
-    destination: str,
-    window: Window = EVERYTHING,
-    *,
-    update: Callable[[int, int], None] = lambda _done, _total: None,
-) -> Report:
-    """Read every object of a destination and return the report. Raise DestinationError.
+@dataclass(frozen=True)
+class Options:
+    """The options of the command."""
 
-    `update` receives the number of objects that have been read, and their total.
-    """
-    with SegmentTable() as table, tempfile.TemporaryDirectory(prefix="logferry-verify-") as folder:
-        async with open_destination(destination) as opened:
-            # Objects that were stored earlier have no records in the window.
-            stored_since = window.since - STORE_MARGIN if window.since else None
-            keys = await opened.keys(stored_since=stored_since)
-            scan, done = ObjectScan(table, Path(folder)), itertools.count(1)
-
-            def take(stored: ReadObject | UnreadableObject) -> None:
-                scan.take(stored)
-                update(next(done), len(keys))
-
-            await read_all(opened, keys, take)
-            scan.finish()
-            await read_all(opened, scan.again, scan.check)
-        return report_of(table, scan.checked, window)
+    window: Window = EVERYTHING
+    function: str = "*"
+    names_only: bool = False
+    state: Path | None = None
+    yes: bool = False
+    as_json: bool = False
 
 
-def run_verify(destination: str, window: Window = EVERYTHING) -> int:
+def run_verify(destination: str, options: Options = Options()) -> int:
     """Verify a destination, print the report, and return the exit status."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # keys and metadata can contain surrogates
-    console = Console()
+    console = Console(stderr=options.as_json)
     try:
-        with progress(console, "reading objects") as update:
-            report = asyncio.run(verify(destination, window, update=update))
+        with progress(console, "reading names" if options.names_only else "reading objects") as update:
+            report = asyncio.run(_verify(destination, options, console, update))
     except DestinationError as error:
         console.print(Text(str(error), style="bold red"), soft_wrap=True)
         return 2
+    if options.as_json:
+        sys.stdout.write(json.dumps(as_values(report), indent=2) + "\n")
+        return report.status
     for part in render(report):
         console.print(part, soft_wrap=isinstance(part, Text))  # a sentence is one line, for grep
     return report.status
+
+
+async def _verify(destination: str, options: Options, console: Console, update: Callable[[int, int], None]) -> Report:
+    if options.names_only:
+        return await verify_names(destination, options.window, function=options.function, update=update)
+    confirm = (lambda _question: True) if options.yes else None
+    if confirm is None and console.is_terminal and sys.stdin.isatty():
+        confirm = _confirmed
+    return await verify(
+        destination,
+        options.window,
+        function=options.function,
+        state=options.state,
+        confirm=confirm,
+        update=update,
+    )
+
+
+def _confirmed(question: str) -> bool:
+    return Confirm.ask(question, default=False)
+
+
+def as_values(report: Report) -> dict[str, Any]:
+    """Return the report as JSON values. Ranges are pairs of the first and the last segment."""
+    environments = [
+        {
+            **vars(each),
+            "missing_segments": [[gap[0], gap[-1]] for gap in each.missing_segments],
+            "losses": [{**vars(loss), "segments": [loss.segments[0], loss.segments[-1]]} for loss in each.losses],
+        }
+        for each in report.environments
+    ]
+    return {
+        "status": report.status,
+        "objects": report.objects,
+        "kept_segments": report.kept_segments,
+        "names_only": report.names_only,
+        "since": report.window.since_text,
+        "until": report.window.until_text,
+        "open": sum(not each.ended for each in report.environments),
+        "unreadable": [{"key": key, "reason": reason} for key, reason in report.unreadable],
+        "platform_lost": vars(report.platform_lost),
+        "foreign": report.foreign,
+        "environments": environments,
+    }
 
 
 def render(report: Report) -> list[RenderableType]:
@@ -151,7 +179,7 @@ def _sums(report: Report) -> list[str]:
         sentences.append(
             f"Ignored: {counted(len(report.foreign), 'object')} of another program, such as {report.foreign[0]}"
         )
-    if report.window.is_limited:
+    if report.window.is_limited and not report.names_only:
         sentences.append(f"Verified: segments with records {report.window}, and those between them.")
     if lost:
         sentences.append(
@@ -173,7 +201,17 @@ def _sums(report: Report) -> list[str]:
             f"A rule of LOGFERRY_MASK, INCLUDE or EXCLUDE failed for {failed}; masking has replaced them. Report this "
             "as a fault of logferry."
         )
-    if still_open:
+    if report.kept_segments:
+        sentences.append(
+            f"Not read now: {counted(report.kept_segments, 'segment')}, "
+            "proven when they were compacted or by an earlier run."
+        )
+    if report.names_only:
+        sentences.append(
+            "Verified: the segments by the names of the objects. Lines, reported losses and the end of an environment "
+            "are in the objects: verify them without --keys."
+        )
+    elif still_open:
         sentences.append(
             f"Without a final object: {counted(still_open, 'environment')}, still running or ended without SHUTDOWN. "
             "Records after its last object cannot be verified."
@@ -190,6 +228,8 @@ def _verdict(report: Report) -> RenderableType:
     records = sum(each.records for each in report.environments)
     objects = counted(report.objects, "object")
     held = f"{counted(records, 'record')}, {counted(len(report.environments), 'environment')}"
+    if report.names_only:
+        return _verdict_of_names(report, objects)
     if report.status == 1:
         segments = sum(each.missing for each in report.environments)
         lines = sum(each.missing_lines for each in report.environments)
@@ -202,10 +242,23 @@ def _verdict(report: Report) -> RenderableType:
         if any(gap.start == 1 for each in report.environments for gap in each.missing_segments):
             hint = " If a lifecycle rule deletes objects, or for a part of the prefix, use --since."
         return Text(fault + (hint if segments else ""), style="bold red")
-    if not report.objects:
+    if not report.objects and not report.kept_segments:
         where = "none has records in the window" if report.window.is_limited else "check the prefix"
         return Text(f"NO OBJECTS: {where}", style="bold red")
     if report.unreadable:
         text = f"UNREADABLE: {len(report.unreadable)} of {objects} ({held})."
         return Text(text, style="bold red")
     return Text(f"COMPLETE: no missing and no duplicate records ({objects}, {held}).", style="bold green")
+
+
+def _verdict_of_names(report: Report, objects: str) -> RenderableType:
+    held = f"{objects}, {counted(len(report.environments), 'environment')}"
+    if report.status == 1:
+        missing = sum(each.missing for each in report.environments)
+        copies = sum(each.duplicates for each in report.environments)
+        text = f"INCOMPLETE: {counted(missing, 'segment')} missing, {counted(copies, 'object')} duplicated ({held})."
+        hint = " A segment that a logferry.dropped record reports lost is missing here too." if missing else ""
+        return Text(text + hint, style="bold red")
+    if not report.objects:
+        return Text("NO OBJECTS: no name has an environment and a segment; check the prefix", style="bold red")
+    return Text(f"COMPLETE: no segment is missing ({held}).", style="bold green")

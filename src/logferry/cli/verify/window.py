@@ -51,13 +51,21 @@ EVERYTHING = Window()
 
 def parse_time(text: str, *, now: datetime) -> datetime:
     """Return the time of an age or of an ISO 8601 time, in UTC. Raise ValueError with the remedy."""
-    if age := _AGE.fullmatch(text.strip()):
-        return now - timedelta(**{_UNITS[age[2]]: int(age[1])})
+    if _AGE.fullmatch(text.strip()):
+        return now - parse_age(text)
     try:
         time = datetime.fromisoformat(text.strip())
     except ValueError as error:
         raise ValueError(REMEDY) from error
     return time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
+
+
+def parse_age(text: str) -> timedelta:
+    """Return an age such as 2h or 7d. Raise ValueError with the remedy."""
+    age = _AGE.fullmatch(text.strip())
+    if age is None:
+        raise ValueError("use an age such as 2h or 7d")
+    return timedelta(**{_UNITS[age[2]]: int(age[1])})
 
 
 def _as_text(time: datetime) -> str:

@@ -1,0 +1,135 @@
+"""Table definitions of a destination for DuckDB, Spark and Athena. Pure.
+
+Guarantees: the definitions are those of the tests and of `config/tables/`, with another location.
+
+Design: `logs_raw` has the lines as they are stored. The views over it are the statements that
+`logferry query` and `logferry verify` run: `logs` with typed columns, `function_lines`,
+`invocations`, `object_counts`, and the two statements of the proof.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from logferry import destination
+from logferry.cli.query.views import typed_columns
+from logferry.cli.sql import statement
+from logferry.cli.stored_objects import DestinationError
+
+if TYPE_CHECKING:
+    from logferry.cli.sql import Engine
+
+RAW_DAYS = 90
+"""Days after which the lifecycle rule deletes raw objects."""
+PARQUET_DAYS = 30
+"""Days after which the lifecycle rule moves Parquet files to infrequent access. Objects below 128 KB
+stay."""
+EXAMPLE_FUNCTION = "orders-api"
+EXAMPLE_DAY = "2026-11-21"
+"""Function and day in Athena's first statement of the proof, which the user replaces."""
+
+_VIEW: dict[Engine, str] = {
+    "duckdb": "CREATE OR REPLACE VIEW",
+    "spark": "CREATE OR REPLACE TEMPORARY VIEW",
+    "athena": "CREATE OR REPLACE VIEW",
+}
+
+
+def definitions(engine: Engine, url: str) -> str:
+    """Return the statements that define the tables and views of a destination. Raise DestinationError."""
+    raw = (resources.files("logferry.cli.sql") / "tables" / f"{engine}.sql").read_text(encoding="utf-8")
+    parts = [
+        raw.replace("{location}", _location(engine, url)).rstrip(),
+        _view(engine, "logs", logs_statement(engine), "Lines with typed columns of the platform's reports."),
+        _view(engine, "function_lines", statement("function_lines", engine), _purpose("function_lines")),
+        _view(engine, "invocations", statement("invocations", engine), _purpose("invocations")),
+        _view(engine, "object_counts", statement("object_counts", engine), _purpose("object_counts")),
+        *_proof(engine),
+    ]
+    if url.startswith("s3://"):
+        parts.append(_lifecycle_comment(url))
+    return "\n\n".join(parts) + "\n"
+
+
+def logs_statement(engine: Engine) -> str:
+    """Return the query of `logs` over `logs_raw`: the columns of a compacted file."""
+    return f"{typed_columns(engine)},\n    function,\n    dt,\n    hour\nFROM logs_raw"
+
+
+def lifecycle(url: str) -> dict[str, Any]:
+    """Return the lifecycle configuration of the bucket, as `aws s3api` reads it.
+
+    Raw objects are deleted after their compaction. The rule is the backstop. They are too small for
+    another storage class.
+    """
+    prefix = destination.parse(url).path
+    folder = f"{prefix}/" if prefix else ""
+    return {
+        "Rules": [
+            {
+                "ID": "logferry-delete-raw-objects",
+                "Status": "Enabled",
+                "Filter": {"Prefix": f"{folder}function="},
+                "Expiration": {"Days": RAW_DAYS},
+            },
+            {
+                "ID": "logferry-compacted-infrequent-access",
+                "Status": "Enabled",
+                "Filter": {"Prefix": f"{folder}compact/"},
+                "Transitions": [{"Days": PARQUET_DAYS, "StorageClass": "STANDARD_IA"}],
+            },
+        ]
+    }
+
+
+def _location(engine: Engine, url: str) -> str:
+    """Return a destination as the engine addresses it. Raise DestinationError."""
+    try:
+        place = destination.parse(url)
+    except ValueError as error:
+        raise DestinationError(f"{url!r} is not a valid destination: {error}") from error
+    if place.scheme == "file":
+        if engine == "athena":
+            raise DestinationError(f"Athena cannot read {url}: use a destination in S3")
+        return place.path.replace("'", "''")
+    scheme = "s3a" if engine == "spark" else "s3"
+    return "/".join(filter(None, (f"{scheme}://{place.bucket}", place.path))).replace("'", "''")
+
+
+def _view(engine: Engine, name: str, query: str, purpose: str) -> str:
+    return f"-- {purpose}\n{_VIEW[engine]} {name} AS\n{query};"
+
+
+def _purpose(name: str) -> str:
+    """Return the first comment lines of a statement."""
+    text = (resources.files("logferry.cli.sql") / f"{name}.sql").read_text(encoding="utf-8")
+    comments = re.match(r"(?:--.*\n)+", text)
+    return comments[0].removeprefix("-- ").rstrip() if comments else name
+
+
+def _proof(engine: Engine) -> list[str]:
+    """Return the two statements of the proof. Athena's first one needs a literal function."""
+    segments = statement("segments", engine).replace("FROM logs", "FROM logs_raw")
+    if engine == "athena":
+        where = f"WHERE \"function\" = '{EXAMPLE_FUNCTION}' AND dt = '{EXAMPLE_DAY}'"
+        segments = segments.replace("FROM logs_raw", f"FROM logs_raw\n{where}")
+        purpose = _purpose("segments") + "\n-- Replace the function and the day."
+        first = f"-- {purpose}\nCREATE TABLE segments AS\n{segments};"
+    else:
+        first = _view(engine, "segments", segments, _purpose("segments"))
+    return [first, _view(engine, "faults", statement("faults", engine), _purpose("faults"))]
+
+
+def _lifecycle_comment(url: str) -> str:
+    """Return the lifecycle rule as comment lines, with the command that sets it."""
+    bucket = destination.parse(url).bucket
+    rule = json.dumps(lifecycle(url), indent=2)
+    text = (
+        f"Lifecycle rule, for a file lifecycle.json. It replaces the existing rules of the bucket:\n"
+        f"aws s3api put-bucket-lifecycle-configuration --bucket {bucket} "
+        f"--lifecycle-configuration file://lifecycle.json\n{rule}"
+    )
+    return "\n".join(f"-- {line}" for line in text.splitlines())

@@ -1,0 +1,1 @@
+"""`logferry tail`: new records as they are stored."""

@@ -1,0 +1,135 @@
+"""Calls of real Python functions, from the client to the stored records: the hook and the real extension."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from logferry.emulator.environment_config import MANAGED_INSTANCES
+from support.end_to_end import arrived_in, environment, records_of
+from support.exec_wrapper import add_hooks, compile_wrapper
+from support.python_hook import FUNCTIONS, PYTHON_CALLING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from support.calls_server import CallsServer
+
+TOKEN, VALUE = "9c" * 32, "value-of-the-query"
+WORKERS, INVOCATIONS = 3, 6
+TIMEOUT_SECONDS = 2.0
+
+
+@pytest.fixture
+def wrapper(tmp_path: Path) -> str:
+    """Return the exec wrapper in a folder with the hooks."""
+    add_hooks(tmp_path / "opt")
+    return str(compile_wrapper(tmp_path / "opt"))
+
+
+def settings(wrapper: str, https: CallsServer) -> dict[str, str]:
+    """Return the settings of a function whose calls are stored one by one."""
+    return {"AWS_LAMBDA_EXEC_WRAPPER": wrapper, "LOGFERRY_CALLS": "each", "LOGFERRY_FLUSH": "invocation", **https.trust}
+
+
+def calls_in(directory: Path) -> list[dict[str, Any]]:
+    """Return the stored records of calls."""
+    records = records_of(arrived_in(directory))
+    return [one["record"] for one in records if one["type"] == "logferry.call"]
+
+
+def get(client: str, url: str) -> dict[str, str]:
+    """Return one call of an event."""
+    return {"client": client, "url": url}
+
+
+def event(calls: Sequence[dict[str, str]]) -> dict[str, Any]:
+    """Return the event of an invocation."""
+    return {"calls": list(calls)}
+
+
+async def test_calls_are_stored_with_their_request_and_without_secrets(
+    tmp_path: Path, https: CallsServer, wrapper: str
+) -> None:
+    """One record for each call is in the objects, and no secret of a call is in any byte of them."""
+    clients = ("urllib", "requests", "httpx", "aiohttp")
+    async with environment(
+        tmp_path, settings(wrapper, https), function=PYTHON_CALLING, working_directory=FUNCTIONS, timeout_seconds=30
+    ) as service:
+        request_ids = []
+        for number in range(2):
+            calls = [get(client, f"{https.url}/{number}/{TOKEN}/{client}?key={VALUE}") for client in clients]
+            result = await service.invoke(event(calls))
+            assert result.status == "success", result.payload
+            request_ids.append(result.request_id)
+            await service.wait_idle()
+        await service.shutdown()
+
+    stored = calls_in(tmp_path / "out")
+    assert [(one["method"], one["host"], one["port"], one["path"], one["status"]) for one in stored] == [
+        ("GET", "localhost", https.port, f"/{number}/***/{client}", 200) for number in range(2) for client in clients
+    ]
+    assert [one["requestId"] for one in stored] == [one for one in request_ids for _ in clients]
+    assert [one["n"] for one in stored] == list(range(1, 2 * len(clients) + 1))
+    objects = [gzip.decompress(path.read_bytes()) for path in (tmp_path / "out").rglob("*.gz")]
+    assert objects
+    for secret in (TOKEN, VALUE, "key="):
+        assert not any(secret.encode() in one for one in objects)
+
+
+async def test_calls_before_a_timeout_are_stored(tmp_path: Path, https: CallsServer, wrapper: str) -> None:
+    """The function is killed in the middle of a call. The calls before it are stored, and the next runtime works."""
+    async with environment(
+        tmp_path, settings(wrapper, https), function=PYTHON_CALLING, working_directory=FUNCTIONS,
+        timeout_seconds=TIMEOUT_SECONDS,
+    ) as service:  # fmt: skip
+        await service.invoke(event([get("urllib", f"{https.url}/warm-up")]))
+        await service.wait_idle()
+        calls = [get("urllib", f"{https.url}/before/{number}") for number in range(3)]
+        late = await service.invoke(event([*calls, get("urllib", f"{https.url}/hang")]))
+        assert late.status == "timeout"
+        after = await service.invoke(event([get("urllib", f"{https.url}/after")]))
+        assert after.status == "success"
+        await service.wait_idle()
+        await service.shutdown()
+
+    stored = [(one["path"], one["requestId"]) for one in calls_in(tmp_path / "out")]
+    assert stored[1:] == [*((f"/before/{n}", late.request_id) for n in range(3)), ("/after", after.request_id)]
+
+
+async def test_concurrent_invocations_keep_their_calls(tmp_path: Path, https: CallsServer, wrapper: str) -> None:
+    """On Managed Instances each worker is a process, and each call has the request of its invocation."""
+    async with environment(
+        tmp_path, settings(wrapper, https), function=PYTHON_CALLING, working_directory=FUNCTIONS, timeout_seconds=30,
+        initialization_type=MANAGED_INSTANCES, max_concurrency=WORKERS,
+    ) as service:  # fmt: skip
+        calls = [[get("urllib", f"{https.url}/slow/{name}/{one}") for one in range(4)] for name in range(INVOCATIONS)]
+        results = await asyncio.gather(*(service.invoke(event(one)) for one in calls))
+        await service.shutdown()
+
+    assert [json.loads(result.payload)["results"][-1]["status"] for result in results] == [200] * INVOCATIONS
+    found = sorted((one["path"], one["requestId"]) for one in calls_in(tmp_path / "out"))
+    assert found == sorted(
+        (f"/slow/{name}/{one}", result.request_id) for name, result in enumerate(results) for one in range(4)
+    )
+    assert len({one["pid"] for one in calls_in(tmp_path / "out")}) > 1
+
+
+async def test_function_runs_without_an_accepting_extension(tmp_path: Path, https: CallsServer, wrapper: str) -> None:
+    """An extension with invalid settings removes its pipe. The function's calls work and have no record."""
+    invalid = settings(wrapper, https) | {"LOGFERRY_FLUSH": "no-such-policy"}
+    async with environment(
+        tmp_path, invalid, function=PYTHON_CALLING, working_directory=FUNCTIONS, timeout_seconds=30
+    ) as service:
+        for number in range(2):
+            result = await service.invoke(event([get("urllib", f"{https.url}/{number}")]))
+            assert json.loads(result.payload)["results"][0]["status"] == 200
+            await service.wait_idle()
+        await service.shutdown()
+
+    assert not (tmp_path / "out").exists() or calls_in(tmp_path / "out") == []
