@@ -15,6 +15,7 @@ from rich.console import Console
 from benchmark import (
     figures_cold_start,
     figures_invocation,
+    figures_records,
     figures_single_invocation,
     figures_small_function,
     figures_throughput,
@@ -50,6 +51,7 @@ FIGURES: dict[str, Callable[[RunContext], Iterator[Row]]] = {
     "burst": figures_throughput.burst,
     "growth": figures_throughput.growth,
     "policies": figures_throughput.policies,
+    "processing": figures_records.processing,
 }
 ROUNDS = 9
 OPT = Path("/opt")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from logferry.errors import SettingsError
-from logferry.records import object_key
+from logferry.options.records import PRESETS
+from logferry.records import mask_rules, object_key
 from logferry.settings import Settings
 
 if TYPE_CHECKING:
@@ -74,6 +75,11 @@ def test_mistake_is_reported_with_its_remedy(given: dict[str, str], remedy: str)
         read(**given)
     assert len(caught.value.mistakes) == 1
     assert remedy in caught.value.mistakes[0]
+
+
+def test_the_table_names_every_preset() -> None:
+    """The names are listed in the table, so that a start without LOGFERRY_MASK imports no rules."""
+    assert PRESETS == mask_rules.PRESETS
 
 
 def test_values_become_one_processing() -> None:

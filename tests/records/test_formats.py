@@ -18,6 +18,7 @@ from logferry.records import decoder, zstd_packing
 from logferry.records.encoder import encode
 from logferry.records.internal import dropped_batch
 from logferry.records.object_key import default_key
+from logferry.records.processing import Processing
 from records.test_fast_path import near_plain
 from support.batch_strategies import ANYTHING, deliveries
 from support.processed import ALL, HEADER, ORIGIN, TIME, A, batch, encoded, event, options
@@ -143,7 +144,7 @@ def test_losses_are_read_from_otlp_and_not_from_text() -> None:
 def test_zstd_is_read_back_and_damage_is_found(form: str) -> None:
     """The compressor is that of the standard library of Python 3.14."""
     chosen: RecordOptions = options({"FORMAT": form})
-    make = {"make_lines": chosen.processing.make_lines} if chosen.processing else {}
+    processing = chosen.processing or Processing()
     stored = encode(
         HEADER,
         BODIES,
@@ -152,7 +153,7 @@ def test_zstd_is_read_back_and_damage_is_found(form: str) -> None:
         compress=False,
         types=ALL,
         packing=zstd_packing.packing(),
-        **make,
+        make_lines=processing.make_lines,
     )
     assert stored.key.endswith(".zst")
     assert stored.content_type == "application/zstd"

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from logferry.records.levels import NAMES, rank_of, rank_of_name
+from logferry.records.fields import LEVEL_NAMES as NAMES
+from logferry.records.levels import rank_of, rank_of_name
 
 ID, T = "459921b5-681c-4a96-beb0-81e0aa586026", "2026-11-21T02:26:24.357Z"
 

@@ -1,6 +1,7 @@
 """Settings of the records: which are stored, what is masked, which columns are added, and the format of objects.
 
-Design: expressions are compiled here, so that a mistake in one of them is reported with all others.
+Design: expressions are compiled here, so that a mistake in one of them is reported with all others. A start with one of
+these variables imports only what the variable needs.
 """
 
 from __future__ import annotations
@@ -8,12 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from logferry.records import fields, mask_rules
+from logferry.records import fields
+from logferry.records.fields import LEVEL_NAMES
 from logferry.records.internal import PREFIX
-from logferry.records.json_path import JsonPath
-from logferry.records.levels import NAMES
-from logferry.records.masking import Masker
-from logferry.records.patterns import Pattern
 from logferry.records.processing import NDJSON, OTLP, TEXT, Processing
 from logferry.records.sampling import Sample
 from logferry.records.selection import ANY_REST, Selection
@@ -21,20 +19,27 @@ from logferry.setting import KIB, MIB, Setting, choice, size
 from logferry.settings_validation import COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9.]*\*?")
-_RULE = re.compile(
+    from logferry.records.mask_rules import Rule
+    from logferry.records.masking import Masker
+    from logferry.records.patterns import Pattern
+
+PRESETS = ("email", "ipv4", "ipv6", "aws-keys", "jwt", "bearer", "card")
+"""Presets of LOGFERRY_MASK (`mask_rules`)."""
+# These patterns are compiled when a variable is set, because the compilation would delay every start.
+_TYPE = r"[A-Za-z][A-Za-z0-9.]*\*?"
+_RULE = (
     r"\s*(?:(?P<preset>[a-z0-9-]+)"
     r"|(?:(?P<name>[A-Za-z][A-Za-z_-]{0,30})=)?"
     r"(?:(?P<path>\$(?:\[[^\]]*\]|[^,=/\[\s])+)(?:=(?=/))?)?(?:/(?P<pattern>(?:[^/\\]|\\.)+)/)?)\s*(?:,|\Z)"
 )
 """One rule of LOGFERRY_MASK with the comma behind it."""
-_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
+_FIELD = r"[A-Za-z][A-Za-z0-9_]{0,63}"
 _RESERVED = COLUMNS | {name.lower() for name in fields.COLUMNS} | {"function", "version", "region", "dt", "hour"}
 """Names of columns in lines and in paths, in lower case."""
 _RULES_REMEDY = (
-    "separate the rules by commas; a rule is a preset (" + ", ".join(mask_rules.PRESETS) + "), an expression such as "
+    "separate the rules by commas; a rule is a preset (" + ", ".join(PRESETS) + "), an expression such as "
     r"/user-\d+/ or name=/user-\d+/, or a JSON path such as $.user.password or $.note=/\d{9}/"
 )
 
@@ -42,6 +47,8 @@ _RULES_REMEDY = (
 def _pattern(text: str) -> Pattern | None:
     if not text:
         return None
+    from logferry.records.patterns import Pattern  # noqa: PLC0415 - imports RE2
+
     pattern = Pattern(text)
     if pattern.matches_nothing_at_all:
         raise ValueError("the pattern matches every line: require at least one character, such as + instead of *")
@@ -51,7 +58,7 @@ def _pattern(text: str) -> Pattern | None:
 def _types(text: str) -> tuple[str, ...]:
     types = tuple(part.strip() for part in text.split(",") if part.strip())
     for kind in types:
-        if not _TYPE.fullmatch(kind):
+        if not re.fullmatch(_TYPE, kind):
             raise ValueError(f"{kind!r} is not a type: use names such as platform.start or platform.init*")
         if PREFIX.startswith(kind.removesuffix(ANY_REST)) or kind.startswith(PREFIX):
             raise ValueError(f"{kind!r} would drop reports of losses: remove it")
@@ -68,11 +75,12 @@ def _share(text: str) -> float:
     return share
 
 
-def _rules(text: str) -> tuple[mask_rules.Rule, ...]:
+def _rules(text: str) -> tuple[Rule, ...]:
     """Return the rules of LOGFERRY_MASK. Raise ValueError with the remedy."""
     rules, position = [], 0
-    while position < len(text):
-        found = _RULE.match(text, position)
+    pattern = re.compile(_RULE) if text else None
+    while pattern and position < len(text):
+        found = pattern.match(text, position)
         if not found or not (found["preset"] or found["path"] or found["pattern"]):
             raise ValueError(f"{text[position:].strip()[:60]!r} is not a rule: {_RULES_REMEDY}")
         rules.append(_rule(found))
@@ -80,7 +88,9 @@ def _rules(text: str) -> tuple[mask_rules.Rule, ...]:
     return tuple(rules)
 
 
-def _rule(found: re.Match[str]) -> mask_rules.Rule:
+def _rule(found: re.Match[str]) -> Rule:
+    from logferry.records import mask_rules  # noqa: PLC0415 - imports RE2
+
     preset, name, path, pattern = found.group("preset", "name", "path", "pattern")
     if preset:
         if preset not in mask_rules.PRESETS:
@@ -89,7 +99,11 @@ def _rule(found: re.Match[str]) -> mask_rules.Rule:
     if name in mask_rules.PRESETS:
         raise ValueError(f"{name!r} is the name of a preset: choose another name")
     name = name or mask_rules.MASKED
-    place = JsonPath(path) if path else None
+    place = None
+    if path:
+        from logferry.records.json_path import JsonPath  # noqa: PLC0415 - few functions set a path
+
+        place = JsonPath(path)
     if pattern:
         try:
             return mask_rules.custom(pattern.replace(r"\/", "/"), name=name, path=place)
@@ -104,7 +118,7 @@ def _fields(text: str) -> tuple[tuple[str, str], ...]:
     found: dict[str, str] = {}
     for part in filter(str.strip, text.split(",")):
         name, equals, value = (each.strip() for each in part.partition("="))
-        if not equals or not _FIELD.fullmatch(name) or not value.isprintable() or not value:
+        if not equals or not re.fullmatch(_FIELD, name) or not value.isprintable() or not value:
             raise ValueError(f"{part.strip()!r} is not a field: use name=value, such as team=x,env=prod")
         if name.lower() in _RESERVED or name.lower() in map(str.lower, found):
             raise ValueError(f"{name!r} is already the name of a column: choose another name")
@@ -121,13 +135,13 @@ def _columns(text: str) -> frozenset[str]:
 
 # ruff: noqa: E501 - a row of the table is easier to read on one line
 SETTINGS = (
-    Setting("MIN_LEVEL", "trace", ", ".join(f"`{name}`" for name in NAMES), "minimum level of stored lines; lines without a level are stored", choice(*NAMES)),
+    Setting("MIN_LEVEL", "trace", ", ".join(f"`{name}`" for name in LEVEL_NAMES), "minimum level of stored lines; lines without a level are stored", choice(*LEVEL_NAMES)),
     Setting("INCLUDE", "", "a regular expression (RE2)", "lines that do not match are not stored", _pattern),
     Setting("EXCLUDE", "", "a regular expression (RE2)", "lines that match are not stored", _pattern),
     Setting("EXCLUDE_TYPES", "", "types, separated by commas", "types of records that are not stored, such as `platform.start,platform.init*`", _types),
     Setting("SAMPLE", "1", "0 to 1", "share of the invocations that are stored, chosen by request ID", _share),
     Setting("SAMPLE_KEEP", "none", "`none`, `errors`", "`errors`: invocations that fail, time out or run out of memory are stored even if they are not in the sample", choice("none", "errors")),
-    Setting("MASK", "", "presets, `/expressions/` and JSON paths, separated by commas", "parts of records that are replaced; the presets are " + ", ".join(f"`{name}`" for name in mask_rules.PRESETS), _rules),
+    Setting("MASK", "", "presets, `/expressions/` and JSON paths, separated by commas", "parts of records that are replaced; the presets are " + ", ".join(f"`{name}`" for name in PRESETS), _rules),
     Setting("FIELDS", "", "`name=value`, separated by commas", "static fields in the closing line of each object, such as `team=x,env=prod`", _fields),
     Setting("LINE_FIELDS", "", ", ".join(f"`{name}`" for name in fields.COLUMNS), "further columns of each line, separated by commas; `fields` are those of `LOGFERRY_FIELDS`", _columns),
     Setting("FORMAT", NDJSON, "`ndjson`, `text`, `otlp`", "format of the objects: object format 1, lines as in an export of CloudWatch Logs, or OTLP/JSON logs", choice(NDJSON, TEXT, OTLP)),
@@ -203,12 +217,25 @@ def _partition_mistakes(columns: frozenset[str], parsed: Mapping[str, Any]) -> I
             )
 
 
+def _rank_of() -> Callable[[object], int | None]:
+    from logferry.records.levels import rank_of  # noqa: PLC0415 - compiles the patterns of all loggers
+
+    return rank_of
+
+
+def _masker(rules: tuple[Rule, ...]) -> Masker:
+    from logferry.records.masking import Masker  # noqa: PLC0415 - imports RE2
+
+    return Masker(rules)
+
+
 def read(parsed: Mapping[str, Any]) -> RecordOptions:
     """Return the options of the parsed values."""
     types = parsed["EXCLUDE_TYPES"]
     share, columns = parsed["SAMPLE"], parsed["LINE_FIELDS"]
     selection = Selection(
-        min_rank=NAMES.index(parsed["MIN_LEVEL"]),
+        min_rank=LEVEL_NAMES.index(parsed["MIN_LEVEL"]),
+        rank_of=_rank_of() if parsed["MIN_LEVEL"] != LEVEL_NAMES[0] else None,
         include=parsed["INCLUDE"],
         exclude=parsed["EXCLUDE"],
         types=frozenset(kind for kind in types if not kind.endswith(ANY_REST)),
@@ -217,7 +244,7 @@ def read(parsed: Mapping[str, Any]) -> RecordOptions:
     )
     processing = Processing(
         selection=selection if selection != Selection() else None,
-        masker=Masker(parsed["MASK"]) if parsed["MASK"] else None,
+        masker=_masker(parsed["MASK"]) if parsed["MASK"] else None,
         fields=fields.Fields(parsed["FIELDS"], columns) if parsed["FIELDS"] or columns else None,
         format=parsed["FORMAT"],
     )

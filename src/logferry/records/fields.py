@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from logferry.records.model import Origin
     from logferry.records.segment_facts import SegmentFacts
 
+LEVEL_NAMES = ("trace", "debug", "info", "warn", "error", "fatal")
+"""Levels from the least severe. The index is the rank."""
 STATIC, ACCOUNT, LEVEL = "fields", "account", "level"
 COLD_START, TENANT_ID, TRACE_ID = "coldStart", "tenantId", "traceId"
 OF_INVOCATIONS = frozenset({COLD_START, TENANT_ID, TRACE_ID})

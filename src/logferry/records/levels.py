@@ -24,8 +24,8 @@ import json
 import re
 from typing import Any
 
-NAMES = ("trace", "debug", "info", "warn", "error", "fatal")
-"""Levels from the least severe. The index is the rank."""
+from logferry.records.fields import LEVEL_NAMES
+
 _RANKS = {
     word: rank
     for rank, words in enumerate(
@@ -88,8 +88,8 @@ def rank_of_name(name: object) -> int | None:
         word, minus, _ = name.strip().lower().partition("+")[0].partition("-")
         rank = _RANKS.get(word)
         return max(rank - 1, 0) if rank and minus else rank
-    if isinstance(name, int | float) and not isinstance(name, bool) and 0 < name < _STEP * (len(NAMES) + 1):
-        return min(max(int(name) // _STEP - 1, 0), len(NAMES) - 1)
+    if isinstance(name, int | float) and not isinstance(name, bool) and 0 < name < _STEP * (len(LEVEL_NAMES) + 1):
+        return min(max(int(name) // _STEP - 1, 0), len(LEVEL_NAMES) - 1)
     return None
 
 

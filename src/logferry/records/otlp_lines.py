@@ -19,10 +19,10 @@ import calendar
 import json
 from typing import TYPE_CHECKING
 
-from logferry.records.fields import COLD_START, TENANT_ID, TRACE_ID
+from logferry.records.fields import COLD_START, LEVEL_NAMES, TENANT_ID, TRACE_ID
 from logferry.records.formatted_lines import FormattedLines
 from logferry.records.internal import FINAL
-from logferry.records.levels import NAMES, rank_of
+from logferry.records.levels import rank_of
 from logferry.records.selection import LINES
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class OtlpLines(FormattedLines):
         rank = rank_of(event.fields.get("record")) if event.type in LINES else None
         if rank is None:
             return ""
-        return f',"severityNumber":{_SEVERITIES[rank]},"severityText":"{NAMES[rank].upper()}"'
+        return f',"severityNumber":{_SEVERITIES[rank]},"severityText":"{LEVEL_NAMES[rank].upper()}"'
 
     def _masked_type(self, kind: str) -> str:
         column = self._columns.get(kind) or self._make_column(kind)

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from logferry.records import attribution, decoder
 from logferry.records.fast_path import TEXT, TIME
-from logferry.records.fields import as_members
+from logferry.records.fields import LEVEL_NAMES, as_members
 from logferry.records.internal import DAMAGED, DROPPED, INVOCATION, PREFIX, SENT, UNPARSABLE
-from logferry.records.levels import NAMES, rank_of
 from logferry.records.lines import RECORD_END, Lines, quoted
 from logferry.records.selection import LINES, Selection
 from logferry.records.text_block import TextBlock
@@ -67,6 +66,10 @@ class ProcessedLines(Lines):
         self._masker = masker
         self._succeeded: Container[str] = facts.succeeded if facts else ()
         self._has_level = fields is not None and fields.has_level
+        if self._has_level:
+            from logferry.records.levels import rank_of  # noqa: PLC0415 - compiles the patterns of all loggers
+
+            self._rank_of = rank_of
         self._drops_runs = self._selection.drops_type(decoder.FUNCTION)
         self.filtered = self.masked = self.failed = 0
 
@@ -244,8 +247,8 @@ class ProcessedLines(Lines):
         return self._masked_json(value, strings_only=measured)
 
     def _level_column(self, record: object) -> str:
-        rank = rank_of(record)
-        return "" if rank is None else f',"level":"{NAMES[rank]}"'
+        rank = self._rank_of(record)
+        return "" if rank is None else f',"level":"{LEVEL_NAMES[rank]}"'
 
     def _make_ending(self, request: Request) -> str:
         """Return the end of a line, with the columns of its request before its place."""

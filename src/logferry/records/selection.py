@@ -14,10 +14,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from logferry.records.internal import PREFIX
-from logferry.records.levels import rank_of
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Callable, Container
 
     from logferry.records.patterns import Pattern
     from logferry.records.sampling import Sample
@@ -34,6 +33,8 @@ class Selection(NamedTuple):
 
     min_rank: int = 0
     """Rank of the lowest level that is kept."""
+    rank_of: Callable[[object], int | None] | None = None
+    """Return the rank of a record's level (`levels.rank_of`). It is given with `min_rank`."""
     include: Pattern | None = None
     exclude: Pattern | None = None
     types: frozenset[str] = frozenset()
@@ -81,5 +82,5 @@ class Selection(NamedTuple):
         return dropped
 
     def _is_below(self, record: object) -> bool:
-        rank = rank_of(record) if self.min_rank else None
+        rank = self.rank_of(record) if self.rank_of else None
         return rank is not None and rank < self.min_rank

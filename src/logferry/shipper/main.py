@@ -107,6 +107,8 @@ def run_shipper(
     with SteppedImport(server=server, queue=queue):
         from logferry.shipper import event_loop  # noqa: PLC0415 - imports asyncio and everything that needs it
 
+        if settings.records and settings.records.processing:
+            settings.records.processing.load()
         sink = _open_sink(settings)
     server.finish()
     collect_from_here()

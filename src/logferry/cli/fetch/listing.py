@@ -36,7 +36,7 @@ _FUNCTION = re.compile(r"function=([^/]*)/")
 _COMPACTED = re.compile(
     rf"{COMPACT}/function=([^/]*)/dt=(\d{{4}}-\d\d-\d\d)/(?:hour=(\d\d)/)?(logs\.parquet|_manifest\.json)", re.ASCII
 )
-_LINES_SUFFIXES = (".ndjson", ".ndjson.gz", ".json", ".json.gz", ".jsonl", ".jsonl.gz", ".gz")
+_LINES_SUFFIXES = (".ndjson", ".ndjson.gz", ".ndjson.zst", ".json", ".json.gz", ".jsonl", ".jsonl.gz", ".gz")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ import duckdb
 from logferry.cli.object_names import segment_in
 from logferry.cli.query import views
 from logferry.cli.sql import statement
+from logferry.cli.stored_objects import compression_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -191,7 +192,7 @@ class Session:
 
     def _read_error(self, objects: Sequence[FetchedObject]) -> str:
         """Return the first error of DuckDB in these objects, or an empty string."""
-        for compression in ("gzip", "uncompressed"):
+        for compression in ("gzip", "zstd", "uncompressed"):
             files = [str(each.path) for each in objects if _compression(each) == compression]
             if not files:
                 continue
@@ -205,7 +206,8 @@ class Session:
 
 
 def _compression(fetched: FetchedObject) -> str:
-    return "gzip" if fetched.raw.listed.name.endswith(".gz") else "uncompressed"
+    found = compression_of(fetched.raw.listed.name)
+    return "uncompressed" if found == "none" else found
 
 
 def _utc(time: datetime) -> datetime:

@@ -61,7 +61,7 @@ def quoted(text: object) -> str:
 def read_partitioned(files: str, compression: str, *, line_bytes: int = DEFAULT_LINE_BYTES) -> str:
     """Return the query for objects with the default key.
 
-    `files` is an SQL expression of a list, and `compression` is `gzip` or `uncompressed`.
+    `files` is an SQL expression of a list, and `compression` is `gzip`, `zstd` or `uncompressed`.
     """
     return (
         f"SELECT {', '.join(COLUMNS)}, function, dt, hour, filename FROM {_read_json(files, compression, line_bytes)}, "  # noqa: S608 - constants
