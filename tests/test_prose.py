@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
+SOURCES = sorted(path for folder in ("src", "tests", "extension") for path in (ROOT / folder).rglob("*.py"))
 DOCUMENTS = sorted(
     path
     for pattern in ("*.md", "src/**/*.md", "tests/**/*.md", "config/**/*.md", "config/**/*.env", "config/**/*.tf")

@@ -104,6 +104,45 @@ FROM logs
 WHERE requestId IS NOT NULL
 GROUP BY function, environment, requestId;
 
+-- One row for each invocation that timed out or ran out of memory, with the evidence.
+CREATE OR REPLACE VIEW failures AS
+SELECT
+    time,
+    function,
+    requestId,
+    CASE WHEN type = 'logferry.timeout' THEN 'timeout' ELSE 'outOfMemory' END AS failure,
+    TRY(json_extract_string(record, '$.evidence')) AS evidence,
+    environment,
+    dt,
+    hour
+FROM logs
+WHERE type IN ('logferry.timeout', 'logferry.outOfMemory');
+
+-- One row for each summary of an invocation: its HTTP calls, its events, and the resources that it used.
+-- A field of a feature that is off is NULL.
+CREATE OR REPLACE VIEW invocation_summaries AS
+SELECT
+    time,
+    function,
+    requestId,
+    TRY(json_extract_string(record, '$.status')) AS status,
+    TRY_CAST(TRY(json_extract_string(record, '$.durationMs')) AS DOUBLE) AS duration_ms,
+    TRY_CAST(TRY(json_extract_string(record, '$.calls.count')) AS BIGINT) AS calls,
+    TRY_CAST(TRY(json_extract_string(record, '$.calls.errors')) AS BIGINT) AS call_errors,
+    TRY_CAST(TRY(json_extract_string(record, '$.calls.ms')) AS DOUBLE) AS call_ms,
+    TRY_CAST(TRY(json_extract_string(record, '$.events')) AS BIGINT) AS events,
+    TRY_CAST(TRY(json_extract_string(record, '$.usage.cpuMs')) AS DOUBLE) AS cpu_ms,
+    TRY_CAST(TRY(json_extract_string(record, '$.usage.ownCpuMs')) AS DOUBLE) AS own_cpu_ms,
+    TRY_CAST(TRY(json_extract_string(record, '$.usage.peakRssBytes')) AS BIGINT) AS peak_rss_bytes,
+    TRY_CAST(TRY(json_extract_string(record, '$.usage.tmpUsedBytes')) AS BIGINT) AS tmp_used_bytes,
+    TRY_CAST(TRY(json_extract_string(record, '$.usage.descriptors')) AS BIGINT) AS descriptors,
+    TRY_CAST(TRY(json_extract_string(record, '$.usage.threads')) AS BIGINT) AS threads,
+    environment,
+    dt,
+    hour
+FROM logs
+WHERE type = 'logferry.invocation';
+
 -- One row for each object: the numbers of its records, and of those that the settings have filtered or masked.
 CREATE OR REPLACE VIEW object_counts AS
 SELECT

@@ -29,6 +29,8 @@ function recordCalls() {
 
   /** 40 or more characters of base64 (also URL-safe and percent-encoded) or hex. */
   const SECRET = /(?:[A-Za-z0-9+_=-]|%2[BbFf]|%3[Dd]){40}/;
+  /** The beginning of a URL, which is the target of a request to a proxy. */
+  const ABSOLUTE = /^[a-z]+:\/\/[^/?#]*/i;
   const BARE_NAME = /^[A-Za-z_-]{1,30}$/;
   const IDENTIFIER = /^[\w.-]{1,64}$/;
   const TRACE_ROOT = /(?:^|;)\s*Root=([\w-]{1,64})/;
@@ -141,7 +143,7 @@ function recordCalls() {
     subscribe("undici:request:create", (message) => begin(message.request));
     subscribe("undici:request:headers", (message) => finishUndici(message.request, message.response));
     subscribe("undici:request:error", (message) => failUndici(message.request, message.error));
-    subscribe("http2.client.stream.created", (message) => begin(message.stream));
+    subscribe("http2.client.stream.created", (message) => beginHttp2(message.stream));
     subscribe("http2.client.stream.finish", (message) => finishHttp2(message.stream, message.headers));
     subscribe("http2.client.stream.error", (message) => failHttp2(message.stream, message.error));
   }
@@ -229,6 +231,12 @@ function recordCalls() {
     if (place) record(call, place, { error: code(error) });
   }
 
+  /** Keep the start of a stream, unless it is one of undici, whose own channels publish the call too. */
+  function beginHttp2(stream) {
+    const symbols = Object.getOwnPropertySymbols(stream.session);
+    if (!symbols.some((symbol) => symbol.description === "open streams")) begin(stream);
+  }
+
   function finishHttp2(stream, headers) {
     const call = end(stream, false);
     const place = call && http2Place(stream.sentHeaders);
@@ -253,41 +261,44 @@ function recordCalls() {
 
   /** Return the place of a request of node:http, which keeps its port only in the Host header and in the socket. */
   function httpPlace(request) {
-    const host = request.host;
-    const name = String(host).includes(":") && !String(host).startsWith("[") ? `[${host}]` : host;
+    const host = String(request.host);
+    const name = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
     const header = request.getHeader("host");
-    let port;
-    if (typeof header !== "string" || (header !== name && !header.startsWith(`${name}:`))) {
-      port = request.socket && request.socket.remotePort; // the function has set the header
-    }
-    const authority = port === undefined && typeof header === "string" && header.startsWith(`${name}:`) ? header : name;
-    return locate(request.method, `${request.protocol}//${authority}`, port, request.path);
+    const isDefault = typeof header === "string" && (header === name || header.startsWith(`${name}:`));
+    const port = isDefault || !request.socket ? undefined : request.socket.remotePort; // set by the function
+    return locate(request.method, `${request.protocol}//${isDefault ? header : name}`, port, request.path);
   }
 
   /** Return method, host, port and path of a call, or null for a call that is not recorded. */
   function locate(method, origin, port, target) {
     if (method === "CONNECT") return null; // the way to a proxy; the call through it has its own line
-    const isAbsolute = typeof target === "string" && /^[a-z]+:\/\//i.test(target); // through a proxy
-    const found = originOf(isAbsolute ? target : origin);
-    const place = { method: String(method).slice(0, 32), host: found.host, port: port || found.port, path: undefined };
-    const address = `${place.host}:${place.port}`;
-    if (settings.own.has(address) || place.host.startsWith("169.254.")) return null;
-    if (settings.ignored.some((one) => one.test(address) || one.test(place.host))) return null;
+    const isAbsolute = typeof target === "string" && !target.startsWith("/") && ABSOLUTE.test(target); // to a proxy
+    const found = isAbsolute ? originOf(ABSOLUTE.exec(target)[0], undefined) : originOf(origin, port);
+    if (!found.isRecorded) return null;
+    const place = { method: String(method).slice(0, 32), host: found.host, port: found.port, path: undefined };
     if (settings.url !== "path" && settings.url !== "query") return place;
-    place.path = shownPath(isAbsolute ? target.replace(/^[a-z]+:\/\/[^/?#]*/i, "") || "/" : String(target || "/"));
+    place.path = shownPath(isAbsolute ? target.replace(ABSOLUTE, "") || "/" : String(target || "/"));
     return place;
   }
 
-  function originOf(text) {
-    let found = origins.get(text);
+  /** Return host and port of an origin, and whether its calls are recorded. `port` replaces that of the text. */
+  function originOf(text, port) {
+    const key = port === undefined ? text : `${text} ${port}`;
+    let found = origins.get(key);
     if (found === undefined) {
       const url = new URL(text);
       const host = url.hostname.replace(/^\[|\]$/g, "").slice(0, 255);
-      found = { host, port: Number(url.port) || (/^(https|wss):$/.test(url.protocol) ? 443 : 80) };
+      found = { host, port: port || Number(url.port) || (url.protocol === "https:" ? 443 : 80), isRecorded: true };
+      found.isRecorded = !isIgnored(host, `${host}:${found.port}`);
       if (origins.size >= ORIGINS) origins.clear();
-      origins.set(text, found);
+      origins.set(key, found);
     }
     return found;
+  }
+
+  function isIgnored(host, address) {
+    if (settings.own.has(address) || host.startsWith("169.254.")) return true;
+    return settings.ignored.some((one) => one.test(address) || one.test(host));
   }
 
   /** Return the recorded part of a path: secrets masked, without fragment, and without query unless it is wanted. */
@@ -367,7 +378,7 @@ function recordCalls() {
 
   /** Write one line. A full pipe loses it, and the next line that fits reports the number of lost ones. */
   function send(line) {
-    if (clock() < retryAt) {
+    if (retryAt !== 0 && clock() < retryAt) {
       lost += 1;
       return;
     }
@@ -382,6 +393,7 @@ function recordCalls() {
       fs.writeSync(pipe, lineOf(line));
       sent += 1;
       lost -= reported;
+      retryAt = 0;
       failure = null;
     } catch (error) {
       lost += 1;

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from logferry.options import Table
     from logferry.options.instrumentation import InstrumentationOptions
     from logferry.options.records import RecordOptions
+    from logferry.options.s3 import S3Options
 
 PREFIX = "LOGFERRY_"
 # ruff: noqa: E501 - a row of the table is easier to read on one line
@@ -116,6 +117,8 @@ class Settings(NamedTuple):
     """Options of events, calls and usage, or None if no variable of them is set."""
     records: RecordOptions | None = None
     """Options of selection and masking, or None if no variable of them is set."""
+    s3: S3Options | None = None
+    """Options of the objects in S3, or None if no variable of them is set."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:

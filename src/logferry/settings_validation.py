@@ -82,9 +82,7 @@ def contradictions(values: Mapping[str, Any], given: set[str]) -> Iterator[str]:
         )
 
 
-def key_mistakes(
-    destination: Destination, key: str, *, compression: str, environ: Mapping[str, str]
-) -> Iterator[str]:
+def key_mistakes(destination: Destination, key: str, *, compression: str, environ: Mapping[str, str]) -> Iterator[str]:
     """Yield the mistakes in names that query engines misread or skip, or that S3 rejects."""
     suffix = object_key.COMPRESSED[compression]
     if not key.endswith(suffix):

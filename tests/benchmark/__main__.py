@@ -14,11 +14,16 @@ from rich.console import Console
 
 from benchmark import (
     figures_cold_start,
+    figures_events,
     figures_invocation,
+    figures_node_calls,
+    figures_python_calls,
+    figures_reading,
     figures_records,
     figures_single_invocation,
     figures_small_function,
     figures_throughput,
+    figures_usage,
     table,
 )
 from benchmark.cpu_worker import CpuWorker
@@ -47,11 +52,24 @@ FIGURES: dict[str, Callable[[RunContext], Iterator[Row]]] = {
     "nothing-due": figures_invocation.nothing_due,
     "caller-latency": figures_invocation.caller_latency,
     "shutdown": figures_invocation.shutdown,
+    "events": figures_events.events,
+    "usage-cpu": figures_usage.usage_cpu,
+    "usage-first-invocation": figures_usage.usage_first_invocation,
     "ingest": figures_throughput.ingest,
     "burst": figures_throughput.burst,
     "growth": figures_throughput.growth,
     "policies": figures_throughput.policies,
     "processing": figures_records.processing,
+    "python-handler": figures_python_calls.handler,
+    "python-call-cpu": figures_python_calls.call_cpu,
+    "python-event-cpu": figures_python_calls.event_cpu,
+    "python-cold-start": figures_python_calls.cold_start,
+    "node-handler": figures_node_calls.handler,
+    "node-call-cpu": figures_node_calls.call_cpu,
+    "node-cold-start": figures_node_calls.cold_start,
+    "proof": figures_reading.proof,
+    "compaction": figures_reading.compaction,
+    "fetching": figures_reading.fetching,
 }
 ROUNDS = 9
 OPT = Path("/opt")

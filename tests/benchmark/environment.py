@@ -148,6 +148,16 @@ class Environment:
         """Return the time from exec to the registration, after which Lambda starts the runtime."""
         return self.stub.registered_at - self.started_at
 
+    @property
+    def spool(self) -> Path:
+        """Return the spool of logferry."""
+        return self._tmp / "spool"
+
+    @property
+    def listener_port(self) -> int:
+        """Return the port to which batches are delivered."""
+        return self.stub.wait_for_subscription(NEXT_SECONDS)
+
     # --- the platform
 
     def deliver(self, body: bytes) -> float:

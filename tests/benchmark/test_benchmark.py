@@ -10,6 +10,7 @@ import gzip
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmark import figures_cold_start, figures_invocation, log_lines
+from benchmark import figures_cold_start, figures_invocation, figures_node_calls, log_lines
 from benchmark.__main__ import FIGURES
 from benchmark.cpu_worker import CpuWorker
 from benchmark.environment import PER_INVOCATION, Environment
@@ -25,6 +26,7 @@ from benchmark.extensions import Extension, extensions
 from benchmark.figures_single_invocation import LINES, live_once, stored_text
 from benchmark.lambda_stub import StepTimeout
 from benchmark.mount_namespace import MountNamespace
+from benchmark.node_function import Caller, EventPipe, calls_server
 from benchmark.quota import SHARE_AT_128_MB, Quota, why_impossible
 from benchmark.run_context import RunContext
 from benchmark.s3 import S3
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RUN_SECONDS = 60
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="no node")
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +97,14 @@ def test_minimal_extension_runs_from_registration_to_shutdown(run: RunContext) -
 
 
 @pytest.mark.parametrize(
-    "measure", [figures_cold_start.start, figures_cold_start.startup_cost, figures_invocation.nothing_due]
+    "measure",
+    [
+        figures_cold_start.start,
+        figures_cold_start.startup_cost,
+        figures_invocation.nothing_due,
+        pytest.param(figures_node_calls.handler, marks=needs_node),
+        pytest.param(figures_node_calls.cold_start, marks=needs_node),
+    ],
 )
 def test_figure_has_a_value_within_its_spread(run: RunContext, measure: object) -> None:
     """Every row has a positive value within its spread, and a verdict if and only if it has a target."""
@@ -108,6 +118,21 @@ def test_figure_has_a_value_within_its_spread(run: RunContext, measure: object) 
         assert math.isfinite(row.value.median)
         assert 0 < row.value.low <= row.value.median <= row.value.high
         assert bool(row.verdict) == (row.target is not None)
+
+
+@needs_node
+def test_hooked_function_writes_a_line_for_each_call(tmp_path: Path) -> None:
+    """A hook that is off would have the figures of a plain function."""
+    node = shutil.which("node") or ""
+    pipe = EventPipe(tmp_path / "spool")
+    with calls_server(node, 0) as port:
+        for mode, expected in (("plain", 0), ("hooked", 1 + 20)):
+            with Caller(node, "http", port, mode, pipe) as caller:
+                wall, cpu = caller.run(20)
+            assert min(wall, cpu) > 0
+            pipe.read()
+            assert pipe.lines == expected
+    pipe.close()
 
 
 def test_upload_time_includes_the_service_time(run: RunContext) -> None:

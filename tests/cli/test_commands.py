@@ -36,6 +36,18 @@ def test_emulate_prints_timeline_and_summary_and_stores_the_records(tmp_path: Pa
     assert _logferry("verify", f"file://{tmp_path}/out").returncode == 0
 
 
+def test_emulate_counts_the_records_of_logferry_and_verify_accepts_them(tmp_path: Path) -> None:
+    """Only the objects of this session count, and the summary names each type."""
+    function = f"{sys.executable} -m awslambdaric app.handler"
+    given = ("--destination", f"file://{tmp_path}/out", "--set", "LOGFERRY_USAGE=true", "--timeout", "1.5")
+    for _ in range(2):
+        done = _logferry("emulate", function, "--event", "{}", "--event", '{"sleep_ms": 3000}', *given)
+        assert done.returncode == 1, "an invocation fails by its timeout"
+        assert re.search(r"records of logferry +│ 2 invocation, 1 timeout", done.stdout), done.stdout
+    verified = _logferry("verify", f"file://{tmp_path}/out")
+    assert verified.returncode == 0, verified.stdout
+
+
 def test_emulate_shows_the_output_of_the_function(tmp_path: Path) -> None:
     """The lines of the function are shown unchanged, even with characters of rich's markup."""
     function = f"{sys.executable} -m awslambdaric app.handler"
@@ -140,13 +152,17 @@ def test_run_outside_lambda_is_one_message() -> None:
 
 
 def test_demo_ends_with_the_verdict_complete_and_the_report(tmp_path: Path) -> None:
-    """The demo lists objects, shows the records of an invocation, verifies completeness, and writes the page."""
+    """The demo lists objects, shows an invocation with its calls, verifies completeness, and writes the page."""
     done = _logferry("demo", "--report", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "read from S3 (6 records)" in done.stdout
-    assert "invocation 6 line-2" in done.stdout
+    assert "read from S3 (9 records)" in done.stdout
+    assert "invocation 5 line-1" in done.stdout
+    assert done.stdout.count("logferry.call ") == 3
+    assert re.search(r"records of logferry +│ 18 call, 6 invocation", done.stdout)
+    assert re.search(r"calls to 127\.0\.0\.1 +│ 3 in [\d.]+ ms, 1 error", done.stdout)
+    assert re.search(r"usage: cpuMs +│ [\d.]+", done.stdout)
     assert "COMPLETE" in done.stdout
     page = tmp_path / "logferry-demo-report.html"
     assert done.stdout.splitlines()[-1] == f"Report of the demo: {page}"
-    assert '"invocations":6,"failed":0' in page.read_text()
+    assert '"invocations":6,"failed":0,"cold":1' in page.read_text()
     assert list(tmp_path.iterdir()) == [page]

@@ -19,11 +19,11 @@ import sqlglot
 from botocore.validate import ParamValidator
 from sqlglot import exp
 
-from logferry.cli.query.tables import definitions, lifecycle
+from logferry.cli.query.tables import definitions, lifecycle, text_of
 from logferry.cli.query.views import TYPED_COLUMNS
 from logferry.cli.sql import ENGINES
 from logferry.records.encoder import encode
-from logferry.records.internal import dropped_batch
+from logferry.records.internal import dropped_batch, timed_batch
 from logferry.records.model import Header, Origin
 from logferry.records.object_key import DEFAULT_KEY
 from support.format_1 import COLUMNS
@@ -65,6 +65,27 @@ ODD_EVENTS = [
 ]
 
 
+VIEW_COLUMNS = ("failure", "cpu_ms", "peak_rss_bytes", "calls", "call_errors")
+"""Columns of the views `failures` and `invocation_summaries` that the queries name."""
+OWN_RECORDS: list[tuple[str, dict[str, object]]] = [
+    ("logferry.timeout", {"requestId": A, "evidence": "platform.runtimeDone", "durationMs": 3000.0}),
+    ("logferry.outOfMemory", {"requestId": A, "evidence": "memory", "maxMemoryUsedMB": 128, "memorySizeMB": 128}),
+    (
+        "logferry.invocation",
+        {
+            "requestId": A,
+            "status": "timeout",
+            "durationMs": 3000.0,
+            "calls": {"count": 3, "errors": 1, "ms": 40.5, "slowest": 30.0, "hosts": []},
+            "events": 2,
+            "usage": {"cpuMs": 12.5, "ownCpuMs": 1.5, "peakRssBytes": 1000, "descriptors": 9, "threads": 4},
+        },
+    ),
+    ("logferry.usage", {"seconds": 60.0, "processes": 3, "cpuMs": 90.0}),
+]
+"""Records that logferry makes itself."""
+
+
 def event(record: bytes) -> bytes:
     """Return an event of the function with this JSON text as its record."""
     return b'{"time":"' + TIME.encode() + b'","type":"function","record":' + record + b"}"
@@ -75,7 +96,14 @@ def batches() -> list[bytes]:
     single = [*EVENTS, *map(event, RECORDS), *ODD_EVENTS]
     lost: dict[str, object] = {"environment": "e0", "segment": 1, "until": 2, "records": 3, "bytes": 4, "reason": "x"}
     ordinary = b",".join(event(json.dumps(f"line {n}").encode()) for n in range(200))
-    return [*(b"[" + each + b"]" for each in single), b"junk", dropped_batch([lost], at_ms=0), b"[" + ordinary + b"]"]
+    own = [timed_batch(kind, record, time=TIME) for kind, record in OWN_RECORDS]
+    return [
+        *(b"[" + each + b"]" for each in single),
+        b"junk",
+        dropped_batch([lost], at_ms=0),
+        *own,
+        b"[" + ordinary + b"]",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +205,20 @@ def test_duckdb_shows_the_counts_of_each_object(tmp_path: Path) -> None:
     assert connected(tmp_path).execute(counts).fetchall() == [(1, 0, 0, 0), (2, 1, 1, 0)]
 
 
+def test_duckdb_views_for_failures_and_summaries_have_rows(stored: Path) -> None:
+    """The shipped views read the records that logferry makes itself; a field that is off is NULL."""
+    connection = connected(stored)
+    failures = f"SELECT DISTINCT failure, evidence, requestId FROM failures WHERE requestId = '{A}' ORDER BY 1"  # noqa: S608
+    assert connection.execute(failures).fetchall() == [
+        ("outOfMemory", "memory", A),
+        ("timeout", "platform.runtimeDone", A),
+    ]
+    summary = """
+        SELECT DISTINCT status, duration_ms, calls, call_errors, call_ms, events, cpu_ms, own_cpu_ms, peak_rss_bytes,
+               tmp_used_bytes, descriptors, threads FROM invocation_summaries"""
+    assert connection.execute(summary).fetchall() == [("timeout", 3000.0, 3, 1, 40.5, 2, 12.5, 1.5, 1000, None, 9, 4)]
+
+
 def test_duckdb_function_lines_have_a_text_for_every_record(stored: Path) -> None:
     """A JSON text that DuckDB's parser rejects makes neither the query fail nor the text disappear."""
     connection = connected(stored)
@@ -199,20 +241,6 @@ def test_duckdb_invocations_include_a_report_that_is_not_readable(tmp_path: Path
     rows = connected(tmp_path).execute(query).fetchall()
     assert (None,) * 5 in rows
     assert {row[0] for row in rows} == {None, 2599.4}
-
-
-def test_duckdb_query_of_the_readme_has_a_text_for_each_line(tmp_path: Path) -> None:
-    """A line of a function that logs JSON is in another column than a line of text."""
-    structured = b'{"level":"INFO","message":"order stored"}'
-    store(tmp_path, [b"[" + event(b'"hello"') + b"," + event(structured) + b"]"])
-    section = (ROOT / "README.md").read_text().partition("## Read the records")[2]
-    (block,) = re.findall(r"^```sql\n(.+?)^```", section.partition("\n## ")[0], re.MULTILINE | re.DOTALL)
-    secret, query = block.split(";", 1)  # the secret is for S3 only
-    assert secret.startswith("CREATE SECRET")
-    local, replaced = LOCATION.subn(str(tmp_path), query.replace("'my-function'", "'pay'"))
-    assert replaced == 1
-    rows = duckdb.execute(local).fetchall()
-    assert {row[1] for row in rows} == {"hello", structured.decode()}
 
 
 def test_jq_filter_prints_every_line_of_every_object(stored: Path) -> None:
@@ -249,7 +277,7 @@ def test_duckdb_infers_the_same_types_for_any_object(stored: Path) -> None:
 def test_the_files_are_the_output_of_the_command(engine: Engine) -> None:
     """There is one source. `logferry tables` prints the same text for another destination."""
     command = f"logferry tables --engine {engine} s3://my-log-bucket/logs > config/tables/{engine}.sql"
-    assert (TABLES / f"{engine}.sql").read_text() == definitions(engine, "s3://my-log-bucket/logs"), command
+    assert (TABLES / f"{engine}.sql").read_text() == text_of(definitions(engine, "s3://my-log-bucket/logs")), command
 
 
 def test_the_lifecycle_file_is_that_of_the_command() -> None:
@@ -281,7 +309,7 @@ def test_every_statement_of_a_definition_is_valid_in_its_dialect(engine: Engine)
     parsed = sqlglot.parse(text, dialect=engine)
     kinds = [type(each) for each in parsed if each and not isinstance(each, exp.Semicolon)]
     views = kinds.count(exp.Create)
-    assert views == 7
+    assert views == 9
     assert set(kinds) <= {exp.Create, exp.Set}
 
 
@@ -355,8 +383,8 @@ def test_athena_projection_matches_the_default_key() -> None:
 def test_athena_queries_are_valid_and_name_the_injected_partition() -> None:
     """A query on an injected partition fails without a literal value."""
     queries = sqlglot.parse((TABLES / "athena-queries.sql").read_text(), dialect="trino")
-    known = {name.lower() for name in (*COLUMNS, *PARTITIONS, *TYPED_COLUMNS)}
-    assert len(queries) == 2
+    known = {name.lower() for name in (*COLUMNS, *PARTITIONS, *TYPED_COLUMNS, *VIEW_COLUMNS)}
+    assert len(queries) == 4
     for query in queries:
         assert query
         assert {each.name for each in query.find_all(exp.Column)} <= known
@@ -369,7 +397,7 @@ def test_athena_queries_run_on_stored_objects(stored: Path) -> None:
     connection = connected(stored)
     text = (TABLES / "athena-queries.sql").read_text().replace("orders-api", "pay").replace("2026-11-21", "2026-11-29")
     text = text.replace("459921b5-681c-4a96-beb0-81e0aa586026", A)
-    lines, durations = sqlglot.transpile(text, read="trino", write="duckdb")
+    lines, durations, failures, summaries = sqlglot.transpile(text, read="trino", write="duckdb")
     lines = lines.replace("record ->> '$.message'", "TRY(record ->> '$.message')")  # Athena returns NULL, DuckDB fails
     unbounded, conditions = re.subn(rf" AND requestid = '{A}'", "", lines)
     assert conditions == 1
@@ -380,6 +408,8 @@ def test_athena_queries_run_on_stored_objects(stored: Path) -> None:
     requests = connection.execute(f"SELECT count(*) FROM logs WHERE requestId = '{A}'").fetchall()  # noqa: S608
     assert [(len(connection.execute(lines).fetchall()),)] == requests
     assert [row[2] for row in connection.execute(durations).fetchall()] == [2599.4]
+    assert {row[1] for row in connection.execute(failures).fetchall()} == {"timeout", "outOfMemory"}
+    assert {row[2:4] for row in connection.execute(summaries).fetchall()} == {(12.5, 1000)}
 
 
 def spark_statements() -> list[str]:

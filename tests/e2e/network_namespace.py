@@ -82,14 +82,14 @@ def main() -> None:
         exchange("127.0.0.1", sends=OVER_LOOPBACK, receives=1)
         local.join()
         after = sampler.sample()
-    values = (before.sent_bytes, before.received_bytes, after.sent_bytes, after.received_bytes)
-    sent_before, received_before, sent_after, received_after = (value or 0 for value in values)
-    print(sent_after - sent_before, received_after - received_before)
+        peer.stdin.close()  # the interface disappears with the other namespace
+    print(*(after.counters[name] - before.counters[name] for name in ("sentBytes", "receivedBytes")))
 
 
 if sys.argv[1:] == ["wait"]:
     print("waiting", flush=True)
     sys.stdin.readline()
     serve(THEIRS, receives=SENT, sends=RECEIVED)
+    sys.stdin.read()
 else:
     main()

@@ -113,7 +113,7 @@ async def test_invocation_that_no_flush_holds_has_its_own_usage(tmp_path: Path) 
     assert [summary["requestId"] for summary in summaries] == sent
     used = [summary["usage"]["cpuMs"] for summary in summaries[:-1]]
     assert used[3] == max(used)
-    assert 95 <= used[3] < 105 + RUNTIME_CPU_MS + 100
+    assert 60 <= used[3] < 105 + RUNTIME_CPU_MS, "the sample at the next event may be some milliseconds late"
     assert any(summary["usage"].get("late") for summary in summaries[1:])
 
 
@@ -173,6 +173,7 @@ async def test_managed_instances_have_no_usage_of_an_invocation(tmp_path: Path) 
     config: dict[str, Any] = {"initialization_type": "lambda-managed-instances"}
     config |= {"max_concurrency": 3, "runtime_processes": 3, "launcher": boot_with(patch)}
     async with python_function(tmp_path, USAGE | {"LOGFERRY_FLUSH_SECONDS": "0.5"}, **config) as service:
+        await service.idle_for(1.0)
         await asyncio.gather(*(service.invoke({"cpu_ms": 50}) for _ in range(9)))
         await service.idle_for(2.0)
         await service.shutdown()

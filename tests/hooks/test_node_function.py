@@ -86,6 +86,11 @@ class NodeFunction:
         calls = [record for record in records if record["type"] == "logferry.call"]
         return [{"requestOfLine": call.get("requestId"), **call["record"]} for call in calls]
 
+    def summaries(self) -> list[dict[str, Any]]:
+        """Return the stored summaries of invocations of the last environment, in order."""
+        records = records_of(arrived_in(self.folder / f"run-{self._started}" / "out"))
+        return [record["record"] for record in records if record["type"] == "logferry.invocation"]
+
     def objects(self) -> bytes:
         """Return everything that the last environment has stored, as text."""
         return json.dumps(records_of(arrived_in(self.folder / f"run-{self._started}" / "out"))).encode()
@@ -231,6 +236,23 @@ async def test_calls_before_a_timeout_are_stored(function: NodeFunction) -> None
     stored = function.stored()
     assert [record["n"] for record in stored] == [1, 2, 3]
     assert {record["requestOfLine"] for record in stored} == {invoked.request_id}
+    (summary,) = function.summaries()
+    assert (summary["requestId"], summary["status"]) == (invoked.request_id, "timeout")
+    assert summary["calls"]["count"] == 3
+
+
+async def test_mode_summary_stores_the_sums_of_an_invocation(function: NodeFunction) -> None:
+    """The calls themselves are not stored. A status of 400 or more is an error."""
+    paths = ("/status/200", "/status/500", "/abort")
+    event = {"calls": [{"client": "https", "url": function.url(path)} for path in paths]}
+    async with function.running({"LOGFERRY_CALLS": "summary"}) as service:
+        invoked = await service.invoke(event)
+        await service.shutdown()
+    assert function.stored() == []
+    (summary,) = function.summaries()
+    assert summary["requestId"] == invoked.request_id
+    (host,) = summary["calls"]["hosts"]
+    assert (host["host"], host["count"], host["errors"]) == ("localhost", 3, 2)
 
 
 async def test_connections_that_the_server_has_closed_are_replaced(function: NodeFunction) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from support.calls_server import CallsServer, calls_server
 from support.node_hook import hooked, output_of
-from support.npm_packages import FETCH_SECONDS, other_node
+from support.npm_packages import CLIENTS, FETCH_SECONDS, modules, other_node
+from support.tls_server import make_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +48,20 @@ const server = http2.createServer((request, response) => response.writeHead(404)
   request(origin, () => server.close(() => request(origin, () => console.log("ended"))));
 });
 """
+UNDICI = """
+const [, modules, certificate, key] = process.argv;
+const { Agent, request } = require("node:module").createRequire(`${modules}/index.js`)("undici");
+const { readFileSync } = require("fs");
+const identity = { key: readFileSync(key), cert: readFileSync(certificate) };
+const { createSecureServer } = require("http2");
+const server = createSecureServer(identity, (incoming, response) => response.end(incoming.httpVersion));
+server.listen(0, "127.0.0.1", async () => {
+  const url = `https://localhost:${server.address().port}/over-http2`;
+  const { body } = await request(url, { dispatcher: new Agent({ allowH2: true }) });
+  console.log(await body.text());
+  process.exit();
+});
+"""
 
 
 @pytest.fixture
@@ -81,11 +96,22 @@ def test_a_supported_version_records_http_and_fetch(
     assert errors == ([] if version.startswith("18") else ["ECONNREFUSED"])
 
 
-def test_a_new_version_records_http2(pipe: PipeReader, spool: Path) -> None:
+@pytest.mark.parametrize("version", ["22.17.1", "24.4.1"])
+def test_a_new_version_records_http2(pipe: PipeReader, spool: Path, version: str) -> None:
     """HTTP/2 has channels in newer versions: one line for each stream, with its status or its error."""
-    assert output_of(HTTP2, hooked(spool), program=other_node("24.4.1")) == "ended\n"
+    assert output_of(HTTP2, hooked(spool), program=other_node(version)) == "ended\n"
     answered, refused = pipe.calls()
     assert (answered["call"], answered["host"], answered["path"]) == ("GET", "127.0.0.1", "/h2")
     assert (answered["status"], answered["requestBytes"]) == (404, 0)
     assert refused["error"].startswith("ERR_HTTP2")
     assert refused["port"] == answered["port"]
+
+
+def test_a_call_of_undici_over_http2_is_one_line(pipe: PipeReader, spool: Path, tmp_path: Path) -> None:
+    """Both undici and http2 publish such a call."""
+    certificate, key = make_certificate(tmp_path)
+    variables = hooked(spool) | {"NODE_EXTRA_CA_CERTS": certificate}
+    words = [str(modules(*CLIENTS)), certificate, key]
+    assert output_of(UNDICI, variables, *words, program=other_node("24.4.1")) == "2.0\n"
+    (line,) = pipe.calls()
+    assert (line["path"], line["status"]) == ("/over-http2", 200)

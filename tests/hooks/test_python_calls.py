@@ -132,7 +132,7 @@ async def test_rejected_certificate_has_the_class_of_its_error(
 
 
 async def test_each_response_of_a_redirect_has_a_line(https: CallsServer, spool: Path, pipe: PipeReader) -> None:
-    """A redirect is a call of its own for every client, because its target may be another host."""
+    """A redirect is a separate call for every client, because its target may be another host."""
     clients = [client for client in CLIENTS if client != "boto3"]
     event = {"calls": [{"client": client, "url": f"{https.url}/redirect/{client}"} for client in clients]}
 

@@ -5,21 +5,27 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from logferry.cli.run import argv
 from logferry.emulator.environment_config import MANAGED_INSTANCES
-from support.end_to_end import arrived_in, environment, records_of
+from support.calls_server import calls_server
+from support.end_to_end import arrived_in, arrived_in_s3, environment, records_of, to_s3
 from support.exec_wrapper import add_hooks, compile_wrapper
 from support.python_hook import FUNCTIONS, PYTHON_CALLING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from logferry.emulator.s3_server import S3Server
+    from support.aws_emulator import AwsEmulator
     from support.calls_server import CallsServer
 
+LAUNCHER = "#!/bin/sh\nexec " + shlex.join(argv()) + "\n"
 TOKEN, VALUE = "9c" * 32, "value-of-the-query"
 WORKERS, INVOCATIONS = 3, 6
 TIMEOUT_SECONDS = 2.0
@@ -118,6 +124,35 @@ async def test_concurrent_invocations_keep_their_calls(tmp_path: Path, https: Ca
         (f"/slow/{name}/{one}", result.request_id) for name, result in enumerate(results) for one in range(4)
     )
     assert len({one["pid"] for one in calls_in(tmp_path / "out")}) > 1
+
+
+async def test_concurrent_invocations_keep_their_calls_under_awss_emulator(
+    aws_emulator: type[AwsEmulator], s3: S3Server, bucket: str, tmp_path: Path, wrapper: str
+) -> None:
+    """As uid 993 and with AWS's telemetry, each call of concurrent invocations has the request of its invocation."""
+    (tmp_path / "spool").mkdir()
+    bootstrap = "#!/bin/sh\ncd /function\nexec /opt/logferry-wrap " + shlex.join(PYTHON_CALLING) + "\n"
+    own = {"LOGFERRY_SPOOL_DIR": "/spool/logferry", "LOGFERRY_CALLS": "each", "LOGFERRY_FLUSH_SECONDS": "1"}
+    hooks = Path(wrapper).parent / "logferry/hooks"
+    with calls_server(tmp_path, tls=False) as server:
+        async with aws_emulator(
+            mode="managed-instances", bootstrap=bootstrap, extensions={"logferry": LAUNCHER},
+            environment=to_s3(s3, bucket, **own), max_concurrency=WORKERS, writable={"/spool": tmp_path / "spool"},
+            mounts={"/opt/logferry-wrap": Path(wrapper), "/opt/logferry/hooks": hooks, "/function": FUNCTIONS},
+        ) as aws:  # fmt: skip
+            url = f"http://127.0.0.1:{server.port}/slow"
+            calls = [[get("urllib", f"{url}/{name}/{one}") for one in range(4)] for name in range(INVOCATIONS)]
+            responses = await asyncio.gather(*(aws.invoke(event(one)) for one in calls))
+            assert await aws.shutdown() == 0
+    assert [status for status, _ in responses] == [200] * INVOCATIONS, responses
+    records = records_of(await arrived_in_s3(s3, bucket))
+    found = [(one["record"]["path"], one["record"]["requestId"]) for one in records if one["type"] == "logferry.call"]
+    assert sorted(path for path, _ in found) == sorted(
+        f"/slow/{name}/{one}" for name in range(INVOCATIONS) for one in range(4)
+    )
+    requests = [{request for path, request in found if path.startswith(f"/slow/{n}/")} for n in range(INVOCATIONS)]
+    assert all(len(one) == 1 for one in requests)
+    assert len(set.union(*requests)) == INVOCATIONS
 
 
 async def test_function_runs_without_an_accepting_extension(tmp_path: Path, https: CallsServer, wrapper: str) -> None:

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 SABOTAGE_SECONDS = 300.0
 CALL = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read())"
 FAILING_PATH = """\
-    def path(self, target, limit):
+    def path(self, target):
         if "bad" in target:
             raise LookupError(target)
-        return self.original_path(target, limit)
+        return self.original_path(target)
 
 """
 POINTS = 150

@@ -391,9 +391,11 @@ def test_pipe_is_read_completely_but_never_beyond_its_capacity(tmp_path: Path) -
         def endless() -> list[bytes] | None:
             nonlocal reads
             reads += 1
+            lines = read()
             os.write(it.writing, b'{"event":"more"}\n' * 100)
-            return read()
+            return lines
 
+        it.write(b'{"event":"more"}\n' * 100)
         it.intake._pipe.read = endless  # type: ignore[method-assign,union-attr]
         it.intake.drain()
         assert 1 < reads <= 1 + it.intake._pipe.capacity // SMALLEST_READ_BYTES  # type: ignore[union-attr]
@@ -447,7 +449,7 @@ def test_event_with_a_time_before_the_end_of_its_invocation_is_not_provisional(t
         it.invoke("r1")
         it.write({"event": "a", "time": START_MS + 500}, {"event": "b", "time": START_MS + 501}, {"event": "c"})
         it.end("r1")
-        it.intake.attribution.note_end("r1", START_MS + 500)
+        it.intake.attribution.note_end("r1", "2026-11-18T11:06:40.500Z")
         it.intake.drain()
         assert [(record["event"], request) for _, record, request in it.seen] == [("a", "r1")]
         it.intake.collect()

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logferry.instrumentation import proc_files
-from logferry.instrumentation.proc_files import CpuTicks, NetworkBytes, ProcessStatus
 
 STAT = b"""cpu  100 20 30 4000 50 6 7 8 0 0
 cpu0 50 10 15 2000 25 3 4 4 0 0
@@ -37,18 +36,18 @@ telemetry1_sb: 90000     5    0    0    0     0          0         0  8000     7
 
 def test_cpu_ticks_are_those_of_all_cores() -> None:
     """Idle and waiting for the disk are no use of the CPU; steal is separate."""
-    assert proc_files.cpu_ticks(STAT) == CpuTicks(busy=100 + 20 + 30 + 6 + 7, steal=8, cores=2)
+    assert proc_files.cpu_ticks(STAT) == (100 + 20 + 30 + 6 + 7, 8, 2)
 
 
 def test_status_has_memory_and_threads() -> None:
     """The kernel writes KiB."""
-    assert proc_files.process_status(STATUS) == ProcessStatus(50_000 * 1024, 60_000 * 1024, 11)
+    assert proc_files.process_status(STATUS) == (50_000 * 1024, 60_000 * 1024, 11)
 
 
 def test_ended_process_has_no_values() -> None:
     """A zombie has threads and no memory."""
     zombie = b"Name:\tnode\nState:\tZ (zombie)\nThreads:\t1\n"
-    assert proc_files.process_status(zombie) == ProcessStatus(None, None, None)
+    assert proc_files.process_status(zombie) == (None, None, None)
 
 
 def test_used_memory_excludes_what_is_available() -> None:
@@ -58,7 +57,7 @@ def test_used_memory_excludes_what_is_available() -> None:
 
 def test_network_counts_any_name_but_loopback_and_the_platforms() -> None:
     """The names of Lambda's interfaces are not documented and have changed."""
-    assert proc_files.network_bytes(NET_DEV) == NetworkBytes(received=540, sent=72)
+    assert proc_files.network_bytes(NET_DEV) == (540, 72)
 
 
 def test_parent_is_found_behind_any_name() -> None:
@@ -87,7 +86,7 @@ def test_runtime_is_the_process_with_a_handler(environ: bytes, *, expected: bool
 def test_cut_cpu_line_gives_no_ticks(cut: int) -> None:
     """Half a number would be a wrong number."""
     found = proc_files.cpu_ticks(STAT[:cut])
-    assert found is None or found.busy == 163
+    assert found is None or found[0] == 163
 
 
 @pytest.mark.parametrize("cut", range(0, len(STATUS), 4))
@@ -132,14 +131,15 @@ def test_texts_of_this_kernel_are_understood() -> None:
     proc = Path("/proc")
     ticks = proc_files.cpu_ticks((proc / "stat").read_bytes())
     assert ticks is not None
-    assert ticks.busy > 0
-    assert ticks.cores >= 1
-    status = proc_files.process_status((proc / "self" / "status").read_bytes())
-    assert status.rss_bytes is not None
-    assert status.peak_rss_bytes is not None
-    assert status.peak_rss_bytes >= status.rss_bytes > 1_000_000
-    assert status.threads is not None
-    assert status.threads >= 1
+    busy, _, cores = ticks
+    assert busy > 0
+    assert cores >= 1
+    memory, peak, threads = proc_files.process_status((proc / "self" / "status").read_bytes())
+    assert memory is not None
+    assert peak is not None
+    assert peak >= memory > 1_000_000
+    assert threads is not None
+    assert threads >= 1
     used = proc_files.used_memory_bytes((proc / "meminfo").read_bytes())
     assert used is not None
     assert used > 1_000_000

@@ -7,13 +7,13 @@ import shutil
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from logferry.instrumentation.process_usage import ProcessUsage
 from logferry.instrumentation.runtime_processes import runtime_pids
-from logferry.instrumentation.usage import Levels, Sample
+from logferry.instrumentation.usage import LEVELS, Sample
 from logferry.instrumentation.usage_sampler import UsageSampler, process_cpu_ns
 from support.fake_proc import FakeProc
 
@@ -24,6 +24,11 @@ SUPERVISOR, RUNTIME, CHILD = 20, 30, 10
 LAMBDA = 5
 """Parent of the supervisor and of the runtime."""
 OWN_NS = 7_000
+ALL_FIELDS = {
+    *("cpuMs", "ownCpuMs", "environmentCpuMs", "stealMs", "cores", "receivedBytes", "sentBytes"),
+    *("rssBytes", "peakRssBytes", "environmentBytes", "tmpUsedBytes", "tmpBytes", "descriptors", "threads"),
+}
+"""Fields of a complete sample."""
 
 
 @pytest.fixture
@@ -47,27 +52,34 @@ def sampler(proc: FakeProc) -> UsageSampler:
     )
 
 
+def fields_of(sample: Sample) -> set[str]:
+    """Return the fields that could be read."""
+    return {*sample.counters, *sample.values}
+
+
 def test_sample_has_the_values_of_the_runtime_and_of_the_machine(machine: FakeProc) -> None:
     """The runtime is the process with the parent of the supervisor, not a program that inherited its environment."""
     found = sampler(machine).sample()
     disk = shutil.disk_usage(machine.root)
-    assert found._replace(tmp_used_bytes=None) == Sample(
-        runtime_pid=RUNTIME,
-        runtime_cpu_ns=9000,
-        own_cpu_ns=OWN_NS + 500,
-        busy_ticks=100,
-        steal_ticks=1,
-        cores=2,
-        rss_bytes=10 * 1024,
-        peak_rss_bytes=20 * 1024,
-        environment_bytes=50 * 1024,
-        received_bytes=10,
-        sent_bytes=20,
-        tmp_used_bytes=None,
-        tmp_bytes=disk.total,
-        descriptors=3,
-        threads=4,
-    )
+    assert found.runtime_pid == RUNTIME
+    assert found.counters == {
+        "cpuMs": 9000,
+        "ownCpuMs": OWN_NS + 500,
+        "environmentCpuMs": 100,
+        "stealMs": 1,
+        "receivedBytes": 10,
+        "sentBytes": 20,
+    }
+    assert found.values == {
+        "rssBytes": 10 * 1024,
+        "peakRssBytes": 20 * 1024,
+        "environmentBytes": 50 * 1024,
+        "tmpUsedBytes": found.values["tmpUsedBytes"],
+        "tmpBytes": disk.total,
+        "descriptors": 3,
+        "threads": 4,
+        "cores": 2,
+    }
 
 
 def test_files_that_stay_open_show_new_values(machine: FakeProc) -> None:
@@ -77,17 +89,26 @@ def test_files_that_stay_open_show_new_values(machine: FakeProc) -> None:
     machine.counters(busy=150, steal=2, received=11, sent=22)
     machine.clocks[RUNTIME] = 9999
     found = usage.sample()
-    assert (found.busy_ticks, found.steal_ticks, found.received_bytes, found.sent_bytes) == (150, 2, 11, 22)
-    assert found.runtime_cpu_ns == 9999
+    machines = ("environmentCpuMs", "stealMs", "receivedBytes", "sentBytes")
+    assert [found.counters[name] for name in machines] == [150, 2, 11, 22]
+    assert found.counters["cpuMs"] == 9999
+
+
+def test_table_of_many_interfaces_is_read_completely(machine: FakeProc) -> None:
+    """The kernel returns at most a page at once."""
+    lines = [f" if{n}: 1 0 0 0 0 0 0 0 2 0 0 0 0 0 0 0\n" for n in range(500)]
+    machine.write("net/dev", "head\nhead\n" + "".join(lines))
+    found = sampler(machine).sample()
+    assert (found.counters["receivedBytes"], found.counters["sentBytes"]) == (500, 1000)
 
 
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
-        ("stat", {"busy_ticks", "steal_ticks", "cores"}),
-        ("net/dev", {"received_bytes", "sent_bytes"}),
-        ("meminfo", {"environment_bytes"}),
-        (f"{RUNTIME}/status", {"rss_bytes", "peak_rss_bytes", "threads"}),
+        ("stat", {"environmentCpuMs", "stealMs", "cores"}),
+        ("net/dev", {"receivedBytes", "sentBytes"}),
+        ("meminfo", {"environmentBytes"}),
+        (f"{RUNTIME}/status", {"rssBytes", "peakRssBytes", "threads"}),
     ],
 )
 @pytest.mark.parametrize("damage", ["removed", "directory", "half", "junk"])
@@ -100,8 +121,7 @@ def test_damaged_file_leaves_out_its_fields_alone(machine: FakeProc, name: str, 
         path.mkdir()
     elif damage != "removed":
         path.write_bytes(text[:14] if damage == "half" else b"\xff\0 7 junk\n" * 9)
-    found = sampler(machine).sample()._asdict()
-    assert {field for field, value in found.items() if value is None} == fields
+    assert ALL_FIELDS - fields_of(sampler(machine).sample()) == fields
 
 
 def test_runtime_that_cannot_be_identified_leaves_out_its_fields(machine: FakeProc) -> None:
@@ -109,8 +129,9 @@ def test_runtime_that_cannot_be_identified_leaves_out_its_fields(machine: FakePr
     for pid in (RUNTIME, CHILD):
         (machine.root / str(pid) / "environ").unlink()
     found = sampler(machine).sample()
-    assert (found.runtime_pid, found.runtime_cpu_ns, found.rss_bytes, found.descriptors) == (None,) * 4
-    assert (found.busy_ticks, found.own_cpu_ns) == (100, OWN_NS + 500)
+    assert found.runtime_pid is None
+    missing = {"cpuMs", "rssBytes", "peakRssBytes", "descriptors", "threads"}
+    assert ALL_FIELDS - fields_of(found) == missing
 
 
 def test_replaced_runtime_is_found_again(machine: FakeProc) -> None:
@@ -120,10 +141,11 @@ def test_replaced_runtime_is_found_again(machine: FakeProc) -> None:
     machine.end(CHILD)
     machine.end(RUNTIME)
     gone = usage.sample()
-    assert (gone.runtime_pid, gone.rss_bytes, gone.descriptors) == (None, None, None)
+    assert gone.runtime_pid is None
+    assert fields_of(gone).isdisjoint({"cpuMs", "rssBytes", "descriptors"})
     machine.process(44, parent=LAMBDA, cpu_ns=5, handler=True, rss=99)
     found = usage.sample()
-    assert (found.runtime_pid, found.runtime_cpu_ns, found.rss_bytes) == (44, 5, 99 * 1024)
+    assert (found.runtime_pid, found.counters["cpuMs"], found.values["rssBytes"]) == (44, 5, 99 * 1024)
 
 
 def test_processes_are_searched_only_while_there_is_no_runtime(
@@ -136,30 +158,50 @@ def test_processes_are_searched_only_while_there_is_no_runtime(
     assert usage.sample().runtime_pid == RUNTIME
 
 
+def test_runtime_that_is_not_found_is_searched_for_rarely(machine: FakeProc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search reads every process, so its cost must not be part of each invocation."""
+    machine.end(CHILD)
+    machine.end(RUNTIME)
+    searches: list[int] = []
+
+    def counted(**arguments: Any) -> list[int]:
+        searches.append(len(searches))
+        return runtime_pids(**arguments)
+
+    monkeypatch.setattr("logferry.instrumentation.usage_sampler.runtime_pids", counted)
+    usage = sampler(machine)
+    for _ in range(200):
+        assert usage.sample().runtime_pid is None
+    assert 5 <= len(searches) <= 10
+    machine.process(44, parent=LAMBDA, handler=True)
+    assert 44 in {usage.sample().runtime_pid for _ in range(200)}
+
+
 def test_levels_are_the_values_for_maxima(machine: FakeProc) -> None:
     """A sample inside an invocation reads less."""
     usage = sampler(machine)
     usage.sample()
     found = usage.levels()
-    assert found._replace(tmp_used_bytes=None) == Levels(10 * 1024, 50 * 1024, None, 3, 4)
+    assert found.keys() >= set(LEVELS)
+    assert found.keys() <= ALL_FIELDS
 
 
 def test_supervisor_that_has_ended_leaves_out_the_own_cpu_time(machine: FakeProc) -> None:
     """The sum would be too small."""
     machine.end(SUPERVISOR)
-    assert sampler(machine).sample().own_cpu_ns is None
+    assert "ownCpuMs" not in sampler(machine).sample().counters
 
 
 def test_missing_proc_and_tmp_leave_out_everything_else(tmp_path: Path) -> None:
     """A sample never raises."""
     usage = UsageSampler(tmp=str(tmp_path / "none"), supervisor_pid=2**22 + 1, proc=str(tmp_path / "none"))
-    assert set(usage.sample()) == {None}
-    assert set(usage.levels()) == {None}
+    assert fields_of(usage.sample()) == set()
+    assert usage.levels() == {}
 
 
 def test_siblings_of_the_supervisor_come_first(machine: FakeProc) -> None:
     """All other processes with a handler follow."""
-    assert list(runtime_pids(supervisor_pid=SUPERVISOR, proc=str(machine.root))) == [RUNTIME, CHILD]
+    assert runtime_pids(supervisor_pid=SUPERVISOR, proc=str(machine.root)) == [RUNTIME, CHILD]
 
 
 def test_process_usage_sums_the_processes_of_the_runtime(machine: FakeProc) -> None:
@@ -232,5 +274,5 @@ def test_sample_of_this_machine_is_complete_and_cheap() -> None:
             sum(range(20_000))
         reference = time.process_time() - reference
     assert first.runtime_pid is not None
-    assert None not in first
+    assert fields_of(first) == ALL_FIELDS
     assert spent < 3 * reference, "a sample takes longer than an addition of 60,000 numbers"

@@ -175,6 +175,26 @@ def test_message_of_another_invocation_is_no_evidence(tmp_path: Path) -> None:
     run(scenario())
 
 
+def test_two_failures_in_one_batch_are_judged_separately(tmp_path: Path) -> None:
+    """After a thaw, a batch may have the ends of several invocations and the lines between them."""
+
+    async def scenario() -> None:
+        async with running_shipper(tmp_path, sink := StoringSink(), policy=NEVER) as it:
+            records: list[dict[str, Any]] = []
+            for request, line in (("r1", "working"), ("r2", NODE)):
+                records += [
+                    {"type": "platform.start", "record": {"requestId": request}},
+                    {"type": "function", "record": line},
+                    {"type": "platform.runtimeDone", "record": {"requestId": request, **EXIT}},
+                ]
+            it.deliver(*records)
+            await asyncio.sleep(0.1)
+            await it.done(it.shut_down(reason="failure"))
+            assert failures_in(sink) == [("outOfMemory", {"requestId": "r2", "evidence": "output", "output": NODE})]
+
+    run(scenario())
+
+
 def test_managed_instances_are_judged_by_the_report(tmp_path: Path) -> None:
     """Invocations run concurrently, and a line belongs to no request."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from logferry.errors import JournalFull
-from logferry.instrumentation.usage import Levels, Sample
+from logferry.instrumentation.usage import Sample
 from logferry.records.model import iso
 from logferry.shipper.invocation_records import PROCESS_USAGE_SECONDS, InvocationRecords, UsageSource
 from support.lifecycle_harness import INVOCATION, NEVER, ShipperHarness, running_shipper
@@ -40,12 +40,13 @@ class CountingSampler:
         """Return a sample; the CPU time grows by one millisecond with each."""
         self.samples.append(round(now(), 3))
         number = len(self.samples)
-        return Sample(*(7, number * CPU_NS_OF_A_SAMPLE, number, number, 0, 2, 10, 20, 30, number, number, 40, 50, 3, 1))
+        counters = {"cpuMs": number * CPU_NS_OF_A_SAMPLE, "ownCpuMs": number}
+        return Sample(7, counters, {"rssBytes": 10, "threads": 1})
 
-    def levels(self) -> Levels:
+    def levels(self) -> dict[str, int]:
         """Return values, of which the memory grows."""
         self.inside.append(round(now(), 3))
-        return Levels(next(self.rss), 1, 1, 1, 1)
+        return {"rssBytes": next(self.rss), "threads": 1}
 
     def own_cpu_ns(self) -> int:
         """Return no CPU time."""
@@ -348,7 +349,7 @@ def test_restarted_shipper_marks_the_summary_as_partial(tmp_path: Path) -> None:
 
 
 def test_managed_instances_have_usage_by_the_minute_and_summaries_by_the_report(tmp_path: Path) -> None:
-    """Invocations overlap, so none of them has a usage of its own."""
+    """Invocations overlap, so an invocation has no separate usage."""
 
     async def scenario() -> None:
         async with shipper(tmp_path, managed=True, policy=NEVER) as (it, records, sink, sampler):
@@ -369,7 +370,7 @@ def test_managed_instances_have_usage_by_the_minute_and_summaries_by_the_report(
 
 
 def test_summaries_without_usage_take_no_sample(tmp_path: Path) -> None:
-    """Usage is a feature of its own."""
+    """Usage is a separate feature."""
 
     async def scenario() -> None:
         async with shipper(tmp_path, usage=False) as (it, _, sink, sampler):

@@ -1,7 +1,7 @@
 """The contract of every sink: `put` stores exactly or raises, and a repeated `put` overwrites the same object.
 
-The S3 clients are tested against a real S3 server. A socket server replaces it in tests of faulty
-servers; the name of the test describes the fault.
+The S3 clients are tested against a real S3 server (SeaweedFS) and against moto. A socket server
+replaces them in tests of faulty servers; the name of the test describes the fault.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pytest
 from logferry.errors import SinkError, SinkRejected, SinkUnavailable
 from logferry.sinks.directory import DirectorySink
 from logferry.sinks.s3 import http_client, sdk_session
+from support.moto_s3 import MotoS3, moto_s3
 from support.s3_stub import (
     OBJECT,
     OK,
@@ -35,7 +36,7 @@ from support.s3_stub import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
     from pathlib import Path
 
     from logferry.emulator.s3_server import S3Server
@@ -73,31 +74,53 @@ class Place:
     keys: Callable[[], Awaitable[list[str]]]
 
 
-@pytest.fixture(params=["directory", *CLIENTS], ids=["directory", "own", "sdk"])
+@pytest.fixture(scope="module")
+def moto() -> Iterator[MotoS3]:
+    """Run moto for the tests of this module."""
+    with moto_s3() as server:
+        yield server
+
+
+@pytest.fixture(params=["directory", "own", "sdk", "own-moto", "sdk-moto"])
 async def place(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3: S3Server, bucket: str
 ) -> AsyncIterator[Place]:
     """Give each sink in turn; the S3 sinks have the rights that a function's role should have, and no more."""
     if request.param == "directory":
-
-        async def read_file(key: str) -> tuple[bytes, Mapping[str, str]]:
-            path = tmp_path / key
-            return path.read_bytes(), json.loads(path.with_name(path.name + ".meta.json").read_text())
-
-        async def files() -> list[str]:
-            return [name for name in list_files(tmp_path) if not name.endswith(".meta.json")]
-
-        yield Place(DirectorySink(tmp_path), read_file, files)
+        yield _directory(tmp_path)
         return
+    client = "sdk" if request.param.startswith("sdk") else "auto"
+    if request.param.endswith("moto"):
+        server: MotoS3 = request.getfixturevalue("moto")
+        await server.create_bucket(bucket)
+        environment, read, keys = server.environment, server.get, server.list_keys
+    else:
+        environment, keys = s3.environment(s3.shipper), s3.list_keys
+
+        async def read(bucket: str, key: str) -> tuple[bytes, Mapping[str, str], str]:
+            stored = await s3.get(bucket, key)
+            assert not stored.content_encoding
+            return stored.body, stored.metadata, stored.content_type
 
     async def read_object(key: str) -> tuple[bytes, Mapping[str, str]]:
-        stored = await s3.get(bucket, key)
-        assert (stored.content_type, stored.content_encoding) == (OBJECT.content_type, "")
-        return stored.body, stored.metadata
+        body, metadata, content_type = await read(bucket, key)
+        assert content_type == OBJECT.content_type
+        return body, metadata
 
-    sink = s3_sink(s3.environment(s3.shipper), bucket, monkeypatch, client=request.param)
-    yield Place(sink, read_object, lambda: s3.list_keys(bucket))
+    sink = s3_sink(environment, bucket, monkeypatch, client=client)
+    yield Place(sink, read_object, lambda: keys(bucket))
     await close(sink)
+
+
+def _directory(root: Path) -> Place:
+    async def read_file(key: str) -> tuple[bytes, Mapping[str, str]]:
+        path = root / key
+        return path.read_bytes(), json.loads(path.with_name(path.name + ".meta.json").read_text())
+
+    async def files() -> list[str]:
+        return [name for name in list_files(root) if not name.endswith(".meta.json")]
+
+    return Place(DirectorySink(root), read_file, files)
 
 
 async def test_put_stores_exactly(place: Place) -> None:

@@ -10,6 +10,8 @@
 | `/flaky/NAME…` | 503 for the first request of a name, and 200 afterwards |
 | any other | 200 |
 
+CONNECT opens a tunnel that ends at the server itself.
+
 Every response has the headers `Set-Cookie`, `x-api-key` (`COOKIE`, `KEY`) and `x-amzn-requestid` (`REQUEST_ID`).
 """
 
@@ -114,6 +116,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._respond(self._flaky(rest) if first == "flaky" else status.get(first, 200))
 
     do_POST = do_GET  # noqa: N815 - the name that http.server requires
+
+    def do_CONNECT(self) -> None:
+        """Accept a tunnel that ends here."""
+        self.send_response(200)
+        self.end_headers()
+        self.close_connection = False
 
     def _flaky(self, name: str) -> int:
         if name in self.answered_once:

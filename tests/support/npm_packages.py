@@ -22,7 +22,10 @@ CLIENTS = (
     *("axios@1.9.0", "got@14.4.7", "node-fetch@3.3.2", "undici@7.10.0", "@aws-sdk/client-lambda@3.840.0"),
     "@aws/lambda-invoke-store@0.3.0",
 )
-OPENTELEMETRY = ("@opentelemetry/instrumentation-http@0.203.0", "@opentelemetry/sdk-trace-node@2.0.1")
+OPENTELEMETRY = (
+    *("@opentelemetry/instrumentation-http@0.203.0", "@opentelemetry/sdk-trace-node@2.0.1"),
+    "@opentelemetry/otlp-transformer@0.203.0",
+)
 FETCH_SECONDS = 300
 """Time limit for the download of a list of packages, in seconds, for a slow connection."""
 

@@ -18,6 +18,7 @@ from botocore.config import Config
 from botocore.handlers import add_expect_header, add_retry_headers
 
 from logferry.sinks.s3.http_response import Response
+from logferry.sinks.s3.sdk import PARAMETERS
 from logferry.sinks.s3.sink import S3Sink
 
 if TYPE_CHECKING:
@@ -39,11 +40,23 @@ class PutRequest:
 
 
 async def own_request(
-    stored: StoredObject, *, bucket: str, region: str, environ: Mapping[str, str], moment: int
+    stored: StoredObject,
+    *,
+    bucket: str,
+    region: str,
+    environ: Mapping[str, str],
+    moment: int,
+    object_headers: Mapping[str, str] | None = None,
 ) -> PutRequest:
     """Return the request of logferry's own client."""
     sink = S3Sink(
-        bucket=bucket, prefix="", region=region, environ=environ, timeout_seconds=1, wall_clock=lambda: float(moment)
+        bucket=bucket,
+        prefix="",
+        region=region,
+        environ=environ,
+        timeout_seconds=1,
+        object_headers=object_headers,
+        wall_clock=lambda: float(moment),
     )
     sent: list[PutRequest] = []
     scheme, host = "https" if sink._endpoint.tls else "http", sink._endpoint.host_header
@@ -61,7 +74,13 @@ async def own_request(
 
 
 def botocore_request(
-    stored: StoredObject, *, bucket: str, region: str, environ: Mapping[str, str], moment: int
+    stored: StoredObject,
+    *,
+    bucket: str,
+    region: str,
+    environ: Mapping[str, str],
+    moment: int,
+    object_headers: Mapping[str, str] | None = None,
 ) -> PutRequest:
     """Return the request that botocore prepares with the configuration of the SDK sink."""
     client, sent = _client(region, tuple(sorted(environ.items())))
@@ -73,6 +92,7 @@ def botocore_request(
         "Metadata": stored.metadata,
         "ContentType": stored.content_type,
         "ChecksumCRC32": base64.b64encode(zlib.crc32(stored.body).to_bytes(4, "big")).decode(),
+        **{PARAMETERS[name]: value for name, value in (object_headers or {}).items()},
     }
     now = dt.datetime.fromtimestamp(moment, dt.UTC).replace(tzinfo=None)
     with mock.patch.object(botocore.auth, "get_current_datetime", return_value=now):

@@ -47,13 +47,14 @@ def s3_sink(
     client: str = "auto",
     prefix: str = "",
     seconds: float = TIMEOUT,
+    object_headers: Mapping[str, str] | None = None,
 ) -> Sink:
     """Return a sink that is configured by the environment alone, as on Lambda."""
     for name in UNSET:
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    sink = open_sink(bucket, prefix, os.environ, seconds, client)
+    sink = open_sink(bucket, prefix, os.environ, seconds, client, object_headers=object_headers)
     _opened.append(sink)
     return sink
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 HOOK = Path(__file__).parents[2] / "extension/hooks/python"
 PACKAGE = HOOK / "logferry_hook"
-MODULES = ("event_pipe", "failures", "recorder", "blocking_clients", "async_clients")
+MODULES = ("event_pipe", "failures", "patterns", "recorder", "http_client", "urllib3_client", "async_clients")
+SECRET = "5e" * 32
+"""A part of a path that is masked."""
 UNGUARDED = {"run_next_sitecustomize"}
 """Functions whose exceptions are those of the function's own modules."""
 Body = list[ast.stmt]
@@ -97,7 +99,7 @@ def _make_calls(url: str, clients: str) -> list[Any]:
         except Exception as error:  # noqa: BLE001 - its class is compared
             results.append([type(error).__name__, type(error.__cause__).__name__])
 
-    for address in (f"{url}/status/200?a=b", f"{url}/redirect", "http://127.0.0.1:1/refused"):
+    for address in (f"{url}/status/200/{SECRET}?a=b", f"{url}/redirect", "http://127.0.0.1:1/refused"):
         if clients != "async":
             note(_read, address)
             note(_pooled, address)
@@ -179,7 +181,7 @@ def _patch(changed: dict[str, ast.Module]) -> None:
     except RuntimeError:
         return
     for module, client in (
-        ("http.client", "blocking_clients"), ("urllib3.connectionpool", "blocking_clients"),
+        ("http.client", "http_client"), ("urllib3.connectionpool", "urllib3_client"),
         ("httpcore", "async_clients"), ("aiohttp.client", "async_clients"),
     ):  # fmt: skip
         try:

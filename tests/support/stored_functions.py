@@ -55,6 +55,11 @@ class Fleet:
     """Share of failed invocations."""
     per_object: int = 4
     """Invocations per object."""
+    initialization: str = "on-demand"
+    states_init: bool = True
+    """Whether the first report of an environment has the duration of its Init phase."""
+    concurrent: bool = False
+    """Whether invocations overlap, as on Managed Instances."""
     memory_mb: int = 512
     message: str = ""
     """Additional line of each invocation."""
@@ -62,6 +67,8 @@ class Fleet:
     """Status and error type of failed invocations, or any."""
     missing: dict[int, tuple[int, ...]] = field(default_factory=dict)
     """Segments that are removed, by the number of the environment."""
+    types: frozenset[str] = TYPES
+    """LOGFERRY_TYPES."""
     open: frozenset[int] = frozenset()
     """Environments without a final object."""
 
@@ -83,28 +90,30 @@ def _environment(fleet: Fleet, number: int, chance: random.Random) -> Iterator[t
     origin = Origin(f"{chance.getrandbits(64):016x}", fleet.name, "$LATEST", "eu-central-1", concurrent=False)
     now = START_MS + chance.uniform(0, fleet.spread_ms or 1)
     init_ms = chance.uniform(120, 420)
-    events = _init(now, init_ms)
+    events = _init(fleet, now, init_ms)
     now += init_ms
     started: tuple[str, ...] = ()
     segment = 1
     for invocation in range(fleet.invocations):
         request_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
-        made, ended = _invocation(fleet, request_id, now, init_ms if invocation == 0 else None, chance)
+        made, ended = _invocation(
+            fleet, request_id, now, init_ms if invocation == 0 and fleet.states_init else None, chance
+        )
         *before, report = made
         events += before
         if (invocation + 1) % fleet.per_object == 0:
             stored_at = ended + 30
-            yield _encoded(origin, segment, events, started, final=False), stored_at
+            yield _encoded(fleet, origin, segment, events, started, final=False), stored_at
             segment, events, started = segment + 1, [], (*started, request_id)[-4:]
         events.append(report)
-        now = ended + fleet.gap_ms * chance.uniform(0.6, 1.4)
+        now = (now if fleet.concurrent else ended) + fleet.gap_ms * chance.uniform(0.6, 1.4)
     last = number not in fleet.open
     idle = now + 60_000 if last else now
-    yield _encoded(origin, segment, events, started, final=last), idle
+    yield _encoded(fleet, origin, segment, events, started, final=last), idle
 
 
-def _init(at: float, init_ms: float) -> list[dict[str, Any]]:
-    common = {"initializationType": "on-demand", "phase": "init"}
+def _init(fleet: Fleet, at: float, init_ms: float) -> list[dict[str, Any]]:
+    common = {"initializationType": fleet.initialization, "phase": "init"}
     return [
         _event(at, "platform.initStart", common | {"functionVersion": "$LATEST"}),
         _event(at + init_ms * 0.9, "platform.initRuntimeDone", common | {"status": "success"}),
@@ -146,12 +155,18 @@ def _event(at: float, kind: str, record: Any) -> dict[str, Any]:
 
 
 def _encoded(
-    origin: Origin, segment: int, events: list[dict[str, Any]], started: tuple[str, ...], *, final: bool
+    fleet: Fleet,
+    origin: Origin,
+    segment: int,
+    events: list[dict[str, Any]],
+    started: tuple[str, ...],
+    *,
+    final: bool,
 ) -> Any:
     opened = START_MS if not events else 0
     header = Header(origin, segment, opened or _epoch_ms(events[0]["time"]), None, started)
     body = json.dumps(events, separators=(",", ":"), ensure_ascii=False).encode()
-    return encode(header, [body], final=final, key=DEFAULT_KEY, compress=True, types=TYPES)
+    return encode(header, [body], final=final, key=DEFAULT_KEY, compress=True, types=fleet.types)
 
 
 def _epoch_ms(time: str) -> int:

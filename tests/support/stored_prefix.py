@@ -1,7 +1,7 @@
 """A prefix with many objects of the real encoder, and faults that are planted into it.
 
-The lines are of several kinds (text, JSON, stack traces, reports of the platform), and the environments start at
-different minutes, so that the objects lie in the partitions of several functions and hours.
+The lines are text, JSON, stack traces and reports of the platform. The environments start at different minutes, so
+that the objects lie in the partitions of several functions and hours.
 """
 
 from __future__ import annotations

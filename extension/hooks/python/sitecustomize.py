@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 DIRECTORY = os.path.dirname(os.path.abspath(__file__))
 PACKAGE = "logferry_hook"
 CLIENTS = {
-    "http.client": "blocking_clients",
-    "urllib3.connectionpool": "blocking_clients",
+    "http.client": "http_client",
+    "urllib3.connectionpool": "urllib3_client",
     "httpcore": "async_clients",
     "aiohttp.client": "async_clients",
 }

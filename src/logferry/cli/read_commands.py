@@ -6,6 +6,7 @@ cannot be read or the options are invalid.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from contextlib import contextmanager
@@ -208,15 +209,20 @@ def report(  # noqa: PLR0917
 def tables(
     destination: Destination,
     engine: Annotated[Literal["duckdb", "spark", "athena"], typer.Option(help="engine of the definitions")] = "duckdb",
+    as_json: Json = False,
 ) -> None:
     """Print the tables, views, proof and lifecycle rule of a destination for an SQL engine.
 
     They are the definitions that logferry tests and uses itself. Nothing is read.
     """
     with reading("tables"):
-        from logferry.cli.query.tables import definitions  # noqa: PLC0415
+        from logferry.cli.query.tables import definitions, text_of  # noqa: PLC0415
 
-        sys.stdout.write(definitions(engine, destination))
+        parts = definitions(engine, destination)
+        if as_json:
+            sys.stdout.writelines(json.dumps(part._asdict()) + "\n" for part in parts)
+        else:
+            sys.stdout.write(text_of(parts))
 
 
 @contextmanager

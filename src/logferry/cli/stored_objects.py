@@ -35,6 +35,10 @@ class DestinationError(Exception):
     """A destination that cannot be read; the message names it with the reason and the remedy."""
 
 
+class TransientDestinationError(DestinationError):
+    """A destination that could not be read, but may be readable later: no connection, or throttling."""
+
+
 class BrokenLinesError(Exception):
     """An object with a damaged or truncated body; the message names the reason."""
 

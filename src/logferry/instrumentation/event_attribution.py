@@ -22,7 +22,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from logferry.instrumentation.event_line import epoch_ms
 from logferry.records.started_requests import valid_id
+from logferry.records.timestamps import is_canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,9 +70,10 @@ class EventAttribution:
         self._traces: dict[str, str] = {}
         self._begun_ms: float | None = None
         """Time at which the announced invocation had begun (epoch ms), if it is known."""
-        self._ended_ms: float | None = None
-        """End of the latest invocation, once it is known."""
+        self._ended_at: object = None
+        """Time of the end of the latest invocation, once it is known."""
         self._use_deadlines = True
+        self._is_confirmed = False
 
     @property
     def current(self) -> str | None:
@@ -100,15 +103,20 @@ class EventAttribution:
             self._begun_ms = latest - (latest - deadline_ms) % 1000
         self.note_trace(request_id, trace_root)
 
-    def note_start(self, request_id: str, at_ms: float) -> None:
-        """Compare the time of `platform.start` (epoch ms) with the one that follows from the deadline."""
-        if request_id == self._announced and self._begun_ms is not None:
-            self._use_deadlines = abs(at_ms - self._begun_ms) <= START_ERROR_MS
+    @property
+    def needs_start(self) -> bool:
+        """Whether no `platform.start` has confirmed that deadlines may be used."""
+        return self._use_deadlines and not self._is_confirmed
 
-    def note_end(self, request_id: str, at_ms: float) -> None:
-        """Note the time of the end of an invocation (epoch ms)."""
+    def note_start(self, request_id: str, at_ms: float | None) -> None:
+        """Compare the time of `platform.start` (epoch ms) with the one that follows from the deadline."""
+        if request_id == self._announced and self._begun_ms is not None and at_ms is not None:
+            self._use_deadlines = self._is_confirmed = abs(at_ms - self._begun_ms) <= START_ERROR_MS
+
+    def note_end(self, request_id: str, time: object) -> None:
+        """Note the time of the end of an invocation, as the platform has written it."""
         if request_id == self._current:
-            self._ended_ms = at_ms
+            self._ended_at = time
 
     def note_trace(self, request_id: str, trace_root: str | None) -> None:
         """Note the root of a request's trace, if there is one."""
@@ -121,7 +129,7 @@ class EventAttribution:
     def begin(self, request_id: str) -> None:
         """Make a request the one to which events without a request belong."""
         self._current, self._is_past, self._any_started = request_id, False, True
-        self._ended_ms = None
+        self._ended_at = None
 
     def note_complete_read(self, *, has_ended: bool) -> None:
         """Note that the pipe was read until it was empty. `has_ended`: the invocation had ended before the read."""
@@ -184,7 +192,9 @@ class EventAttribution:
 
     def _is_before_end(self, line: EventLine) -> bool:
         """Return whether an event has a time before the end of the latest invocation."""
-        return None not in (self._ended_ms, line.time_ms) and line.time_ms <= self._ended_ms  # type: ignore[operator]
+        if line.time_ms is None or not is_canonical(self._ended_at):
+            return False
+        return line.time_ms <= (epoch_ms(self._ended_at) or 0.0)
 
     def _next_at(self, at_ms: float | None) -> str | None:
         """Return the announced invocation if it has not begun here, but had begun at a time (epoch ms)."""

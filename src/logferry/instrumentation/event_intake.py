@@ -162,8 +162,20 @@ class EventIntake:
             if not self.read_once() or self._pipe.received >= until:
                 return
 
+    def has_waiting(self) -> bool:
+        """Return whether `read_once` has something to do. An empty pipe is noted as completely read."""
+        if self._unstored or self._provisional:
+            return True
+        has_ended = not self.attribution.is_running
+        if self._pipe and self._pipe.has_content():
+            return True
+        self.attribution.note_complete_read(has_ended=has_ended)
+        return False
+
     def read_once(self) -> bool:
         """Store the events of one read; return False if there was nothing to read, or the journal is full."""
+        if not self.has_waiting():
+            return False
         self.refresh()
         if self._provisional and self._clock_ms() - self._provisional[0].received_ms > PROVISIONAL_MS:
             self._settle(invoked_ms=None)

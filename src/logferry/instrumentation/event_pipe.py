@@ -18,6 +18,9 @@ import os
 
 MAX_LINE_BYTES = 4096
 """Longest line with its line break, in bytes: the largest atomic write."""
+FIONREAD = 0x541B
+"""Request for the number of bytes in the pipe (ioctl(2), FIONREAD(2const)). `import termios` would be another file."""
+_NO_BYTES = bytes(4)
 READ_BYTES = 64 * 1024
 """Size of one read. A shipper that is killed before it has stored a read loses at most these bytes."""
 CAPACITY_BYTES = 1024 * 1024
@@ -40,6 +43,13 @@ class EventPipe:
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, CAPACITY_BYTES)
         self.capacity = fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
         """Capacity of the pipe in bytes. It stays at 64 KiB if the user's limit of pipe memory is reached (pipe(7))."""
+
+    def has_content(self) -> bool:
+        """Return whether a read would return anything. It costs a fraction of a read that fails."""
+        try:
+            return fcntl.ioctl(self._fd, FIONREAD, _NO_BYTES) != _NO_BYTES
+        except OSError:
+            return False
 
     def read(self) -> list[bytes] | None:
         """Return the lines that the next read completes, or None if the pipe is empty."""

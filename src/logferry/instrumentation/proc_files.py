@@ -3,85 +3,75 @@
 Guarantees:
 - A text that is damaged, incomplete or of another form gives None, never a wrong number and never an error.
 
+Design: the parsers search and split. Regular expressions would be compiled during the Init phase of the function.
+
 References: proc(5).
 """
 
 from __future__ import annotations
 
-import re
-from typing import NamedTuple
-
 KIB = 1024
-_NOT_THE_FUNCTIONS = ("lo", "telemetry")
+_NOT_THE_FUNCTIONS = (b"lo", b"telemetry")
 """Beginnings of interfaces without traffic of the function: loopback, and the platform's own."""
+_CPU, _CORE = b"cpu ", b"\ncpu"
+_CPU_COLUMNS = 8
+_HEAD_LINES = 2
 _RECEIVED, _SENT, _NET_COLUMNS = 0, 8, 16
-_CPU = re.compile(rb"cpu +(\d+) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)[ \n]")
-_CORE = re.compile(rb"^cpu\d", re.MULTILINE)
-_HANDLER = re.compile(rb"(?:^|\0)_HANDLER=")
+_HANDLER = b"_HANDLER="
 
 
-class CpuTicks(NamedTuple):
-    """CPU time of all cores since the start of the machine, in clock ticks, and their number."""
+def cpu_ticks(stat: bytes) -> tuple[int, int, int] | None:
+    """Return busy and stolen ticks of all cores, and their number, in the text of /proc/stat.
 
-    busy: int
-    steal: int
-    """Time in which the hypervisor ran something else, although a process was ready to run."""
-    cores: int
-
-
-class ProcessStatus(NamedTuple):
-    """Memory and threads of a process. A value that the text lacks is None."""
-
-    rss_bytes: int | None
-    peak_rss_bytes: int | None
-    threads: int | None
-
-
-class NetworkBytes(NamedTuple):
-    """Bytes of all network interfaces except loopback and the platform's own."""
-
-    received: int
-    sent: int
-
-
-def cpu_ticks(stat: bytes) -> CpuTicks | None:
-    """Return the ticks in the text of /proc/stat."""
-    found = _CPU.match(stat)
-    if not found:
+    The hypervisor ran something else during a stolen tick, although a process was ready to run. The lines of the cores
+    are the first of the text.
+    """
+    end = stat.find(b"\n")
+    columns = stat[len(_CPU) : end].split()
+    if end < 0 or not stat.startswith(_CPU) or len(columns) < _CPU_COLUMNS or not b"".join(columns).isdigit():
         return None
-    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, found.groups())
-    return CpuTicks(user + nice + system + irq + softirq, steal, len(_CORE.findall(stat)))
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, columns[:_CPU_COLUMNS])
+    return user + nice + system + irq + softirq, steal, stat.count(_CORE)
 
 
-def process_status(status: bytes) -> ProcessStatus:
-    """Return the fields in the text of /proc/PID/status. A process that has ended has no memory, and no other value."""
-    rss_bytes = _kib(status, rb"VmRSS")
+def process_status(status: bytes) -> tuple[int | None, int | None, int | None]:
+    """Return memory and peak memory in bytes, and the number of threads, in the text of /proc/PID/status.
+
+    A process that has ended has no memory, and no other value.
+    """
+    rss_bytes = _kib(status, b"\nVmRSS:")
     if rss_bytes is None:
-        return ProcessStatus(None, None, None)
-    threads = _number(re.search(rb"^Threads:\s+(\d+)\n", status, re.MULTILINE))
-    return ProcessStatus(rss_bytes, _kib(status, rb"VmHWM"), threads)
+        return None, None, None
+    threads = _columns(status, b"\nThreads:")
+    count = int(threads[0]) if len(threads) == 1 and threads[0].isdigit() else None
+    return rss_bytes, _kib(status, b"\nVmHWM:"), count
 
 
 def used_memory_bytes(meminfo: bytes) -> int | None:
     """Return the memory in use, with the page cache that cannot be reclaimed, in the text of /proc/meminfo."""
-    total, available = _kib(meminfo, rb"MemTotal"), _kib(meminfo, rb"MemAvailable")
+    total = _kib(meminfo, b"MemTotal:") if meminfo.startswith(b"MemTotal:") else None
+    available = _kib(meminfo, b"\nMemAvailable:")
     return total - available if total is not None and available is not None and available <= total else None
 
 
-def network_bytes(net_dev: bytes) -> NetworkBytes | None:
-    """Return the bytes in the text of /proc/net/dev; None if a line is damaged."""
-    if not net_dev.endswith(b"\n"):
+def network_bytes(net_dev: bytes) -> tuple[int, int] | None:
+    """Return the received and sent bytes in the text of /proc/net/dev; None if a line is damaged.
+
+    Loopback and the platform's own interfaces are left out.
+    """
+    *lines, rest = net_dev.split(b"\n")
+    if rest or len(lines) < _HEAD_LINES:
         return None
     received = sent = 0
-    for line in net_dev.splitlines()[2:]:
-        name, _, columns = line.decode("utf-8", "replace").partition(":")
-        values = columns.split()
-        if len(values) != _NET_COLUMNS or not all(value.isascii() and value.isdigit() for value in values):
+    for line in lines[_HEAD_LINES:]:
+        name, _, values = line.partition(b":")
+        columns = values.split()
+        if len(columns) != _NET_COLUMNS or not b"".join(columns).isdigit():
             return None
-        if not name.strip().startswith(_NOT_THE_FUNCTIONS):
-            received += int(values[_RECEIVED])
-            sent += int(values[_SENT])
-    return NetworkBytes(received, sent)
+        if not name.lstrip().startswith(_NOT_THE_FUNCTIONS):
+            received += int(columns[_RECEIVED])
+            sent += int(columns[_SENT])
+    return received, sent
 
 
 def parent_pid(stat: bytes) -> int | None:
@@ -95,13 +85,18 @@ def is_runtime(environ: bytes) -> bool:
 
     Extensions receive no variable whose name begins with an underscore.
     """
-    return _HANDLER.search(environ) is not None
+    return environ.startswith(_HANDLER) or b"\0" + _HANDLER in environ
 
 
 def _kib(text: bytes, name: bytes) -> int | None:
-    value = _number(re.search(rb"^" + name + rb":\s+(\d+) kB\n", text, re.MULTILINE))
-    return None if value is None else value * KIB
+    """Return the value of a line in bytes; the unit must be the kernel's."""
+    columns = _columns(text, name)
+    is_valid = len(columns) == 2 and columns[1] == b"kB" and columns[0].isdigit()  # noqa: PLR2004 - value and unit
+    return int(columns[0]) * KIB if is_valid else None
 
 
-def _number(found: re.Match[bytes] | None) -> int | None:
-    return int(found[1]) if found else None
+def _columns(text: bytes, name: bytes) -> list[bytes]:
+    """Return the columns behind the name of a line; none if the line is missing or incomplete."""
+    start = text.find(name)
+    end = text.find(b"\n", start + 1)
+    return text[start + len(name) : end].split() if start >= 0 and end >= 0 else []

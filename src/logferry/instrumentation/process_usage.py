@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from logferry.instrumentation.proc_files import ProcessStatus, process_status
+from logferry.instrumentation.proc_files import process_status
 from logferry.instrumentation.runtime_processes import read_file, runtime_pids
 from logferry.instrumentation.usage import cpu_ms_between
 
@@ -24,7 +24,9 @@ class Process(NamedTuple):
     """One process of the runtime at one moment."""
 
     cpu_ns: int
-    status: ProcessStatus
+    rss_bytes: int | None
+    peak_rss_bytes: int | None
+    threads: int | None
     descriptors: int | None
 
 
@@ -49,7 +51,8 @@ class ProcessUsage:
 
     def take(self, seconds: float) -> dict[str, object]:
         """Return the content of a `logferry.usage` record for the last `seconds`."""
-        processes = {pid: each for pid in self._pids() if (each := self._process(pid))}
+        pids = runtime_pids(supervisor_pid=self._supervisor_pid, proc=self._proc)
+        processes = {pid: each for pid in pids if (each := self._process(pid))}
         own = self._own_cpu_ns()
         record = {
             "seconds": round(seconds, 3),
@@ -62,9 +65,6 @@ class ProcessUsage:
         self._own_before = own
         return {name: value for name, value in record.items() if value is not None}
 
-    def _pids(self) -> list[int]:
-        return list(runtime_pids(supervisor_pid=self._supervisor_pid, proc=self._proc))
-
     def _process(self, pid: int) -> Process | None:
         folder = f"{self._proc}/{pid}"
         try:
@@ -75,7 +75,7 @@ class ProcessUsage:
             descriptors: int | None = len(os.listdir(f"{folder}/fd"))  # noqa: PTH208 - pathlib is too large
         except OSError:
             descriptors = None
-        return Process(cpu_ns, process_status(read_file(f"{folder}/status")), descriptors)
+        return Process(cpu_ns, *process_status(read_file(f"{folder}/status")), descriptors)
 
     def _cpu_ms(self, processes: Mapping[int, Process]) -> float | None:
         """Return the CPU time of the processes; that of a new process counts from its start."""
@@ -86,10 +86,10 @@ class ProcessUsage:
 def _sums(processes: Iterable[Process]) -> dict[str, object]:
     every = list(processes)
     return {
-        "rssBytes": _sum(each.status.rss_bytes for each in every),
-        "peakRssBytes": _sum(each.status.peak_rss_bytes for each in every),
+        "rssBytes": _sum(each.rss_bytes for each in every),
+        "peakRssBytes": _sum(each.peak_rss_bytes for each in every),
         "descriptors": _sum(each.descriptors for each in every),
-        "threads": _sum(each.status.threads for each in every),
+        "threads": _sum(each.threads for each in every),
     }
 
 

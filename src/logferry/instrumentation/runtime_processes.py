@@ -2,8 +2,8 @@
 
 Guarantees:
 - A process is the runtime's if its environment has `_HANDLER`. Extensions receive no such variable.
-- The other children of the process that started logferry are examined first. Programs that the function starts inherit
-  its environment, and have another parent.
+- The other children of the process that started logferry come first. Programs that the function starts inherit its
+  environment, and have another parent.
 
 Design: the search reads the environment of each process, so it runs once, and again when the process has ended. A
 process whose environment cannot be read is skipped.
@@ -12,25 +12,20 @@ process whose environment cannot be read is skipped.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from logferry.instrumentation.proc_files import is_runtime, parent_pid
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 READ_BYTES = 1024 * 1024
 """Largest environment that is examined, in bytes. Lambda allows 4 KB for the function's own variables."""
 
 
-def runtime_pids(*, supervisor_pid: int, proc: str = "/proc") -> Iterator[int]:
-    """Yield the processes of the runtime, those with the parent of the supervisor first."""
-    parent = parent_pid(read_file(f"{proc}/{supervisor_pid}/stat"))
-    pids = _pids(proc)
-    siblings = [pid for pid in pids if parent and parent_pid(read_file(f"{proc}/{pid}/stat")) == parent]
-    for pid in (*siblings, *(pid for pid in pids if pid not in siblings)):
-        if is_runtime(read_file(f"{proc}/{pid}/environ")):
-            yield pid
+def runtime_pids(*, supervisor_pid: int, proc: str = "/proc") -> list[int]:
+    """Return the processes of the runtime, those with the parent of the supervisor first."""
+    found = [pid for pid in _pids(proc) if is_runtime(read_file(f"{proc}/{pid}/environ"))]
+    if len(found) > 1:
+        parent = parent_pid(read_file(f"{proc}/{supervisor_pid}/stat"))
+        found.sort(key=lambda pid: parent is None or parent_pid(read_file(f"{proc}/{pid}/stat")) != parent)
+    return found
 
 
 def _pids(proc: str) -> list[int]:

@@ -11,47 +11,35 @@ samples. The values of /proc/stat have a resolution of 10 ms, those of a process
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Levels = Mapping[str, int]
+    """Those values of one moment whose maxima are of interest, or the maxima of several moments."""
 
 NANOSECONDS_PER_MS = 1_000_000
+CPU, OWN_CPU, ENVIRONMENT_CPU, STEAL = "cpuMs", "ownCpuMs", "environmentCpuMs", "stealMs"
+"""Counters of CPU time. The first two are in nanoseconds, the others in ticks of /proc/stat."""
+RECEIVED, SENT = "receivedBytes", "sentBytes"
+"""Counters of the network."""
+LEVELS = ("rssBytes", "environmentBytes", "tmpUsedBytes", "descriptors", "threads")
+"""Fields whose maxima are of interest."""
 _DIGITS = 3
 """Digits behind the point of a duration in milliseconds."""
 
 
-class Sample(NamedTuple):
-    """Counters and values at one moment. What could not be read is None."""
+class Sample:
+    """Counters and values at one moment, under the names of their fields. What could not be read is absent."""
 
-    runtime_pid: int | None
-    runtime_cpu_ns: int | None
-    """CPU time of all threads of the runtime, without its child processes."""
-    own_cpu_ns: int | None
-    """CPU time of the supervisor and the shipper."""
-    busy_ticks: int | None
-    steal_ticks: int | None
-    cores: int | None
-    rss_bytes: int | None
-    peak_rss_bytes: int | None
-    environment_bytes: int | None
-    received_bytes: int | None
-    sent_bytes: int | None
-    tmp_used_bytes: int | None
-    tmp_bytes: int | None
-    descriptors: int | None
-    threads: int | None
+    __slots__ = ("counters", "runtime_pid", "values")
 
-
-class Levels(NamedTuple):
-    """Values of one moment inside an invocation, or the maxima of several."""
-
-    rss_bytes: int | None = None
-    environment_bytes: int | None = None
-    tmp_used_bytes: int | None = None
-    descriptors: int | None = None
-    threads: int | None = None
-
-    def maxima(self, other: Levels) -> Levels:
-        """Return the greater value of each field."""
-        return Levels(*(_greater(mine, theirs) for mine, theirs in zip(self, other, strict=True)))
+    def __init__(self, runtime_pid: int | None, counters: Mapping[str, int], values: Mapping[str, int]) -> None:
+        """`runtime_pid` is the process whose CPU time is the counter `cpuMs`."""
+        self.runtime_pid = runtime_pid
+        self.counters = counters
+        self.values = values
 
 
 def usage_between(
@@ -61,61 +49,36 @@ def usage_between(
 
     Without a sample at the start, the values that need a difference are absent.
     """
-    differences = _differences(start, end, tick_ms=tick_ms) if start else {}
-    found: dict[str, object] = {
-        **differences,
-        "cores": end.cores,
-        "rssBytes": end.rss_bytes,
-        "peakRssBytes": end.peak_rss_bytes,
-        "environmentBytes": end.environment_bytes,
-        "memoryLimitBytes": memory_limit_bytes,
-        **(_traffic(start, end) if start else {}),
-        "tmpUsedBytes": end.tmp_used_bytes,
-        "tmpBytes": end.tmp_bytes,
-        "descriptors": end.descriptors,
-        "threads": end.threads,
-    }
-    if maxima:
-        highest = maxima.maxima(levels_of(end))
-        names = ("maxRssBytes", "maxEnvironmentBytes", "maxTmpUsedBytes", "maxDescriptors", "maxThreads")
-        found |= dict(zip(names, highest, strict=True))
-    return {name: value for name, value in found.items() if value is not None}
+    usage: dict[str, object] = {}
+    if start:
+        before, after = start.counters, end.counters
+        for name, now in after.items():
+            then = before.get(name)
+            # Two exceptions: 1. a counter that ran backwards or has no start, 2. the CPU time of another process.
+            if then is None or then > now or (name == CPU and start.runtime_pid != end.runtime_pid):
+                continue
+            if name in (RECEIVED, SENT):
+                usage[name] = now - then
+            elif name in (CPU, OWN_CPU):
+                usage[name] = round((now - then) / NANOSECONDS_PER_MS, _DIGITS)
+            else:
+                usage[name] = round((now - then) * tick_ms, _DIGITS)
+    usage.update(end.values)
+    if memory_limit_bytes is not None:
+        usage["memoryLimitBytes"] = memory_limit_bytes
+    if maxima is not None:
+        usage.update({f"max{name[0].upper()}{name[1:]}": each for name, each in greater(maxima, end.values).items()})
+    return usage
 
 
-def levels_of(sample: Sample) -> Levels:
-    """Return the values of a sample whose maxima are of interest."""
-    return Levels(sample.rss_bytes, sample.environment_bytes, sample.tmp_used_bytes, sample.descriptors, sample.threads)
+def greater(one: Levels, other: Levels) -> Levels:
+    """Return the greater value of each field in `LEVELS`."""
+    found = {name: max(one.get(name, -1), other.get(name, -1)) for name in LEVELS}
+    return {name: value for name, value in found.items() if value >= 0}
 
 
 def cpu_ms_between(start: int | None, end: int | None) -> float | None:
-    """Return the difference of two CPU times in nanoseconds, in milliseconds."""
-    return _milliseconds(_increase(start, end), 1 / NANOSECONDS_PER_MS)
-
-
-def _differences(start: Sample, end: Sample, *, tick_ms: float) -> dict[str, object]:
-    same_runtime = start.runtime_pid == end.runtime_pid
-    return {
-        "cpuMs": cpu_ms_between(start.runtime_cpu_ns, end.runtime_cpu_ns) if same_runtime else None,
-        "ownCpuMs": cpu_ms_between(start.own_cpu_ns, end.own_cpu_ns),
-        "environmentCpuMs": _milliseconds(_increase(start.busy_ticks, end.busy_ticks), tick_ms),
-        "stealMs": _milliseconds(_increase(start.steal_ticks, end.steal_ticks), tick_ms),
-    }
-
-
-def _traffic(start: Sample, end: Sample) -> dict[str, object]:
-    return {
-        "receivedBytes": _increase(start.received_bytes, end.received_bytes),
-        "sentBytes": _increase(start.sent_bytes, end.sent_bytes),
-    }
-
-
-def _increase(start: int | None, end: int | None) -> int | None:
-    return end - start if start is not None and end is not None and start <= end else None
-
-
-def _milliseconds(amount: int | None, unit_ms: float) -> float | None:
-    return None if amount is None else round(amount * unit_ms, _DIGITS)
-
-
-def _greater(one: int | None, other: int | None) -> int | None:
-    return max((value for value in (one, other) if value is not None), default=None)
+    """Return the difference of two CPU times in ns, in milliseconds; None if one is unknown or it is negative."""
+    if start is None or end is None or start > end:
+        return None
+    return round((end - start) / NANOSECONDS_PER_MS, _DIGITS)

@@ -2,7 +2,8 @@
 
 Guarantees:
 - A sample never raises. A value that cannot be read is None, and the others are read all the same.
-- A sample takes about 0.1 ms of CPU time. It reads no list of processes unless the runtime has been replaced.
+- A sample takes less than 0.1 ms of CPU time. It reads no list of processes unless the runtime has been replaced.
+- A runtime that cannot be found is searched for at the next sample, and then ever more rarely.
 
 Design: files that every sample reads stay open, and are read again from their beginning. The kernel makes the text at
 each read. The clock of another process is the exact CPU time of all its threads (clock_getcpuclockid(3)); no permission
@@ -17,16 +18,18 @@ import time
 from typing import TYPE_CHECKING
 
 from logferry.instrumentation import proc_files
-from logferry.instrumentation.proc_files import ProcessStatus
 from logferry.instrumentation.runtime_processes import runtime_pids
-from logferry.instrumentation.usage import Levels, Sample
+from logferry.instrumentation.usage import CPU, ENVIRONMENT_CPU, OWN_CPU, RECEIVED, SENT, STEAL, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-READ_BYTES = 64 * 1024
-"""Size of one read. The texts have a few KiB."""
-_NO_STATUS = ProcessStatus(None, None, None)
+MAX_SKIPPED = 1023
+"""Largest number of samples between two searches for a runtime that cannot be found."""
+READ_BYTES = 4096
+"""Size of one read: the first lines of /proc/stat, of which the rest is not needed, and all of the other texts."""
+NET_DEV, PART_BYTES = "net/dev", 2048
+"""File with one line for each interface, and the size of a text that may be a part of it."""
 
 
 def process_cpu_ns(pid: int) -> int:
@@ -57,59 +60,69 @@ class UsageSampler:
         self._shipper_cpu_ns = shipper_cpu_ns
         self._files: dict[str, int] = {}
         self._runtime: int | None = None
+        self._fd_folder = ""
+        self._tmp_fd = -1
         self._status_fd = -1
+        self._skipped = self._to_skip = 0
+        """Number of samples since the last search, and number of those that are not to search."""
+        self._searched = False
+        """Whether the last search was in vain."""
 
     def sample(self) -> Sample:
-        """Return the values of this moment."""
-        pid, runtime_cpu_ns = self._runtime_clock()
-        status = self._status()
-        ticks = proc_files.cpu_ticks(self._text("stat"))
-        network = proc_files.network_bytes(self._text("net/dev"))
-        tmp_used, tmp_size = self._tmp_bytes()
-        return Sample(
-            runtime_pid=pid,
-            runtime_cpu_ns=runtime_cpu_ns,
-            own_cpu_ns=self.own_cpu_ns(),
-            busy_ticks=ticks.busy if ticks else None,
-            steal_ticks=ticks.steal if ticks else None,
-            cores=ticks.cores if ticks else None,
-            rss_bytes=status.rss_bytes,
-            peak_rss_bytes=status.peak_rss_bytes,
-            environment_bytes=proc_files.used_memory_bytes(self._text("meminfo")),
-            received_bytes=network.received if network else None,
-            sent_bytes=network.sent if network else None,
-            tmp_used_bytes=tmp_used,
-            tmp_bytes=tmp_size,
-            descriptors=self._descriptors(),
-            threads=status.threads,
-        )
+        """Return the counters and values of this moment."""
+        pid, cpu_ns = self._runtime_clock()
+        counters = {} if cpu_ns is None else {CPU: cpu_ns}
+        if (own_cpu_ns := self.own_cpu_ns()) is not None:
+            counters[OWN_CPU] = own_cpu_ns
+        values = self.levels()
+        if ticks := proc_files.cpu_ticks(self._text("stat")):
+            counters[ENVIRONMENT_CPU], counters[STEAL], values["cores"] = ticks
+        if network := proc_files.network_bytes(self._text(NET_DEV)):
+            counters[RECEIVED], counters[SENT] = network
+        return Sample(pid, counters, values)
 
-    def levels(self) -> Levels:
-        """Return the values of this moment whose maxima are of interest."""
-        status = self._status()
-        used = proc_files.used_memory_bytes(self._text("meminfo"))
-        return Levels(status.rss_bytes, used, self._tmp_bytes()[0], self._descriptors(), status.threads)
+    def levels(self) -> dict[str, int]:
+        """Return the values of this moment that are no counters."""
+        rss_bytes, peak_rss_bytes, threads = self._status()
+        tmp_used_bytes, tmp_bytes = self._tmp_bytes()
+        found = {
+            "rssBytes": rss_bytes,
+            "peakRssBytes": peak_rss_bytes,
+            "environmentBytes": proc_files.used_memory_bytes(self._text("meminfo")),
+            "tmpUsedBytes": tmp_used_bytes,
+            "tmpBytes": tmp_bytes,
+            "descriptors": self._descriptors(),
+            "threads": threads,
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
     def _runtime_clock(self) -> tuple[int | None, int | None]:
         """Return the process of the runtime and its CPU time; search for it if it has ended."""
         if self._runtime is not None:
-            with contextlib.suppress(OSError):
+            try:
                 return self._runtime, self._cpu_ns(self._runtime)
-            self._forget_runtime()
-        pid = next(runtime_pids(supervisor_pid=self._supervisor_pid, proc=self._proc), None)
-        if pid is None:
+            except OSError:
+                self._forget_runtime()
+        if self._skipped < self._to_skip:
+            self._skipped += 1
             return None, None
+        pid = next(iter(runtime_pids(supervisor_pid=self._supervisor_pid, proc=self._proc)), None)
         try:
-            cpu_ns = self._cpu_ns(pid)
+            cpu_ns = self._cpu_ns(pid) if pid else None
         except OSError:
+            cpu_ns = None
+        if pid is None or cpu_ns is None:
+            self._skipped, self._to_skip = 0, min(2 * self._to_skip + self._searched, MAX_SKIPPED)
+            self._searched = True
             return None, None
-        self._runtime = pid
+        self._skipped, self._to_skip, self._searched = 0, 0, False
+        self._runtime, self._fd_folder = pid, f"{self._proc}/{pid}/fd"
         with contextlib.suppress(OSError):
             self._status_fd = os.open(f"{self._proc}/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
         return pid, cpu_ns
 
     def _forget_runtime(self) -> None:
-        self._runtime = None
+        self._runtime, self._fd_folder = None, ""
         if self._status_fd >= 0:
             os.close(self._status_fd)
             self._status_fd = -1
@@ -121,31 +134,42 @@ class UsageSampler:
         except OSError:
             return None
 
-    def _status(self) -> ProcessStatus:
+    def _status(self) -> tuple[int | None, int | None, int | None]:
         try:
             return proc_files.process_status(os.pread(self._status_fd, READ_BYTES, 0))
         except OSError:
-            return _NO_STATUS
+            return None, None, None
 
     def _descriptors(self) -> int | None:
         try:
             # A process that has ended, and is not collected yet, has none.
-            return len(os.listdir(f"{self._proc}/{self._runtime}/fd")) or None  # noqa: PTH208 - pathlib is too large
+            return len(os.listdir(self._fd_folder)) or None  # noqa: PTH208 - pathlib is too large
         except OSError:
             return None
 
     def _tmp_bytes(self) -> tuple[int | None, int | None]:
         try:
-            found = os.statvfs(self._tmp)
+            if self._tmp_fd < 0:
+                self._tmp_fd = os.open(self._tmp, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            found = os.statvfs(self._tmp_fd)
         except OSError:
             return None, None
         return (found.f_blocks - found.f_bfree) * found.f_frsize, found.f_blocks * found.f_frsize
 
     def _text(self, name: str) -> bytes:
-        """Return the text of a file that stays open."""
+        """Return the beginning of the text of a file that stays open; all of it for `NET_DEV`."""
+        text = b""
         try:
             if name not in self._files:
                 self._files[name] = os.open(f"{self._proc}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-            return os.pread(self._files[name], READ_BYTES, 0)
+            text = os.pread(self._files[name], READ_BYTES, 0)
+            # The kernel returns the table of many interfaces in parts.
+            while (
+                name == NET_DEV
+                and len(text) > PART_BYTES
+                and (part := os.pread(self._files[name], READ_BYTES, len(text)))
+            ):
+                text += part
         except OSError:
             return b""
+        return text

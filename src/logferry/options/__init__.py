@@ -40,6 +40,15 @@ MODULE_OF = {
     "LINE_FIELDS": "records",
     "FORMAT": "records",
     "OBJECT_BYTES": "records",
+    "S3_ENCRYPTION": "s3",
+    "S3_KMS_KEY": "s3",
+    "S3_KMS_CONTEXT": "s3",
+    "S3_BUCKET_KEY": "s3",
+    "S3_STORAGE_CLASS": "s3",
+    "S3_TAGS": "s3",
+    "S3_EXPECTED_OWNER": "s3",
+    "S3_ACL": "s3",
+    "S3_REQUEST_PAYER": "s3",
 }
 """Module of this package for each setting, in the order of the table in the README."""
 

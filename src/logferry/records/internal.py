@@ -57,6 +57,8 @@ ATTRIBUTION = PREFIX + "attribution"
 NOTES = frozenset({INVOKE, ATTRIBUTION})
 """Types of elements that are not records."""
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
 
 class InternalBatch(bytes):
     """Batch that logferry made. Only such a batch may contain `logferry.*` records."""
@@ -75,7 +77,7 @@ def timed_batch(kind: str, record: dict[str, object], *, time: str) -> InternalB
 
 
 def _batch(events: list[dict[str, object]]) -> InternalBatch:
-    return InternalBatch(json.dumps(events, separators=(",", ":"), ensure_ascii=False).encode())
+    return InternalBatch(_ENCODER.encode(events).encode())
 
 
 def dropped_batch(losses: Iterable[dict[str, object]], *, at_ms: int) -> InternalBatch:

@@ -62,7 +62,7 @@ class EventCollection:
         """Take note of an INVOKE or SHUTDOWN event in a packet from the supervisor, and read the pipe."""
         if not events.is_event(packet):
             return
-        event = events.parse(packet, now_ms=0.0, now=0.0)  # the deadline is not used here
+        event = events.parse(packet, now_ms=0.0, now=0.0)  # only the date of the deadline is used here
         if isinstance(event, events.Shutdown):
             self.intake.drain()
         else:
@@ -72,27 +72,25 @@ class EventCollection:
             self._set_timer()
 
     def on_event(self, event: Event) -> None:
-        """Note start, trace and end of an invocation. On Managed Instances this is the only source of traces."""
-        request_id, record, time = platform_request(event), event.fields.get("record"), event.fields.get("time")
-        if not request_id or not isinstance(record, dict):
-            return
+        """Note start, trace and end of an invocation."""
         attribution = self.intake.attribution
-        at_ms = epoch_ms(time) if is_canonical(time) else None
-        tracing = record.get("tracing")
-        if isinstance(tracing, dict) and isinstance(tracing.get("value"), str):
-            attribution.note_trace(request_id, root_of(tracing["value"]))
-        if at_ms is not None and event.type == START:
-            attribution.note_start(request_id, at_ms)
-        elif at_ms is not None and event.type == RUNTIME_DONE:
-            attribution.note_end(request_id, at_ms)
+        # Three cases: 1. a start shows traces on Managed Instances, 2. and whether deadlines may be used, 3. an end.
+        if event.type == START and self._managed:
+            tracing = event.fields["record"].get("tracing")
+            if isinstance(tracing, dict) and isinstance(tracing.get("value"), str):
+                attribution.note_trace(platform_request(event) or "", root_of(tracing["value"]))
+        elif event.type == START and attribution.needs_start:
+            attribution.note_start(platform_request(event) or "", _epoch_ms(event))
+        elif event.type == RUNTIME_DONE:
+            attribution.note_end(platform_request(event) or "", event.fields.get("time"))
 
     def on_batch(self) -> None:
         """Plan a read after the response to a batch that has been accepted."""
         # During startup the bootstrap server calls `step` after each response.
-        if self._loop and not self._step_is_planned:
+        if self._loop and not self._step_is_planned and self.intake.has_waiting():
             self._step_is_planned = True
             self._loop.call_soon(self._planned_step)
-            self._set_timer()
+        self._set_timer()
 
     def step(self) -> None:
         """Read once."""
@@ -124,6 +122,11 @@ class EventCollection:
 
     def _is_running(self) -> bool:
         return not self._invocations.all_reported() if self._managed else self.intake.attribution.is_running
+
+
+def _epoch_ms(event: Event) -> float | None:
+    time = event.fields.get("time")
+    return epoch_ms(time) if is_canonical(time) else None
 
 
 def open_event_collection(

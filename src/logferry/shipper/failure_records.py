@@ -53,11 +53,13 @@ class FailureRecords:
         for event in arrived:
             if event.type.startswith(PREFIX) and (request_id := attribution.platform_request(event)):
                 self._stored.note(event.type, request_id)
-        for event in arrived:
-            if not event.type.startswith(PREFIX):
-                self._store(self._failures.on_event(event))
-                if event.type == decoder.RUNTIME_DONE and self._invocations.running is None:
-                    self._note_searched(attribution.platform_request(event) or "")
+        ended = [event for event in arrived if not event.type.startswith(PREFIX)]
+        for event in ended:
+            self._store(self._failures.on_event(event))
+        # Everything up to here is searched, unless an invocation is running that may fail later.
+        latest = next((event for event in reversed(ended) if event.type == decoder.RUNTIME_DONE), None)
+        if latest and self._invocations.running is None:
+            self._note_searched(attribution.platform_request(latest) or "")
         self.flush()
 
     def on_shutdown(self, reason: str) -> None:

@@ -3,7 +3,8 @@
 Guarantees:
 - A record is appended only while no record of the platform is cut: a body between its two halves would break the join.
 - A record that the journal refuses waits, and never turns into an error of the batch that caused it.
-- At most `KEPT` records wait. Further ones displace the oldest, and `lost` counts them.
+- At most `KEPT` records wait; further ones displace the oldest. A journal that is full for so long refuses the batches
+  that cause records, too.
 """
 
 from __future__ import annotations
@@ -31,24 +32,27 @@ class InternalRecords:
         self._store = store
         self._invocations = invocations
         self._waiting: deque[tuple[InternalBatch, Callable[[], None]]] = deque()
-        self.lost = 0
-        """Number of records that were displaced."""
+        self._flushing = False
 
     def append(self, batch: InternalBatch, after: Callable[[], None] = lambda: None) -> None:
         """Store a batch now or as soon as possible; `after` is called when the journal has it."""
         self._waiting.append((batch, after))
         if len(self._waiting) > KEPT:
             self._waiting.popleft()
-            self.lost += 1
         self.flush()
 
     def flush(self) -> None:
         """Store the batches that wait, in order."""
-        while self._waiting and not self._invocations.in_the_middle:
-            batch, after = self._waiting.popleft()
-            try:
+        if self._flushing:
+            return  # the callbacks of `store` may lead here
+        self._flushing = True
+        try:
+            while self._waiting and not self._invocations.in_the_middle:
+                batch, after = self._waiting[0]
                 self._store(batch)
-            except JournalFull:
-                self._waiting.appendleft((batch, after))
-                return
-            after()
+                self._waiting.popleft()
+                after()
+        except JournalFull:
+            return
+        finally:
+            self._flushing = False

@@ -16,10 +16,10 @@ earlier ones would contain the Init phase, or be those of a SnapStart snapshot.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from logferry.instrumentation.invocation_summary import InvocationSummaries
-from logferry.instrumentation.usage import Levels, usage_between
+from logferry.instrumentation.usage import greater, usage_between
 from logferry.records import attribution, decoder
 from logferry.records.internal import INVOCATION, USAGE, internal_batch, timed_batch
 from logferry.records.model import iso
@@ -31,11 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from logferry.instrumentation.process_usage import ProcessUsage
-    from logferry.instrumentation.usage import Sample
+    from logferry.instrumentation.usage import Levels, Sample
     from logferry.instrumentation.usage_sampler import UsageSampler
     from logferry.records.internal import InternalBatch
     from logferry.records.invocations import Invocations
 
+TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
+"""Unit of /proc/stat, in milliseconds."""
 MEBIBYTE = 1024 * 1024
 PROCESS_USAGE_SECONDS = 60.0
 """Interval of the `logferry.usage` records on Managed Instances, in seconds."""
@@ -45,23 +47,37 @@ PAST_KEPT = 4
 """Number of invocations whose end may arrive after a later INVOKE event."""
 
 
-class _Period(NamedTuple):
+class _Period:
     """Samples of an invocation whose end has not arrived."""
 
-    start: Sample | None
-    end: Sample
-    maxima: Levels | None
+    __slots__ = ("end", "maxima", "start")
+
+    def __init__(self, start: Sample | None, end: Sample, maxima: Levels | None) -> None:
+        self.start = start
+        self.end = end
+        self.maxima = maxima
 
 
-class UsageSource(NamedTuple):
+class UsageSource:
     """Sources of the usage, with the memory setting of the function."""
 
-    sampler: UsageSampler
-    processes: ProcessUsage | None
-    """Source of the `logferry.usage` records; None outside Managed Instances."""
-    memory_limit_bytes: int | None
-    interval_seconds: float
-    """Interval of further samples inside an invocation; 0 for none."""
+    __slots__ = ("interval_seconds", "memory_limit_bytes", "processes", "sampler")
+
+    def __init__(
+        self,
+        sampler: UsageSampler,
+        processes: ProcessUsage | None,
+        memory_limit_bytes: int | None,
+        interval_seconds: float,
+    ) -> None:
+        """Keep the sources. `processes` is that of the `logferry.usage` records, None outside Managed Instances.
+
+        `interval_seconds` is the interval of further samples inside an invocation, 0 for none.
+        """
+        self.sampler = sampler
+        self.processes = processes
+        self.memory_limit_bytes = memory_limit_bytes
+        self.interval_seconds = interval_seconds
 
 
 def open_usage(*, tmp: str, memory_mb: str, interval_seconds: float, managed: bool) -> UsageSource:
@@ -110,7 +126,7 @@ class InvocationRecords:
         self._restarted = restarted
         self._usage = usage
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._ended: list[decoder.Event] = []
+        self._ended: list[tuple[str, decoder.Event]] = []
         self._current: str | None = None
         self._start: Sample | None = None
         self._maxima: Levels | None = None
@@ -143,14 +159,11 @@ class InvocationRecords:
 
     def on_event(self, event: decoder.Event) -> None:
         """Take in the start, the end or the report of an invocation."""
+        request_id = attribution.platform_request(event) or ""
         if event.type == decoder.START:
-            self.summaries.start(attribution.platform_request(event) or "")
-        elif (
-            event.type == decoder.RUNTIME_DONE
-            or self._managed
-            or self.summaries.is_running(attribution.platform_request(event))
-        ):
-            self._ended.append(event)
+            self.summaries.start(request_id)
+        elif event.type == decoder.RUNTIME_DONE or self._managed or self.summaries.is_running(request_id):
+            self._ended.append((request_id, event))
 
     def on_batch(self) -> None:
         """Make the summaries of the invocations that have ended, in the next step of the event loop."""
@@ -175,13 +188,13 @@ class InvocationRecords:
             return
         self.drain()
         ended, self._ended = self._ended, []
-        for event in ended:
+        for request_id, event in ended:
             record, time = event.fields.get("record"), event.fields.get("time")
             fields: Mapping[str, Any] = record if isinstance(record, dict) else {}
             metrics = fields.get("metrics")
             ended_at = time if isinstance(time, str) and is_canonical(time) else ""
             self._store(
-                attribution.platform_request(event) or "",
+                request_id,
                 status=fields.get("status"),
                 duration_ms=metrics.get("durationMs") if isinstance(metrics, dict) else None,
                 time=ended_at,
@@ -212,7 +225,7 @@ class InvocationRecords:
             period.start,
             period.end,
             memory_limit_bytes=self._usage.memory_limit_bytes,
-            tick_ms=1000 / os.sysconf("SC_CLK_TCK"),
+            tick_ms=TICK_MS,
             maxima=period.maxima,
         )
         return usage | {"late": True} if late else usage
@@ -227,13 +240,13 @@ class InvocationRecords:
 
     def _set_timer(self) -> None:
         if self._loop and self._usage and self._usage.interval_seconds and not self._timer:
-            self._maxima = self._maxima or Levels()
+            self._maxima = self._maxima or {}
             self._timer = self._loop.call_later(self._usage.interval_seconds, self._sample_levels)
 
     def _sample_levels(self) -> None:
         self._timer = None
         if self._usage and self._current:
-            self._maxima = (self._maxima or Levels()).maxima(self._usage.sampler.levels())
+            self._maxima = greater(self._maxima or {}, self._usage.sampler.levels())
             self._set_timer()
 
     def _record_processes(self) -> None:

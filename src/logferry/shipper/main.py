@@ -147,8 +147,14 @@ def _open_invocation_records(
     from logferry.shipper.invocation_records import InvocationRecords, open_usage  # noqa: PLC0415 - off by default
 
     managed = journal.origin.concurrent
+
+    def store(batch: InternalBatch) -> None:
+        # Without the other callbacks of the intake: they ran for the batch that ended the invocation.
+        journal.append(batch)
+        scheduler.on_batch()
+
     records = InvocationRecords(
-        store=intake.store,
+        store=intake.store if managed else store,
         invocations=invocations,
         clock_ms=journal.now_ms,
         managed=managed,
@@ -289,5 +295,10 @@ def _open_sink(settings: Settings) -> Sink:
     from logferry.sinks.s3 import open_sink  # noqa: PLC0415 - only one kind of sink is used
 
     return open_sink(
-        destination.bucket, destination.path, os.environ, settings.upload_timeout, client=settings.s3_client
+        destination.bucket,
+        destination.path,
+        os.environ,
+        settings.upload_timeout,
+        client=settings.s3_client,
+        object_headers=settings.s3.headers if settings.s3 else None,
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from logferry.cli.compact import store as store_module
+from logferry.cli.compact import directory_store as store_module
 from logferry.cli.compact.command import Options, Report, compact
 from logferry.cli.fetch.fetch import fetch
 from logferry.cli.fetch.selection import Selection

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.command_line import run
+from support.command_line import in_terminal, run, without_colours
 from support.stored_logs import START, invocation, make_object, make_objects, request_id, store_in
 
 ID = request_id(7)
@@ -38,8 +38,10 @@ def test_a_prefix_of_the_request_id_shows_the_invocation_in_order(stored: str, p
     done = run("logs", stored, "--function", "orders-api", "--request-id", prefix)
     assert done.status == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "orders-api $LATEST eu-central-1, environment 0000000000000001, segments 1 to 2, "
-        "2026-11-21T02:10:00.000Z to 02:10:00.202Z, error Handled",
+        (
+            "orders-api $LATEST eu-central-1, environment 0000000000000001, segments 1 to 2, "
+            "2026-11-21T02:10:00.000Z to 02:10:00.202Z, error Handled"
+        ),
         "  +0 ms     START",
         "  +50 ms    INFO   cache miss",
         "  +101 ms   ERROR  payment timeout",
@@ -66,8 +68,10 @@ def test_errors_shows_failed_and_cold_invocations_one_line_each(stored: str) -> 
     done = run("logs", stored, "--since", "2026-11-21T02:00Z", "--errors")
     assert done.stdout.splitlines() == [
         f"2026-11-21T02:10:00.202Z orders-api 0000 {ID[:8]} ●     error Handled, 202.4 ms, billed 203 ms, 73/512 MB",
-        f"2026-11-21T02:10:01.034Z orders-web 0000 {request_id(8)[:8]} ●     34.1 ms, billed 35 ms, 73/512 MB, "
-        "cold start 205.1 ms",
+        (
+            f"2026-11-21T02:10:01.034Z orders-web 0000 {request_id(8)[:8]} ●     34.1 ms, billed 35 ms, 73/512 MB, "
+            "cold start 205.1 ms"
+        ),
     ]
 
 
@@ -139,3 +143,20 @@ def test_an_unreadable_object_is_named_and_hides_no_line(stored: str) -> None:
     assert done.status == 1
     assert len(done.stdout.splitlines()) == 1
     assert "unreadable, not in the result: function=orders-api/dt=2026-11-21/hour=02/x.ndjson.gz (" in done.stderr
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_terminal_has_colours_and_short_times_below_the_date(tmp_path: Path, columns: int) -> None:
+    """A long name of a function is cut in a narrow terminal, so that the text stays on the line."""
+    name = "orders-of-the-northern-region"
+    store_in(tmp_path, [make_object(invocation(1, START, ["[WARN]\tslow", "second line"]), function=name)])
+    text = in_terminal(columns, "logs", f"file://{tmp_path}", "--since", "2026-11-21", "--highlight", "slow")
+    assert "\x1b[" in text
+    lines = without_colours(text[text.index("(UTC)") - 40 :]).splitlines()
+    shown = "orders-of-the…" if columns == 80 else "orders-of-the-northern-…"
+    dated, first, second, report, *_ = [line.strip() for line in lines[-5:]]
+    assert dated.endswith("2026-11-21 (UTC)")
+    assert first == f"02:10:00.011 {shown} 0000 {request_id(1)[:8]} WARN  slow"
+    assert second == f"02:10:00.022 {shown} 0000 {request_id(1)[:8]}       second line"
+    assert report.startswith(f"02:10:00.034 {shown} 0000 {request_id(1)[:8]} ●     34.1 ms")
+    assert max(map(len, (first, second, report))) <= 80 + len(shown)

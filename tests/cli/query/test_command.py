@@ -5,13 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import pty
 import re
 import subprocess
 import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -22,13 +19,14 @@ from logferry.cli.query import athena
 from logferry.cli.query.saved import ONLY_DUCKDB, SAVED, saved_query
 from logferry.cli.sql import ENGINES
 from logferry.cli.stored_objects import DestinationError
-from support.command_line import run
+from support.command_line import PROGRAM, in_terminal, run, without_colours
 from support.stored_logs import START, invocation, make_object, make_objects, request_id, store_in
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from logferry.cli.sql import Engine
 
-PROGRAM = "from logferry.cli.main import main; main()"
 HOUR = timedelta(hours=1)
 
 
@@ -49,7 +47,7 @@ def stored(tmp_path: Path) -> str:
 
 
 def test_a_table_has_headers_and_aligned_numbers_and_no_colours_in_a_pipe(stored: str) -> None:
-    """stdout has the rows only. stderr has what was read."""
+    """The rows are on stdout, and the summary of the read on stderr."""
     done = run("query", stored, "SELECT function, count(*) AS n FROM invocations GROUP BY 1 ORDER BY 1")
     assert done.status == 0
     assert [line.rstrip() for line in done.stdout.splitlines()] == [
@@ -65,33 +63,12 @@ def test_a_table_is_not_wider_than_the_terminal(stored: str, columns: int) -> No
     """A row that does not fit is a block with one line for each column."""
     text = in_terminal(columns, "query", stored, "--saved", "slowest")
     assert "\x1b[" in text
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "")
+    assert "fetch" in text  # the progress, which a pipe does not have
+    plain = without_colours(text)
     rows = plain[plain.rfind("started_at") if columns > 100 else plain.index("started_at") :].splitlines()
     assert max(map(len, rows)) <= columns
     assert len([row for row in rows if request_id(51) in row]) == 1
     assert ("duration_ms  900.5" in plain) is (columns == 80)
-
-
-def in_terminal(columns: int, *arguments: str) -> str:
-    """Return the output of a command whose stdout and stderr are a terminal."""
-    leader, follower = pty.openpty()
-    environment = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "CI"}}
-    environment |= {"COLUMNS": str(columns), "TERM": "xterm-256color"}
-    command = [sys.executable, "-c", PROGRAM, *arguments]
-    with subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=environment) as process:
-        os.close(follower)
-        parts = []
-        while True:
-            try:
-                part = os.read(leader, 65536)
-            except OSError:  # the end of the process
-                break
-            if not part:
-                break
-            parts.append(part)
-        os.close(leader)
-        assert process.wait(60) == 0
-    return b"".join(parts).decode()
 
 
 def test_each_format_has_all_rows(stored: str, tmp_path: Path) -> None:
@@ -230,6 +207,11 @@ def test_tables_prints_the_definitions_of_a_directory_that_duckdb_executes(store
     rows = [json.loads(line) for line in run("query", stored, query, "--json").stdout.splitlines()]
     assert [tuple(row.values()) for row in rows] == connection.execute(query).fetchall()
     assert connection.execute("FROM faults").fetchall() == []
+    parts = [json.loads(line) for line in run("tables", stored, "--json").stdout.splitlines()]
+    assert [part["name"] for part in parts] == [
+        *("logs_raw", "logs", "function_lines", "invocations", "segments", "faults"),
+    ]
+    assert all(part["text"] in text for part in parts)
     assert run("tables", stored, "--engine", "athena").stderr.startswith("Athena cannot read file://")
 
 
@@ -255,6 +237,7 @@ class Athena:
 
     def get_query_execution(self, QueryExecutionId: str) -> dict[str, Any]:  # noqa: N803 - the name of the API
         """Return the next state. An interrupt is Ctrl-C of the user."""
+        assert QueryExecutionId == "q-1"
         state = self._states.pop(0)
         if state == "interrupt":
             raise KeyboardInterrupt
@@ -272,13 +255,14 @@ class Athena:
 
     def paginate(self, QueryExecutionId: str) -> list[dict[str, Any]]:  # noqa: N803
         """Return one page with the names and one row."""
+        assert QueryExecutionId == "q-1"
         cells = [["function", "n"], ["orders-api", "7"]]
         rows = [{"Data": [{"VarCharValue": cell} for cell in row]} for row in cells]
         return [{"ResultSet": {"Rows": rows}}]
 
 
 def test_athena_prints_the_text_without_a_workgroup(stored: str) -> None:
-    """Nothing is read, and the text is that of the engine."""
+    """The text is that of the engine, and no object is read."""
     done = run("query", stored, "--saved", "noise", "--engine", "athena")
     assert done.stdout == f"{saved_query('noise', 'athena')};\n"
     assert (done.status, done.stderr) == (0, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -35,7 +36,7 @@ def opened(root: Path, objects: list[StoredObject], selection: Selection | None 
 def compact(root: Path, dt: str = "2026-11-21", hour: str = "02", function: str = "orders-api") -> None:
     """Write the Parquet file of an hour with its manifest from the rows of the session."""
     folder = root / "compact" / f"function={function}" / f"dt={dt}" / f"hour={hour}"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     found = fetch(f"file://{root}")
     with Session(found) as session:
         names = ", ".join(
@@ -47,7 +48,9 @@ def compact(root: Path, dt: str = "2026-11-21", hour: str = "02", function: str 
         )
     inputs = [each.raw.listed for each in found.objects if each.raw.place and each.raw.place.hour == hour]
     objects = [[each.name, each.etag, each.size] for each in inputs]
-    (folder / "_manifest.json").write_text(json.dumps({"objects": objects}))
+    body = (folder / "logs.parquet").read_bytes()
+    parquet = {"size": len(body), "sha256": hashlib.sha256(body).hexdigest(), "etag": "that of another copy"}
+    (folder / "_manifest.json").write_text(json.dumps({"objects": objects, "parquet": parquet}))
 
 
 def test_every_view_has_its_rows(tmp_path: Path) -> None:
@@ -113,7 +116,7 @@ def test_a_late_object_is_read_with_the_parquet_file_of_its_hour(tmp_path: Path)
         assert session.rows("SELECT count(waited) FROM objects") == [(3,)]
 
 
-@pytest.mark.parametrize("manifest", [None, "", "{}", "[]", '{"objects": 7}'])
+@pytest.mark.parametrize("manifest", [None, "", "{}", "[]", '{"objects": 7}', '{"objects": []}'])
 def test_an_hour_without_a_valid_manifest_is_read_raw(tmp_path: Path, manifest: str | None) -> None:
     """A compaction that was interrupted before the manifest has no effect, and a damaged manifest is named."""
     store_in(tmp_path, make_objects(3))
@@ -122,7 +125,8 @@ def test_an_hour_without_a_valid_manifest_is_read_raw(tmp_path: Path, manifest: 
     path.unlink() if manifest is None else path.write_text(manifest)
     found = fetch(f"file://{tmp_path}")
     assert (len(found.compacted), len(found.objects), found.late) == (0, 3, 0)
-    assert [key.endswith("_manifest.json") for key, _ in found.unreadable] == [True] * (manifest is not None)
+    named = manifest not in {None, '{"objects": []}'}  # the last one is that of another file
+    assert [key.endswith("_manifest.json") for key, _ in found.unreadable] == [True] * named
 
 
 def test_objects_that_were_deleted_after_the_compaction_are_known(tmp_path: Path) -> None:
@@ -149,6 +153,44 @@ def test_an_object_that_duckdb_cannot_read_is_named_and_hides_no_other(tmp_path:
         assert session.rows("SELECT count(*) FROM objects") == [(20,)]
 
 
+def test_a_damaged_object_is_excluded_while_rows_are_fetched(tmp_path: Path) -> None:
+    """DuckDB returns the first rows of many objects before it has read the last one."""
+    name = "function=orders-api/dt=2026-11-21/hour=23/230000Z-00000000000000ff-00000001.ndjson.gz"
+    odd = make_object([])._replace(key=name, body=gzip.compress(b'{"time":\n'))
+    with opened(tmp_path, [*make_objects(1000), odd]) as session:
+        assert len(session.rows("SELECT * FROM lines")) == 5000
+        assert [key for key, _ in session.unreadable] == [name]
+
+
+def test_a_parquet_file_with_another_manifest_is_not_read(tmp_path: Path) -> None:
+    """A compaction that ended between the two files has written the objects of the hour into the first one only."""
+    store_in(tmp_path, make_objects(3))
+    compact(tmp_path)
+    parquet, manifest = next(tmp_path.rglob("logs.parquet")), next(tmp_path.rglob("_manifest.json"))
+    old = manifest.read_bytes()
+    store_in(tmp_path, [make_object(invocation(9, START), segment=4)])
+    for path in (parquet, manifest):
+        path.unlink()
+    compact(tmp_path)
+    manifest.write_bytes(old)
+    found = fetch(f"file://{tmp_path}")
+    assert (len(found.compacted), len(found.objects), found.late) == (0, 4, 0)
+
+
+def test_a_damaged_parquet_file_is_named_and_hides_no_other(tmp_path: Path) -> None:
+    """The rows of all other hours stay."""
+    store_in(tmp_path, [*make_objects(30), *make_objects(2, start=START + timedelta(hours=1), environment=7)])
+    compact(tmp_path)
+    path = next(tmp_path.rglob("logs.parquet"))
+    found = fetch(f"file://{tmp_path}")
+    path.write_bytes(path.read_bytes()[:-7])  # after the fetch, which compares the size
+    with Session(found) as session:
+        assert session.rows("SELECT count(*), count(DISTINCT message) FROM logs") == [(10, 2)]
+        ((key, reason),) = session.unreadable
+        assert key.endswith("hour=02/logs.parquet")
+        assert reason.endswith("; delete its manifest, and run `logferry compact`")
+
+
 def test_an_error_of_the_query_is_no_damaged_object(tmp_path: Path) -> None:
     """A cast of the user that fails excludes nothing."""
     with opened(tmp_path, make_objects(2)) as session:
@@ -167,10 +209,13 @@ def test_a_line_longer_than_the_default_of_duckdb_is_read(tmp_path: Path) -> Non
 
 
 def test_objects_of_another_program_have_no_rows(tmp_path: Path) -> None:
-    """JSON lines without a place are in no view of records."""
+    """JSON lines without a place are in no view of records, and their object is named."""
     other = make_object([])._replace(key="exports/orders.json", body=b'{"a":1}\n{"time":null}\n')
-    with opened(tmp_path, [other, *make_objects(1)]) as session:
+    text = make_object([])._replace(key="exports/orders.csv.gz", body=gzip.compress(b"a,b\n1,2\n"))
+    with opened(tmp_path, [other, text, *make_objects(1)]) as session:
         assert session.rows("SELECT count(*) FROM logs") == [(5,)]
+        assert session.unreadable == []
+    assert fetch(f"file://{tmp_path}").foreign == [text.key, other.key]
 
 
 def test_another_key_template_has_the_function_of_the_closing_line(tmp_path: Path) -> None:

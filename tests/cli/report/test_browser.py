@@ -117,12 +117,37 @@ def test_planted_hole_is_hatched_at_its_place(pages: Pages, browser: Browser, op
     assert 0.15 < pale / len(shown) < 0.8
 
 
+def test_every_kind_of_fault_is_hatched_and_a_reported_loss_looks_different(
+    pages: Pages, opened: Callable[..., OpenPage]
+) -> None:
+    """Each faulty lane is on top. "Show" in the list of faults leads to its place."""
+    page = opened().open(pages.planted)
+    faulty = page.locator(".lane.faulty")
+    assert faulty.count() == page.locator(".lane .gap").count() == 10
+    assert page.locator(".lane").nth(9).locator(".gap").count() == 1
+    assert page.locator(".lane .lost").count() == 1
+    page.get_by_role("button", name="Show on the time line: segment 3: 3 lines duplicated").press("Enter")
+    assert page.locator("#details h3").inner_text() == "Fault: segment 3: 3 lines duplicated"
+    assert page.locator(".lane:focus .focus[visibility=visible]").count() == 1
+
+
 def test_complete_report_has_no_hatch(pages: Pages, opened: Callable[..., OpenPage]) -> None:
     """Without a fault, nothing is hatched and the proof is complete."""
     page = opened().open(pages.complete)
     assert "Complete" in card(page, "Proof")
     assert page.locator(".lane .gap").count() == 0
     assert page.locator(".lane .fail").count() > 0
+
+
+def test_concurrent_invocations_are_drawn_below_each_other(pages: Pages, opened: Callable[..., OpenPage]) -> None:
+    """Managed Instances run several invocations at a time in one environment."""
+    page = opened().open(pages.complete)
+    page.get_by_role("button", name="managed").click()
+    path = str(page.locator(".lane .invoke").get_attribute("d"))
+    assert len(set(re.findall(r"M[\d.]+ ([\d.]+)", path))) > 1
+    page.get_by_role("button", name="orders-api").click()
+    path = str(page.locator(".lane .invoke").first.get_attribute("d"))
+    assert len(set(re.findall(r"M[\d.]+ ([\d.]+)", path))) == 1
 
 
 def test_every_part_is_usable_with_the_keyboard(pages: Pages, opened: Callable[..., OpenPage]) -> None:

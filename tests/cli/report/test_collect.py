@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+import shutil
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from logferry.cli.compact.command import Options, compact
 from logferry.cli.fetch.fetch import fetch
 from logferry.cli.fetch.selection import Selection
 from logferry.cli.query.session import Session
@@ -107,6 +110,46 @@ def test_lane_has_each_invocation_and_object_of_its_environment(root: Path) -> N
         assert one["first"] <= one["last"] <= one["stored"]
 
 
+def test_report_gives_the_start_of_an_invocation_whose_object_is_missing(root: Path) -> None:
+    """The report of the last invocation of a removed object is in the next object."""
+    by_request: dict[str, list[dict[str, Any]]] = {}
+    for line in lines_of(root):
+        by_request.setdefault(line.get("requestId", ""), []).append(line)
+    ((request, (line,)),) = [
+        (request, lines)
+        for request, lines in by_request.items()
+        if request and {line["type"] for line in lines} == {"platform.report"}
+    ]
+    model = model_of(root)
+    marks = [dict(zip(INVOCATION, mark, strict=False)) for lane in model["lanes"] for mark in lane["invocation_marks"]]
+    (mark,) = [mark for mark in marks if mark["request_id"] == request]
+    ended = datetime.fromisoformat(line["time"]).timestamp() * 1000
+    assert abs(model["window"]["start"] + mark["start"] + mark["took"] - ended) <= 1
+
+
+def test_records_of_functions_alone_have_invocations_without_durations(tmp_path: Path) -> None:
+    """With `LOGFERRY_TYPES=function` there are no reports, so neither durations nor results are known."""
+    store(tmp_path, [Fleet("api", 1, 8, types=frozenset({"function"}))])
+    model = model_of(tmp_path)
+    assert model["totals"]["p99"] is None
+    assert (model["totals"]["failed"], model["totals"]["cold"]) == (0, 0)
+    assert model["totals"]["lines"] == model["totals"]["records"] > 8
+    assert model["slowest"] == []
+
+
+@pytest.mark.parametrize(("initialization", "cold"), [("on-demand", 3), ("provisioned-concurrency", 0)])
+def test_first_invocation_after_an_init_phase_on_demand_is_a_cold_start(
+    tmp_path: Path, initialization: str, cold: int
+) -> None:
+    """It counts although the report does not state the duration of the Init phase."""
+    store(tmp_path, [Fleet("api", 3, 6, initialization=initialization, states_init=False)])
+    model = model_of(tmp_path)
+    assert model["totals"]["cold"] == cold
+    for lane in model["lanes"]:
+        marks = [dict(zip(INVOCATION, mark, strict=False)) for mark in lane["invocation_marks"]]
+        assert [mark["init"] is not None for mark in marks] == [cold > 0, *[False] * 5]
+
+
 def test_planted_hole_lies_between_the_objects_around_it(root: Path) -> None:
     """Two removed segments are one fault of the lane on top."""
     model = model_of(root)
@@ -160,6 +203,30 @@ def test_window_limits_records_and_makes_no_false_gap(root: Path) -> None:
     assert min(starts) >= since.timestamp() * 1000
     assert max(starts) <= until.timestamp() * 1000
     assert not [fault for fault in model["faults"] if fault["first_segment"] == 1]
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["raw objects kept", "raw objects deleted"])
+def test_compacted_hours_give_the_same_report(root: Path, tmp_path: Path, *, deleted: bool) -> None:
+    """Parquet has all records, and its manifest has keys and sizes. The time of storage is that of the raw object."""
+    copied = tmp_path / "copied"
+    shutil.copytree(root, copied)
+    done = asyncio.run(compact(f"file://{copied}", Options(run=True, now=START + timedelta(days=3))))
+    assert done.status == 0
+    if deleted:
+        for path in copied.rglob("*.ndjson.gz*"):
+            path.unlink()
+    expected, model = model_of(root), model_of(copied)
+    waited = {"wait_p50", "wait_max"} if deleted else set()
+    assert {name for name, value in model["totals"].items() if value != expected["totals"][name]} == waited
+    for name in ("faults", "errors", "failed", "slowest"):
+        assert model[name] == expected[name], name
+    stored = OBJECT.index("stored")
+    for lane, other in zip(model["lanes"], expected["lanes"], strict=True):
+        assert lane["invocation_marks"] == other["invocation_marks"]
+        assert lane["phase_marks"] == other["phase_marks"]
+        for mark in other["object_marks"] if deleted else ():
+            mark[stored] = None
+        assert lane["object_marks"] == other["object_marks"]
 
 
 def test_nothing_is_collected_without_records(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -16,7 +17,8 @@ import pytest
 from logferry.cli.fetch.fetch import open_source
 from logferry.cli.fetch.selection import Selection
 from logferry.cli.stored_objects import DestinationError
-from logferry.cli.tail.command import Tail, View, read_lines
+from logferry.cli.tail.command import Tail, View
+from logferry.cli.tail.object_lines import read_lines
 from support.s3_faults import Fault
 from support.stored_logs import invocation, make_object, store_in
 
@@ -100,6 +102,28 @@ async def test_an_error_of_the_destination_ends_the_command(stored: StoredBucket
     async with open_source(stored.url) as source:
         with pytest.raises(DestinationError, match="AccessDenied; reading requires s3:ListBucket"):
             await Tail(source, Selection("orders-api"), View()).poll()
+
+
+async def test_a_poll_that_fails_for_a_while_is_repeated(
+    stored: StoredBucket, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The records that were stored meanwhile are shown after it. A permanent failure ends the command."""
+    monkeypatch.setattr("logferry.cli.tail.command.MAX_WAIT_SECONDS", 0.05)
+    async with open_source(stored.url) as source:
+        tail = Tail(source, Selection("orders-api"), View())
+        assert await tail.poll() == 0
+        await stored.store([new_object(1, "stored meanwhile")])
+        await stored.proxy.set_fault(Fault.REFUSED)
+        running = asyncio.create_task(tail.run())
+        while "attempt 1 of 20" not in (err := capsys.readouterr().err):
+            assert not running.done(), running
+            await asyncio.sleep(0.1)
+        assert "check the network, AWS_ENDPOINT_URL_S3 and HTTPS_PROXY" in " ".join(err.split())
+        await stored.proxy.set_fault(Fault.NONE)
+        while "stored meanwhile" not in capsys.readouterr().out:
+            assert not running.done(), running
+            await asyncio.sleep(0.1)
+        running.cancel()
 
 
 def test_another_key_template_is_followed_too(tmp_path: Path) -> None:

@@ -202,6 +202,20 @@ def test_compacted_hours_prove_objects_that_were_deleted(tmp_path: Path) -> None
     assert found(asyncio.run(verify(url))) == [(environment, None, None, "lines missing", 1)]
 
 
+def test_a_damaged_manifest_is_unreadable(tmp_path: Path) -> None:
+    """Without it, the report would only show missing segments after a deletion."""
+    stored_prefix.write(tmp_path, 20)
+    url = f"file://{tmp_path}"
+    asyncio.run(compact(url, CompactOptions(run=True, now=datetime(2026, 11, 29, 12, tzinfo=UTC))))
+    manifest = next((tmp_path / "compact").rglob("_manifest.json"))
+    manifest.write_text("{")
+    report = asyncio.run(verify(url))
+    assert report.status == 2
+    ((key, reason),) = report.unreadable
+    assert key == str(manifest.relative_to(tmp_path))
+    assert "damaged manifest" in reason
+
+
 def test_json_has_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Only JSON is on stdout, and environments without a final object are open."""
     prefix = stored_prefix.write(tmp_path, 40)

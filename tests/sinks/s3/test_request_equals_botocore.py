@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from logferry.records.model import StoredObject
+from logferry.settings import Settings
 from logferry.sinks.s3.endpoint import needs_sdk
 from support.s3_requests import KEYS, botocore_request, own_request
 
@@ -90,11 +91,18 @@ def address(url: str) -> tuple[str, str | None, int, str, str]:
 
 
 def assert_equal(
-    stored: StoredObject, *, bucket: str, region: str, environ: Mapping[str, str], moment: int = MOMENT
+    stored: StoredObject,
+    *,
+    bucket: str,
+    region: str,
+    environ: Mapping[str, str],
+    moment: int = MOMENT,
+    object_headers: Mapping[str, str] | None = None,
 ) -> None:
     """Fail unless both clients make the same request."""
-    own = asyncio.run(own_request(stored, bucket=bucket, region=region, environ=environ, moment=moment))
-    reference = botocore_request(stored, bucket=bucket, region=region, environ=environ, moment=moment)
+    given = {"bucket": bucket, "region": region, "environ": environ, "moment": moment, "object_headers": object_headers}
+    own = asyncio.run(own_request(stored, **given))  # type: ignore[arg-type]
+    reference = botocore_request(stored, **given)  # type: ignore[arg-type]
     assert address(own.url) == address(reference.url)
     assert own.headers == reference.headers
 
@@ -142,3 +150,58 @@ def test_request_equals_botocores_for_any_endpoint_url(scheme: str, host: str, p
     environ = environ_with(f"{scheme}://{host}{f':{port}' if port else ''}{path}")
     if needs_sdk("logs", "eu-west-1", environ) is None:
         assert_equal(OBJECT, bucket="logs", region="eu-west-1", environ=environ)
+
+
+pairs = st.dictionaries(
+    st.from_regex(r"[A-Za-z0-9 .:/+@_-]{1,20}", fullmatch=True)
+    .map(str.strip)
+    .filter(lambda n: n and "aws:" not in n.lower()),
+    st.from_regex(r"[A-Za-z0-9 .:/+@_-]{0,20}", fullmatch=True).map(str.strip),
+    max_size=5,
+).map(lambda found: ",".join(f"{name}={value}" for name, value in found.items()))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    encryption=st.sampled_from(["", "AES256", "aws:kms", "aws:kms:dsse"]),
+    key=st.sampled_from(
+        ["", "alias/logs", "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"]
+    ),
+    context=pairs,
+    bucket_key=st.booleans(),
+    storage_class=st.sampled_from(["", "standard_ia", "INTELLIGENT_TIERING"]),
+    tags=pairs,
+    owner=st.sampled_from(["", "123456789012"]),
+    acl=st.sampled_from(["", "bucket-owner-full-control"]),
+    payer=st.booleans(),
+)
+def test_request_equals_botocores_for_any_options(
+    *,
+    encryption: str,
+    key: str,
+    context: str,
+    bucket_key: bool,
+    storage_class: str,
+    tags: str,
+    owner: str,
+    acl: str,
+    payer: bool,
+) -> None:
+    """Each valid combination gives the same headers, and the same signature over them."""
+    is_kms = encryption.startswith("aws:kms")
+    environ = {
+        "LOGFERRY_DESTINATION": "s3://my-log-bucket/logs",
+        "AWS_REGION": "eu-central-1",
+        "LOGFERRY_S3_ENCRYPTION": encryption,
+        "LOGFERRY_S3_KMS_KEY": key if is_kms else "",
+        "LOGFERRY_S3_KMS_CONTEXT": context if is_kms else "",
+        "LOGFERRY_S3_BUCKET_KEY": str(bucket_key and encryption == "aws:kms"),
+        "LOGFERRY_S3_STORAGE_CLASS": storage_class,
+        "LOGFERRY_S3_TAGS": tags,
+        "LOGFERRY_S3_EXPECTED_OWNER": owner,
+        "LOGFERRY_S3_ACL": acl,
+        "LOGFERRY_S3_REQUEST_PAYER": str(payer),
+    }
+    options = Settings.from_environ(environ).s3
+    assert options is not None
+    assert_equal(OBJECT, bucket="logs", region="eu-central-1", environ=environ_with(""), object_headers=options.headers)

@@ -6,6 +6,7 @@
 // | `concurrent`     | make all calls at once                                                            |
 // | `repeat`         | number of times that the list is repeated                                         |
 // | `state`          | add heap, descriptors, listeners and `NODE_OPTIONS` to the response               |
+// | `requestId`      | add the request ID of the invoke store to the response                            |
 // | `hang`           | never respond                                                                     |
 //
 // The response has, for each call, the status and the text, or the code or class of the error.
@@ -142,5 +143,6 @@ export const handler = async (event) => {
     if (event.repeat > 20) outcomes.splice(0, outcomes.length - 1);
   }
   if (event.hang) await new Promise(() => setInterval(() => {}, 1000));
-  return { outcomes, state: event.state ? state() : undefined };
+  const requestId = event.requestId ? globalThis.awslambda.InvokeStore.getRequestId() : undefined;
+  return { outcomes, requestId, state: event.state ? state() : undefined };
 };

@@ -4,7 +4,7 @@ Guarantees:
 - Arguments, responses and exceptions are passed on unchanged, and no header is added.
 
 Design: a method that is replaced contains the original call and guarded callbacks, and nothing else. A call of aiohttp
-includes its redirects. Each of their responses has a line of its own, as with the other clients.
+includes its redirects. Each of their responses has a separate line, as with the other clients.
 
 References: the sources of `httpcore.ConnectionPool.handle_request` and `aiohttp.ClientSession._request`.
 """

@@ -10,10 +10,9 @@ kept, because a function calls few hosts. The request ID is read when a call beg
 invocation.
 """
 
-import contextvars
 import os
-import re
 import sys
+from _contextvars import ContextVar
 from json.encoder import encode_basestring_ascii as quote
 from time import monotonic, time
 
@@ -33,13 +32,8 @@ MEMBERS_LIMIT = LINE_LIMIT - 200
 PLACES_LIMIT = 256
 """Maximum number of hosts whose description is kept."""
 SECRET_LENGTH = 40
-SECRET = re.compile("(?:[A-Za-z0-9+=_-]|%2[BbFf]|%3[Dd]){40}")
-"""A part of a path that looks like a secret in base64 (also percent-encoded) or hexadecimal digits."""
-BARE_NAME = re.compile("[A-Za-z_-]{1,30}")
-"""A parameter of a query without a value, such as `acl`. Another one may be a value without a name."""
-IDENTIFIER = re.compile(r"[\w.-]{1,64}", re.ASCII)
-TRACE_ROOT = re.compile(r"(?:^|;)\s*Root=([\w-]{1,64})", re.ASCII)
-MASK = "***"
+"""Length of a path that may contain a secret."""
+IDENTIFIER_LIMIT = 64
 NEVER_RECORDED = frozenset(
     (
         "authentication-info", "authorization", "cookie", "proxy-authenticate", "proxy-authentication-info",
@@ -56,26 +50,26 @@ MARK = "_logferry_hook"
 class Call:
     """One HTTP call that has begun. `place` is empty for a host that is not recorded."""
 
-    __slots__ = (
-        "answered", "began", "headers", "method", "place", "pool", "request", "request_bytes", "response_bytes",
-        "retries", "seen", "status", "target", "time",
-    )  # fmt: skip
+    # Attributes of the class are those of most calls. An instance sets only those that differ.
+    answered = 0.0
+    status: "int | None" = None
+    request_bytes: "int | None" = None
+    response_bytes: "int | None" = None
+    retries = seen = 0
+    headers = ""
+    pool: "Any" = None
+    kind: "Any" = None
 
     def __init__(self, method: str, place: str, target: str, request: str) -> None:
-        self.place, self.request = place, request
-        self.pool: Any = None
-        self.seen = 0
-        self.restart(method, target)
+        self.method, self.place, self.target, self.request = method, place, target, request
+        self.time, self.began = time(), monotonic()
 
     def restart(self, method: str, target: str) -> None:
-        """Begin a call to the same place now."""
+        """Begin another call to the same host now."""
         self.method, self.target = method, target
         self.time, self.began, self.answered = time(), monotonic(), 0.0
-        self.status: int | None = None
-        self.request_bytes: int | None = None
-        self.response_bytes: int | None = None
-        self.retries = 0
-        self.headers = ""
+        self.status = self.request_bytes = self.response_bytes = None
+        self.retries, self.headers = 0, ""
 
 
 class Recorder:
@@ -83,36 +77,38 @@ class Recorder:
 
     def __init__(self, pipe: EventPipe, variables: "Mapping[str, str]") -> None:
         self.pipe = pipe
-        self.in_pool: contextvars.ContextVar[Call | None] = contextvars.ContextVar("logferry_call", default=None)
+        self.in_pool: ContextVar[Call | None] = ContextVar("logferry_call", default=None)
         """Call of urllib3 that is running in this thread or task."""
         self.url = variables.get("LOGFERRY_CALLS_URL", "path").strip().lower()
         names = listed(variables.get("LOGFERRY_CALLS_HEADERS", ""))
         self.header_names = [name for name in names if name not in NEVER_RECORDED]
-        patterns = listed(variables.get("LOGFERRY_CALLS_IGNORE", ""))
-        expressions = (".*".join(map(re.escape, pattern.split("*"))) for pattern in patterns)
-        self.ignored = re.compile("(?:%s)(?::[0-9]+)?" % "|".join(expressions)).fullmatch if patterns else None
+        self.ignored = listed(variables.get("LOGFERRY_CALLS_IGNORE", ""))
+        """Patterns of hosts."""
         self.runtime_api = variables.get("AWS_LAMBDA_RUNTIME_API", "")
         self.own_port = variables.get("LOGFERRY_PORT", "9513")
         self.places: dict[tuple[str, int], str] = {}
+        self.last_request, self.last_member = "", ""
 
     def guard(self, callback: "Callable[..., Any]", *arguments: "Any") -> "Any":
         """Return the result of a callback. If it raises an exception, count a lost line and return None."""
         try:
             return callback(*arguments)
         except Exception as error:
-            if self.count_failure(error):
-                raise
+            self.callback_failed(error)
             return None
 
-    def count_failure(self, error: Exception) -> bool:
-        """Count a call that could not be recorded. Return whether a signal handler of the function has raised."""
+    def callback_failed(self, error: Exception) -> None:
+        """Count a call that could not be recorded. Raise the exception if a signal handler of the function has."""
+        is_of_function = False
         try:
             from logferry_hook.failures import raised_by_signal_handler
 
             self.pipe.add_lost(1, type(error).__name__)
-            return raised_by_signal_handler(error)
+            is_of_function = raised_by_signal_handler(error)
         except Exception:
-            return False
+            pass
+        if is_of_function:
+            raise error
 
     def begin(self, method: str, host: str, port: int, target: str) -> Call:
         """Return a call that begins now."""
@@ -130,7 +126,7 @@ class Recorder:
             or address == self.runtime_api
             or name.startswith("169.254.")
             or (name in LOOPBACK and str(port) == self.own_port)
-            or (self.ignored and (self.ignored(name) or self.ignored(address)))
+            or (self.ignored and self.is_ignored(address))
         )
         text = "" if skipped else '"host":%s,"port":%d' % (quote(name[:HOST_LIMIT]), port)
         if len(self.places) >= PLACES_LIMIT:
@@ -138,45 +134,50 @@ class Recorder:
         self.places[host, port] = text
         return text
 
+    def is_ignored(self, address: str) -> bool:
+        """Return whether a pattern matches a host with its port."""
+        from logferry_hook.patterns import host_matcher
+
+        return bool(host_matcher(self.ignored)(address))
+
     def request(self) -> str:
         """Return the JSON member of the running invocation: its request ID, or the root of its trace."""
         bootstrap = sys.modules.get("awslambdaric.bootstrap")
         request_id = getattr(bootstrap, "_GLOBAL_AWS_REQUEST_ID", None)
-        if request_id and IDENTIFIER.fullmatch(request_id):
-            return ',"requestId":"%s"' % request_id
-        root = TRACE_ROOT.search(os.environ.get("_X_AMZN_TRACE_ID", ""))
-        return ',"trace":"%s"' % root[1] if root else ""
+        if request_id:
+            if request_id != self.last_request:
+                self.last_request, self.last_member = request_id, ',"requestId":' + quote(request_id[:IDENTIFIER_LIMIT])
+            return self.last_member
+        for part in os.environ.get("_X_AMZN_TRACE_ID", "").split(";"):
+            if part.strip().startswith("Root="):
+                return ',"trace":' + quote(part.strip()[5:][:IDENTIFIER_LIMIT])
+        return ""
 
     def end(self, call: "Call | None", error: "BaseException | str | None" = None, *, timed: bool = True) -> None:
         """Write the line of a call."""
         # No line: a callback has failed, the host is not recorded, or the request opens a tunnel through a proxy.
         if call is None or not call.place or call.method == "CONNECT":
             return
-        duration = ',"durationMs":%.3f' % (((call.answered or monotonic()) - call.began) * 1000) if timed else ""
-        members = self.members(call, duration, error)
-        if len(members) > MEMBERS_LIMIT:
-            call.headers = ""
-            members = self.members(call, duration, error, SHORT_PATH_LIMIT)
-        self.pipe.send(members)
-
-    def members(
-        self, call: Call, duration: str, error: "BaseException | str | None", path_limit: int = PATH_LIMIT
-    ) -> str:
-        """Return the JSON members of a call."""
-        method = call.method[:METHOD_LIMIT].upper()
-        text = '"call":%s,%s%s' % (quote(method), call.place, self.path(call.target, path_limit))
-        if call.status is not None:
-            text += ',"status":%d' % call.status
-        text += duration
-        if call.request_bytes is not None:
-            text += ',"requestBytes":%d' % call.request_bytes
+        outcome = "" if call.status is None else ',"status":%d' % call.status
+        if timed:
+            outcome += ',"durationMs":%.3f' % (((call.answered or monotonic()) - call.began) * 1000)
         if call.response_bytes is not None:
-            text += ',"responseBytes":%d' % call.response_bytes
+            outcome += ',"responseBytes":%d' % call.response_bytes
+        if call.request_bytes is not None:
+            outcome += ',"requestBytes":%d' % call.request_bytes
         if call.retries:
-            text += ',"retries":%d' % call.retries
+            outcome += ',"retries":%d' % call.retries
         if error is not None:
-            text += ',"error":' + quote(error if isinstance(error, str) else self.error_name(error))
-        return '%s%s%s,"time":%d' % (text, call.headers, call.request, call.time * 1000)
+            outcome += ',"error":' + quote(error if isinstance(error, str) else self.error_name(error))
+        members = '"call":%s,%s%s%s%s%s,"time":%d' % (
+            quote(call.method[:METHOD_LIMIT].upper()), call.place, self.path(call.target), outcome, call.headers,
+            call.request, call.time * 1000,
+        )  # fmt: skip
+        if len(members) > MEMBERS_LIMIT and (call.headers or len(call.target) > SHORT_PATH_LIMIT):
+            call.headers, call.target = "", self.shown(call.target)[:SHORT_PATH_LIMIT]
+            self.end(call, error, timed=timed)
+        else:
+            self.pipe.send(members)
 
     def error_name(self, error: BaseException) -> str:
         """Return the code or the class of an exception. A call without errors does not import the module."""
@@ -184,26 +185,22 @@ class Recorder:
 
         return error_name(error)
 
-    def path(self, target: str, limit: int) -> str:
-        """Return the JSON member of a request target, masked as the settings require."""
-        if self.url == "host":
-            return ""
+    def path(self, target: str) -> str:
+        """Return the JSON member of a request target."""
+        return "" if self.url == "host" else ',"path":' + quote(self.shown(target)[:PATH_LIMIT])
+
+    def shown(self, target: str) -> str:
+        """Return the recorded part of a request target, masked as the settings require."""
         path, _, query = target.partition("#")[0].partition("?")
-        if len(path) >= SECRET_LENGTH and SECRET.search(path):
-            path = "/".join(map(self.masked, path.split("/")))
+        if len(path) >= SECRET_LENGTH:
+            from logferry_hook.patterns import masked_path
+
+            path = masked_path(path)
         if query and self.url == "query":
-            path += "?" + "&".join(self.masked_parameter(*part.partition("=")) for part in query.split("&"))
-        return ',"path":' + quote(path[:limit])
+            from logferry_hook.patterns import masked_query
 
-    def masked(self, text: str) -> str:
-        """Return a part of a path, or the mask if it looks like a secret."""
-        return MASK if SECRET.search(text) else text
-
-    def masked_parameter(self, name: str, equals: str, _value: str) -> str:
-        """Return a parameter of a query with a masked value."""
-        if not equals:
-            return name if BARE_NAME.fullmatch(name) else MASK
-        return self.masked(name) + equals + MASK
+            path += "?" + masked_query(query)
+        return path
 
     def chosen_headers(self, value_of: "Callable[[str], Any]") -> str:
         """Return the JSON member of the response headers that the settings name."""

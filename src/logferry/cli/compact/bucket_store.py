@@ -2,9 +2,9 @@
 
 Guarantees: a delete names the ETag that was read. S3 then deletes no object that was replaced.
 
-Design: compaction sends two PUTs for a partition, so that the SDK's own time does not matter here. A
-server that ignores the ETag of a delete would lose a replaced object, so each ETag is compared with a
-HEAD request first, and the condition covers the time between both.
+Design: compaction sends two PUTs for a partition, so the SDK's time does not matter here. Some servers
+ignore the ETag of a delete. A HEAD request therefore compares each ETag first, and the condition of the
+delete covers the time between both.
 """
 
 from __future__ import annotations

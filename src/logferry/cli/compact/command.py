@@ -20,7 +20,7 @@ from rich.text import Text
 
 from logferry.cli.compact.compactor import Compactor, Result, day_plans, list_state, plans
 from logferry.cli.compact.deletion import Deletable, deletable
-from logferry.cli.compact.store import open_store
+from logferry.cli.compact.open_store import open_store
 from logferry.cli.console import counted, progress
 from logferry.cli.fetch.fetch import open_source
 from logferry.cli.fetch.request_usage import RequestUsage, check_price
@@ -55,7 +55,7 @@ class Options:
 
 @dataclass
 class Report:
-    """What was done, or what a run with `--run` would do."""
+    """The result of a run, or of a dry run."""
 
     url: str
     is_dry: bool

@@ -98,7 +98,7 @@ class Written:
 
 @dataclass
 class Result:
-    """What a run has done, or would do. `refused` has pairs of partition and reason."""
+    """The written partitions, and pairs of each refused one and the reason."""
 
     written: list[Written] = field(default_factory=list)
     refused: list[tuple[Partition, str]] = field(default_factory=list)

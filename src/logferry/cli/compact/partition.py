@@ -6,7 +6,7 @@ Guarantees:
 - The same inputs give the same hash, whatever the order of the list is.
 
 Design: an object that the manifest names and that is no longer listed was deleted after its proof, so
-it stays an input. A day with a file of its own is one partition.
+it stays an input. A day that has one file is one partition.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class Plan:
-    """What has to be done with one partition. `new` are the objects that its file does not contain."""
+    """The work for one partition. `new` are the objects that its file does not contain."""
 
     partition: Partition
     inputs: tuple[Input, ...]

@@ -55,8 +55,7 @@ class Price:
 
 def load(file: Path | None = None) -> Mapping[str, Price]:
     """Return each price by its name. Those in `file` replace the package's. Raise PriceError."""
-    known = tomllib.loads(resources.files(__package__).joinpath("prices.toml").read_text())
-    prices = {name: _price(table) for name, table in known.items()}
+    prices = _packaged("prices.toml")
     if file is None:
         return prices
     given = _read(file)
@@ -64,6 +63,16 @@ def load(file: Path | None = None) -> Mapping[str, Price]:
     if mistakes:
         raise PriceError(mistakes)
     return prices | {name: _price(_unstated(file, prices[name].unit) | table) for name, table in given.items()}
+
+
+def load_reading() -> Mapping[str, Price]:
+    """Return the prices of the commands that read stored records."""
+    return _packaged("reading_prices.toml")
+
+
+def _packaged(file: str) -> dict[str, Price]:
+    known = tomllib.loads(resources.files(__package__).joinpath(file).read_text())
+    return {name: _price(table) for name, table in known.items()}
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from logferry.cli.console import counted
+from logferry.cli.emulate.own_records import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rich.console import Console
 
@@ -71,8 +72,13 @@ def show_output(console: Console, title: str, lines: Sequence[str]) -> None:
         _print_lines(console, end)
 
 
-def show_summary(console: Console, outcome: Outcome, *, objects: int | None) -> None:
-    """Print the figures that decide about the exit status."""
+def show_summary(
+    console: Console, outcome: Outcome, *, objects: int | None, own_records: Mapping[str, int] | None = None
+) -> None:
+    """Print the figures that decide about the exit status.
+
+    `own_records` is the number of stored records of each type of logferry.
+    """
     table = Table(title="summary", show_header=False, title_justify="left")
     table.add_row("invocations", f"{len(outcome.invocations)}, failed {outcome.failed}")
     table.add_row(
@@ -81,6 +87,8 @@ def show_summary(console: Console, outcome: Outcome, *, objects: int | None) -> 
     )
     if objects is not None:
         table.add_row("objects", str(objects))
+    if own_records:
+        table.add_row("records of logferry", text_of(own_records))
     added = outcome.added_ms
     table.add_row(
         "added after the runtime ended",

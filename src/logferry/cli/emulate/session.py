@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from logferry.cli.console import progress
 from logferry.cli.emulate.outcome import Outcome
+from logferry.cli.emulate.own_records import keys_in, own_records_in
 from logferry.cli.emulate.report import is_clipped, show_output, show_summary, show_timeline, show_verdict
-from logferry.cli.object_reader import open_destination
 from logferry.cli.run import argv
-from logferry.cli.stored_objects import DestinationError
 from logferry.emulator.environment_config import EnvironmentConfig
 from logferry.emulator.lambda_service import Lambda
 
@@ -61,24 +60,19 @@ async def emulate(console: Console, session: Session, *, folder: Path) -> int:
     """Run a session, print it, and return the exit status."""
     tmp = folder / "tmp"
     tmp.mkdir()
+    destination = session.environment["LOGFERRY_DESTINATION"]
+    before = await keys_in(destination)
     with progress(console, "invocations") as update:
         outcome = await play(session, tmp=tmp, update=update)
     show_timeline(console, outcome.timeline)
     if is_clipped(outcome.timeline):
         show_output(console, "output of the function", outcome.output)
         show_output(console, "messages of logferry", outcome.messages)
-    show_summary(console, outcome, objects=await _objects(session.environment["LOGFERRY_DESTINATION"]))
+    after = await keys_in(destination)
+    own = await own_records_in(destination, after - (before or set())) if after else {}
+    show_summary(console, outcome, objects=None if after is None else len(after), own_records=own)
     show_verdict(console, outcome)
     return int(bool(outcome.faults))
-
-
-async def _objects(destination: str) -> int | None:
-    """Return the number of objects in the destination, or None if it is not readable."""
-    try:
-        async with open_destination(destination) as opened:
-            return len(await opened.keys())
-    except DestinationError:
-        return None
 
 
 async def play(

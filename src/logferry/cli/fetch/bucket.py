@@ -1,13 +1,13 @@
-"""A bucket prefix as a source: lists with the AWS SDK, GETs with obstore.
+"""A bucket prefix as a source: lists with the AWS SDK, GETs with obstore (see `object_client`).
 
 Guarantees:
 - Both clients use one session of the SDK: credentials, profile, region, endpoint, CA bundle.
 - A bucket in another region is read there. S3 names its region in the redirect.
 - An error of the destination raises `DestinationError`, and one of an object `ValueError`.
 
-Design: obstore sends 64 GETs concurrently with a fifth of the CPU time of the SDK. Its list fails
-for all objects if one key is not a valid path (`a//b`), so the SDK lists. The SDK parses times with
-dateutil, which takes most of a list's CPU time; `datetime` replaces it.
+Design: obstore's list fails for all objects if one key is not a valid path (`a//b`), so the SDK
+lists. The SDK parses times with dateutil, which takes most of a list's CPU time; `datetime`
+replaces it.
 """
 
 from __future__ import annotations
@@ -16,39 +16,34 @@ import contextlib
 import email.utils
 import re
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import aioboto3
 import aiobotocore.session
 import aiohttp
-import obstore
 from aiobotocore.config import AioConfig
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
-from obstore.exceptions import BaseError
-from obstore.store import S3Store
 
 from logferry.cli.fetch import s3_failures
+from logferry.cli.fetch.object_client import CONNECT_SECONDS, MAX_ATTEMPTS, READ_SECONDS, ObjectClient
 from logferry.cli.fetch.source import Folder, ListedObject
-from logferry.cli.stored_objects import MAX_OBJECT_BYTES, DestinationError, check_size, reason_of
+from logferry.cli.stored_objects import (
+    MAX_OBJECT_BYTES,
+    DestinationError,
+    TransientDestinationError,
+    check_size,
+    reason_of,
+)
 from logferry.sinks.s3.sdk_session import VerifyingSession
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-
-    from obstore.store import ClientConfig, S3Credential
+    from pathlib import Path
 
     from logferry.cli.fetch.cache import Cache
     from logferry.cli.fetch.request_usage import RequestUsage
     from logferry.cli.fetch.selection import ListRange
 
-CONNECT_SECONDS = 10
-READ_SECONDS = 60
-"""Time limits of a connection and of each read, in seconds. Then the client tries again."""
-MAX_ATTEMPTS = 4
-CREDENTIALS_MINUTES = 5
-"""Time after which obstore asks the session for credentials again, in minutes."""
 
 _SDK_ERRORS = (BotoCoreError, ClientError, aiohttp.ClientError, OSError, TimeoutError)
 _SIGNED_REGION = re.compile(rb"Credential=[^/]+/\d{8}/([a-z0-9-]+)/s3/")
@@ -100,15 +95,13 @@ class Bucket:
         ca_bundle: str = "",
     ) -> None:
         self.url = url
-        self._ca_bundle = ca_bundle
         self.usage = usage
         self._client = client
-        self._credentials = credentials
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._cache = cache
         self._region: str = client.meta.region_name or "us-east-1"
-        self._store: S3Store | None = None
+        self._objects = ObjectClient(url, bucket, client.meta.endpoint_url, credentials, ca_bundle=ca_bundle)
         self.clock_offset = timedelta()
         client.meta.events.register("before-send.s3", self._before_send)
 
@@ -146,11 +139,7 @@ class Bucket:
             return path
         check_size(listed.size, MAX_OBJECT_BYTES)
         self.usage.gets += 1
-        try:
-            response = await obstore.get_async(self._objects_store(), listed.key)
-            body = bytes(await response.bytes_async())
-        except (BaseError, ValueError, OSError) as error:
-            raise self._get_error(error) from error
+        body = await self._objects.get(listed.key, region=self._region)
         self.usage.bytes += len(body)
         return self._cache.add(listed, body)
 
@@ -164,9 +153,10 @@ class Bucket:
             raise DestinationError(s3_failures.no_credentials(self.url)) from error
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
-            raise DestinationError(s3_failures.failure(self.url, code, str(error))) from error
+            kind = TransientDestinationError if code in s3_failures.TRANSIENT_CODES else DestinationError
+            raise kind(s3_failures.failure(self.url, code, str(error))) from error
         except _SDK_ERRORS as error:
-            raise DestinationError(s3_failures.failure(self.url, "", reason_of(error))) from error
+            raise TransientDestinationError(s3_failures.failure(self.url, "", reason_of(error))) from error
 
     def _entries(self, page: dict[str, Any]) -> list[ListedObject]:
         """Return the objects of a page."""
@@ -191,53 +181,6 @@ class Bucket:
         date = page["ResponseMetadata"]["HTTPHeaders"].get("date", "")
         with contextlib.suppress(ValueError):
             self.clock_offset = email.utils.parsedate_to_datetime(date) - datetime.now(UTC)
-
-    def _objects_store(self) -> S3Store:
-        """Return the client for GETs. It is created after a list, when the region is known."""
-        if self._store is None:
-            endpoint: str = self._client.meta.endpoint_url
-            is_aws = (urlsplit(endpoint).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
-            arguments: dict[str, Any] = {} if is_aws else {"endpoint": endpoint}
-            self._store = S3Store(
-                self._bucket,
-                region=self._region,
-                virtual_hosted_style_request=is_aws and "." not in self._bucket,
-                credential_provider=self._credential,
-                client_options=self._client_options(endpoint),
-                retry_config={"max_retries": MAX_ATTEMPTS - 1, "retry_timeout": timedelta(seconds=READ_SECONDS)},
-                **arguments,
-            )
-        return self._store
-
-    def _client_options(self, endpoint: str) -> ClientConfig:
-        options: ClientConfig = {
-            "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
-            "read_timeout": timedelta(seconds=READ_SECONDS),
-            "timeout": timedelta(minutes=10),
-            "allow_http": endpoint.startswith("http://"),
-        }
-        if self._ca_bundle:
-            options["root_certificate"] = Path(self._ca_bundle).read_bytes()
-        return options
-
-    async def _credential(self) -> S3Credential:
-        frozen = await self._credentials.get_frozen_credentials()
-        return {
-            "access_key_id": frozen.access_key,
-            "secret_access_key": frozen.secret_key,
-            "token": frozen.token,
-            "expires_at": datetime.now(UTC) + timedelta(minutes=CREDENTIALS_MINUTES),
-        }
-
-    def _get_error(self, error: Exception) -> Exception:
-        """Return the error of a GET: that of the object, or that of the destination."""
-        text = str(error)
-        code = s3_failures.code_in(text)
-        if code in s3_failures.OBJECT_CODES:
-            return ValueError(s3_failures.OBJECT_CODES[code])
-        if code in s3_failures.REMEDIES:
-            return DestinationError(s3_failures.failure(self.url, code, text))
-        return ValueError(text.partition("\n")[0] or reason_of(error))
 
 
 def _parse_time(text: Any) -> datetime:

@@ -10,6 +10,8 @@ Guarantees:
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -100,6 +102,16 @@ def verify_gzip(path: Path) -> None:
                 decoder = None
         if decoder is not None:
             raise ValueError("truncated gzip data")
+
+
+def has_place(path: Path, name: str) -> bool:
+    """Return whether the first line of a file has environment, segment and line, as each line of logferry."""
+    try:
+        with gzip.open(path) if name.endswith(".gz") else path.open("rb") as file:
+            first = json.loads(file.readline(_CHUNK_BYTES))
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error):
+        return False
+    return isinstance(first, dict) and {"environment", "segment", "line"} <= first.keys()
 
 
 def _consume(decoder: zlib._Decompress, data: bytes) -> None:

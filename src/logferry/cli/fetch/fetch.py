@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,16 +20,19 @@ from typing import TYPE_CHECKING, Any
 from logferry import destination
 from logferry.cli.fetch.cache import Cache, cache_folder
 from logferry.cli.fetch.directory import DirectorySource
-from logferry.cli.fetch.download import download
-from logferry.cli.fetch.listing import CompactedHour, RawObject, list_selection
+from logferry.cli.fetch.download import download, has_place
+from logferry.cli.fetch.listing import list_selection
+from logferry.cli.fetch.manifests import read_manifests
 from logferry.cli.fetch.request_usage import RequestUsage, check_price
 from logferry.cli.fetch.selection import Selection
+from logferry.cli.object_names import looks_like_logferry
 from logferry.cli.stored_objects import DestinationError
 from logferry.settings_validation import aws_mistakes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
+    from logferry.cli.fetch.compacted_hours import CompactedHour, RawObject
     from logferry.cli.fetch.listing import Listing
     from logferry.cli.fetch.source import Source
 
@@ -133,10 +135,14 @@ async def fetch_listing(
     dialogue = dialogue or Dialogue()
     _check_price(source, listing, dialogue)
     fetched = Fetched(source.url, selection, source.usage, foreign=listing.foreign, clock_offset=source.clock_offset)
-    hours, raw = await _read_manifests(source, listing, fetched)
+    manifests = await read_manifests(source, listing)
+    fetched.unreadable += manifests.unreadable
+    fetched.late = manifests.late
+    hours, raw = manifests.hours, manifests.raw
     wanted = [each.listed for each in raw] + [each.parquet for each, _ in hours]
     done = await download(source, wanted, dialogue.fetched)
     fetched.unreadable += done.unreadable
+    raw = [each for each in raw if not _is_foreign(each, done.files, fetched.foreign)]
     fetched.objects = [
         FetchedObject(each, done.files[each.listed.key]) for each in raw if each.listed.key in done.files
     ]
@@ -148,6 +154,18 @@ async def fetch_listing(
     return fetched
 
 
+def _is_foreign(raw: RawObject, files: Mapping[str, Path], foreign: list[str]) -> bool:
+    """Return whether another program wrote an object, and note its name.
+
+    A name in the form of the default key is sufficient. Otherwise, the first line decides.
+    """
+    path = files.get(raw.listed.key)
+    if path is None or looks_like_logferry(raw.listed.name) or has_place(path, raw.listed.name):
+        return False
+    foreign.append(raw.listed.name)
+    return True
+
+
 def _check_price(source: Source, listing: Listing, dialogue: Dialogue) -> None:
     """Ask before an expensive read. Raise ExpensiveReadError."""
     if source.is_local:
@@ -155,27 +173,3 @@ def _check_price(source: Source, listing: Listing, dialogue: Dialogue) -> None:
     wanted = [each.listed for each in listing.raw]
     wanted += [file for each in listing.compacted for file in (each.parquet, each.manifest)]
     check_price(sum(not source.is_cached(each) for each in wanted), dialogue.confirm)
-
-
-async def _read_manifests(
-    source: Source, listing: Listing, fetched: Fetched
-) -> tuple[list[tuple[CompactedHour, Mapping[str, Any]]], list[RawObject]]:
-    """Return the hours with a readable manifest, and the raw objects that no manifest names."""
-    done = await download(source, [each.manifest for each in listing.compacted])
-    fetched.unreadable += done.unreadable
-    hours: list[tuple[CompactedHour, Mapping[str, Any]]] = []
-    raw = list(listing.raw)
-    for each in listing.compacted:
-        try:
-            manifest = json.loads(done.files[each.manifest.key].read_bytes())
-            names = {name for name, _etag, _size in manifest["objects"]}
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            if each.manifest.key in done.files:
-                fetched.unreadable.append((each.manifest.key, f"damaged manifest: {error!r}"))
-            raw += each.raw
-            continue
-        hours.append((each, manifest))
-        late = [one for one in each.raw if one.listed.name not in names]
-        fetched.late += len(late)
-        raw += late
-    return hours, raw

@@ -18,14 +18,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from logferry.cli.fetch.compacted_hours import CompactedHour, RawObject, compacted_hours
 from logferry.cli.fetch.concurrency import gathered
 from logferry.cli.fetch.selection import COMPACT, ListRange, place_of, ranges_of_function
 from logferry.cli.object_names import is_marker, looks_like_logferry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
-    from logferry.cli.fetch.selection import Place, Selection
+    from logferry.cli.fetch.selection import Selection
     from logferry.cli.fetch.source import ListedObject, Source
 
 CONCURRENT_LISTS = 16
@@ -33,31 +34,7 @@ MAX_SPLIT_FUNCTIONS = 16
 """Largest number of functions whose days are listed separately when no time limits them."""
 
 _FUNCTION = re.compile(r"function=([^/]*)/")
-_COMPACTED = re.compile(
-    rf"{COMPACT}/function=([^/]*)/dt=(\d{{4}}-\d\d-\d\d)/(?:hour=(\d\d)/)?(logs\.parquet|_manifest\.json)", re.ASCII
-)
 _LINES_SUFFIXES = (".ndjson", ".ndjson.gz", ".ndjson.zst", ".json", ".json.gz", ".jsonl", ".jsonl.gz", ".gz")
-
-
-@dataclass(frozen=True)
-class RawObject:
-    """A listed object with lines, and its place by its key."""
-
-    listed: ListedObject
-    place: Place | None
-
-
-@dataclass(frozen=True)
-class CompactedHour:
-    """The Parquet file and the manifest of an hour of a function. `hour` is empty for a complete day."""
-
-    function: str
-    dt: str
-    hour: str
-    parquet: ListedObject
-    manifest: ListedObject
-    raw: list[RawObject] = field(default_factory=list, compare=False)
-    """Raw objects of the hour that still exist. Those that the manifest does not name are late."""
 
 
 @dataclass
@@ -182,7 +159,7 @@ def _without_compacted(
     found: Sequence[ListedObject], compacted: Sequence[ListedObject], selection: Selection
 ) -> Listing:
     """Return the listing: compacted hours, and the raw objects of all other hours."""
-    listing = Listing(compacted=_compacted_hours(compacted, selection))
+    listing = Listing(compacted=compacted_hours(compacted, selection))
     hours = {(each.function, each.dt, each.hour): each for each in listing.compacted}
     for each in found:
         if is_marker(each.name):
@@ -199,33 +176,3 @@ def _without_compacted(
         (hour or listing).raw.append(RawObject(each, place))
     listing.raw.sort(key=lambda each: each.listed.key)
     return listing
-
-
-def _compacted_hours(entries: Iterable[ListedObject], selection: Selection) -> list[CompactedHour]:
-    """Return the hours that have a Parquet file and a manifest, limited to the window."""
-    files: dict[tuple[str, str, str], dict[str, ListedObject]] = {}
-    for each in entries:
-        if match := _COMPACTED.fullmatch(each.name):
-            function, dt, hour, file = match.groups()
-            files.setdefault((function, dt, hour or ""), {})[file] = each
-    complete = {key: found for key, found in sorted(files.items()) if len(found) == 2}  # noqa: PLR2004 - both files
-    return [
-        CompactedHour(*key, parquet=found["logs.parquet"], manifest=found["_manifest.json"])
-        for key, found in complete.items()
-        if _overlaps(key, selection) and not _is_joined(key, complete)
-    ]
-
-
-def _is_joined(key: tuple[str, str, str], complete: Container[tuple[str, str, str]]) -> bool:
-    """Return whether the file of the complete day contains an hour. A compaction then removes that of the hour."""
-    function, dt, hour = key
-    return bool(hour) and (function, dt, "") in complete
-
-
-def _overlaps(key: tuple[str, str, str], selection: Selection) -> bool:
-    """Return whether an hour, or a complete day, can have records in the window."""
-    _, dt, hour = key
-    since, until = selection.window.since, selection.window.until
-    first = f"{dt}T{hour or '00'}"
-    last = f"{dt}T{hour or '23'}"
-    return (since is None or last >= f"{since:%Y-%m-%dT%H}") and (until is None or first <= f"{until:%Y-%m-%dT%H}")

@@ -39,8 +39,8 @@ class RequestUsage:
     @property
     def usd(self) -> float:
         """Return the price of the requests in USD, without free tier and data transfer."""
-        known = prices.load()
-        return known["s3_put"].of(self.lists / _UNIT) + known["s3_get"].of(self.gets / _UNIT)
+        known = prices.load_reading()
+        return known["s3_list"].of(self.lists / _UNIT) + known["s3_get"].of(self.gets / _UNIT)
 
     def __str__(self) -> str:
         """Return the requests with their price, such as `1 LIST, 38 GETs, 0.00002 USD`."""

@@ -42,6 +42,9 @@ OBJECT_CODES = {
 }
 """Reason of each error code that affects one object."""
 
+TRANSIENT_CODES = frozenset({"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "503", "500"})
+"""Codes of requests that can succeed later, after the SDK has repeated them."""
+
 _CODE = re.compile(r"<Code>\s*([A-Za-z0-9._-]{1,80})\s*</Code>")
 _SHOWN = 200
 """Maximum number of characters of an error without a code."""

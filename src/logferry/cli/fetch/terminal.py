@@ -1,4 +1,4 @@
-"""What the reading commands print on stderr: progress, the question before an expensive read, and what was read.
+"""Output of the reading commands on stderr: progress, the question before an expensive read, and what was read.
 
 Guarantees:
 - stdout has only results, so that it can be piped. Progress needs a terminal.
@@ -69,10 +69,10 @@ def clock_warning(offset: timedelta) -> str:
     """Return a sentence if the clock of this machine differs from that of S3, or an empty string."""
     if abs(offset) < MAX_CLOCK_OFFSET:
         return ""
-    direction = "behind" if offset > timedelta() else "ahead of"
+    state = "slow" if offset > timedelta() else "fast"
     return (
-        f"the clock of this machine is {abs(offset).total_seconds():.0f} s {direction} that of S3, and --since is "
-        "relative to it: set it, for example with NTP"
+        f"the clock of this machine is {abs(offset).total_seconds():.0f} s {state}, compared with that of S3, and "
+        "--since is relative to it: set it, for example with NTP"
     )
 
 

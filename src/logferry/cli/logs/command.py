@@ -155,7 +155,9 @@ class _Output:
 
     def _lines(self, condition: str, order: str) -> Iterator[LogLine]:
         # The condition has constants and a checked prefix of a request ID.
-        result = self._session.execute(f"SELECT {_COLUMNS} FROM logs {condition} ORDER BY {order}")  # noqa: S608
+        query = f"SELECT {_COLUMNS} FROM logs {condition} ORDER BY {order}"  # noqa: S608
+        self._session.execute(f"CREATE OR REPLACE TEMP TABLE shown AS {query}")
+        result = self._session.execute("FROM shown")
         while rows := result.fetchmany(_BATCH):
             yield from (_line(row) for row in rows)
 

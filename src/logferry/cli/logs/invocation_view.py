@@ -28,7 +28,7 @@ _NAME_WIDTH = 7
 
 @dataclass(frozen=True)
 class SegmentState:
-    """What is known of one segment: its closing record, and whether each line is there once."""
+    """State of one segment: its closing record, and whether each line is there once."""
 
     segment: int
     closing: Mapping[str, Any] | None

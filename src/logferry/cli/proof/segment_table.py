@@ -45,12 +45,11 @@ TYPES = {
 LINE_COLUMNS = {
     "time": "VARCHAR",
     "type": "VARCHAR",
-    "record": "VARCHAR",
     "environment": "VARCHAR",
     "segment": "BIGINT",
     "line": "BIGINT",
 }
-"""Columns of a line that statement 1 reads."""
+"""Columns of a line that statement 1 reads, without the record of a loss: see `prove_lines`."""
 BUFFER_BYTES = 16 << 20
 """Maximum size of a line that DuckDB reads by default (`maximum_object_size`)."""
 
@@ -122,14 +121,14 @@ class SegmentTable:
         self._connection.close()
 
     def prove_lines(self, file: Path, *, longest_line: int = 0) -> tuple[int, int, list[SegmentRow]]:
-        """Run statement 1 over a file of lines, and hold its rows until `keep_proven`.
+        """Run statement 1 over a file of lines without reported losses, and hold its rows until `keep_proven`.
 
         Return the number of rows, the number of lines in them, and the rows that are not intact. A line that DuckDB
         cannot read is in a row whose environment is None.
         """
         columns = ", ".join(f"{name}: '{kind}'" for name, kind in LINE_COLUMNS.items())
         self._connection.execute(
-            f"CREATE OR REPLACE TEMP VIEW logs AS SELECT * FROM read_json({_quoted(file)}, "  # noqa: S608 - a quoted path
+            f"CREATE OR REPLACE TEMP VIEW logs AS SELECT *, NULL::VARCHAR AS record FROM read_json({_quoted(file)}, "  # noqa: S608 - a quoted path
             f"columns={{{columns}}}, "
             "format='newline_delimited', compression='uncompressed', ignore_errors=true, "
             f"maximum_object_size={max(BUFFER_BYTES, longest_line + 1)})"

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from logferry.cli.cost.prices import load_reading
 from logferry.cli.fetch.request_usage import usd_text
 from logferry.cli.fetch.terminal import error_console, size_text
 from logferry.cli.stored_objects import DestinationError
@@ -30,9 +31,8 @@ if TYPE_CHECKING:
 POLL_SECONDS = 1.0
 MAX_SECONDS = 1800.0
 """Time limit of a query, in seconds. Athena's own limit is 30 minutes."""
-USD_PER_TB = 5.0
 MIN_BYTES = 10_000_000
-"""Price of scanned bytes, and the number that each query is billed for at least (Athena pricing)."""
+"""Number of bytes for which each query is billed at least (Athena pricing)."""
 _TB = 10**12
 _ENDED = {"SUCCEEDED", "FAILED", "CANCELLED"}
 
@@ -53,7 +53,7 @@ def run(query: str, *, workgroup: str, database: str, as_json: bool, client: Any
             "athena:GetQueryResults and the permissions on the tables, the objects and the result location"
         ) from error
     scanned = execution.get("Statistics", {}).get("DataScannedInBytes", 0)
-    price = usd_text(max(scanned, MIN_BYTES) / _TB * USD_PER_TB)
+    price = usd_text(load_reading()["athena_scan"].of(max(scanned, MIN_BYTES) / _TB))
     error_console().print(f"Athena scanned {size_text(scanned)}; {price} and the GETs of the objects", style="dim")
     return 0
 

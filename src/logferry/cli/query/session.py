@@ -1,4 +1,4 @@
-"""A DuckDB session with views over fetched files: logs, function_lines, invocations, objects, segments, faults.
+"""A DuckDB session with views over fetched files: logs, the views over it, objects, segments, faults.
 
 Guarantees:
 - Compacted hours are read from Parquet and all others from raw objects, with the same columns.
@@ -14,36 +14,30 @@ found, with the engine itself as the judge.
 from __future__ import annotations
 
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import duckdb
 
-from logferry.cli.object_names import segment_in
 from logferry.cli.query import views
+from logferry.cli.query.listed_files import COMPACTED, file_list, load, reader_of
 from logferry.cli.sql import statement
-from logferry.cli.stored_objects import compression_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from logferry.cli.fetch.fetch import Fetched, FetchedObject
+    from logferry.cli.fetch.fetch import Fetched, FetchedHour, FetchedObject
+
+T = TypeVar("T")
 
 MAX_LINE_BYTES = 128 << 20
 """Longest line that is read after an error, in bytes (`cli/stored_objects`)."""
-_ListedRow = tuple[str, str | None, str | None, int | None, int, datetime | None]
-_LISTED_COLUMNS = {
-    "key": "VARCHAR",
-    "filename": "VARCHAR",
-    "environment": "VARCHAR",
-    "segment": "BIGINT",
-    "size": "BIGINT",
-    "stored_at": "TIMESTAMP",
-}
-"""Columns of the listed objects. Environment and segment are set for objects of compacted hours."""
-
-_READ_ERRORS = (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException)
+_READ_ERRORS = (
+    duckdb.IOException,
+    duckdb.InvalidInputException,
+    duckdb.ConversionException,
+    duckdb.SerializationException,
+)
 
 
 class Session:
@@ -55,6 +49,7 @@ class Session:
         self._checked = False
         self._line_bytes = views.DEFAULT_LINE_BYTES
         self._objects: list[FetchedObject] = fetched.objects
+        self._compacted: list[FetchedHour] = fetched.compacted
         self.unreadable: list[tuple[str, str]] = list(fetched.unreadable)
         """Pairs of key and reason of the objects that are not in the views."""
         self.connection = duckdb.connect(
@@ -68,7 +63,7 @@ class Session:
             self.connection.execute("SET TimeZone = 'UTC'")
             # The engine would print its progress on stdout, in the middle of a result.
             self.connection.execute("SET enable_progress_bar = false")
-            self._create_views()
+            self._without_damaged(self._create_views)
         except BaseException:
             self.close()
             raise
@@ -95,108 +90,88 @@ class Session:
         return self._objects
 
     def execute(self, query: str, parameters: Sequence[Any] | None = None) -> duckdb.DuckDBPyConnection:
-        """Run a query, without the objects that DuckDB cannot read. Raise duckdb.Error.
+        """Run a statement such as CREATE TABLE, without the objects that DuckDB cannot read. Raise duckdb.Error.
 
-        A later fetch of rows does not fail, because the result is complete when this method returns.
+        DuckDB reads the files of a SELECT while its rows are fetched, so use `rows` for it.
         """
-        try:
-            return self.connection.execute(query, parameters)
-        except _READ_ERRORS:
-            if self._checked or not self._exclude_damaged():
-                raise
-            return self.connection.execute(query, parameters)
+        return self._without_damaged(lambda: self.connection.execute(query, parameters))
 
     def rows(self, query: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-        """Return all rows of a query."""
-        return self.execute(query, parameters).fetchall()
+        """Return all rows of a query, without the objects that DuckDB cannot read. Raise duckdb.Error."""
+        return self._without_damaged(lambda: self.connection.execute(query, parameters).fetchall())
+
+    def _without_damaged(self, run: Callable[[], T]) -> T:
+        """Return the result of a function, which runs again without damaged objects after an error."""
+        try:
+            return run()
+        except _READ_ERRORS:
+            if self._checked:
+                raise
+            self._exclude_damaged()
+            return run()
 
     def _create_views(self) -> None:
-        self._set_files()
-        self.connection.execute(f"CREATE OR REPLACE VIEW lines AS {self._lines()}")
-        self.connection.execute(f"CREATE OR REPLACE VIEW logs AS {views.logs(self._fetched.selection)}")
-        for name in ("function_lines", "invocations"):
-            self.connection.execute(f"CREATE OR REPLACE VIEW {name} AS {statement(name)}")
-        self.connection.execute(f"CREATE OR REPLACE VIEW segments AS {views.over_lines('segments')}")
-        self.connection.execute(f"CREATE OR REPLACE VIEW faults AS {statement('faults')}")
-        self.connection.execute(f"CREATE OR REPLACE VIEW objects AS {views.OBJECTS}")
+        readers = load(self.connection, self._objects, self._compacted, self.folder)
+        texts = {
+            "lines": self._lines(readers),
+            "logs": views.logs(self._fetched.selection),
+            **{name: statement(name) for name in views.VIEWS},
+            "segments": views.over_lines("segments"),
+            "faults": statement("faults"),
+            "listed_objects": views.LISTED_OBJECTS,
+            "objects": views.OBJECTS,
+        }
+        for name, text in texts.items():
+            self.connection.execute(f"CREATE OR REPLACE VIEW {name} AS {text}")
 
-    def _set_files(self) -> None:
-        """Give the engine the lists of files, and the objects with their keys."""
-        for name, files in self._file_lists().items():
-            self.connection.execute(f"SET VARIABLE {name} = $1", [files])
-        names = ", ".join(f"{name} {kind}" for name, kind in _LISTED_COLUMNS.items())
-        self.connection.execute(f"CREATE OR REPLACE TABLE listed_objects ({names})")
-        rows = [*self._listed_raw(), *self._listed_compacted()]
-        if rows:
-            # One parameter for each column is much faster than one statement for each row.
-            lists = ", ".join(f"unnest(${n}::{kind}[])" for n, kind in enumerate(_LISTED_COLUMNS.values(), 1))
-            columns = [list(column) for column in zip(*rows, strict=True)]
-            self.connection.execute(f"INSERT INTO listed_objects SELECT {lists}", columns)
-
-    def _listed_raw(self) -> Iterator[_ListedRow]:
-        for each in self._objects:
-            listed = each.raw.listed
-            yield listed.key, str(each.path), None, None, listed.size, _utc(listed.stored_at)
-
-    def _listed_compacted(self) -> Iterator[_ListedRow]:
-        """Yield the objects that a manifest names. The list has the time of those that still exist."""
-        for each in self._fetched.compacted:
-            stored = {one.listed.name: one.listed for one in each.hour.raw}
-            for name, _etag, size in each.manifest["objects"]:
-                listed = stored.get(name)
-                environment, segment = segment_in(name) or (None, None)
-                stored_at = _utc(listed.stored_at) if listed else None
-                yield listed.key if listed else name, None, environment, segment, size, stored_at
-
-    def _file_lists(self) -> dict[str, list[str]]:
-        """Return the files by the name of their variable: raw objects by key and compression, and Parquet files."""
-        lists: dict[str, list[str]] = {"compacted": [str(each.path) for each in self._fetched.compacted]}
-        for each in self._objects:
-            kind = "partitioned" if each.raw.place else "unpartitioned"
-            lists.setdefault(f"{kind}_{_compression(each)}", []).append(str(each.path))
-        return lists
-
-    def _lines(self) -> str:
+    def _lines(self, readers: Sequence[str]) -> str:
         """Return the query of all lines. A list without files has no reader, which would fail."""
         queries = []
-        for name, files in self._file_lists().items():
-            kind, _, compression = name.partition("_")
-            read = views.read_partitioned if kind == "partitioned" else views.read_unpartitioned
-            if name == "compacted":
-                queries += [views.read_compacted("getvariable('compacted')")] if files else []
+        for reader in readers:
+            if reader == COMPACTED:
+                queries.append(views.read_compacted(f"getvariable('{reader}')"))
             else:
-                raw = read(f"getvariable('{name}')", compression, line_bytes=self._line_bytes)
+                kind, _, compression = reader.partition("_")
+                read = views.read_partitioned if kind == "partitioned" else views.read_unpartitioned
+                raw = read(f"getvariable('{reader}')", compression, line_bytes=self._line_bytes)
                 queries.append(views.typed(f"({raw})"))
         return " UNION ALL BY NAME ".join(queries) or views.no_lines()
 
-    def _exclude_damaged(self) -> bool:
-        """Exclude the objects that DuckDB cannot read, and return whether there are any."""
+    def _exclude_damaged(self) -> None:
+        """Exclude the objects and Parquet files that DuckDB cannot read, and read longer lines."""
         self._checked = True
         self._line_bytes = MAX_LINE_BYTES
-        damaged = self._damaged(self._objects)
-        self.unreadable += [(each.raw.listed.key, reason) for each, reason in damaged]
-        keys = {each.raw.listed.key for each, _ in damaged}
-        self._objects = [each for each in self._objects if each.raw.listed.key not in keys]
+        damaged = self._damaged(range(len(self._objects)))
+        self.unreadable += [(self._objects[number].raw.listed.key, reason) for number, reason in damaged.items()]
+        self._objects = [each for number, each in enumerate(self._objects) if number not in damaged]
+        intact = []
+        for each in self._compacted:
+            if reason := self._parquet_error(each.path):
+                self.unreadable.append(
+                    (each.hour.parquet.key, f"{reason}; delete its manifest, and run `logferry compact`")
+                )
+            else:
+                intact.append(each)
+        self._compacted = intact
         self._create_views()
-        return True
 
-    def _damaged(self, objects: Sequence[FetchedObject]) -> list[tuple[FetchedObject, str]]:
-        """Return the objects that DuckDB cannot read, with the reason."""
-        reason = self._read_error(objects)
+    def _damaged(self, numbers: range) -> dict[int, str]:
+        """Return the numbers of the objects that DuckDB cannot read, with the reason."""
+        reason = self._read_error(numbers)
         if not reason:
-            return []
-        if len(objects) == 1:
-            return [(objects[0], reason)]
-        middle = len(objects) // 2
-        return self._damaged(objects[:middle]) + self._damaged(objects[middle:])
+            return {}
+        if len(numbers) == 1:
+            return {numbers[0]: reason}
+        middle = len(numbers) // 2
+        return self._damaged(numbers[:middle]) | self._damaged(numbers[middle:])
 
-    def _read_error(self, objects: Sequence[FetchedObject]) -> str:
+    def _read_error(self, numbers: range) -> str:
         """Return the first error of DuckDB in these objects, or an empty string."""
-        for compression in ("gzip", "zstd", "uncompressed"):
-            files = [str(each.path) for each in objects if _compression(each) == compression]
-            if not files:
-                continue
-            self.connection.execute("SET VARIABLE examined = $1", [files])
+        readers = dict.fromkeys(reader_of(self._objects[number]) for number in numbers)
+        for reader in readers:
+            limits = f"number BETWEEN {numbers.start} AND {numbers.stop - 1} AND reader = '{reader}'"
+            self.connection.execute(f"SET VARIABLE examined = ({file_list(limits)})")
+            compression = reader.partition("_")[2]
             lines = views.read_unpartitioned("getvariable('examined')", compression, line_bytes=self._line_bytes)
             try:
                 self.connection.execute(f"SELECT count(*), bit_xor(hash(lines)) FROM ({lines}) AS lines")  # noqa: S608 - constants
@@ -204,12 +179,11 @@ class Session:
                 return str(error).partition("\n")[0]
         return ""
 
-
-def _compression(fetched: FetchedObject) -> str:
-    found = compression_of(fetched.raw.listed.name)
-    return "uncompressed" if found == "none" else found
-
-
-def _utc(time: datetime) -> datetime:
-    """Return a time as DuckDB's TIMESTAMP, which has no zone."""
-    return time.astimezone(UTC).replace(tzinfo=None)
+    def _parquet_error(self, path: Path) -> str:
+        """Return the error of DuckDB in a Parquet file, or an empty string."""
+        lines = views.read_compacted(f"[{views.quoted(path)}]")
+        try:
+            self.connection.execute(f"SELECT count(*), bit_xor(hash(lines)) FROM ({lines}) AS lines")  # noqa: S608 - a quoted path
+        except (*_READ_ERRORS, duckdb.BinderException) as error:
+            return str(error).partition("\n")[0]
+        return ""

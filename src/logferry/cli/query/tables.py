@@ -3,8 +3,8 @@
 Guarantees: the definitions are those of the tests and of `config/tables/`, with another location.
 
 Design: `logs_raw` has the lines as they are stored. The views over it are the statements that
-`logferry query` and `logferry verify` run: `logs` with typed columns, `function_lines`,
-`invocations`, `object_counts`, and the two statements of the proof.
+`logferry query` and `logferry verify` run: `logs` with typed columns, the views over it, and the two
+statements of the proof.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from __future__ import annotations
 import json
 import re
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logferry import destination
-from logferry.cli.query.views import typed_columns
+from logferry.cli.query.views import VIEWS, typed_columns
 from logferry.cli.sql import statement
 from logferry.cli.stored_objects import DestinationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from logferry.cli.sql import Engine
 
 RAW_DAYS = 90
@@ -38,20 +40,30 @@ _VIEW: dict[Engine, str] = {
 }
 
 
-def definitions(engine: Engine, url: str) -> str:
+class Definition(NamedTuple):
+    """One part of the definitions: the name of a table or view, or `lifecycle`, and its text."""
+
+    name: str
+    text: str
+
+
+def definitions(engine: Engine, url: str) -> list[Definition]:
     """Return the statements that define the tables and views of a destination. Raise DestinationError."""
     raw = (resources.files("logferry.cli.sql") / "tables" / f"{engine}.sql").read_text(encoding="utf-8")
     parts = [
-        raw.replace("{location}", _location(engine, url)).rstrip(),
+        Definition("logs_raw", raw.replace("{location}", _location(engine, url)).rstrip()),
         _view(engine, "logs", logs_statement(engine), "Lines with typed columns of the platform's reports."),
-        _view(engine, "function_lines", statement("function_lines", engine), _purpose("function_lines")),
-        _view(engine, "invocations", statement("invocations", engine), _purpose("invocations")),
-        _view(engine, "object_counts", statement("object_counts", engine), _purpose("object_counts")),
+        *(_view(engine, name, statement(name, engine), _purpose(name)) for name in VIEWS),
         *_proof(engine),
     ]
     if url.startswith("s3://"):
-        parts.append(_lifecycle_comment(url))
-    return "\n\n".join(parts) + "\n"
+        parts.append(Definition("lifecycle", _lifecycle_comment(url)))
+    return parts
+
+
+def text_of(parts: Iterable[Definition]) -> str:
+    """Return definitions as one text."""
+    return "\n\n".join(part.text for part in parts) + "\n"
 
 
 def logs_statement(engine: Engine) -> str:
@@ -99,8 +111,8 @@ def _location(engine: Engine, url: str) -> str:
     return "/".join(filter(None, (f"{scheme}://{place.bucket}", place.path))).replace("'", "''")
 
 
-def _view(engine: Engine, name: str, query: str, purpose: str) -> str:
-    return f"-- {purpose}\n{_VIEW[engine]} {name} AS\n{query};"
+def _view(engine: Engine, name: str, query: str, purpose: str) -> Definition:
+    return Definition(name, f"-- {purpose}\n{_VIEW[engine]} {name} AS\n{query};")
 
 
 def _purpose(name: str) -> str:
@@ -110,14 +122,14 @@ def _purpose(name: str) -> str:
     return comments[0].removeprefix("-- ").rstrip() if comments else name
 
 
-def _proof(engine: Engine) -> list[str]:
+def _proof(engine: Engine) -> list[Definition]:
     """Return the two statements of the proof. Athena's first one needs a literal function."""
     segments = statement("segments", engine).replace("FROM logs", "FROM logs_raw")
     if engine == "athena":
         where = f"WHERE \"function\" = '{EXAMPLE_FUNCTION}' AND dt = '{EXAMPLE_DAY}'"
         segments = segments.replace("FROM logs_raw", f"FROM logs_raw\n{where}")
         purpose = _purpose("segments") + "\n-- Replace the function and the day."
-        first = f"-- {purpose}\nCREATE TABLE segments AS\n{segments};"
+        first = Definition("segments", f"-- {purpose}\nCREATE TABLE segments AS\n{segments};")
     else:
         first = _view(engine, "segments", segments, _purpose("segments"))
     return [first, _view(engine, "faults", statement("faults", engine), _purpose("faults"))]

@@ -36,6 +36,8 @@ COLUMNS = {
 }
 """Columns of a line with their types."""
 PARTITION_COLUMNS = ("function", "dt", "hour")
+VIEWS = ("function_lines", "invocations", "failures", "invocation_summaries", "object_counts")
+"""Views over `logs`: the names of their statements in `logferry.cli.sql`."""
 TYPED_COLUMNS = {
     "level": "VARCHAR",
     "status": "VARCHAR",
@@ -127,6 +129,9 @@ def no_lines() -> str:
     columns = COLUMNS | TYPED_COLUMNS | dict.fromkeys((*PARTITION_COLUMNS, "filename"), "VARCHAR")
     return f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in columns.items())} WHERE false"
 
+
+LISTED_OBJECTS = "SELECT key, filename, environment, segment, size, stored_at FROM listed_files WHERE key IS NOT NULL"
+"""Query of `listed_objects`: the objects without their lines. Those in a Parquet file have no file."""
 
 _OBJECT_COLUMNS = """
     listed.key, listed.size, listed.stored_at, held.function, held.environment, held.segment, held.records,

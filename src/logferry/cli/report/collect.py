@@ -16,6 +16,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logferry.cli.fetch.selection import Selection
+from logferry.cli.object_names import segment_in
+from logferry.cli.report import fault_places
 from logferry.cli.report import lanes as lane_choice
 from logferry.cli.report.lanes import Environment, Lane
 from logferry.cli.sql import statement
@@ -46,9 +48,6 @@ BINS = 240
 ACTIVITY_BINS = 48
 """Number of time bins of a function in the list of functions."""
 
-_PLACE = re.compile(r"([0-9a-f]{16}(?:r\d+)?)\D(\d{8,18})(?!\d)", re.ASCII)
-"""Environment and segment in a key of the default form."""
-
 Row = tuple[Any, ...]
 
 
@@ -64,6 +63,8 @@ class Collected(NamedTuple):
     """Totals of all functions, then of each one."""
     faults: list[Mapping[str, Any]]
     faults_total: int
+    losses: list[dict[str, Any]]
+    """Losses that logferry or the platform has reported."""
     unreadable: Sequence[tuple[str, str]]
     """Key and reason of each object that could not be read."""
     rows: Mapping[str, list[Row]]
@@ -82,6 +83,7 @@ def collect(session: Session, selection: Selection = EVERYTHING) -> Collected | 
     faults = _faults(session, has_beginning=selection.window.since is not None)
     lanes = lane_choice.choose(environments, {fault["environment"] for fault in faults})
     _store_lanes(connection, lanes)
+    losses = fault_places.losses(connection.execute(queries["losses"], {"most": MAX_FAULTS}).fetchall())
     functions = _mappings(connection.execute(queries["functions"]))
     each = max(MAX_LISTED_EACH, MAX_LISTED // max(1, len(functions) - 1))
     span = max(1, end - start)
@@ -91,10 +93,9 @@ def collect(session: Session, selection: Selection = EVERYTHING) -> Collected | 
         "errors": {"most": MAX_ERRORS, "ids": SAMPLE_IDS},
         "failed": {"most": MAX_LISTED, "each": each},
         "slowest": {"most": MAX_LISTED, "each": min(each, MAX_SLOWEST_EACH)},
-        "neighbours": {"environments": [fault["environment"] for fault in faults[:MAX_FAULTS]]},
-        "losses": {"most": MAX_FAULTS},
+        "neighbours": {"environments": [each["environment"] for each in (*faults[:MAX_FAULTS], *losses)]},
     }
-    done = {"window", "environments", "functions"}
+    done = {"window", "environments", "functions", "losses"}
     return Collected(
         start=start,
         end=end,
@@ -103,6 +104,7 @@ def collect(session: Session, selection: Selection = EVERYTHING) -> Collected | 
         functions=functions,
         faults=faults[:MAX_FAULTS],
         faults_total=len(faults),
+        losses=losses,
         unreadable=session.unreadable,
         rows={
             name: connection.execute(text, values.get(name)).fetchall()
@@ -130,7 +132,7 @@ def _faults(session: Session, *, has_beginning: bool) -> list[Mapping[str, Any]]
         "CREATE OR REPLACE TEMP TABLE report_segments AS "  # noqa: S608 - a constant
         f"WITH logs AS (SELECT * FROM report_lines) SELECT * FROM ({statement('segments')})"
     )
-    places = [place.groups() for key, _ in session.unreadable if (place := _PLACE.search(key))]
+    places = [place for key, _ in session.unreadable if (place := segment_in(key))]
     if places:
         connection.execute(
             "INSERT INTO report_segments (environment, segment, lines, distinct_lines, highest_line, closing_line) "

@@ -29,10 +29,15 @@ class Held(NamedTuple):
 
 def placed(faults: Sequence[Mapping[str, Any]], rows: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
     """Return the faults with `function`, `from` and `to` in epoch milliseconds, or None without a place."""
+    held = _held(rows)
+    return [_placed(fault, held.get(fault["environment"], [])) for fault in faults]
+
+
+def _held(rows: Sequence[tuple[Any, ...]]) -> dict[str, list[Held]]:
     held: dict[str, list[Held]] = defaultdict(list)
     for environment, *row in rows:
         held[environment].append(Held(*row))
-    return [_placed(fault, held.get(fault["environment"], [])) for fault in faults]
+    return held
 
 
 def _placed(fault: Mapping[str, Any], held: Sequence[Held]) -> dict[str, Any]:
@@ -68,7 +73,7 @@ def _between(first: int | None, last: int | None, held: Sequence[Held]) -> tuple
 
 
 def losses(rows: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
-    """Return the losses that logferry or the platform has reported, which are no faults."""
+    """Return the losses that logferry or the platform has reported, which are no faults. They have no place yet."""
     found = []
     for function, environment, ms, text in rows:
         try:
@@ -90,6 +95,20 @@ def losses(rows: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
                 "reason": str(record.get("reason", ""))[:200],
             }
         )
+    return found
+
+
+def placed_losses(reported: Sequence[Mapping[str, Any]], rows: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """Return the losses with `from` and `to` in epoch milliseconds.
+
+    The time of a loss is that of its segments. Without segments in the report, it is the time of the report.
+    """
+    held = _held(rows)
+    found = []
+    for loss in reported:
+        start, end = _between(loss["first_segment"], loss["last_segment"], held.get(loss["environment"], []))
+        is_placed = start is not None and end is not None
+        found.append(dict(loss) | {"from": start if is_placed else loss["at"], "to": end if is_placed else loss["at"]})
     return found
 
 

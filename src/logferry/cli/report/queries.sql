@@ -69,7 +69,7 @@ GROUP BY function, bin
 ORDER BY function, bin;
 
 -- name: activity
-SELECT function, least(floor((start - $start) * $bins / $span), $bins - 1)::INT AS bin, count(*),
+SELECT function, greatest(0, least(floor((start - $start) * $bins / $span), $bins - 1))::INT AS bin, count(*),
     count(*) FILTER (WHERE status NOT IN ('', 'success'))
 FROM report_invocations
 GROUP BY function, bin
@@ -119,7 +119,7 @@ WHERE alone
 ORDER BY lane, start;
 
 -- name: lane_bins
-SELECT lane, least(floor((start - $start) * $bins / $span), $bins - 1)::INT AS bin, count(*),
+SELECT lane, greatest(0, least(floor((start - $start) * $bins / $span), $bins - 1))::INT AS bin, count(*),
     count(*) FILTER (WHERE status NOT IN ('', 'success')), count(*) FILTER (WHERE init IS NOT NULL)
 FROM report_invocations JOIN report_lanes USING (environment)
 WHERE NOT alone

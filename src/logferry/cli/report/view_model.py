@@ -61,7 +61,7 @@ def view_model(subject: Subject, found: Collected) -> dict[str, Any]:
     start, end = found.start, max(found.end, found.start + 1)
     totals, *functions = found.functions
     faults = fault_places.placed(found.faults, found.rows["neighbours"])
-    losses = fault_places.losses(found.rows["losses"])
+    losses = fault_places.placed_losses(found.losses, found.rows["neighbours"])
     listed, other = _listed_functions(functions, {fault["function"] for fault in faults})
     numbers = {row["function"]: number for number, row in enumerate(listed)}
     return {
@@ -74,13 +74,13 @@ def view_model(subject: Subject, found: Collected) -> dict[str, Any]:
         "other": _other(other, found),
         "columns": {"invocation": INVOCATION, "object": OBJECT, "phase": PHASE, "bin": BIN},
         "bins": {"lane": BINS, "activity": ACTIVITY_BINS},
-        "lanes": _lanes(found, numbers, start, faults),
+        "lanes": _lanes(found, numbers, start, faults, losses),
         "failed": [_listed(row, numbers, start) for row in found.rows["failed"]],
         "slowest": [_listed(row, numbers, start) for row in found.rows["slowest"]],
         "errors": [_error(row, numbers, start) for row in found.rows["errors"]],
         "faults": [_fault(fault, numbers, start) for fault in faults],
         "unreadable": [[_short(key), _short(reason)] for key, reason in found.unreadable[:MAX_UNREADABLE]],
-        "losses": [loss | {"at": loss["at"] - start, "function": numbers.get(loss["function"])} for loss in losses],
+        "losses": [_loss(loss, numbers, start) for loss in losses],
         "cost": window_cost(functions, length_ms=end - start),
     }
 
@@ -144,20 +144,33 @@ def _other(other: Sequence[Mapping[str, Any]], found: Collected) -> dict[str, An
 
 
 def _lanes(
-    found: Collected, numbers: Mapping[str, int], start: int, faults: Sequence[Mapping[str, Any]]
+    found: Collected,
+    numbers: Mapping[str, int],
+    start: int,
+    faults: Sequence[Mapping[str, Any]],
+    losses: Sequence[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
     marks = {
         name: _by_lane(found.rows[name]) for name in ("lane_invocations", "lane_objects", "lane_phases", "lane_bins")
     }
-    by_environment: dict[str, list[int]] = defaultdict(list)
-    for number, fault in enumerate(faults):
-        by_environment[fault["environment"]].append(number)
+    places = {"faults": _by_environment(faults), "losses": _by_environment(losses)}
     return [
         _head(lane, numbers, start)
-        | {"faults": [number for one in lane.environments for number in by_environment.get(one.environment, ())]}
+        | {
+            name: [number for one in lane.environments for number in place.get(one.environment, ())]
+            for name, place in places.items()
+        }
         | (_marks(marks, number, start) if lane.is_single else {"bin_marks": marks["lane_bins"].get(number, [])})
         for number, lane in enumerate(found.lanes)
     ]
+
+
+def _by_environment(places: Sequence[Mapping[str, Any]]) -> Mapping[str, list[int]]:
+    """Return the numbers of the faults or losses of each environment."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for number, place in enumerate(places):
+        numbers[place["environment"]].append(number)
+    return numbers
 
 
 def _head(lane: Lane, numbers: Mapping[str, int], start: int) -> dict[str, Any]:
@@ -224,6 +237,11 @@ def _error(row: Row, numbers: Mapping[str, int], start: int) -> dict[str, Any]:
 def _fault(fault: Mapping[str, Any], numbers: Mapping[str, int], start: int) -> dict[str, Any]:
     times = {name: None if fault[name] is None else fault[name] - start for name in ("from", "to")}
     return dict(fault) | times | {"function": numbers.get(fault["function"]), "key": _short(fault["key"])}
+
+
+def _loss(loss: Mapping[str, Any], numbers: Mapping[str, int], start: int) -> dict[str, Any]:
+    times = {name: loss[name] - start for name in ("at", "from", "to")}
+    return dict(loss) | times | {"function": numbers.get(loss["function"])}
 
 
 def _result(status: str) -> int:

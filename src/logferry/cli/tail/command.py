@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gzip
 import json
-import re
 import sys
-import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -30,18 +27,21 @@ from logferry.cli.fetch.terminal import clock_warning, error_console
 from logferry.cli.logs.line_format import LineFormat, LogLine
 from logferry.cli.logs.record_text import is_hidden
 from logferry.cli.object_names import is_marker
+from logferry.cli.stored_objects import TransientDestinationError
 from logferry.cli.tail import silence
-from logferry.cli.tail.follow import Follower, NewObject
+from logferry.cli.tail.follow import MAX_WAIT_SECONDS, Follower, NewObject
+from logferry.cli.tail.object_lines import read_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    import re
 
     from logferry.cli.fetch.selection import Selection
     from logferry.cli.fetch.source import ListedObject, Source
 
 DISCOVERY_SECONDS = 60.0
 """Time between two lists of the functions, in seconds. A literal name needs none."""
+MAX_FAILURES = 20
+"""Number of consecutive polls without a connection, or with throttling, after which the command ends."""
 _SECONDS_PER_HOUR = 3600
 
 
@@ -76,9 +76,17 @@ class Tail:
         await self._discover()
         if warning := clock_warning(self._source.clock_offset):
             self._errors.print(warning, style="yellow")
+        failures = 0
         while True:
-            await self.poll()
-            await asyncio.sleep(self._follower.wait_seconds)
+            try:
+                await self.poll()
+                failures = 0
+            except TransientDestinationError as error:
+                failures += 1
+                if failures >= MAX_FAILURES:
+                    raise
+                self._errors.print(f"{error}; attempt {failures} of {MAX_FAILURES}", style="yellow", markup=False)
+            await asyncio.sleep(self._follower.wait_seconds if not failures else MAX_WAIT_SECONDS)
 
     async def poll(self) -> int:
         """List, fetch and print once. Return the number of new objects."""
@@ -188,48 +196,6 @@ def tail(url: str, selection: Selection, view: View) -> int:
 async def _run(url: str, selection: Selection, usage: RequestUsage, view: View) -> None:
     async with open_source(url, usage) as source:
         await Tail(source, selection, view).run()
-
-
-def read_lines(path: Path, name: str) -> Iterator[LogLine]:
-    """Yield the lines of an object. Raise ValueError if it is damaged or of another program."""
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") if name.endswith(".gz") else path.open(encoding="utf-8") as file:
-            columns = [json.loads(text) for text in file]
-    except (OSError, EOFError, zlib.error, RecursionError, UnicodeDecodeError) as error:
-        raise ValueError(f"damaged lines: {error}") from error
-    function = _function_of(name, columns)
-    for each in columns:
-        if isinstance(each, dict) and "environment" in each:
-            yield _line(each, function)
-
-
-def _function_of(name: str, columns: list[Any]) -> str:
-    """Return the function of an object from its key, or from its closing line."""
-    match = re.search(r"(?:^|/)function=([^/]+)/", name)
-    if match:
-        return match[1]
-    try:
-        return str(json.loads(columns[-1]["record"])["function"])
-    except (IndexError, KeyError, TypeError, ValueError):
-        return ""
-
-
-def _line(columns: dict[str, Any], function: str) -> LogLine:
-    try:
-        return LogLine(
-            time=datetime.fromisoformat(columns["time"]),
-            function=function,
-            environment=columns["environment"],
-            segment=columns["segment"],
-            line=columns["line"],
-            kind=columns.get("type", ""),
-            request_id=columns.get("requestId", ""),
-            message=columns.get("message"),
-            record=columns.get("record"),
-            event=columns.get("event"),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"no line of logferry: {error!r}") from error
 
 
 def _age(time: timedelta) -> str:

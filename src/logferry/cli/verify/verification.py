@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logferry.cli.compact.compactor import read_state
+from logferry.cli.compact.partition import MANIFEST_NAME
 from logferry.cli.fetch.selection import Selection
 from logferry.cli.object_reader import read_all
 from logferry.cli.proof.object_scan import ObjectScan
@@ -24,7 +25,7 @@ from logferry.cli.proof.segment_table import SegmentTable
 from logferry.cli.stored_objects import DestinationError
 from logferry.cli.verify.completeness import report_of
 from logferry.cli.verify.object_bodies import open_bodies
-from logferry.cli.verify.object_check import check_object
+from logferry.cli.verify.object_check import CheckedObject, check_object
 from logferry.cli.verify.window import EVERYTHING
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from logferry.cli.stored_objects import Destination, ReadObject, UnreadableObject
     from logferry.cli.verify.completeness import Report
     from logferry.cli.verify.object_bodies import Bodies
-    from logferry.cli.verify.object_check import CheckedObject
     from logferry.cli.verify.window import Window
 
 CONCURRENCY = 64
@@ -68,6 +68,10 @@ async def verify(
             compacted = await read_state(bodies.source, bodies.listed, Selection(function))
         for rows in compacted.segments():
             table.keep(rows)
+        checked += [
+            CheckedObject(f"{folder}/{MANIFEST_NAME}", None, unreadable=reason)
+            for folder, reason in compacted.damaged.items()
+        ]
         report = report_of(table, checked, window, all_rows=state is not None)
         if state is not None:
             _save(table, state)

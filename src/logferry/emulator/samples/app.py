@@ -8,6 +8,7 @@ The keys of the event are optional and processed in this order:
 | `marker` | prefix of each line, followed by `-0`, `-1` … |
 | `bytes` | minimum length of each line |
 | `log` | message for the logging module |
+| `get` | list of URLs to request, in this order |
 | `sleep_ms` | pause in milliseconds |
 | `exit` | exit code of the process |
 | `raise` | message of an exception |
@@ -24,6 +25,8 @@ import time
 from typing import Any
 
 MILLISECONDS = 1000.0
+REQUEST_SECONDS = 2.0
+"""Timeout of a request, in seconds."""
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
@@ -33,6 +36,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         sys.stdout.write(f"{marker}-{number}".ljust(event.get("bytes", 0), ".") + "\n")
     if "log" in event:
         logging.getLogger().warning(event["log"])
+    for url in event.get("get", ()):
+        _get(url)
     time.sleep(event.get("sleep_ms", 0) / MILLISECONDS)
     if "exit" in event:
         sys.stdout.flush()
@@ -40,3 +45,15 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     if "raise" in event:
         raise RuntimeError(event["raise"])
     return event
+
+
+def _get(url: str) -> None:
+    """Request a URL and read the response, whatever its status is."""
+    import urllib.error  # noqa: PLC0415 - most events request none
+    import urllib.request  # noqa: PLC0415
+
+    try:
+        with urllib.request.urlopen(url, timeout=REQUEST_SECONDS) as response:  # noqa: S310 - the event chooses the URL
+            response.read()
+    except urllib.error.HTTPError as error:
+        error.close()

@@ -24,17 +24,44 @@ if TYPE_CHECKING:
 
 
 def open_sink(
-    bucket: str, prefix: str, environ: Mapping[str, str], timeout_seconds: float, client: str = "auto"
+    bucket: str,
+    prefix: str,
+    environ: Mapping[str, str],
+    timeout_seconds: float,
+    client: str = "auto",
+    *,
+    object_headers: Mapping[str, str] | None = None,
 ) -> Sink:
-    """Return the sink for a bucket; `client` is `auto`, or `sdk` to use the AWS SDK in any case."""
+    """Return the sink for a bucket; `client` is `auto`, or `sdk` to use the AWS SDK in any case.
+
+    `object_headers` are further headers of each PutObject request, such as `x-amz-storage-class`.
+    """
+    further = object_headers or {}
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     reason = "LOGFERRY_S3_CLIENT=sdk" if client == "sdk" else needs_sdk(bucket, region, environ)
     if not reason and region:
-        return S3Sink(bucket=bucket, prefix=prefix, region=region, environ=environ, timeout_seconds=timeout_seconds)
-    return _open_sdk_sink(bucket, prefix, region, timeout_seconds, reason or "AWS_REGION is not set")
+        return S3Sink(
+            bucket=bucket,
+            prefix=prefix,
+            region=region,
+            environ=environ,
+            timeout_seconds=timeout_seconds,
+            object_headers=further,
+        )
+    return _open_sdk_sink(
+        bucket, prefix, region, timeout_seconds, reason or "AWS_REGION is not set", object_headers=further
+    )
 
 
-def _open_sdk_sink(bucket: str, prefix: str, region: str | None, timeout_seconds: float, reason: str) -> Sink:
+def _open_sdk_sink(
+    bucket: str,
+    prefix: str,
+    region: str | None,
+    timeout_seconds: float,
+    reason: str,
+    *,
+    object_headers: Mapping[str, str],
+) -> Sink:
     try:
         from logferry.sinks.s3.sdk import S3SdkSink  # noqa: PLC0415 - costs 130 ms of CPU time and 16 MB
     except ImportError as error:
@@ -42,7 +69,9 @@ def _open_sdk_sink(bucket: str, prefix: str, region: str | None, timeout_seconds
             f"{reason}, so the AWS SDK is needed, but it cannot be imported ({error}); use the full layer"
         )
     get_logger().info("the AWS SDK is the S3 client", reason=reason)
-    return S3SdkSink(bucket=bucket, prefix=prefix, region=region, timeout_seconds=timeout_seconds)
+    return S3SdkSink(
+        bucket=bucket, prefix=prefix, region=region, timeout_seconds=timeout_seconds, object_headers=object_headers
+    )
 
 
 class _MissingSdkSink:

@@ -45,6 +45,8 @@ from logferry.sinks.s3 import endpoint, errors, http_client, sdk_clock
 from logferry.sinks.s3.tls import AMAZON_ROOTS, TlsContexts, is_bundle_given
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from logferry.records.model import StoredObject
 
 DIRECTORY_BUCKET = "--x-s3"
@@ -58,15 +60,37 @@ MISLEADING = (
     "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT",
 )
 """Variables that are meant for the function; botocore would reject a value or look for a file."""
+PARAMETERS = {
+    "x-amz-server-side-encryption": "ServerSideEncryption",
+    "x-amz-server-side-encryption-aws-kms-key-id": "SSEKMSKeyId",
+    "x-amz-server-side-encryption-context": "SSEKMSEncryptionContext",
+    "x-amz-server-side-encryption-bucket-key-enabled": "BucketKeyEnabled",
+    "x-amz-storage-class": "StorageClass",
+    "x-amz-tagging": "Tagging",
+    "x-amz-expected-bucket-owner": "ExpectedBucketOwner",
+    "x-amz-acl": "ACL",
+    "x-amz-request-payer": "RequestPayer",
+}
+"""Parameters of the SDK for the headers of `options.s3`."""
 _NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)
 
 
 class S3SdkSink:
     """Storage of objects under `prefix` of `bucket`."""
 
-    def __init__(self, *, bucket: str, prefix: str, region: str | None, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        *,
+        bucket: str,
+        prefix: str,
+        region: str | None,
+        timeout_seconds: float,
+        object_headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """`object_headers` are further headers of each request, each of them one of `PARAMETERS`."""
         for name in MISLEADING:
             os.environ.pop(name, None)
+        self._object_parameters = {PARAMETERS[name]: value for name, value in (object_headers or {}).items()}
         self._bucket = bucket
         self._prefix = prefix
         self._timeout = timeout_seconds
@@ -148,6 +172,7 @@ class S3SdkSink:
             "Metadata": stored.metadata,
             "ContentType": stored.content_type,
             "ChecksumCRC32": base64.b64encode(zlib.crc32(stored.body).to_bytes(4, "big")).decode(),
+            **self._object_parameters,
         }
         client = await self._made()
         self._in_flight += 1

@@ -65,8 +65,11 @@ class S3Sink:
         region: str,
         environ: Mapping[str, str],
         timeout_seconds: float,
+        object_headers: Mapping[str, str] | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        """`object_headers` are further headers of each request, in lower case."""
+        self._object_headers = object_headers or {}
         self._bucket = bucket
         self._prefix = prefix
         self._environ = environ
@@ -113,7 +116,7 @@ class S3Sink:
         """Send requests until none of the three corrections applies any more."""
         body = stored.body
         crc32, sha256 = await asyncio.to_thread(_checksums, body) if len(body) > INLINE_BYTES else _checksums(body)
-        headers = _headers(stored, crc32=crc32, sha256=sha256)
+        headers = _headers(stored, self._object_headers, crc32=crc32, sha256=sha256)
         path = sigv4.quote(key, keep_slash=True)
         corrected: set[str] = set()
         while True:
@@ -183,7 +186,7 @@ class S3Sink:
         self._client = HttpClient(host, port, tls, timeout_seconds=self._timeout, wall_clock=self._wall_clock)
 
 
-def _headers(stored: StoredObject, *, crc32: str, sha256: str) -> dict[str, str]:
+def _headers(stored: StoredObject, further: Mapping[str, str], *, crc32: str, sha256: str) -> dict[str, str]:
     """Return the headers that describe the object.
 
     Raises SinkRejected for a value that HTTP cannot carry.
@@ -193,6 +196,7 @@ def _headers(stored: StoredObject, *, crc32: str, sha256: str) -> dict[str, str]
         "x-amz-checksum-crc32": crc32,
         "x-amz-content-sha256": sha256,
         **{f"x-amz-meta-{name}": value for name, value in stored.metadata.items()},
+        **further,
     }
     for name, value in headers.items():
         if not (name.isascii() and value.isascii() and name.isprintable() and value.isprintable()):

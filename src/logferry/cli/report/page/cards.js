@@ -60,7 +60,7 @@ function showCards() {
     card("Cold starts", [compact(sum.cold), ""], none || `${percent(sum.cold, sum.invocations)} of all`),
     card("p50 / p99", durationPair(sum.p50, sum.p99), sum.longest === null ? none : `longest ${duration(sum.longest)}`),
     card("Objects", [compact(sum.objects), ""], `${compact(sum.records)} records`),
-    card("Stored", sizeParts(sum.size), sum.size === null ? "of raw objects" : `${size(Math.round(sum.size / sum.objects))} per object`),
+    card("Stored", sizeParts(sum.size), sum.size === null ? "unknown" : `${size(Math.round(sum.size / sum.objects))} per object`),
   );
 }
 

@@ -9,6 +9,7 @@ function laneName(lane) {
 function titleOf(mark) {
   const { row, kind } = mark;
   if (kind === "fault") return `Fault: ${faultText(row)}`;
+  if (kind === "loss") return `Reported loss: ${row.records === null ? "records" : counted(row.records, "record")}`;
   if (kind === "phase") return `${row[column.phase.kind] === "restore" ? "Restore of a snapshot" : "Init phase (cold start)"}, ${duration(row[column.phase.took])}`;
   if (kind === "object") return `Object of segment ${row[column.object.segment]}${row[column.object.final] ? ", the last of its environment" : ""}`;
   if (kind === "bin") return `${counted(row[column.bin.invocations], "invocation")}${row[column.bin.failed] ? `, ${count(row[column.bin.failed])} failed` : ""}`;
@@ -90,6 +91,10 @@ function factsOf(mark, lane) {
   if (kind === "fault") {
     return [...common, fact("Segments", row.first_segment === null ? null : row.first_segment === row.last_segment ? String(row.first_segment) : `${row.first_segment}${DASH}${row.last_segment}`),
       fact("Between (UTC)", `${moment(row.from)} ${DASH} ${moment(row.to)}`, "double"), fact("Key", row.key && name(row.key, { class: "code" }), "wide")];
+  }
+  if (kind === "loss") {
+    return [...common, fact("Segments", row.first_segment === null ? null : `${row.first_segment}${DASH}${row.last_segment}`), fact("Reported by", row.by),
+      fact("Reported (UTC)", moment(row.at)), fact("Reason", row.reason, "wide")];
   }
   if (kind === "phase") return [...common, fact("Start (UTC)", moment(mark.from)), fact("Duration", duration(row[column.phase.took])), fact("Status", row[column.phase.status])];
   return [...common, fact("Failed", count(row[column.bin.failed])), fact("Cold starts", count(row[column.bin.cold])),

@@ -18,7 +18,7 @@ function compact(number) {
 }
 
 function percent(part, whole) {
-  if (!whole) return "0 %";
+  if (!part) return "0 %";
   const share = (part / whole) * 100;
   return `${share > 0 && share < 0.1 ? "<0.1" : share < 10 ? share.toFixed(1) : Math.round(share)} %`;
 }

@@ -2,6 +2,9 @@
 
 const HEIGHT = 40, SHARED_HEIGHT = 36;
 const GAP_PIXELS = 14;
+const MAX_TRACKS = 4;
+// Times have milliseconds, and durations have fractions of them. A smaller overlap is none.
+const CLOCK_MS = 5;
 const RESULTS = ["succeeded", "failed", "no report"];
 
 // The marks of a lane in order of time: { kind, from, to, row }.
@@ -10,6 +13,7 @@ function marksOf(lane) {
   const { invocation, object, phase, bin } = column;
   const faults = lane.faults.map((number) => model.faults[number]).filter((fault) => fault.from !== null)
     .map((row) => ({ kind: "fault", from: row.from, to: row.to, row }));
+  const losses = lane.losses.map((number) => model.losses[number]).map((row) => ({ kind: "loss", from: row.from, to: row.to, row }));
   const marks = lane.environment === null
     ? lane.bin_marks.map((row) => {
       const from = (row[bin.bin] * length) / model.bins.lane;
@@ -21,9 +25,26 @@ function marksOf(lane) {
         to: row[invocation.start] + (row[invocation.took] ?? 0), row })),
       ...lane.object_marks.map((row) => ({ kind: "object", from: row[object.first], to: row[object.last], row })),
     ];
-  lane.marks = [...marks, ...faults].sort((one, other) => one.from - other.from || one.to - other.to);
+  setTracks(lane, marks.filter((mark) => mark.kind === "invocation"));
+  lane.marks = [...marks, ...losses, ...faults].sort((one, other) => one.from - other.from || one.to - other.to);
   lane.busiest = lane.environment === null ? Math.max(1, ...lane.bin_marks.map((row) => row[bin.invocations])) : 0;
   return lane.marks;
+}
+
+// Give each invocation a track, so that concurrent ones (Managed Instances) are drawn below each other.
+function setTracks(lane, invocations) {
+  const ends = [];
+  for (const mark of invocations) {
+    const free = ends.findIndex((end) => end <= mark.from + CLOCK_MS);
+    mark.track = free >= 0 ? free : ends.length < MAX_TRACKS ? ends.length : ends.indexOf(Math.min(...ends));
+    ends[mark.track] = Math.max(mark.to, ends[mark.track] ?? 0);
+  }
+  for (const mark of invocations) mark.tracks = Math.max(1, ends.length);
+}
+
+// Whether records are missing here: as a fault, or as a loss that is reported.
+function isGap(mark) {
+  return mark.kind === "fault" || mark.kind === "loss";
 }
 
 function isUpper(mark) {
@@ -33,12 +54,20 @@ function isUpper(mark) {
 // Rectangle of a mark in pixels: [x, y, width, height].
 function boxOf(mark, scale) {
   let x = scale(mark.from), width = scale(mark.to) - x;
-  const [y, height, least] = mark.kind === "fault" ? [2, null, GAP_PIXELS]
-    : mark.kind === "bin" ? [1, SHARED_HEIGHT - 2, 2]
-      : mark.kind === "object" ? [24, 10, 2]
-        : mark.kind === "invocation" && mark.row[column.invocation.result] === 1 ? [1, 19, 3] : [5, 13, mark.kind === "phase" ? 3 : 1.5];
-  if (width < least) [x, width] = mark.kind === "fault" ? [x + width / 2 - least / 2, least] : [x, least];
+  const [y, height, least] = bandOf(mark);
+  if (width < least) [x, width] = isGap(mark) ? [x + width / 2 - least / 2, least] : [x, least];
   return [x, y, width, height];
+}
+
+// Vertical place of a mark, and its least width: [y, height, width].
+function bandOf({ kind, row, track, tracks }) {
+  if (kind === "fault" || kind === "loss") return [2, null, GAP_PIXELS];
+  if (kind === "bin") return [1, SHARED_HEIGHT - 2, 2];
+  if (kind === "object") return [24, 10, 2];
+  if (kind === "phase") return [5, 13, 3];
+  const failed = row[column.invocation.result] === 1;
+  if (tracks > 1) return [2 + (17 / tracks) * track, 17 / tracks - 1, failed ? 3 : 1.5];
+  return failed ? [1, 19, 3] : [5, 13, 1.5];
 }
 
 // Rectangles as one path. Rectangles that touch in the same row become one.
@@ -61,7 +90,7 @@ class Boxes {
   }
 
   path(kind) {
-    const d = this.parts.map(([x, y, w, h]) => `M${x.toFixed(1)} ${y}h${w.toFixed(1)}v${h}h${(-w).toFixed(1)}z`).join("");
+    const d = this.parts.map(([x, y, w, h]) => `M${x.toFixed(1)} ${y.toFixed(1)}h${w.toFixed(1)}v${h.toFixed(1)}h${(-w).toFixed(1)}z`).join("");
     return d ? svg("path", { class: kind, d }) : null;
   }
 }
@@ -77,7 +106,7 @@ function environmentShapes(lane, scale, width) {
     if (mark.kind === "phase") boxes.cold.add(x, y, wide, height);
     else if (mark.kind === "invocation") addInvocation(boxes, mark, scale, [x, y, wide, height]);
     else if (mark.kind === "object") addObject(shapes, mark.row, scale, [x, y, wide, height]);
-    else shapes.gap.push(gap(x, wide, HEIGHT));
+    else shapes.gap.push(gap(mark, x, wide, HEIGHT));
   }
   const [start, end] = [scale(lane.first), scale(lane.last)];
   return [
@@ -107,16 +136,17 @@ function addInvocation(boxes, mark, scale, [x, y, width, height]) {
 function addObject(shapes, row, scale, [x, y, width, height]) {
   const { last, stored, final } = column.object;
   shapes.box.push(`M${x.toFixed(1)} ${y}h${width.toFixed(1)}v${height}h${(-width).toFixed(1)}z`);
-  if (row[stored] === null) return;
-  const at = scale(row[stored]);
+  const isKnown = row[stored] !== null;
+  if (!isKnown && !row[final]) return;
+  const at = isKnown ? scale(row[stored]) : x + width;
   const from = Math.max(x + width, scale(row[last]));
   if (at - from > 1) shapes.wait.push(`M${from.toFixed(1)} 29H${at.toFixed(1)}`);
   if (row[final]) shapes.end.push(`M${(at - 3).toFixed(1)} 23h6v12h-6z`);
   else shapes.stored.push(`M${(at - 0.75).toFixed(1)} 22h1.5v14h-1.5z`);
 }
 
-function gap(x, width, height) {
-  return svg("rect", { class: "gap", x: x.toFixed(1), y: 2, width: width.toFixed(1), height: height - 4, rx: 1.5 });
+function gap(mark, x, width, height) {
+  return svg("rect", { class: mark.kind === "loss" ? "lost" : "gap", x: x.toFixed(1), y: 2, width: width.toFixed(1), height: height - 4, rx: 1.5 });
 }
 
 function pathOf(kind, parts) {
@@ -132,8 +162,8 @@ function sharedShapes(lane, scale, width) {
   for (const mark of marksOf(lane)) {
     const [x, , wide] = boxOf(mark, scale);
     if (x + wide < 0 || x > width) continue;
-    if (mark.kind === "fault") {
-      bars.gap.push(gap(x, wide, SHARED_HEIGHT));
+    if (isGap(mark)) {
+      bars.gap.push(gap(mark, x, wide, SHARED_HEIGHT));
       continue;
     }
     const bar = (top, height) => `M${(x + 0.3).toFixed(1)} ${top.toFixed(1)}h${Math.max(1, wide - 0.6).toFixed(1)}v${height.toFixed(1)}h${(-Math.max(1, wide - 0.6)).toFixed(1)}z`;
@@ -154,15 +184,16 @@ function markAt(lane, x, y, scale) {
   for (const mark of marksOf(lane)) {
     const [left, , width] = boxOf(mark, scale);
     if (left > x + 8) {
-      if (mark.kind !== "fault") break;
+      if (!isGap(mark)) break;
       continue;
     }
     const stored = mark.kind === "object" ? mark.row[column.object.stored] : null;
     const right = stored === null ? left + width : Math.max(left + width, scale(stored) + 2);
     let distance = x < left ? left - x : x > right ? x - right : 0;
-    if (mark.kind === "fault") distance -= 1;
+    if (isGap(mark)) distance -= 1;
     else if (lane.environment !== null && isUpper(mark) !== y < 21) distance += 5;
-    if (distance < nearest || (distance === nearest && best && best.kind !== "fault")) [best, nearest] = [mark, distance];
+    else if (mark.tracks > 1) distance += Math.min(4, Math.abs(boxOf(mark, scale)[1] + 8 / mark.tracks - y) / 4);
+    if (distance < nearest || (distance === nearest && best && !isGap(best))) [best, nearest] = [mark, distance];
   }
   return best;
 }

@@ -50,6 +50,7 @@ function laneSummary(lane) {
   const parts = [...laneName(lane), counted(lane.invocations, "invocation"), `${count(lane.failed)} failed`, counted(lane.objects, "object")];
   const faults = lane.faults.map((number) => faultText(model.faults[number]));
   if (faults.length) parts.push(`faults: ${faults.slice(0, 5).join("; ")}`);
+  if (lane.losses.length) parts.push(lane.losses.length === 1 ? "1 reported loss" : `${count(lane.losses.length)} reported losses`);
   if (!lane.final) parts.push("still open");
   return visible(parts.join(", "));
 }
@@ -179,7 +180,7 @@ function select(mark, lane) {
 // Select a mark and make it visible.
 function reveal(mark, lane) {
   const shown = state.to - state.from, taken = mark.to - mark.from;
-  if (mark.kind === "fault" && taken > shown * 0.8) setRange(mark.from - taken * 0.3, mark.to + taken * 0.3);
+  if (isGap(mark) && taken > shown * 0.8) setRange(mark.from - taken * 0.3, mark.to + taken * 0.3);
   else if (mark.from < state.from || mark.from > state.to) setRange(mark.from - shown / 2, mark.from + shown / 2);
   select(mark, lane);
 }
@@ -324,7 +325,9 @@ function startTimeline() {
 function hatch() {
   const pattern = svg("pattern", { id: "hatch", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
     svg("rect", { class: "hatch-ground", width: 6, height: 6 }), svg("line", { class: "hatch-line", x1: 1, x2: 1, y1: 0, y2: 6 }));
-  return svg("svg", { width: 0, height: 0, "aria-hidden": "true", class: "defs" }, svg("defs", {}, pattern));
+  const sparse = svg("pattern", { id: "hatch-lost", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(-45)" },
+    svg("line", { class: "lost-line", x1: 1, x2: 1, y1: 0, y2: 6 }));
+  return svg("svg", { width: 0, height: 0, "aria-hidden": "true", class: "defs" }, svg("defs", {}, pattern, sparse));
 }
 
 function showLegend() {
@@ -338,6 +341,7 @@ function showLegend() {
     single && ["records in one object, and when it was stored", [box("box", 1.5, 14), svg("path", { class: "wait", d: "M15.5 7H21" }), box("stored", 21, 1.5, 0, 14)]],
     single && ["environment ended", [box("end", 9, 6, 1, 12)]],
     single && ["still open", [svg("path", { class: "open", d: "M1 7H23" })]],
+    model.losses.length > 0 && ["loss that is reported", [svg("rect", { class: "lost", x: 2, y: 1, width: 20, height: 12 })]],
     ["records missing or wrong", [svg("rect", { class: "gap", x: 2, y: 1, width: 20, height: 12 })]],
   ];
   byId("legend").replaceChildren(...entries.filter(Boolean).map(([text, shapes]) => el("span", {}, sample(shapes), text)));
