@@ -117,7 +117,7 @@ def cold_start(run: RunContext) -> Iterator[Row]:
     pipe = EventPipe(run.scratch / "spool-node-cold-start")
     for number, (name, code) in enumerate(_functions(run).items()):
         start = ColdStart(node, run.scratch / f"node-cold-start-{number}", pipe, code)
-        samplers = {mode: lambda mode=mode, start=start: start.start(mode) for mode in HOOK_MODES}  # type: ignore[misc]
+        samplers = {mode: lambda mode=mode, start=start: start.start(mode) for mode in HOOK_MODES}
         samples = run.interleaved(samplers, rounds=MORE_ROUNDS * run.rounds)
         wall = {mode: [wall * 1000 for wall, _ in values] for mode, values in samples.items()}
         cpu = {mode: [cpu * 1000 for _, cpu in values] for mode, values in samples.items()}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmark import figures_cold_start, figures_invocation, figures_node_calls, log_lines
+from benchmark import figures_cold_start, figures_invocation, figures_node_calls, figures_python_calls, log_lines
 from benchmark.__main__ import FIGURES
 from benchmark.cpu_worker import CpuWorker
 from benchmark.environment import PER_INVOCATION, Environment
@@ -102,6 +102,7 @@ def test_minimal_extension_runs_from_registration_to_shutdown(run: RunContext) -
         figures_cold_start.start,
         figures_cold_start.startup_cost,
         figures_invocation.nothing_due,
+        figures_python_calls.event_cpu,
         pytest.param(figures_node_calls.handler, marks=needs_node),
         pytest.param(figures_node_calls.cold_start, marks=needs_node),
     ],

@@ -70,7 +70,7 @@ async def test_summary_counts_the_calls_of_its_invocation(
 
 async def test_summary_of_a_timeout_has_the_calls_before_it(tmp_path: Path, service_url: str) -> None:
     """The function is killed after two calls."""
-    async with environment(tmp_path, settings("each"), timeout_seconds=1.5) as service:
+    async with environment(tmp_path, settings("each"), timeout_seconds=2.0) as service:
         late = await service.invoke({"get": [f"{service_url}/a", f"{service_url}/b"], "sleep_ms": 4000})
         await service.shutdown()
     (summary,) = stored(tmp_path, "invocation")

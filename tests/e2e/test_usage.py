@@ -182,17 +182,17 @@ async def test_managed_instances_have_no_usage_of_an_invocation(tmp_path: Path) 
     assert len({summary["requestId"] for summary in summaries}) == len(summaries) == 9
     assert not [summary for summary in summaries if "usage" in summary]
     records = stored(tmp_path, "usage")
-    assert len(records) >= 2
-    records = [record for record in records if record["processes"]]  # none runs during the Shutdown phase
-    assert {record["processes"] for record in records} == {3}
+    assert max(record["processes"] for record in records) == 3  # fewer at the start and during the Shutdown phase
     fields = {"seconds", "processes", "cpuMs", "ownCpuMs", "rssBytes", "peakRssBytes", "descriptors", "threads"}
-    assert all(record.keys() == fields for record in records)
-    assert sum(record["cpuMs"] for record in records) >= 9 * 50 * 0.5
+    complete = [record for record in records if record["processes"] == 3]
+    assert len(complete) >= 2
+    assert all(record.keys() == fields for record in complete)
+    assert sum(record.get("cpuMs", 0) for record in records) >= 9 * 50 * 0.5
 
 
 async def test_timeout_keeps_the_summary_of_its_invocation(tmp_path: Path) -> None:
     """The invocation has its status, its usage and one record of the timeout."""
-    async with python_function(tmp_path, USAGE, timeout_seconds=1.5) as service:
+    async with python_function(tmp_path, USAGE, timeout_seconds=2.0) as service:
         await service.invoke({})
         late = await service.invoke({"cpu_ms": 100, "sleep_ms": 4000})
         await service.shutdown()

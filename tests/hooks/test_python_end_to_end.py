@@ -49,6 +49,12 @@ def calls_in(directory: Path) -> list[dict[str, Any]]:
     return [one["record"] for one in records if one["type"] == "logferry.call"]
 
 
+def summaries_in(directory: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Return the request and the calls of each stored summary."""
+    records = [one["record"] for one in records_of(arrived_in(directory)) if one["type"] == "logferry.invocation"]
+    return [(one["requestId"], one["calls"]) for one in records]
+
+
 def get(client: str, url: str) -> dict[str, str]:
     """Return one call of an event."""
     return {"client": client, "url": url}
@@ -62,7 +68,7 @@ def event(calls: Sequence[dict[str, str]]) -> dict[str, Any]:
 async def test_calls_are_stored_with_their_request_and_without_secrets(
     tmp_path: Path, https: CallsServer, wrapper: str
 ) -> None:
-    """One record for each call is in the objects, and no secret of a call is in any byte of them."""
+    """The objects have one record for each call and a summary of each invocation, and no secret in any byte."""
     clients = ("urllib", "requests", "httpx", "aiohttp")
     async with environment(
         tmp_path, settings(wrapper, https), function=PYTHON_CALLING, working_directory=FUNCTIONS, timeout_seconds=30
@@ -82,6 +88,9 @@ async def test_calls_are_stored_with_their_request_and_without_secrets(
     ]
     assert [one["requestId"] for one in stored] == [one for one in request_ids for _ in clients]
     assert [one["n"] for one in stored] == list(range(1, 2 * len(clients) + 1))
+    assert [(one, calls["count"], calls["errors"]) for one, calls in summaries_in(tmp_path / "out")] == [
+        (request_id, len(clients), 0) for request_id in request_ids
+    ]
     objects = [gzip.decompress(path.read_bytes()) for path in (tmp_path / "out").rglob("*.gz")]
     assert objects
     for secret in (TOKEN, VALUE, "key="):
@@ -106,6 +115,8 @@ async def test_calls_before_a_timeout_are_stored(tmp_path: Path, https: CallsSer
 
     stored = [(one["path"], one["requestId"]) for one in calls_in(tmp_path / "out")]
     assert stored[1:] == [*((f"/before/{n}", late.request_id) for n in range(3)), ("/after", after.request_id)]
+    counts = {request_id: calls["count"] for request_id, calls in summaries_in(tmp_path / "out")}
+    assert (counts[late.request_id], counts[after.request_id]) == (3, 1)
 
 
 async def test_concurrent_invocations_keep_their_calls(tmp_path: Path, https: CallsServer, wrapper: str) -> None:

@@ -155,6 +155,19 @@ print(manager.request("POST", url + "/status/200", body=body(), headers={"Conten
     assert lines["/status/200"]["requestBytes"] == 16
 
 
+def test_redirect_inside_a_pool_ends_a_call(spool: Path, pipe: PipeReader, http: CallsServer) -> None:
+    """A pool of urllib3 without a manager follows redirects to its own host. Each response has a line."""
+    code = """
+import sys, urllib3
+print(urllib3.connection_from_url(sys.argv[1]).request("POST", "/redirect/pool", body="abc").status)
+"""
+    assert run_python(code, hooked(spool), url(http)).split() == ["200"]
+
+    assert [(line["path"], line["status"], line["n"]) for line in pipe.calls()] == [
+        ("/redirect/pool", 302, 1), ("/status/200", 200, 2)
+    ]  # fmt: skip
+
+
 def test_connection_that_the_function_closes_is_an_aborted_call(
     spool: Path, pipe: PipeReader, http: CallsServer
 ) -> None:
@@ -168,12 +181,16 @@ try:
     raise LookupError
 except LookupError: connection.close()
 connection.close()
+try: connection.endheaders()
+except http.client.CannotSendHeader: print("no request")
 """
-    run_python(code, hooked(spool), url(http))
+    assert run_python(code, hooked(spool), url(http)).split() == ["no", "request"]
 
-    assert [(line["path"], line["error"]) for line in pipe.calls()] == [
+    lines = pipe.calls()
+    assert [(line["path"], line["error"]) for line in lines] == [
         ("/hang/closed", "ECONNABORTED"), ("/upload", "LookupError")
     ]  # fmt: skip
+    assert all("lost" not in line for line in lines)
 
 
 def test_server_that_closes_kept_connections_is_not_noticed(spool: Path, pipe: PipeReader, http: CallsServer) -> None:

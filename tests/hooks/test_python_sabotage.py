@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from support.python_hook import PipeReader
 
 SABOTAGE_SECONDS = 300.0
-CALL = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read())"
+CALL = """
+import http.client, sys
+connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=20)
+connection.request("GET", "/x")
+print(connection.getresponse().read())
+"""
 FAILING_PATH = """\
     def path(self, target):
         if "bad" in target:
@@ -50,19 +55,18 @@ def test_exceptions_of_callbacks_change_no_response(tmp_path: Path) -> None:
     assert int(number) >= POINTS, done.stderr
 
 
-def test_exceptions_of_the_start_change_no_response(
-    tmp_path: Path, spool: Path, pipe: PipeReader, https: CallsServer
-) -> None:
+def test_exceptions_of_the_start_change_no_response(tmp_path: Path, spool: Path, pipe: PipeReader) -> None:
     """The function starts and makes its call, whichever statement of `sitecustomize` fails."""
     hook = tmp_path / "hook"
     shutil.copytree(HOOK, hook, ignore=shutil.ignore_patterns("__pycache__"))
-    expected = run_python(CALL, https.trust, f"{https.url}/x")
     number = 0
 
-    for number, (line, tree) in enumerate(support.sabotage.variants(HOOK / "sitecustomize.py"), 1):  # noqa: B007
-        (hook / "sitecustomize.py").write_text(ast.unparse(tree))
-        output = run_python(CALL, hooked(spool, https.trust, hook=hook), f"{https.url}/x")
-        assert output == expected, f"sitecustomize.py:{line}"
+    with calls_server(tmp_path, tls=False) as server:
+        expected = run_python(CALL, {}, str(server.port))
+        for number, (line, tree) in enumerate(support.sabotage.variants(HOOK / "sitecustomize.py"), 1):  # noqa: B007
+            (hook / "sitecustomize.py").write_text(ast.unparse(tree))
+            output = run_python(CALL, hooked(spool, hook=hook), str(server.port))
+            assert output == expected, f"sitecustomize.py:{line}"
 
     assert number > 30
     pipe.read()

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +140,44 @@ def test_module_that_is_not_a_known_client_is_reported_once(spool: Path, pipe: P
     assert output.split() == ["1"]
     (event,) = pipe.lines()
     assert (event["client"], event["error"]) == ("httpcore", "AttributeError")
+
+
+def test_client_in_a_zip_file_is_patched(spool: Path, pipe: PipeReader, tmp_path: Path) -> None:
+    """One loader serves all modules of a zip file. The client is patched, and the other modules are not touched."""
+    source = "class ConnectionPool:\n    def handle_request(self, request): return 'response'\n"
+    source += "class AsyncConnectionPool:\n    async def handle_async_request(self, request): return 'response'\n"
+    with zipfile.ZipFile(tmp_path / "code.zip", "w") as archive:
+        archive.writestr("httpcore.py", source + "import helper\n")
+        archive.writestr("helper.py", "VALUE = 1\n")
+    code = """
+import httpcore, helper
+print(httpcore.ConnectionPool().handle_request(None), hasattr(httpcore.ConnectionPool.handle_request, "__wrapped__"))
+print(helper.VALUE)
+"""
+    output = run_python(code, hooked(spool, before=str(tmp_path / "code.zip")))
+
+    assert output.split() == ["response", "True", "1"]
+    assert pipe.lines() == []
+
+
+def test_loader_without_the_usual_method_is_reported(spool: Path, pipe: PipeReader, tmp_path: Path) -> None:
+    """The client of a loader that cannot be observed is imported unchanged, and one event has the loader's class."""
+    (tmp_path / "sitecustomize.py").write_text("""
+import importlib.machinery, sys
+class Loader:
+    __slots__ = ()
+    def create_module(self, spec): return None
+    def exec_module(self, module): module.VALUE = 1
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        return importlib.machinery.ModuleSpec(name, Loader()) if name == "httpcore" else None
+sys.meta_path.insert(1, Finder())
+""")
+    output = run_python("import httpcore; print(httpcore.VALUE)", hooked(spool, before=str(tmp_path)))
+
+    assert output.split() == ["1"]
+    (event,) = pipe.lines()
+    assert (event["client"], event["error"]) == ("Loader", "AttributeError")
 
 
 def test_clients_keep_their_names_signatures_and_loaders(spool: Path, pipe: PipeReader) -> None:

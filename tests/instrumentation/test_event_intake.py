@@ -163,7 +163,7 @@ def test_deadlines_that_contradict_a_start_are_not_used(tmp_path: Path) -> None:
     """If the clocks of platform and function differ, an event follows the order."""
     with event_harness(tmp_path) as it:
         it.invoke("r1", deadline_ms=START_MS + 3_500)
-        it.intake.attribution.note_start("r1", START_MS - 77)
+        it.intake.attribution.note_start("r1", "2026-11-18T11:06:39.923Z")
         it.write({"event": "a", "time": START_MS + 900})
         it.invoke("r2", deadline_ms=START_MS + 3_600)
         assert it.requests() == [("a", "r1", "inferred")]

@@ -200,8 +200,23 @@ def test_missing_proc_and_tmp_leave_out_everything_else(tmp_path: Path) -> None:
 
 
 def test_siblings_of_the_supervisor_come_first(machine: FakeProc) -> None:
-    """All other processes with a handler follow."""
-    assert runtime_pids(supervisor_pid=SUPERVISOR, proc=str(machine.root)) == [RUNTIME, CHILD]
+    """Their descendants follow. A function that another process has started is left out."""
+    machine.process(60, parent=CHILD, handler=True)
+    machine.process(70, parent=99, handler=True)
+    assert runtime_pids(supervisor_pid=SUPERVISOR, proc=str(machine.root)) == [RUNTIME, CHILD, 60]
+
+
+def test_every_process_with_a_handler_counts_without_a_sibling(machine: FakeProc) -> None:
+    """A platform may start the runtime in another way."""
+    machine.end(RUNTIME)
+    machine.process(70, parent=99, handler=True)
+    assert runtime_pids(supervisor_pid=SUPERVISOR, proc=str(machine.root)) == [CHILD, 70]
+
+
+def test_runtime_without_children_is_the_only_process(machine: FakeProc) -> None:
+    """The parent of a single process does not matter."""
+    machine.end(CHILD)
+    assert runtime_pids(supervisor_pid=SUPERVISOR, proc=str(machine.root)) == [RUNTIME]
 
 
 def test_process_usage_sums_the_processes_of_the_runtime(machine: FakeProc) -> None:

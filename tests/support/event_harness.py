@@ -80,7 +80,7 @@ class EventHarness:
         self, request: str, trace: str | None = None, *, deadline_ms: float | None = None, again: bool = False
     ) -> None:
         """Send INVOKE, in the order in which the extension takes it in."""
-        self.intake.on_invoke(request, trace, deadline_ms=deadline_ms, again=again)
+        self.intake.on_invoke(request, trace, deadline_ms=deadline_ms, invoked_ms=self.now_ms, nothing_waited=again)
         self.invocations.began(request)
         self.journal.announce(request)
 

@@ -1,4 +1,4 @@
-"""Server of moto, a second implementation of S3 beside SeaweedFS, in a thread of the test process."""
+"""Server of moto, a second implementation of S3 next to SeaweedFS, in a thread of the test process."""
 
 from __future__ import annotations
 

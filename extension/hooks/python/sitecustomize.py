@@ -76,13 +76,16 @@ class ClientFinder:
 
     def watch(self, loader: "Any") -> None:
         """Patch the module that a loader executes. The loader stays the same object, because others inspect it."""
-        execute = loader.exec_module
+        try:
+            execute = loader.exec_module
 
-        def exec_module(module: "ModuleType") -> None:
-            execute(module)
-            self.patch(module)
+            def exec_module(module: "ModuleType") -> None:
+                execute(module)
+                self.patch(module)
 
-        loader.exec_module = exec_module
+            loader.exec_module = exec_module
+        except Exception as error:
+            self.report(type(loader).__name__, type(error).__name__)
 
     def patch(self, module: "ModuleType") -> None:
         """Replace the methods of an HTTP client. A loader of several modules passes others too."""

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
+from rich.text import Text
 
 import logferry.emulator.samples
 from logferry.cli.console import counted, progress
@@ -69,7 +70,7 @@ async def demo(console: Console, *, report: Path | None = None) -> int:
     async with S3Server(buckets=(BUCKET,)) as s3:
         with (
             tempfile.TemporaryDirectory(prefix="logferry-demo-") as folder,
-            _environ(s3.environment(s3.admin)),
+            _environ({**s3.environment(s3.admin), "XDG_CACHE_HOME": f"{folder}/cache"}),
             local_service() as service,
         ):
             destination = f"s3://{BUCKET}/{PREFIX}"
@@ -97,19 +98,18 @@ async def demo(console: Console, *, report: Path | None = None) -> int:
             _show_invocation(console, objects, outcome.invocations[SHOWN_INVOCATION].request_id)
             verified = await verify(destination)
             for part in render(verified):
-                console.print(part)
+                console.print(part, soft_wrap=isinstance(part, Text))  # a sentence is one line
             if report:
                 # The thread has no event loop. The fetch starts its own one.
-                await asyncio.to_thread(_write_report, console, destination, report, Path(folder))
+                await asyncio.to_thread(_write_report, console, destination, report)
             return verified.status
 
 
-def _write_report(console: Console, destination: str, file: Path, folder: Path) -> None:
+def _write_report(console: Console, destination: str, file: Path) -> None:
     """Write the page of `logferry report` and print its path."""
     from logferry.cli.fetch.selection import Selection  # noqa: PLC0415 - DuckDB takes 0.2 s to import
     from logferry.cli.report.command import ReportRequest, write  # noqa: PLC0415
 
-    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")  # the objects of the demo are of no later use
     write(ReportRequest(destination, Selection(), output=file, yes=True))
     console.print(f"Report of the demo: {file.absolute()}", soft_wrap=True, markup=False)
 

@@ -159,10 +159,12 @@ def query(  # noqa: PLR0917
             text = saved_query(saved, engine) if saved else sql or ""
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--saved") from error
+        chosen = selection(function, since, until)
+        if engine == "athena":
+            text = _athena_text(text, chosen)
         if show or (engine == "athena" and not workgroup):
             sys.stdout.write(f"{text.rstrip().rstrip(';')};\n")
             return
-        chosen = selection(function, since, until)
         if engine == "athena":
             from logferry.cli.query import athena  # noqa: PLC0415
 
@@ -247,6 +249,15 @@ def selection(function: str, since: str | None, until: str | None) -> Selection:
     if window.since and window.until and window.since > window.until:
         raise typer.BadParameter("it is after --until", param_hint="--since")
     return Selection(function, window)
+
+
+def _athena_text(text: str, chosen: Selection) -> str:
+    from logferry.cli.query.athena_text import athena_text  # noqa: PLC0415
+
+    try:
+        return athena_text(text, chosen)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--engine") from error
 
 
 def _check_query(sql: str | None, saved: str | None, form: str, output: Path | None) -> None:

@@ -70,8 +70,8 @@ class EventAttribution:
         self._traces: dict[str, str] = {}
         self._begun_ms: float | None = None
         """Time at which the announced invocation had begun (epoch ms), if it is known."""
-        self._ended_at: object = None
-        """Time of the end of the latest invocation, once it is known."""
+        self._ended_at: tuple[str, object] = ("", None)
+        """Invocation that has ended last, and the time of its end."""
         self._use_deadlines = True
         self._is_confirmed = False
 
@@ -108,15 +108,15 @@ class EventAttribution:
         """Whether no `platform.start` has confirmed that deadlines may be used."""
         return self._use_deadlines and not self._is_confirmed
 
-    def note_start(self, request_id: str, at_ms: float | None) -> None:
-        """Compare the time of `platform.start` (epoch ms) with the one that follows from the deadline."""
-        if request_id == self._announced and self._begun_ms is not None and at_ms is not None:
-            self._use_deadlines = self._is_confirmed = abs(at_ms - self._begun_ms) <= START_ERROR_MS
+    def note_start(self, request_id: str, time: object) -> None:
+        """Compare the time of `platform.start` with the one that follows from the deadline."""
+        if request_id == self._announced and self._begun_ms is not None and is_canonical(time):
+            started_ms = epoch_ms(time) or 0.0
+            self._use_deadlines = self._is_confirmed = abs(started_ms - self._begun_ms) <= START_ERROR_MS
 
     def note_end(self, request_id: str, time: object) -> None:
         """Note the time of the end of an invocation, as the platform has written it."""
-        if request_id == self._current:
-            self._ended_at = time
+        self._ended_at = (request_id, time)
 
     def note_trace(self, request_id: str, trace_root: str | None) -> None:
         """Note the root of a request's trace, if there is one."""
@@ -129,7 +129,6 @@ class EventAttribution:
     def begin(self, request_id: str) -> None:
         """Make a request the one to which events without a request belong."""
         self._current, self._is_past, self._any_started = request_id, False, True
-        self._ended_at = None
 
     def note_complete_read(self, *, has_ended: bool) -> None:
         """Note that the pipe was read until it was empty. `has_ended`: the invocation had ended before the read."""
@@ -192,9 +191,10 @@ class EventAttribution:
 
     def _is_before_end(self, line: EventLine) -> bool:
         """Return whether an event has a time before the end of the latest invocation."""
-        if line.time_ms is None or not is_canonical(self._ended_at):
+        request_id, time = self._ended_at
+        if line.time_ms is None or request_id != self._current or not is_canonical(time):
             return False
-        return line.time_ms <= (epoch_ms(self._ended_at) or 0.0)
+        return line.time_ms <= (epoch_ms(time) or 0.0)
 
     def _next_at(self, at_ms: float | None) -> str | None:
         """Return the announced invocation if it has not begun here, but had begun at a time (epoch ms)."""

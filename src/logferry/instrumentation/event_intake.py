@@ -131,17 +131,25 @@ class EventIntake:
         """Take in the events of the platform that have arrived. Without it, an event of the function that follows an
         INVOKE within microseconds would be attributed to the previous invocation."""
 
-    def on_invoke(self, request_id: str, trace_root: str | None, *, deadline_ms: float | None, again: bool) -> None:
-        """Note the request of an INVOKE event, and read the pipe.
+    def on_invoke(
+        self,
+        request_id: str,
+        trace_root: str | None,
+        *,
+        deadline_ms: float | None,
+        invoked_ms: int,
+        nothing_waited: bool,
+    ) -> None:
+        """Note the request of an INVOKE event that has arrived at `invoked_ms`, and read the pipe.
 
-        `deadline_ms` is the deadline (epoch ms). `again`: an earlier shipper has received the same event.
+        `deadline_ms` is its deadline. Times are in epoch ms. `nothing_waited`: at that time every earlier event had
+        been read, or an earlier shipper had received the INVOKE.
         """
-        now_ms = self._clock_ms()
-        self.attribution.announce(request_id, trace_root, deadline_ms=deadline_ms, invoked_ms=now_ms)
-        self._settle(invoked_ms=now_ms)
+        self.attribution.announce(request_id, trace_root, deadline_ms=deadline_ms, invoked_ms=invoked_ms)
+        self._settle(invoked_ms=invoked_ms)
         # Two cases: 1. all earlier events were read, so those in the pipe are of this invocation,
         # 2. the environment was frozen before the events of the previous invocation were read.
-        if again or self.attribution.is_past:
+        if nothing_waited or self.attribution.is_past:
             self._begin(request_id)
             self.drain()
         else:
@@ -166,6 +174,8 @@ class EventIntake:
         """Return whether `read_once` has something to do. An empty pipe is noted as completely read."""
         if self._unstored or self._provisional:
             return True
+        if self.attribution.is_past:
+            return self._pipe is not None and self._pipe.has_content()
         has_ended = not self.attribution.is_running
         if self._pipe and self._pipe.has_content():
             return True

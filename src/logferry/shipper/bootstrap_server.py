@@ -52,7 +52,7 @@ class BootstrapServer:
         self._on_packet = on_packet
         self._events = events
         if events:
-            events.intake.refresh = self._receive_packets
+            events.receive = self._receive_packets
         self._supervisor_ended = False
         self._poll = select.poll()
         for fd in (listener.fileno(), channel.fileno()):

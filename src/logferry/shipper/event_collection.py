@@ -20,12 +20,11 @@ from logferry import log
 from logferry.instrumentation.event_attribution import EventAttribution
 from logferry.instrumentation.event_endpoint import EventEndpoint
 from logferry.instrumentation.event_intake import EventIntake
-from logferry.instrumentation.event_line import epoch_ms, root_of
+from logferry.instrumentation.event_line import root_of
 from logferry.instrumentation.event_losses import EventLosses
 from logferry.instrumentation.event_pipe import EventPipe
 from logferry.records.attribution import platform_request
 from logferry.records.decoder import RUNTIME_DONE, START
-from logferry.records.timestamps import is_canonical
 from logferry.shipper import events
 
 if TYPE_CHECKING:
@@ -54,6 +53,11 @@ class EventCollection:
         self.endpoint = EventEndpoint(intake)
         self._invocations = invocations
         self._managed = managed
+        self.receive: Callable[[], None] = lambda: None
+        """Receive the packets of the supervisor that have arrived."""
+        intake.refresh = self._refresh
+        self._deferred: tuple[bytes, int] | None = None
+        """Packet of an INVOKE at which no event waited, with the time of its receipt (epoch ms)."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._step_is_planned = False
         self._timer: asyncio.TimerHandle | None = None
@@ -62,14 +66,36 @@ class EventCollection:
         """Take note of an INVOKE or SHUTDOWN event in a packet from the supervisor, and read the pipe."""
         if not events.is_event(packet):
             return
+        self._take_deferred()
+        now_ms = _clock_ms()
+        # Most invocations send no event. If nothing waits, the packet is not parsed before an event arrives.
+        if self.intake.has_waiting():
+            self._take(packet, now_ms, was_empty=False)
+        else:
+            self._deferred = (packet, now_ms)
+        self._set_timer()
+
+    def _refresh(self) -> None:
+        self.receive()
+        self._take_deferred()
+
+    def _take_deferred(self) -> None:
+        if self._deferred:
+            (packet, received_ms), self._deferred = self._deferred, None
+            self._take(packet, received_ms, was_empty=True)
+
+    def _take(self, packet: bytes, received_ms: int, *, was_empty: bool) -> None:
         event = events.parse(packet, now_ms=0.0, now=0.0)  # only the date of the deadline is used here
         if isinstance(event, events.Shutdown):
             self.intake.drain()
         else:
             self.intake.on_invoke(
-                event.request_id, root_of(event.trace), deadline_ms=event.deadline_ms, again=event.again
+                event.request_id,
+                root_of(event.trace),
+                deadline_ms=event.deadline_ms,
+                invoked_ms=received_ms,
+                nothing_waited=was_empty or event.again,
             )
-            self._set_timer()
 
     def on_event(self, event: Event) -> None:
         """Note start, trace and end of an invocation."""
@@ -80,7 +106,7 @@ class EventCollection:
             if isinstance(tracing, dict) and isinstance(tracing.get("value"), str):
                 attribution.note_trace(platform_request(event) or "", root_of(tracing["value"]))
         elif event.type == START and attribution.needs_start:
-            attribution.note_start(platform_request(event) or "", _epoch_ms(event))
+            attribution.note_start(platform_request(event) or "", event.fields.get("time"))
         elif event.type == RUNTIME_DONE:
             attribution.note_end(platform_request(event) or "", event.fields.get("time"))
 
@@ -99,7 +125,7 @@ class EventCollection:
     def run_in(self, loop: asyncio.AbstractEventLoop, channel: Channel) -> None:
         """Use the event loop for timers. `channel` receives the packets of the supervisor from now on."""
         self._loop = loop
-        self.intake.refresh = channel.receive_waiting
+        self.receive = channel.receive_waiting
         self._set_timer()
 
     def finish(self) -> None:
@@ -112,21 +138,23 @@ class EventCollection:
             self.on_batch()
 
     def _set_timer(self) -> None:
-        if self._loop and not self._timer and self._is_running():
+        if not self._timer and self._loop and self._is_running():
             self._timer = self._loop.call_later(INTERVAL_SECONDS, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
+        self._take_deferred()
         self.on_batch()
         self._set_timer()
 
     def _is_running(self) -> bool:
-        return not self._invocations.all_reported() if self._managed else self.intake.attribution.is_running
+        if self._managed:
+            return not self._invocations.all_reported()
+        return self._deferred is not None or self.intake.attribution.is_running
 
 
-def _epoch_ms(event: Event) -> float | None:
-    time = event.fields.get("time")
-    return epoch_ms(time) if is_canonical(time) else None
+def _clock_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def open_event_collection(
@@ -167,7 +195,7 @@ def open_event_collection(
             limit_per_second=managed,
             store_calls=store_calls,
             since_ms=sources.since_ms,
-            clock_ms=lambda: time.time_ns() // 1_000_000,
+            clock_ms=_clock_ms,
         ),
         invocations=invocations,
         managed=managed,

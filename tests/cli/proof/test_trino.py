@@ -33,7 +33,7 @@ TYPES = {
     "bigint": "bigint",
     "int": "integer",
     "double": "double",
-    "timestamp": "timestamp(6) with time zone",
+    "timestamp": "timestamp(6)",
 }
 
 
@@ -44,8 +44,8 @@ def columns(ddl: str) -> str:
 
 
 def logs_of_trino(bucket: str) -> str:
-    """Return Trino's definition of the table `logs` of `athena.sql`."""
-    ddl = (TABLES / "athena.sql").read_text()
+    """Return Trino's definition of the external table of `athena.sql`."""
+    ddl = statements("athena.sql")[0]
     projections = {
         "function": "partition_projection_type = 'INJECTED'",
         "dt": "partition_projection_type = 'DATE', partition_projection_format = 'yyyy-MM-dd', "
@@ -58,7 +58,7 @@ def logs_of_trino(bucket: str) -> str:
         typed = typed.replace(f'"{name}" varchar', f'"{name}" varchar WITH ({projection})')
     location = f"s3://{bucket}/logs/"
     return (
-        f"CREATE TABLE logs ({typed}) WITH (format = 'JSON', external_location = '{location}', "
+        f"CREATE TABLE logs_raw ({typed}) WITH (format = 'JSON', external_location = '{location}', "
         "partitioned_by = ARRAY['function', 'dt', 'hour'], partition_projection_enabled = true, "
         f"partition_projection_location_template = '{location}function=${{function}}/dt=${{dt}}/hour=${{hour}}/')"
     )
@@ -87,21 +87,18 @@ async def test_the_texts_for_athena_run_on_trino(s3: S3Server, bucket: str, tmp_
 
 
 async def _prove(trino: TrinoServer, expected: list[tuple[Any, ...]]) -> None:
-    """Run `athena-proof.sql` with the rows of all functions."""
-    create, faults, environments = statements("athena-proof.sql")
-    assert statement("segments", "athena").partition("\nFROM")[0] in create
-    create = (
-        re.sub(r"WITH \(.*\) AS\n", "AS\n", create)
-        .replace("'2026-11-21'", "'2026-11-29'")
-        .replace("'2026-11-22'", "'2026-11-29'")
-    )
-    await trino.run(create.replace("orders-api", stored_prefix.FUNCTIONS[0]))
-    select = create[create.index("SELECT") :]
-    for function in stored_prefix.FUNCTIONS[1:]:
-        await trino.run(f"INSERT INTO segments {select.replace('orders-api', function)}")
-    found = [tuple(row) for row in await trino.run(faults)]
+    """Run the views and the proof of `athena.sql`, with the rows of all functions."""
+    for text in statements("athena.sql")[1:]:
+        dated = text.replace("2026-11-21", "2026-11-29")
+        await trino.run(dated.replace("orders-api", stored_prefix.FUNCTIONS[0]))
+        if text.startswith("CREATE TABLE segments AS"):
+            select = dated.removeprefix("CREATE TABLE segments AS")
+            for function in stored_prefix.FUNCTIONS[1:]:
+                await trino.run(f"INSERT INTO segments {select.replace('orders-api', function)}")
+    found = [tuple(row) for row in await trino.run(statement("faults", "athena"))]
     assert sorted(found, key=lambda row: (row[0] or "", row[1] or 0, row[3])) == expected
-    rows = await trino.run(environments)
+    assert sorted(map(tuple, await trino.run("SELECT * FROM faults")), key=str) == sorted(expected, key=str)
+    rows = await trino.run(statement("environments", "athena"))
     assert len(rows) == 1_000 // stored_prefix.SEGMENTS
     assert {row[6] for row in rows} <= {0, 1}
 

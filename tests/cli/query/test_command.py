@@ -166,6 +166,7 @@ def test_parquet_and_raw_objects_answer_all_saved_queries_alike(stored: str) -> 
         (("SELECT 1", "--output", "x"), "a file needs --format csv, json or parquet"),
         (("--saved", "fastest"), "'slowest', 'errors'"),
         (("--saved", "waits", "--engine", "athena"), "use DuckDB"),
+        (("--saved", "noise", "--engine", "athena"), "give its name with --function"),
     ],
 )
 def test_invalid_options_are_named_with_the_remedy(stored: str, arguments: tuple[str, ...], message: str) -> None:
@@ -209,7 +210,8 @@ def test_tables_prints_the_definitions_of_a_directory_that_duckdb_executes(store
     assert connection.execute("FROM faults").fetchall() == []
     parts = [json.loads(line) for line in run("tables", stored, "--json").stdout.splitlines()]
     assert [part["name"] for part in parts] == [
-        *("logs_raw", "logs", "function_lines", "invocations", "segments", "faults"),
+        *("logs_raw", "logs", "function_lines", "invocations", "failures", "invocation_summaries"),
+        *("segments", "faults"),
     ]
     assert all(part["text"] in text for part in parts)
     assert run("tables", stored, "--engine", "athena").stderr.startswith("Athena cannot read file://")
@@ -263,9 +265,40 @@ class Athena:
 
 def test_athena_prints_the_text_without_a_workgroup(stored: str) -> None:
     """The text is that of the engine, and no object is read."""
-    done = run("query", stored, "--saved", "noise", "--engine", "athena")
-    assert done.stdout == f"{saved_query('noise', 'athena')};\n"
+    done = run("query", stored, "--saved", "noise", "--engine", "athena", "--function", "orders-api", "--since", "7d")
+    assert done.stdout.endswith(f"{saved_query('noise', 'athena')};\n")
     assert (done.status, done.stderr) == (0, "")
+    (parsed,) = sqlglot.parse(done.stdout, dialect="athena")
+    assert parsed
+    compared = [each.sql() for each in parsed.find_all(sqlglot.exp.EQ) if each.this.name == "function"]
+    assert compared == ["\"function\" = 'orders-api'"]
+    own = "WITH a AS (SELECT 1) SELECT * FROM a"
+    assert run("query", stored, own, "--engine", "athena").stdout == f"{own};\n"
+    assert "one function at a time" in run("query", stored, "SELECT 1", "--engine", "athena").stderr
+
+
+@pytest.mark.parametrize("name", [name for name in SAVED if name not in ONLY_DUCKDB])
+def test_saved_queries_for_athena_have_the_rows_of_duckdb(stored: str, name: str) -> None:
+    """The text is translated by a parser of Trino's dialect, and runs over the raw table."""
+    expected = run("query", stored, "--saved", name, "--function", "orders-web", "--json").stdout
+    printed = run("query", stored, "--saved", name, "--function", "orders-web", "--engine", "athena").stdout
+    translated = sqlglot.transpile(printed, read="trino", write="duckdb")[0]
+    # Athena's functions give NULL for what is no JSON, and replace each occurrence.
+    translated = re.sub(r"record ->> '(\$[\w.]*)'", r"TRY(json_extract_string(record, '\1'))", translated)
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(run("tables", stored).stdout)
+    hidden = f" EXCLUDE ({_time_of(name)})" if _time_of(name) else ""
+    found = connection.execute(f"SELECT *{hidden} FROM ({translated})")  # noqa: S608 - constants
+    names = [column[0] for column in found.description or []]
+    rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    wanted = [json.loads(line) for line in expected.splitlines()]
+    assert rows == [{key: value for key, value in row.items() if key != _time_of(name)} for row in wanted]
+
+
+def _time_of(name: str) -> str:
+    """Return the column with a time, which has a zone in Athena."""
+    return "started_at" if name in {"slowest", "errors"} else ""
 
 
 def test_athena_runs_the_text_and_prints_rows_and_price(

@@ -19,7 +19,8 @@ from logferry.cli.query.session import Session
 from logferry.cli.report import collect as collecting
 from logferry.cli.report import view_model as view_models
 from logferry.cli.report.collect import collect
-from logferry.cli.report.view_model import INVOCATION, OBJECT, Subject, view_model
+from logferry.cli.report.model_values import INVOCATION, OBJECT
+from logferry.cli.report.view_model import Subject, view_model
 from logferry.cli.verify.window import Window
 from support import stored_prefix
 from support.format_1 import read_lines
@@ -232,6 +233,19 @@ def test_compacted_hours_give_the_same_report(root: Path, tmp_path: Path, *, del
 def test_nothing_is_collected_without_records(root: Path) -> None:
     """A function that does not exist has no report."""
     assert model_of(root, Selection("other")) is None
+
+
+def test_key_with_another_partition_breaks_no_report(tmp_path: Path) -> None:
+    """Each program with write access to the bucket chooses the names of its folders."""
+    markup = "<img src=x onerror=alert(1)>&\"'%"
+    store(tmp_path, [Fleet("api", 1, 4), Fleet(markup, 1, 3), Fleet("deeper", 1, 2)])
+    (inside,) = {path.parent for path in tmp_path.glob("function=deeper/**/*.gz")}
+    inside.rename(tmp_path / "moved")
+    inside.mkdir()
+    (tmp_path / "moved").rename(inside / "extra=1")
+    model = model_of(tmp_path)
+    assert {one["name"]: one["invocations"] for one in model["functions"]} == {"api": 4, markup: 3, "deeper": 2}
+    assert model["proof"]["result"] == "complete"
 
 
 def test_lists_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,9 @@ class HttpClient:
         """
         call = self.pool_call(connection)
         if call is None:
-            method, target, _ = connection._buffer[0].decode("ascii").split(" ", 2)
+            if not connection._buffer:
+                return  # the original raises CannotSendHeader
+            method, target, _ = connection._buffer[0].decode("latin-1").split(" ", 2)
             host, port = connection.host, connection.port
             if connection._tunnel_host:
                 host, port = connection._tunnel_host, connection._tunnel_port

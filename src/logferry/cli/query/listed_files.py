@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from logferry.cli.object_names import segment_in
-from logferry.cli.query.views import quoted
+from logferry.cli.query.views import PARTITION_COLUMNS, quoted
 from logferry.cli.stored_objects import compression_of
 
 if TYPE_CHECKING:
@@ -39,8 +39,12 @@ COLUMNS = {
 
 
 def reader_of(fetched: FetchedObject) -> str:
-    """Return the reader of a raw object: `partitioned` or `unpartitioned` by its key, and its compression."""
-    kind = "partitioned" if fetched.raw.place else "unpartitioned"
+    """Return the reader of a raw object: `partitioned` or `unpartitioned` by its key, and its compression.
+
+    DuckDB requires the same partitions in all files, and each `=` in a key begins one.
+    """
+    has_partitions = fetched.raw.place and fetched.raw.listed.name.count("=") == len(PARTITION_COLUMNS)
+    kind = "partitioned" if has_partitions else "unpartitioned"
     return f"{kind}_{_READERS[compression_of(fetched.raw.listed.name)]}"
 
 

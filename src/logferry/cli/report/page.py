@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SCRIPTS = (
-    *("dom.js", "format.js", "state.js", "commands.js", "cards.js", "functions.js", "marks.js", "details.js"),
-    *("timeline.js", "charts.js", "tables.js", "main.js"),
+    *("dom.js", "format.js", "state.js", "commands.js", "cards.js", "functions.js"),
+    *("marks.js", "shapes.js", "details.js", "timeline.js", "lane_rows.js", "zoom.js", "selection.js", "pointer.js"),
+    *("legend.js", "charts.js", "tables.js", "faults.js", "cost.js", "main.js"),
 )
 """Parts of the script in the order of their first use."""
 _PLACE = re.compile("@@([A-Z]+)@@")

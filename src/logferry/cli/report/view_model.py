@@ -5,8 +5,8 @@ Guarantees:
 - Times are milliseconds since `window.start`, so that a mark needs few bytes.
 - Names that repeat are numbers: a mark refers to a function by its place in `functions`.
 
-Design: the page computes no totals, because the lists are bounded and the totals are not. `docs` of the fields are the
-column lists in this module, which the script of the page reads by position.
+Design: the page computes no totals, because the lists are bounded and the totals are not. A mark is a list of values.
+The field `columns` names these values once (`model_values`).
 """
 
 from __future__ import annotations
@@ -16,31 +16,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logferry.cli.report import fault_places
 from logferry.cli.report.collect import ACTIVITY_BINS, BINS
+from logferry.cli.report.lane_model import lane_models
+from logferry.cli.report.model_values import BIN, INVOCATION, OBJECT, PHASE, TEXT, result_of, rounded, short
 from logferry.cli.report.window_cost import window_cost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from logferry.cli.report.collect import Collected, Row
-    from logferry.cli.report.lanes import Lane
 
 FORMAT = 1
 """Version of the model, for readers of `--json`."""
-TEXT = 200
-"""Maximum length of a text, in characters."""
 MAX_FUNCTIONS = 1_000
 """Maximum number of listed functions. The others are in the totals, and have no number."""
 MAX_UNREADABLE = 100
 """Maximum number of listed unreadable objects."""
-
-INVOCATION = (
-    *("start", "took", "responded", "result", "init", "used_mb", "memory_mb", "request_id"),
-    *("status", "error", "environment", "function"),
-)
-"""Columns of an invocation. `result`: 0 succeeded, 1 failed, 2 without a report."""
-OBJECT = ("segment", "first", "last", "stored", "records", "size", "final", "key")
-PHASE = ("kind", "start", "took", "status")
-BIN = ("bin", "invocations", "failed", "cold")
 
 
 class Subject(NamedTuple):
@@ -74,12 +64,12 @@ def view_model(subject: Subject, found: Collected) -> dict[str, Any]:
         "other": _other(other, found),
         "columns": {"invocation": INVOCATION, "object": OBJECT, "phase": PHASE, "bin": BIN},
         "bins": {"lane": BINS, "activity": ACTIVITY_BINS},
-        "lanes": _lanes(found, numbers, start, faults, losses),
+        "lanes": lane_models(found, numbers, start, faults, losses),
         "failed": [_listed(row, numbers, start) for row in found.rows["failed"]],
         "slowest": [_listed(row, numbers, start) for row in found.rows["slowest"]],
         "errors": [_error(row, numbers, start) for row in found.rows["errors"]],
         "faults": [_fault(fault, numbers, start) for fault in faults],
-        "unreadable": [[_short(key), _short(reason)] for key, reason in found.unreadable[:MAX_UNREADABLE]],
+        "unreadable": [[short(key), short(reason)] for key, reason in found.unreadable[:MAX_UNREADABLE]],
         "losses": [_loss(loss, numbers, start) for loss in losses],
         "cost": window_cost(functions, length_ms=end - start),
     }
@@ -90,7 +80,7 @@ def _totals(row: Mapping[str, Any]) -> dict[str, Any]:
         *("environments", "open", "invocations", "failed", "cold", "p50", "p99", "longest", "objects", "size"),
         *("records", "lines", "bytes", "wait_p50", "wait_max"),
     )
-    return {name: _rounded(row[name]) for name in names}
+    return {name: rounded(row[name]) for name in names}
 
 
 def _proof(found: Collected, losses: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -122,7 +112,7 @@ def _functions(
     for fault in faults:
         faulty[fault["function"]] += 1
     return [
-        {"name": _short(row["function"]), "faults": faulty[row["function"]]}
+        {"name": short(row["function"]), "faults": faulty[row["function"]]}
         | _totals(row)
         | {name: by_function.get(row["function"], []) for name, by_function in bins.items()}
         for row in listed
@@ -143,81 +133,11 @@ def _other(other: Sequence[Mapping[str, Any]], found: Collected) -> dict[str, An
     return summed
 
 
-def _lanes(
-    found: Collected,
-    numbers: Mapping[str, int],
-    start: int,
-    faults: Sequence[Mapping[str, Any]],
-    losses: Sequence[Mapping[str, Any]],
-) -> list[dict[str, Any]]:
-    marks = {
-        name: _by_lane(found.rows[name]) for name in ("lane_invocations", "lane_objects", "lane_phases", "lane_bins")
-    }
-    places = {"faults": _by_environment(faults), "losses": _by_environment(losses)}
-    return [
-        _head(lane, numbers, start)
-        | {
-            name: [number for one in lane.environments for number in place.get(one.environment, ())]
-            for name, place in places.items()
-        }
-        | (_marks(marks, number, start) if lane.is_single else {"bin_marks": marks["lane_bins"].get(number, [])})
-        for number, lane in enumerate(found.lanes)
-    ]
-
-
-def _by_environment(places: Sequence[Mapping[str, Any]]) -> Mapping[str, list[int]]:
-    """Return the numbers of the faults or losses of each environment."""
-    numbers: dict[str, list[int]] = defaultdict(list)
-    for number, place in enumerate(places):
-        numbers[place["environment"]].append(number)
-    return numbers
-
-
-def _head(lane: Lane, numbers: Mapping[str, int], start: int) -> dict[str, Any]:
-    single = lane.environments[0]
-    return {
-        "function": numbers.get(lane.function),
-        "environment": single.environment if lane.is_single else None,
-        "environments": len(lane.environments),
-        "first": min(one.first for one in lane.environments) - start,
-        "last": max(one.last for one in lane.environments) - start,
-        "final": all(one.final for one in lane.environments),
-        "invocations": sum(one.invocations for one in lane.environments),
-        "failed": sum(one.failed for one in lane.environments),
-        "objects": sum(one.objects for one in lane.environments),
-    }
-
-
-def _marks(marks: Mapping[str, Mapping[int, list[Row]]], number: int, start: int) -> dict[str, Any]:
-    return {
-        "invocation_marks": [
-            [
-                *(at - start, _rounded(took), _rounded(responded), _result(status), _rounded(init), used, memory),
-                *(request_id[:TEXT], status[:TEXT], error[:TEXT]),
-            ]
-            for at, took, responded, status, error, init, used, memory, request_id, _ in marks["lane_invocations"].get(
-                number, ()
-            )
-        ],
-        "object_marks": [
-            [
-                *(segment, first - start, last - start, None if stored is None else stored - start, records, size),
-                *(int(final), _short(key)),
-            ]
-            for segment, first, last, stored, records, size, final, key, _ in marks["lane_objects"].get(number, ())
-        ],
-        "phase_marks": [
-            [kind, at - start, _rounded(took), status[:TEXT]]
-            for kind, at, took, status in marks["lane_phases"].get(number, ())
-        ],
-    }
-
-
 def _listed(row: Row, numbers: Mapping[str, int], start: int) -> list[Any]:
     """Return an invocation with the columns `INVOCATION`."""
     function, environment, request_id, at, took, responded, status, error, init, used, memory = row
     return [
-        *(at - start, _rounded(took), _rounded(responded), _result(status), _rounded(init), used, memory),
+        *(at - start, rounded(took), rounded(responded), result_of(status), rounded(init), used, memory),
         *(request_id[:TEXT], status[:TEXT], error[:TEXT], environment[:TEXT], numbers.get(function)),
     ]
 
@@ -236,7 +156,7 @@ def _error(row: Row, numbers: Mapping[str, int], start: int) -> dict[str, Any]:
 
 def _fault(fault: Mapping[str, Any], numbers: Mapping[str, int], start: int) -> dict[str, Any]:
     times = {name: None if fault[name] is None else fault[name] - start for name in ("from", "to")}
-    return dict(fault) | times | {"function": numbers.get(fault["function"]), "key": _short(fault["key"])}
+    return dict(fault) | times | {"function": numbers.get(fault["function"]), "key": short(fault["key"])}
 
 
 def _loss(loss: Mapping[str, Any], numbers: Mapping[str, int], start: int) -> dict[str, Any]:
@@ -244,34 +164,8 @@ def _loss(loss: Mapping[str, Any], numbers: Mapping[str, int], start: int) -> di
     return dict(loss) | times | {"function": numbers.get(loss["function"])}
 
 
-def _result(status: str) -> int:
-    # 1. no report yet, or the environment ended before it, 2. success, 3. error, failure or timeout
-    if not status:
-        return 2
-    return 0 if status == "success" else 1
-
-
 def _by_function(rows: Iterable[Row]) -> dict[str, list[list[Any]]]:
     grouped: dict[str, list[list[Any]]] = defaultdict(list)
     for function, *row in rows:
         grouped[function].append(row)
     return grouped
-
-
-def _by_lane(rows: Iterable[Row]) -> dict[int, list[Any]]:
-    grouped: dict[int, list[Any]] = defaultdict(list)
-    for lane, *row in rows:
-        grouped[lane].append(row)
-    return grouped
-
-
-def _short(text: str | None) -> str | None:
-    return None if text is None else text[:TEXT]
-
-
-def _rounded(value: float | None) -> float | None:
-    """Return a number with one decimal, or as it is if it is an integer."""
-    if value is None or isinstance(value, int):
-        return value
-    rounded = round(value, 1)
-    return int(rounded) if rounded.is_integer() else rounded

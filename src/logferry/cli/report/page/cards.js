@@ -3,10 +3,12 @@
 function showIntro() {
   const { destination, since_ms: since, until_ms: until, function: pattern, made_ms: made, version } = model.subject;
   byId("title").replaceChildren(name(destination));
-  const start = model.window.start, end = start + length;
+  const start = model.window.start,
+    end = start + length;
   const sameDay = day(start) === day(end);
   const year = new Date(end).getUTCFullYear();
-  const span = sameDay ? `${day(start)} ${year}, ${clock(start)} ${DASH} ${clock(end)} UTC`
+  const span = sameDay
+    ? `${day(start)} ${year}, ${clock(start)} ${DASH} ${clock(end)} UTC`
     : `${day(start)} ${clock(start)} ${DASH} ${day(end)} ${year} ${clock(end)} UTC`;
   const parts = [
     pattern ? `functions ${pattern}` : counted(model.functions.length + model.other.functions, "function"),
@@ -15,20 +17,29 @@ function showIntro() {
   ];
   byId("subject").replaceChildren(visible(parts.join(" \u00b7 ")));
   const limits = [since !== null && "--since", until !== null && "--until"].filter(Boolean);
-  byId("footer").replaceChildren(visible([
-    `Made by logferry ${version} on ${day(made)} ${new Date(made).getUTCFullYear()}, ${clock(made)} UTC.`,
-    limits.length ? `Limited by ${limits.join(" and ")}.` : "",
-    model.subject.read,
-    "This file contains its data and makes no network request. All times are UTC.",
-  ].filter(Boolean).join(" ")));
+  byId("footer").replaceChildren(
+    visible(
+      [
+        `Made by logferry ${version} on ${day(made)} ${new Date(made).getUTCFullYear()}, ${clock(made)} UTC.`,
+        limits.length ? `Limited by ${limits.join(" and ")}.` : "",
+        model.subject.read,
+        "This file contains its data and makes no network request. All times are UTC.",
+      ]
+        .filter(Boolean)
+        .join(" "),
+    ),
+  );
 }
 
 function card(label, parts, more, kind = "") {
   const [value, unit] = parts;
-  return el("div", { class: `card ${kind}`, role: "group", "aria-label": label },
+  return el(
+    "div",
+    { class: `card ${kind}`, role: "group", "aria-label": label },
     el("div", { class: "name" }, label),
     el("div", { class: "value" }, value, unit && el("span", { class: "unit" }, unit)),
-    el("div", { class: "more" }, more));
+    el("div", { class: "more" }, more),
+  );
 }
 
 function proofCard() {
@@ -44,9 +55,19 @@ function proofCard() {
     return card("Proof", ["\u2715 Incomplete", ""], [visible(words), "; ", openText, details], "proof incomplete");
   }
   if (state.scope === null && model.proof.unreadable) {
-    return card("Proof", ["\u2715 Unreadable", ""], [`${counted(model.proof.unreadable, "object")} could not be read; ${openText}`, details], "proof incomplete");
+    return card(
+      "Proof",
+      ["\u2715 Unreadable", ""],
+      [`${counted(model.proof.unreadable, "object")} could not be read; ${openText}`, details],
+      "proof incomplete",
+    );
   }
-  return card("Proof", ["\u2713 Complete", ""], [`no record is missing or duplicated; ${openText}`, open ? details : null], "proof");
+  return card(
+    "Proof",
+    ["\u2713 Complete", ""],
+    [`no record is missing or duplicated; ${openText}`, open ? details : null],
+    "proof",
+  );
 }
 
 function showCards() {
@@ -55,12 +76,20 @@ function showCards() {
   byId("cards").replaceChildren(
     proofCard(),
     card("Invocations", [compact(sum.invocations), ""], `in ${counted(sum.environments, "environment")}`),
-    card("Failed", [compact(sum.failed), ""], none || `${percent(sum.failed, sum.invocations)} of all`,
-      sum.failed ? "bad" : ""),
+    card(
+      "Failed",
+      [compact(sum.failed), ""],
+      none || `${percent(sum.failed, sum.invocations)} of all`,
+      sum.failed ? "bad" : "",
+    ),
     card("Cold starts", [compact(sum.cold), ""], none || `${percent(sum.cold, sum.invocations)} of all`),
     card("p50 / p99", durationPair(sum.p50, sum.p99), sum.longest === null ? none : `longest ${duration(sum.longest)}`),
     card("Objects", [compact(sum.objects), ""], `${compact(sum.records)} records`),
-    card("Stored", sizeParts(sum.size), sum.size === null ? "unknown" : `${size(Math.round(sum.size / sum.objects))} per object`),
+    card(
+      "Stored",
+      sizeParts(sum.size),
+      sum.size === null ? "unknown" : `${size(Math.round(sum.size / sum.objects))} per object`,
+    ),
   );
 }
 
@@ -76,9 +105,23 @@ function showScope() {
   const box = byId("scope");
   if (model.functions.length < 2) return box.replaceChildren();
   if (state.scope === null) return box.replaceChildren();
-  return box.replaceChildren(el("span", { class: "chip" }, name(functionName(state.scope)),
-    el("button", { type: "button", class: "round", "aria-label": "Show all functions",
-      click: () => change("scope", { scope: null }) }, "\u2715")));
+  return box.replaceChildren(
+    el(
+      "span",
+      { class: "chip" },
+      name(functionName(state.scope)),
+      el(
+        "button",
+        {
+          type: "button",
+          class: "round",
+          "aria-label": "Show all functions",
+          click: () => change("scope", { scope: null }),
+        },
+        "\u2715",
+      ),
+    ),
+  );
 }
 
 on(["scope"], showCards);

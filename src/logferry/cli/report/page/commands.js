@@ -14,12 +14,26 @@ function command(...words) {
 
 // The time of the start limits the objects that the command lists and reads.
 function logsCommand(functionName, requestId, start) {
-  return command("logferry", "logs", model.subject.destination, ...functionOption(functionName),
-    "--request-id", requestId, "--since", isoTime(start));
+  return command(
+    "logferry",
+    "logs",
+    model.subject.destination,
+    ...functionOption(functionName),
+    "--request-id",
+    requestId,
+    "--since",
+    isoTime(start),
+  );
 }
 
 function reportCommand(functionName) {
-  return command("logferry", "report", model.subject.destination, ...functionOption(functionName), ...windowOptions(0, model.window.length));
+  return command(
+    "logferry",
+    "report",
+    model.subject.destination,
+    ...functionOption(functionName),
+    ...windowOptions(0, model.window.length),
+  );
 }
 
 function verifyCommand(from, to) {
@@ -38,12 +52,25 @@ function windowOptions(from, to) {
 function requestButton(functionName, requestId, start) {
   const text = logsCommand(functionName, requestId, start);
   if (!text) return name(requestId, { class: "code" });
-  return el("button", { type: "button", class: "id", title: `Copy: ${text}`,
-    "aria-label": `${requestId}: copy the logferry logs command`, click: () => copy(text) }, name(requestId));
+  return el(
+    "button",
+    {
+      type: "button",
+      class: "id",
+      title: `Copy: ${text}`,
+      "aria-label": `${requestId}: copy the logferry logs command`,
+      click: () => copy(text),
+    },
+    name(requestId),
+  );
 }
 
 function commandLine(text) {
   if (!text) return null;
-  return el("div", { class: "command" }, el("code", {}, text),
-    el("button", { type: "button", class: "quiet", click: () => copy(text) }, "Copy command"));
+  return el(
+    "div",
+    { class: "command" },
+    el("code", {}, text),
+    el("button", { type: "button", class: "quiet", click: () => copy(text) }, "Copy command"),
+  );
 }

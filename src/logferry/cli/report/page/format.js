@@ -29,8 +29,12 @@ function durationParts(ms) {
   if (ms < 9.95) return [ms.toFixed(1), "ms"];
   if (ms < 999.5) return [String(Math.round(ms)), "ms"];
   if (ms < 59_950) return [(ms / 1000).toFixed(ms < 9950 ? 2 : 1), "s"];
-  const [unit, size, smaller, part] = ms < 3_570_000 ? ["min", 60_000, "s", 1000]
-    : ms < 86_370_000 ? ["h", 3_600_000, "min", 60_000] : ["d", 86_400_000, "h", 3_600_000];
+  const [unit, size, smaller, part] =
+    ms < 3_570_000
+      ? ["min", 60_000, "s", 1000]
+      : ms < 86_370_000
+        ? ["h", 3_600_000, "min", 60_000]
+        : ["d", 86_400_000, "h", 3_600_000];
   const total = Math.round(ms / part) * part;
   const rest = Math.round((total % size) / part);
   return [`${Math.floor(total / size)} ${unit}${rest ? ` ${rest} ${smaller}` : ""}`, ""];
@@ -43,7 +47,8 @@ function duration(ms) {
 function sizeParts(bytes) {
   if (bytes === null || bytes === undefined) return [DASH, ""];
   const units = ["B", "kB", "MB", "GB", "TB"];
-  let value = bytes, place = 0;
+  let value = bytes,
+    place = 0;
   while (value >= 999.5 && place < units.length - 1) [value, place] = [value / 1000, place + 1];
   return [place === 0 || value >= 100 ? String(Math.round(value)) : value.toFixed(1), units[place]];
 }

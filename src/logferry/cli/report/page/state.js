@@ -2,8 +2,12 @@
 
 const model = JSON.parse(byId("model").textContent);
 const length = model.window.length;
-const column = Object.fromEntries(Object.entries(model.columns)
-  .map(([kind, names]) => [kind, Object.fromEntries(names.map((each, place) => [each, place]))]));
+const column = Object.fromEntries(
+  Object.entries(model.columns).map(([kind, names]) => [
+    kind,
+    Object.fromEntries(names.map((each, place) => [each, place])),
+  ]),
+);
 
 const state = { scope: null, filter: "", from: 0, to: length };
 const listeners = { scope: [], filter: [], range: [] };
