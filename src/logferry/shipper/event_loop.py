@@ -73,7 +73,11 @@ def run(
 
     async def serve() -> None:
         uploader = Uploader(journal=journal, sink=sink, encode=encode_segment, timeout_seconds=settings.upload_timeout)
-        packets = Channel(channel, **({"on_packet": collection.on_packet} if collection else {}))
+        packets = (
+            Channel(channel, on_packet=collection.on_packet, on_done=collection.on_done)
+            if collection
+            else Channel(channel)
+        )
         lifecycle = build_lifecycle(
             channel=packets,
             journal=journal,
