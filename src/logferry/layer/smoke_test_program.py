@@ -84,6 +84,19 @@ def process_records() -> None:
         raise AssertionError("zstd has compressed nothing")
 
 
+def expect_missing_patterns() -> None:
+    """Require that a pattern is a mistake whose remedy is the full layer."""
+    from logferry.records import patterns  # noqa: PLC0415
+
+    try:
+        patterns.Pattern("a+")
+    except ValueError as error:
+        if "full layer" not in str(error):
+            raise AssertionError(f"the remedy is missing: {error}") from None
+    else:
+        raise AssertionError("a slim tree has compiled a pattern")
+
+
 async def use_sdk() -> None:
     """Store with the AWS SDK: on request, in another region, in a directory bucket, and through a proxy."""
     await store("sdk", client="sdk")
@@ -115,8 +128,12 @@ async def main() -> None:
     os.environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"{ENDPOINT}/credentials"
     os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = "token"  # noqa: S105 - only the stub of the smoke test reads it
     await use_own_client()
-    process_records()
-    await (use_sdk() if KIND == "full" else expect_missing_sdk())
+    if KIND == "full":
+        process_records()
+        await use_sdk()
+    else:
+        expect_missing_patterns()
+        await expect_missing_sdk()
 
 
 asyncio.run(main())

@@ -72,7 +72,7 @@ def _compile(source: str) -> Any:
     try:
         import re2  # noqa: PLC0415 - a start without patterns does not need it
     except ImportError:
-        raise ValueError("patterns need the package google-re2, which the layer of logferry contains") from None
+        raise ValueError("patterns need the package google-re2: use the full layer") from None
     options = re2.Options()
     options.log_errors = False
     options.max_mem = MAX_MEMORY_BYTES

@@ -43,7 +43,7 @@ def load() -> Any:
         except ImportError:
             from backports import zstd  # noqa: PLC0415 - Python before 3.14
     except ImportError:
-        raise ValueError("zstd needs the package backports.zstd, which the layer contains: use gzip") from None
+        raise ValueError("zstd needs the package backports.zstd: use the full layer, or gzip") from None
     return zstd
 
 
