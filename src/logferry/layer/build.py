@@ -170,7 +170,7 @@ def _install_packages(home: Path, python: Interpreter, arch: Architecture, work:
     owners_of_kept_files: list[notice.Component] = []
     if slim:
         owners_of_kept_files += notice.of_wheels(site, slim_layer.CA_BUNDLE_OWNER)
-        slim_layer.remove_sdk(site, markers=wheels.marker_environment(python=python.version, arch=arch))
+        slim_layer.remove_optional(site, markers=wheels.marker_environment(python=python.version, arch=arch))
     (home / "NOTICE").write_text(_notice(python, site, owners_of_kept_files), encoding="utf-8")
     wheels.prune(site)
 

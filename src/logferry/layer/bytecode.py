@@ -15,7 +15,7 @@ References: PEP 552, "Deterministic pycs".
 """
 
 import importlib.util
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from logferry.layer import compiler as program
 from logferry.layer.architecture import HOME
@@ -46,7 +46,7 @@ def compile_hooks(hooks: Path, *, compiler: list[str]) -> None:
     _compile(hooks, HOME / "hooks/python", "cache", compiler=compiler)
 
 
-def _compile(folder: Path, place: Path, *options: str, compiler: list[str]) -> None:
+def _compile(folder: Path, place: PurePosixPath, *options: str, compiler: list[str]) -> None:
     # Isolated mode (-I) would ignore the hash seed, so the environment is replaced instead. Safe paths (-P) hide the
     # modules in the folder of the program, such as `archive.py`.
     flags = ["-S", "-s", "-P", "-B", "-X", "no_debug_ranges", "-W", "ignore"]
