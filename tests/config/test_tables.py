@@ -28,6 +28,7 @@ from logferry.records.internal import dropped_batch, timed_batch
 from logferry.records.model import Header, Origin
 from logferry.records.object_key import DEFAULT_KEY
 from support.format_1 import COLUMNS
+from support.processed import batch, encoded
 
 if TYPE_CHECKING:
     from logferry.cli.sql import Engine
@@ -194,6 +195,17 @@ def test_duckdb_views_for_lines_and_invocations_have_rows(stored: Path) -> None:
     assert count(connection, "SELECT DISTINCT function || dt || hour FROM logs WHERE segment = 1") == "pay2026-11-2906"
 
 
+def test_duckdb_shows_the_counts_of_each_object(tmp_path: Path) -> None:
+    """Filtered and masked records are in the closing line, and the view has zero for objects without them."""
+    made = encoded([batch("drop", "a@b.io", "keep")], {"EXCLUDE": "drop", "MASK": "email"})
+    path = tmp_path / f"{made.key.removesuffix('.ndjson.gz')}-other.ndjson.gz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(gzip.compress(made.body))
+    store(tmp_path, [batch("x")])
+    counts = "SELECT records, filtered, masked, failed FROM object_counts ORDER BY records"
+    assert connected(tmp_path).execute(counts).fetchall() == [(1, 0, 0, 0), (2, 1, 1, 0)]
+
+
 def test_duckdb_views_for_failures_and_summaries_have_rows(stored: Path) -> None:
     """The shipped views read the records that logferry makes itself; a field that is off is NULL."""
     connection = connected(stored)
@@ -298,7 +310,7 @@ def test_every_statement_of_a_definition_is_valid_in_its_dialect(engine: Engine)
     parsed = sqlglot.parse(text, dialect=engine)
     kinds = [type(each) for each in parsed if each and not isinstance(each, exp.Semicolon)]
     views = kinds.count(exp.Create)
-    assert views == 8
+    assert views == 9
     assert set(kinds) <= {exp.Create, exp.Set}
 
 

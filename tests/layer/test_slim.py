@@ -96,9 +96,11 @@ def test_slim_layer_contains_no_module_of_the_sdk() -> None:
     site = report.tree / "logferry/site"
     assert report.archive.name.startswith("logferry-layer-slim-")
     assert {path.name for path in site.iterdir() if path.suffix != ".dist-info"} == {
+        "backports",
         "botocore",
         "httptools",
         "logferry",
+        "re2",
         "structlog",
     }
     assert [path.name for path in (site / "botocore").rglob("*")] == ["cacert.pem"]
