@@ -19,8 +19,9 @@ import sqlglot
 from botocore.validate import ParamValidator
 from sqlglot import exp
 
+from logferry.cli.query.saved import ONLY_DUCKDB, SAVED, saved_query
 from logferry.cli.query.tables import definitions, lifecycle, text_of
-from logferry.cli.query.views import TYPED_COLUMNS
+from logferry.cli.query.views import TYPED_COLUMNS, VIEWS
 from logferry.cli.sql import ENGINES
 from logferry.records.encoder import encode
 from logferry.records.internal import dropped_batch, timed_batch
@@ -430,7 +431,7 @@ def test_spark_view_has_the_columns_of_a_line_and_of_the_path() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("pyspark") is None, reason="no pyspark (pip install pyspark)")
 def test_spark_reads_every_line_of_every_object(stored: Path) -> None:
-    """Spark turns a line that it cannot read into nulls without an error."""
+    """Spark turns a line that it cannot read into nulls without an error. Its views have the rows of DuckDB's."""
     from pyspark.sql import SparkSession  # noqa: PLC0415 - optional
 
     spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
@@ -438,6 +439,13 @@ def test_spark_reads_every_line_of_every_object(stored: Path) -> None:
         for statement in spark_statements():
             spark.sql(LOCATION.sub(str(stored), statement))
         total, empty = spark.sql("SELECT count(*), sum(int(environment IS NULL OR time IS NULL)) FROM logs").first()
+        connection = connected(stored)
+        for view in ("logs_raw", *VIEWS, "segments", "faults"):
+            query = f"SELECT count(*) FROM {view}"  # noqa: S608 - constants
+            assert spark.sql(query).first()[0] == count(connection, query), view
+        for name in SAVED:
+            if name not in ONLY_DUCKDB:
+                assert spark.sql(saved_query(name, "spark")).collect(), name
     finally:
         spark.stop()
     assert (total, empty) == (2 * (len(batches()) + 199) + len(batches()) + 2, 0)
