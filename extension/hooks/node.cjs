@@ -34,6 +34,7 @@ function recordCalls() {
   const BARE_NAME = /^[A-Za-z_-]{1,30}$/;
   const IDENTIFIER = /^[\w.-]{1,64}$/;
   const TRACE_ROOT = /(?:^|;)\s*Root=([\w-]{1,64})/;
+  const LOOPBACK = new Set(["127.0.0.1", "localhost", "sandbox", "sandbox.localdomain"]);
   const NEVER = new Set(
     ("authorization proxy-authorization www-authenticate proxy-authenticate authentication-info " +
       "proxy-authentication-info cookie set-cookie set-cookie2 x-amz-security-token x-api-key x-auth-token " +
@@ -49,6 +50,7 @@ function recordCalls() {
   const hrtime = process.hrtime.bind(process);
   let wallClock = null;
   let settings = null;
+  let spool = "";
   let pipe = -1;
   let retryAt = 0;
   let sent = 0;
@@ -65,9 +67,10 @@ function recordCalls() {
   function install(environment) {
     const mode = (environment.LOGFERRY_CALLS || "").trim().toLowerCase();
     if (mode !== "summary" && mode !== "each") return;
-    const { constants, openSync, fstatSync, closeSync, writeSync } = require("fs");
-    fs = { constants, openSync, fstatSync, closeSync, writeSync }; // later mocks of the function have no effect
-    pipe = openPipe(`${(environment.LOGFERRY_SPOOL_DIR || "").trim() || "/tmp/logferry"}/events`);
+    const { constants, openSync, fstatSync, closeSync, readFileSync, writeSync } = require("fs");
+    fs = { constants, openSync, fstatSync, closeSync, readFileSync, writeSync }; // later mocks have no effect
+    spool = (environment.LOGFERRY_SPOOL_DIR || "").trim() || "/tmp/logferry";
+    pipe = openPipe(`${spool}/events`);
     if (pipe < 0) return;
     wallClock = Date.now;
     thread = threadNumber();
@@ -117,13 +120,12 @@ function recordCalls() {
 
   function readSettings(environment) {
     const names = (text) => (text || "").split(",").map((name) => name.trim().toLowerCase()).filter(Boolean); // prettier-ignore
-    const port = Number(environment.LOGFERRY_PORT || 9513);
-    const own = ["127.0.0.1", "localhost", "sandbox", "sandbox.localdomain"].map((host) => `${host}:${port}`);
     return {
       url: (environment.LOGFERRY_CALLS_URL || "path").trim().toLowerCase(),
       headers: names(environment.LOGFERRY_CALLS_HEADERS).filter((name) => !NEVER.has(name)),
       ignored: names(environment.LOGFERRY_CALLS_IGNORE).map(pattern),
-      own: new Set(own.concat((environment.AWS_LAMBDA_RUNTIME_API || "").toLowerCase())),
+      runtimeApi: (environment.AWS_LAMBDA_RUNTIME_API || "").toLowerCase(),
+      port: Number(environment.LOGFERRY_PORT || 9513),
     };
   }
 
@@ -298,8 +300,18 @@ function recordCalls() {
   }
 
   function isIgnored(host, address) {
-    if (settings.own.has(address) || host.startsWith("169.254.")) return true;
+    if (address === settings.runtimeApi || host.startsWith("169.254.")) return true;
+    if (LOOPBACK.has(host) && address === `${host}:${listenerPort()}`) return true;
     return settings.ignored.some((one) => one.test(address) || one.test(host));
+  }
+
+  /** Return the port of logferry's listener. A file in the spool has its URL if the configured port was in use. */
+  function listenerPort() {
+    try {
+      return Number(/:(\d+)\//.exec(fs.readFileSync(`${spool}/events-url`, "latin1"))[1]);
+    } catch (error) {
+      return settings.port;
+    }
   }
 
   /** Return the recorded part of a path: secrets masked, without fragment, and without query unless it is wanted. */

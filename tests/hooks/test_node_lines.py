@@ -153,7 +153,12 @@ def test_own_traffic_and_metadata_have_no_line(pipe: PipeReader, spool: Path, pl
     output_of(GET, hooked(spool, {"AWS_LAMBDA_RUNTIME_API": f"localhost:{plain.port}"}), at(plain))
     output_of(GET, hooked(spool, {"LOGFERRY_PORT": str(plain.port)}), at(plain))
     output_of(code, hooked(spool), "http://169.254.169.254:1/latest")
+    (spool / "events-url").write_text(f"http://127.0.0.1:{plain.port}/events\n")  # the configured port was in use
+    output_of(GET, hooked(spool), at(plain))
     assert pipe.lines() == []
+    (spool / "events-url").write_text("")
+    output_of(GET, hooked(spool), at(plain))
+    assert len(pipe.calls()) == 1
 
 
 def test_a_refused_call_has_the_code_of_its_error(pipe: PipeReader, spool: Path) -> None:

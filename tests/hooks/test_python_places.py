@@ -93,6 +93,17 @@ attempt(requests.get, "https://unknown.invalid/default")
     assert found[2:] == [("unknown.invalid", 443, "/default")] * 2
 
 
+def test_listener_on_another_port_is_not_recorded(spool: Path, pipe: PipeReader, http: CallsServer) -> None:
+    """If the configured port was in use, a file in the spool has the URL of the listener."""
+    code = 'attempt(urllib.request.urlopen, f"http://127.0.0.1:{port}/events")'
+    url = spool / "events-url"
+    url.write_text(f"http://127.0.0.1:{http.port}/events\n")
+    assert places(code, spool, pipe, http) == []
+    for invalid in ("", "\n", "x", "http://"):
+        url.write_text(invalid)
+        assert places(code, spool, pipe, http) == [("127.0.0.1", http.port, "/events")]
+
+
 def test_paths_are_recorded_without_fragment_and_with_masked_parts(
     spool: Path, pipe: PipeReader, http: CallsServer
 ) -> None:

@@ -164,6 +164,19 @@ def test_partial_summary_is_marked() -> None:
     made.start("r1", is_partial=True)
     assert (end(made) or {})["partial"] is True
     assert (end(made, "unknown") or {})["partial"] is True
+    made.on_event(EVENT, {"event": "x"}, "early")
+    made.start("early", is_partial=True)
+    assert (end(made, "early") or {})["partial"] is True
+
+
+def test_invocation_after_a_restart_is_partial_until_its_start_is_known() -> None:
+    """An event alone does not show whether an earlier process has counted others."""
+    made = InvocationSummaries(calls=True, events=True, restarted=True)
+    for request in ("r1", "r2", "r3"):
+        made.on_event(EVENT, {"event": "x"}, request)
+    made.start("r2", is_partial=False)
+    made.start("r3")
+    assert [(end(made, request) or {}).get("partial") for request in ("r1", "r2", "r3")] == [True, None, True]
     assert "partial" not in (end(summaries()) or {})
 
 

@@ -348,6 +348,44 @@ def test_restarted_shipper_marks_the_summary_as_partial(tmp_path: Path) -> None:
     run(scenario())
 
 
+def test_restarted_shipper_without_a_delivery_marks_the_summary_as_partial(tmp_path: Path) -> None:
+    """The earlier process has received the INVOKE, but no `platform.start`; a new event arrives first."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path, policy=NEVER) as (it, *_):
+            await it.done(it.invoke("r1"))
+        async with shipper(tmp_path, policy=NEVER, restarted=True) as (it, records, sink, _sampler):
+            records.summaries.on_event("logferry.event", {"event": "x"}, "r1")
+            await it.done(it.invoke("r1", again=True))
+            it.starts("r1")
+            end(it, "r1")
+            await asyncio.sleep(0.1)
+            await invoke(it, "r2")
+            await it.done(it.shut_down())
+            found = {each["requestId"]: each.get("partial") for each in summaries_in(sink)}
+            assert found == {"r1": True, "r2": None}
+
+    run(scenario())
+
+
+def test_restarted_shipper_on_managed_instances_marks_invocations_without_a_start(tmp_path: Path) -> None:
+    """There is no INVOKE event. The earlier process has received the start of the first invocation."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path, managed=True, policy=NEVER, restarted=True) as (it, records, sink, _sampler):
+            for request in ("r1", "r2"):
+                records.summaries.on_event("logferry.event", {"event": "x"}, request)
+            it.starts("r2")
+            end(it, "r1", kind="report")
+            end(it, "r2", kind="report")
+            await asyncio.sleep(0.1)
+            await it.done(it.shut_down())
+            found = {each["requestId"]: each.get("partial") for each in summaries_in(sink)}
+            assert found == {"r1": True, "r2": None}
+
+    run(scenario())
+
+
 def test_managed_instances_have_usage_by_the_minute_and_summaries_by_the_report(tmp_path: Path) -> None:
     """Invocations overlap, so an invocation has no separate usage."""
 

@@ -65,8 +65,8 @@ class Scheduler:
         self._pending_flush_bytes = 0
         self.collect: Callable[[], None] = lambda: None
         """Append records that wait outside the journal. It is called before each seal."""
-        self.observe_invoke: Callable[[str], None] | None = None
-        """Receives the request of each INVOKE event."""
+        self.observe_invoke: Callable[[str, bool], None] | None = None
+        """Receives the request of each INVOKE event, and whether an earlier shipper process had received it."""
 
     @property
     def has_records(self) -> bool:
@@ -78,12 +78,12 @@ class Scheduler:
         if self._oldest is None:
             self._oldest = self._clock()
 
-    def on_invoke(self, request_id: str) -> InvokeDecision:
-        """Return the decision for an INVOKE event."""
+    def on_invoke(self, request_id: str, *, again: bool = False) -> InvokeDecision:
+        """Return the decision for an INVOKE event. `again`: an earlier shipper process had received it."""
         if self._last_invoke is None:
             self._renew()
         if self.observe_invoke:
-            self.observe_invoke(request_id)
+            self.observe_invoke(request_id, again)
         now = self._clock()
         self._pace = self._pace.after_gap(None if self._last_invoke is None else now - self._last_invoke)
         previous, self._latest_request_id = self._latest_request_id, request_id

@@ -68,8 +68,12 @@ class _Invocation:
 class InvocationSummaries:
     """Aggregation of the events of all invocations of one shipper process."""
 
-    def __init__(self, *, calls: bool, events: bool) -> None:
-        """Start without an invocation. `calls` and `events`: whether a summary has these fields."""
+    def __init__(self, *, calls: bool, events: bool, restarted: bool = False) -> None:
+        """Start without an invocation. `calls` and `events`: whether a summary has these fields.
+
+        `restarted`: an earlier shipper process of the environment may have counted a part of an invocation.
+        """
+        self._restarted = restarted
         self._with_calls = calls
         self._with_events = events
         self._running: dict[str, _Invocation] = {}
@@ -87,10 +91,18 @@ class InvocationSummaries:
         """Return whether an invocation has begun and has no summary."""
         return request_id in self._running
 
-    def start(self, request_id: str, *, is_partial: bool = False) -> None:
-        """Begin an invocation. `is_partial`: an earlier shipper process has counted a part of it."""
-        if request_id and request_id not in self._running and request_id not in self._summarized:
-            self._running[request_id] = _Invocation(is_partial=is_partial)
+    def start(self, request_id: str, *, is_partial: bool | None = None) -> None:
+        """Begin an invocation, unless it has begun.
+
+        `is_partial`: an earlier shipper process may have counted a part of it. If it is None, it is unknown: any
+        invocation may then be partial after a restart, until it is known.
+        """
+        invocation = self._running.get(request_id)
+        # Three cases: 1. it has begun with an event of the function, 2. it begins, 3. it has a summary.
+        if invocation:
+            invocation.is_partial = invocation.is_partial if is_partial is None else is_partial
+        elif request_id and request_id not in self._summarized:
+            self._running[request_id] = _Invocation(is_partial=self._restarted if is_partial is None else is_partial)
             _trim(self._running)
 
     def on_event(self, kind: str, record: Mapping[str, Any], request_id: str | None) -> None:

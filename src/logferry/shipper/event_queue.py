@@ -54,7 +54,7 @@ class EventQueue:
                 self.waiting.append(event)
                 self._running = None
             else:
-                self.waiting.append((event, self._scheduler.on_invoke(event.request_id)))
+                self.waiting.append((event, self._scheduler.on_invoke(event.request_id, again=event.again)))
                 self._running = event.request_id if self._invocations.may_run(event.request_id, event.again) else None
                 self._suspend_until = self._clock() + SUSPEND_SECONDS
 

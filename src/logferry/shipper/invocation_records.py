@@ -116,14 +116,12 @@ class InvocationRecords:
 
         `restarted`: an earlier shipper process of the environment may have observed a part of an invocation.
         """
-        self.summaries = InvocationSummaries(calls=calls, events=events)
+        self.summaries = InvocationSummaries(calls=calls, events=events, restarted=restarted)
         self.drain: Callable[[], None] = lambda: None
         """Read the events that wait in the pipe."""
         self._records = InternalRecords(store=store, invocations=invocations)
-        self._invocations = invocations
         self._clock_ms = clock_ms
         self._managed = managed
-        self._restarted = restarted
         self._usage = usage
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: list[tuple[str, decoder.Event]] = []
@@ -143,10 +141,12 @@ class InvocationRecords:
             self._processes_since = loop.time()
             self._timer = loop.call_later(PROCESS_USAGE_SECONDS, self._record_processes)
 
-    def on_invoke(self, request_id: str) -> None:
-        """Begin an invocation at its INVOKE event, and end the usage of the one before."""
-        is_partial = self._restarted and request_id == self._invocations.running
-        self.summaries.start(request_id, is_partial=is_partial)
+    def on_invoke(self, request_id: str, again: bool) -> None:
+        """Begin an invocation at its INVOKE event, and end the usage of the one before.
+
+        `again`: an earlier shipper process had received the event, so it may have counted a part.
+        """
+        self.summaries.start(request_id, is_partial=again)
         if self._usage and not self._managed:
             if self._current or not self._start:
                 sample = self._usage.sampler.sample()
@@ -161,7 +161,8 @@ class InvocationRecords:
         """Take in the start, the end or the report of an invocation."""
         request_id = attribution.platform_request(event) or ""
         if event.type == decoder.START:
-            self.summaries.start(request_id)
+            # Without INVOKE events, the start is the beginning. Otherwise an earlier process may have received the INVOKE.
+            self.summaries.start(request_id, is_partial=False if self._managed else None)
         elif event.type == decoder.RUNTIME_DONE or self._managed or self.summaries.is_running(request_id):
             self._ended.append((request_id, event))
 

@@ -69,7 +69,9 @@ class Lifecycle:
 
     def _decide(self, packet: bytes) -> tuple[Invoke, InvokeDecision] | Shutdown:
         event = events.parse(packet, now_ms=self._epoch_ms(), now=asyncio.get_running_loop().time())
-        return event if isinstance(event, events.Shutdown) else (event, self._scheduler.on_invoke(event.request_id))
+        if isinstance(event, events.Shutdown):
+            return event
+        return event, self._scheduler.on_invoke(event.request_id, again=event.again)
 
     async def _handle(
         self, event: tuple[Invoke, InvokeDecision] | Shutdown, *, after: asyncio.Task[None] | None

@@ -85,7 +85,8 @@ class Recorder:
         self.ignored = listed(variables.get("LOGFERRY_CALLS_IGNORE", ""))
         """Patterns of hosts."""
         self.runtime_api = variables.get("AWS_LAMBDA_RUNTIME_API", "")
-        self.own_port = variables.get("LOGFERRY_PORT", "9513")
+        self.configured_port = variables.get("LOGFERRY_PORT", "9513")
+        self.url_file = (variables.get("LOGFERRY_SPOOL_DIR") or "/tmp/logferry") + "/events-url"
         self.places: dict[tuple[str, int], str] = {}
         self.last_request, self.last_member = "", ""
 
@@ -125,7 +126,7 @@ class Recorder:
             not name
             or address == self.runtime_api
             or name.startswith("169.254.")
-            or (name in LOOPBACK and str(port) == self.own_port)
+            or (name in LOOPBACK and str(port) == self.listener_port())
             or (self.ignored and self.is_ignored(address))
         )
         text = "" if skipped else '"host":%s,"port":%d' % (quote(name[:HOST_LIMIT]), port)
@@ -133,6 +134,17 @@ class Recorder:
             self.places.clear()
         self.places[host, port] = text
         return text
+
+    def listener_port(self) -> str:
+        """Return the port of logferry's listener. A file has its URL if the configured port was in use."""
+        try:
+            descriptor = os.open(self.url_file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                return os.read(descriptor, 100).decode().split("/")[2].rpartition(":")[2]
+            finally:
+                os.close(descriptor)
+        except (OSError, ValueError, IndexError):
+            return self.configured_port
 
     def is_ignored(self, address: str) -> bool:
         """Return whether a pattern matches a host with its port."""
