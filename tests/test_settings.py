@@ -35,7 +35,7 @@ def test_only_the_destination_is_required() -> None:
     assert settings.destination == Destination("s3", "bucket", "prefix")
     assert (settings.policy.flush, settings.policy.timing) == (Flush.ADAPTIVE, Timing.POST_EXECUTION)
     assert settings.policy.thresholds == Thresholds()
-    assert settings.compress
+    assert settings.compression == "gzip"
     assert settings.types == {"platform", "function"}
     assert settings.spool_dir == "/tmp/logferry"  # noqa: S108 - the only writable place on Lambda
     assert settings.spool_bytes == 64 * 1024 * 1024
@@ -89,7 +89,7 @@ def test_each_default_is_a_valid_value_and_an_empty_value_counts_as_not_set(sett
         ("KEY", "{environment!r}{segment}", "no format"),
         ("KEY", "{environment.__class__}{segment}", "unknown"),
         ("KEY", "{}{environment}{segment}", "unknown {}"),
-        ("COMPRESSION", "zip", "choose one of gzip, none"),
+        ("COMPRESSION", "zip", "choose one of gzip, zstd, none"),
         ("TYPES", "platform;function", "list one or more of platform, function, extension"),
         ("TYPES", ",", "list one or more of platform, function, extension"),
         ("SPOOL_DIR", "tmp", "absolute path"),

@@ -60,7 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
     _write(spark, options, refused)
     if not _is_equal(spark, options, refused):
         return 2
-    return 1 if refused or _faults(spark, options.target) else 0
+    has_faults = _faults(spark, options.target)
+    return 1 if refused or has_faults else 0
 
 
 def statement(name: str) -> str:

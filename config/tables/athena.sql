@@ -156,6 +156,22 @@ SELECT
 FROM logs
 WHERE type = 'logferry.invocation';
 
+-- One row for each object: the numbers of its records, and of those that the settings have filtered or masked.
+CREATE OR REPLACE VIEW object_counts AS
+SELECT
+    time,
+    function,
+    environment,
+    segment,
+    CAST(json_extract_scalar(record, '$.records') AS BIGINT) AS records,
+    coalesce(CAST(json_extract_scalar(record, '$.filtered') AS BIGINT), 0) AS filtered,
+    coalesce(CAST(json_extract_scalar(record, '$.masked') AS BIGINT), 0) AS masked,
+    coalesce(CAST(json_extract_scalar(record, '$.failed') AS BIGINT), 0) AS failed,
+    dt,
+    hour
+FROM logs
+WHERE type IN ('logferry.segment', 'logferry.final');
+
 -- Statement 1 of the proof: one row for each segment, and one more for each loss that it reports.
 -- It reads every line once. Store the rows: statement 2 (faults.sql) reads only them.
 -- Each hour can be read by itself, and its rows are then added to those of the other hours.

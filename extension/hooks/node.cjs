@@ -7,7 +7,7 @@
  * - The hook replaces no function and adds no listener, header or property to a request or response.
  * - It never reads a body, and never records query values, userinfo or request headers.
  * - No exception leaves it. A call that it fails to record is counted in `lost` of the next line.
- * - Without LOGFERRY_CALLS, without the pipe, or before Node.js 18.19 it does nothing more than this check.
+ * - Without LOGFERRY_CALLS or the pipe it does nothing. Before Node.js 18.19 it writes one line with the version.
  *
  * Design: Node.js publishes its HTTP calls on diagnostics channels. Channels work for ES modules, bundles and worker
  * threads, because they are identified by name. A subscriber that throws ends the process, so `guarded` wraps each.
@@ -76,6 +76,7 @@ function recordCalls() {
     thread = threadNumber();
     if (!isSupported(process.versions.node, (process.release || {}).name)) {
       send({ event: "HTTP calls are not recorded: Node.js 18.19 or newer is required", node: process.versions.node });
+      closeSync(pipe);
       return;
     }
     settings = readSettings(environment);

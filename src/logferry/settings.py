@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from logferry.destination import Destination
     from logferry.options import Table
     from logferry.options.instrumentation import InstrumentationOptions
+    from logferry.options.records import RecordOptions
     from logferry.options.s3 import S3Options
 
 PREFIX = "LOGFERRY_"
@@ -63,7 +64,7 @@ SETTINGS = (
         "KEY", object_key.DEFAULT_KEY, "a template with `{environment}` and `{segment}`",
         "key of an object under the prefix; the fields are " + ", ".join(f"`{{{f}}}`" for f in sorted(object_key.KEY_FIELDS)), object_key.parse,
     ),
-    Setting("COMPRESSION", "gzip", "`gzip`, `none`", "compression of the objects; the key ends with `.gz` accordingly", choice("gzip", "none")),
+    Setting("COMPRESSION", "gzip", "`gzip`, `zstd`, `none`", "compression of the objects; the key ends with `.gz` or `.zst` accordingly", choice("gzip", "zstd", "none")),
     Setting(
         "TYPES", values.DEFAULT_TYPES, "`platform`, `function`, `extension`", "kinds of records that are stored", values.parse_types,
     ),
@@ -103,7 +104,8 @@ class Settings(NamedTuple):
     destination: Destination
     policy: Policy
     key: str
-    compress: bool
+    compression: str
+    """`gzip`, `zstd` or `none`."""
     types: frozenset[str]
     spool_dir: str
     spool_bytes: int
@@ -113,6 +115,8 @@ class Settings(NamedTuple):
     log_level: str
     instrumentation: InstrumentationOptions | None = None
     """Options of events, calls and usage, or None if no variable of them is set."""
+    records: RecordOptions | None = None
+    """Options of selection and masking, or None if no variable of them is set."""
     s3: S3Options | None = None
     """Options of the objects in S3, or None if no variable of them is set."""
 
@@ -165,14 +169,27 @@ def _combined(parsed: Mapping[str, Any], given: set[str], environ: Mapping[str, 
         return
     yield from aws_mistakes(parsed["DESTINATION"], environ)
     if {"KEY", "COMPRESSION"} <= parsed.keys():
-        key, compress = _key(parsed, given), parsed["COMPRESSION"] == "gzip"
-        yield from key_mistakes(parsed["DESTINATION"], key, compress=compress, environ=environ)
+        key = _key(parsed, given)
+        yield from _zstd_mistakes(parsed["COMPRESSION"])
+        yield from key_mistakes(parsed["DESTINATION"], key, compression=parsed["COMPRESSION"], environ=environ)
+
+
+def _zstd_mistakes(compression: str) -> Iterator[str]:
+    """Yield a mistake if the compressor is not installed."""
+    if compression == "zstd":
+        from logferry.records import zstd_packing  # noqa: PLC0415 - imported only if it is chosen
+
+        try:
+            zstd_packing.load()
+        except ValueError as error:
+            yield f"{PREFIX}COMPRESSION is zstd: {error}"
 
 
 def _key(parsed: Mapping[str, Any], given: set[str]) -> str:
-    """Return the key template. The default one follows the compression."""
-    key: str = parsed["KEY"]
-    return key if parsed["COMPRESSION"] == "gzip" or "KEY" in given else key.removesuffix(".gz")
+    """Return the key template. The default one follows the format and the compression."""
+    if "KEY" in given:
+        return str(parsed["KEY"])
+    return object_key.default_key(form=parsed.get("FORMAT", "ndjson"), compression=parsed["COMPRESSION"])
 
 
 def _settings(parsed: Mapping[str, Any], given: set[str]) -> Settings:
@@ -188,7 +205,7 @@ def _settings(parsed: Mapping[str, Any], given: set[str]) -> Settings:
             ),
         ),
         key=_key(parsed, given),
-        compress=parsed["COMPRESSION"] == "gzip",
+        compression=parsed["COMPRESSION"],
         types=parsed["TYPES"],
         spool_dir=parsed["SPOOL_DIR"],
         spool_bytes=parsed["SPOOL_BYTES"],

@@ -82,14 +82,15 @@ def contradictions(values: Mapping[str, Any], given: set[str]) -> Iterator[str]:
         )
 
 
-def key_mistakes(destination: Destination, key: str, *, compress: bool, environ: Mapping[str, str]) -> Iterator[str]:
+def key_mistakes(destination: Destination, key: str, *, compression: str, environ: Mapping[str, str]) -> Iterator[str]:
     """Yield the mistakes in names that query engines misread or skip, or that S3 rejects."""
-    if compress and not key.endswith(".gz"):
+    suffix = object_key.COMPRESSED[compression]
+    if not key.endswith(suffix):
         yield (
-            "LOGFERRY_KEY does not end with .gz, but the objects are compressed with gzip, and readers infer this from "
-            "the name: append .gz, or set LOGFERRY_COMPRESSION=none"
+            f"LOGFERRY_KEY does not end with {suffix}, but the objects are compressed with {compression}, and readers "
+            f"infer this from the name: append {suffix}, or set LOGFERRY_COMPRESSION=none"
         )
-    if not compress and key.lower().endswith(COMPRESSED_SUFFIXES):
+    if not suffix and key.lower().endswith(COMPRESSED_SUFFIXES):
         yield (
             f"LOGFERRY_KEY ends with .{key.rpartition('.')[2]}, but LOGFERRY_COMPRESSION is none, and readers would "
             "decompress the objects: remove the suffix, or set LOGFERRY_COMPRESSION=gzip"

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmark import figures_cold_start, figures_invocation, figures_node_calls, figures_python_calls, log_lines
+from benchmark import (
+    figures_cold_start,
+    figures_invocation,
+    figures_node_calls,
+    figures_python_calls,
+    figures_reading,
+    log_lines,
+)
 from benchmark.__main__ import FIGURES
 from benchmark.cpu_worker import CpuWorker
 from benchmark.environment import PER_INVOCATION, Environment
@@ -34,7 +41,7 @@ from benchmark.statistic import Row, Spread, Target, ratio, spread
 from benchmark.table import markdown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 RUN_SECONDS = 60
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="no node")
@@ -134,6 +141,17 @@ def test_hooked_function_writes_a_line_for_each_call(tmp_path: Path) -> None:
             pipe.read()
             assert pipe.lines == expected
     pipe.close()
+
+
+@pytest.mark.parametrize("measure", [figures_reading.proof, figures_reading.compaction])
+def test_figures_of_the_reading_side_have_values(
+    run: RunContext, measure: Callable[[RunContext], Iterator[Row]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compared ways have the same result, which the figures assert."""
+    monkeypatch.setattr(figures_reading, "OBJECTS", 400)
+    rows = list(measure(run))
+    assert len(rows) >= 4
+    assert all(row.value.low <= row.value.median <= row.value.high and row.value.median > 0 for row in rows)
 
 
 def test_upload_time_includes_the_service_time(run: RunContext) -> None:

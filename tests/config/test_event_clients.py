@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from logferry.records.internal import CALL, SENT
 from support.end_to_end import arrived_in, records_of
 from support.event_functions import CLIENTS, copied
 from support.lambda_stub import BareLambda
@@ -214,8 +216,7 @@ async def test_client_sends_events_that_are_stored_once(
             await platform.deliver(batch(runtime_done("r1"), report_of("r1")))
             await held
             await platform.shutdown()
-    records = records_of(arrived_in(tmp_path / "out"))
-    stored = [each for each in records if each["type"] in ("logferry.event", "logferry.metric")]
+    stored = [each for each in records_of(arrived_in(tmp_path / "out")) if each["type"] in SENT]
     assert [each["record"] for each in stored] == list(EVENTS)
     assert {each["requestId"] for each in stored} == {"r1"}
 
@@ -257,3 +258,28 @@ def _with_short_timeout(client: Client, directory: Path, tmp_path: Path) -> Path
     shutil.copy(CLIENTS / client.name, source)
     _compile(client, target)
     return target
+
+
+async def test_command_in_the_readme_stores_its_two_lines(tmp_path: Path) -> None:
+    """The README shows the command and the stored lines."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    readme = (CLIENTS.parents[1] / "README.md").read_text()
+    (command,) = re.findall(r"^```\n(curl -m 0\.5 .*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
+    settings = {
+        "LOGFERRY_DESTINATION": f"file://{tmp_path}/out",
+        "LOGFERRY_SPOOL_DIR": str(tmp_path / "spool"),
+        "LOGFERRY_EVENTS": "true",
+    }
+    async with BareLambda(settings) as platform:
+        await platform.start()
+        command = command.replace("9513", str(platform.port)).replace("-m 0.5", "-m 20 --fail --noproxy '*'")
+        await asyncio.to_thread(subprocess.run, ["sh", "-c", command], check=True, timeout=30)
+        await platform.shutdown()
+    stored = [each for each in records_of(arrived_in(tmp_path / "out")) if each["type"] in SENT]
+    shown = [json.loads(line) for line in readme.splitlines() if line.startswith('{"time":') and '"logferry.' in line]
+    shown = [line for line in shown if line["type"] in SENT - {CALL}]
+    assert [line["type"] for line in shown] == [each["type"] for each in stored]
+    assert [json.loads(line["record"]) for line in shown] == [
+        {key: value for key, value in each["record"].items() if key != "phase"} for each in stored
+    ]

@@ -19,14 +19,16 @@ import sqlglot
 from botocore.validate import ParamValidator
 from sqlglot import exp
 
+from logferry.cli.query.saved import ONLY_DUCKDB, SAVED, saved_query
 from logferry.cli.query.tables import definitions, lifecycle, text_of
-from logferry.cli.query.views import TYPED_COLUMNS
+from logferry.cli.query.views import TYPED_COLUMNS, VIEWS
 from logferry.cli.sql import ENGINES
 from logferry.records.encoder import encode
 from logferry.records.internal import dropped_batch, timed_batch
 from logferry.records.model import Header, Origin
 from logferry.records.object_key import DEFAULT_KEY
 from support.format_1 import COLUMNS
+from support.processed import batch, encoded
 
 if TYPE_CHECKING:
     from logferry.cli.sql import Engine
@@ -193,6 +195,17 @@ def test_duckdb_views_for_lines_and_invocations_have_rows(stored: Path) -> None:
     assert count(connection, "SELECT DISTINCT function || dt || hour FROM logs WHERE segment = 1") == "pay2026-11-2906"
 
 
+def test_duckdb_shows_the_counts_of_each_object(tmp_path: Path) -> None:
+    """Filtered and masked records are in the closing line, and the view has zero for objects without them."""
+    made = encoded([batch("drop", "a@b.io", "keep")], {"EXCLUDE": "drop", "MASK": "email"})
+    path = tmp_path / f"{made.key.removesuffix('.ndjson.gz')}-other.ndjson.gz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(gzip.compress(made.body))
+    store(tmp_path, [batch("x")])
+    counts = "SELECT records, filtered, masked, failed FROM object_counts ORDER BY records"
+    assert connected(tmp_path).execute(counts).fetchall() == [(1, 0, 0, 0), (2, 1, 1, 0)]
+
+
 def test_duckdb_views_for_failures_and_summaries_have_rows(stored: Path) -> None:
     """The shipped views read the records that logferry makes itself; a field that is off is NULL."""
     connection = connected(stored)
@@ -297,7 +310,7 @@ def test_every_statement_of_a_definition_is_valid_in_its_dialect(engine: Engine)
     parsed = sqlglot.parse(text, dialect=engine)
     kinds = [type(each) for each in parsed if each and not isinstance(each, exp.Semicolon)]
     views = kinds.count(exp.Create)
-    assert views == 8
+    assert views == 9
     assert set(kinds) <= {exp.Create, exp.Set}
 
 
@@ -418,7 +431,7 @@ def test_spark_view_has_the_columns_of_a_line_and_of_the_path() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("pyspark") is None, reason="no pyspark (pip install pyspark)")
 def test_spark_reads_every_line_of_every_object(stored: Path) -> None:
-    """Spark turns a line that it cannot read into nulls without an error."""
+    """Spark turns a line that it cannot read into nulls without an error. Its views have the rows of DuckDB's."""
     from pyspark.sql import SparkSession  # noqa: PLC0415 - optional
 
     spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
@@ -426,6 +439,13 @@ def test_spark_reads_every_line_of_every_object(stored: Path) -> None:
         for statement in spark_statements():
             spark.sql(LOCATION.sub(str(stored), statement))
         total, empty = spark.sql("SELECT count(*), sum(int(environment IS NULL OR time IS NULL)) FROM logs").first()
+        connection = connected(stored)
+        for view in ("logs_raw", *VIEWS, "segments", "faults"):
+            query = f"SELECT count(*) FROM {view}"  # noqa: S608 - constants
+            assert spark.sql(query).first()[0] == count(connection, query), view
+        for name in SAVED:
+            if name not in ONLY_DUCKDB:
+                assert spark.sql(saved_query(name, "spark")).collect(), name
     finally:
         spark.stop()
     assert (total, empty) == (2 * (len(batches()) + 199) + len(batches()) + 2, 0)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from logferry.cli.run import argv
+from logferry.cli.verify.report import run_verify
 from logferry.emulator.seaweedfs import free_ports
 from support.end_to_end import (
     arrived_in,
@@ -91,8 +92,10 @@ async def test_posted_events_of_each_runtime_are_stored_once_with_their_request(
         assert event["requestId"] == requests[event["record"]["event"][0]], event
 
 
-async def test_events_are_stored_with_their_request_through_pipe_and_endpoint(tmp_path: Path) -> None:
-    """Events that state no request are attributed by their order, also those that wait in the pipe during a freeze."""
+async def test_events_are_stored_with_their_request_through_pipe_and_endpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Events in the pipe that state only their time have the right request too, also after a freeze."""
     directory = python_function(tmp_path / "function")
     requests = {}
     settings = events_on(LOGFERRY_FLUSH="size")
@@ -107,13 +110,15 @@ async def test_events_are_stored_with_their_request_through_pipe_and_endpoint(tm
         await service.shutdown()
     objects = arrived_in(tmp_path / "out")
     assert_exactly_once(service, objects)
+    assert await asyncio.to_thread(run_verify, f"file://{tmp_path}/out") == 0
+    assert "COMPLETE" in capsys.readouterr().out
     events = events_of(objects)
     assert len(events) == 6 * 5
-    # Before the first INVOKE is known, an event without a request may also be of the Init phase.
     for event in events:
         marker = (event["record"].get("event") or event["record"]["metric"]).partition("-")[0]
         assert event.get("requestId") == requests[marker], event
-        assert event["requestIdSource"] == ("record" if int(marker[1:]) % 2 == 0 else "inferred")
+        is_stated = int(marker[1:]) % 2 == 0 or "pid" not in event["record"]
+        assert event["requestIdSource"] == ("record" if is_stated else "inferred")
     assert not own_messages(service)
 
 
@@ -169,8 +174,11 @@ async def test_burst_never_blocks_the_handler_and_every_event_is_stored_or_count
         await service.shutdown()
     written = json.loads(result.payload)["written"]
     assert 0 < written < 20_000
-    numbers = Counter(event["record"]["n"] for event in events_of(arrived_in(tmp_path / "out")))
+    objects = arrived_in(tmp_path / "out")
+    numbers = Counter(event["record"]["n"] for event in events_of(objects))
     assert numbers.total() == len(numbers) == written
+    summaries = [each["record"] for each in records_of(objects) if each["type"] == "logferry.invocation"]
+    assert summaries[-1]["events"] == written
 
 
 async def test_forged_lines_arrive_as_content_and_junk_is_reported_once(tmp_path: Path) -> None:
@@ -179,6 +187,8 @@ async def test_forged_lines_arrive_as_content_and_junk_is_reported_once(tmp_path
     forged = '{"event":"forged","type":"platform.runtimeDone","record":{"requestId":"r"},"segment":9,"environment":"x"}'
     junk = ["junk", "\x00", "[" * 3000, '[{"time":"2026-01-01T00:00:00.000Z","type":"logferry.dropped","record":{}}]']
     async with environment(tmp_path, events_on(), function=PYTHON, working_directory=directory) as service:
+        await service.invoke({"marker": "warm"})  # before it, a line without time and request may be of the Init phase
+        await service.wait_idle()
         for marker in ("a", "b"):
             await service.invoke({"marker": marker, "raw": [forged, *junk, '{"event":"last"}'], "pipe": 1})
             await service.wait_idle()
@@ -190,6 +200,9 @@ async def test_forged_lines_arrive_as_content_and_junk_is_reported_once(tmp_path
     assert 1 <= len([each for each in records_of(objects) if each["type"] == "logferry.unparsable"]) <= 4
     (message,) = own_messages(service)
     assert "malformed" in message
+    summaries = [each["record"] for each in records_of(objects) if each["type"] == "logferry.invocation"]
+    assert sum(each.get("lost", {}).get("malformed", 0) for each in summaries) == 2 * len(junk)
+    assert sum(each["events"] + each.get("lateEvents", 0) for each in summaries) == 6
 
 
 def _assert_own_requests(objects: Sequence[Arrived], requests: dict[str, str], *, lines: int) -> None:

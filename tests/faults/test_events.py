@@ -230,6 +230,29 @@ def _journaled(spool: Path, text: bytes) -> bool:
     return False
 
 
+async def test_events_between_the_halves_of_a_cut_record_are_stored_and_the_record_is_joined(
+    s3_env: S3Environment,
+) -> None:
+    """The platform cuts a record that is larger than a batch. Events on both paths, and an INVOKE, come in between."""
+    prefix = b'{"time":"2026-11-30T00:00:00.000Z","type":"function","record":'
+    text = "x" * 700_000
+    async with running(s3_env, LOGFERRY_FLUSH="invocation") as (platform, hook):
+        await platform.invoke(["warm"])
+        assert await platform.post(b"[" + prefix + b'"' + text.encode() + b"}]") == 200
+        hook.write(1)
+        held = asyncio.create_task(platform.hand_out(invoke_event("r1")))
+        assert await platform.post(b'{"event":"e","n":2}\n{"event":"e","n":2}', path="/events") == 200
+        assert await platform.post(b"[" + prefix + b'yz"}]') == 200
+        await platform.deliver(batch(start("r1"), runtime_done("r1"), report_of("r1")))
+        await held
+        await platform.shutdown()
+        objects = await s3_env.arrived()
+    assert numbers_of(objects) == Counter({1: 1, 2: 2})
+    lines = [each["record"] for each in records_of_type(objects, "function")]
+    assert sorted(lines) == ["warm", text + "yz"]
+    assert not records_of_type(objects, "logferry.unparsable")
+
+
 async def test_full_pipe_refuses_events_and_delays_no_batch(s3_env: S3Environment) -> None:
     """A writer that never stops: batches are answered, memory stays bounded, and stored plus counted is written."""
     async with running(s3_env, LOGFERRY_FLUSH="invocation", LOGFERRY_EVENTS_LIMIT="300") as (platform, hook):

@@ -133,7 +133,7 @@ async def test_each_call_of_each_client_is_one_record_of_its_request(
         assert (record["method"], record["host"], record["port"]) == ("POST", "localhost", function.https.port)
         assert record["path"].startswith(f"/slow/{client}")
         assert (record["status"], record["responseBytes"], record["by"]) == (200, len(BODY), "node")
-        # node:http before version 22 publishes a request after it has been written: late on a busy machine.
+        # Before Node.js 22, node:http publishes a request after it was written, which is late on a busy machine.
         least = 45 if client in ("fetch", "undici") else 0
         assert least < record["durationMs"] <= outcome["elapsedMs"] + 5
         assert record["requestOfLine"] == invoked.request_id

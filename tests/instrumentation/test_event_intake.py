@@ -443,15 +443,17 @@ def test_provisional_request_without_an_invoke_is_that_of_the_order(tmp_path: Pa
         assert it.requests() == [("a", "r1", "inferred")]
 
 
-def test_event_with_a_time_before_the_end_of_its_invocation_is_not_provisional(tmp_path: Path) -> None:
-    """It is counted in the summary, which is made when the end of the invocation has arrived."""
+@pytest.mark.parametrize("is_held", [False, True])
+def test_event_of_an_invocation_that_has_ended_is_not_provisional(tmp_path: Path, *, is_held: bool) -> None:
+    """It is counted in the summary, which is made when the end has arrived. A held event excludes a later INVOKE."""
     with event_harness(tmp_path) as it:
         it.invoke("r1")
         it.write({"event": "a", "time": START_MS + 500}, {"event": "b", "time": START_MS + 501}, {"event": "c"})
         it.end("r1")
         it.intake.attribution.note_end("r1", "2026-11-18T11:06:40.500Z")
+        it.intake.attribution.is_held = is_held
         it.intake.drain()
-        assert [(record["event"], request) for _, record, request in it.seen] == [("a", "r1")]
+        assert [record["event"] for _, record, _ in it.seen] == (["a", "b", "c"] if is_held else ["a"])
         it.intake.collect()
         assert {request for _, request, _ in it.requests()} == {"r1"}
 

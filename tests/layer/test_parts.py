@@ -1,7 +1,9 @@
 """The parts of the builder, each with a small input: which files they keep, remove and reject."""
 
+import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,17 @@ from typing import Any
 
 import pytest
 
-from logferry.layer import botocore_data, bytecode, debian, elf, notice, standard_library, subprocesses, wheels
+from logferry.layer import (
+    botocore_data,
+    bytecode,
+    debian,
+    elf,
+    inputs,
+    notice,
+    standard_library,
+    subprocesses,
+    wheels,
+)
 from logferry.layer.architecture import ARCHITECTURES, native
 from logferry.layer.subprocesses import LayerError
 from support.layer_roots import needs_apt
@@ -289,3 +301,19 @@ def test_run_reports_the_purpose_of_a_failed_program() -> None:
         subprocesses.run(["sh", "-c", "echo broken >&2; exit 3"], purpose="trying")
     with pytest.raises(LayerError, match="trying: cannot start /nonexistent"):
         subprocesses.run(["/nonexistent"], purpose="trying")
+
+
+def test_hooks_have_bytecode_for_the_layers_python_and_sources_for_the_others(tmp_path: Path) -> None:
+    """The bytecode is used without a look at the source, which a layer's zip gives another time."""
+    hooks = tmp_path / "hooks"
+    shutil.copytree(inputs.find(inputs.HOOKS) / "python", hooks, ignore=shutil.ignore_patterns("__pycache__"))
+    sources = sorted(hooks.rglob("*.py"))
+    bytecode.compile_hooks(hooks, compiler=[sys.executable])
+    compiled = [Path(importlib.util.cache_from_source(str(source))) for source in sources]
+    assert all(bytecode.is_unchecked(path.read_bytes()) for path in compiled)
+    assert all(source.exists() for source in sources)
+    for source in sources:
+        source.write_text("raise SystemExit('the source was compiled')")
+    look = "import logferry_hook.recorder"
+    done = subprocess.run([sys.executable, "-S", "-c", look], env={"PYTHONPATH": str(hooks)}, check=False, timeout=30)
+    assert done.returncode == 0

@@ -63,7 +63,7 @@ def test_needed_rejects_a_package_that_is_not_pinned(tmp_path: Path) -> None:
         _needed(tmp_path, "one")
 
 
-def test_remove_sdk_keeps_the_certificate_authorities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remove_optional_keeps_the_certificate_authorities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package that the SDK shares with another requirement stays. Files outside the folder are not removed."""
     site, outside = tmp_path / "site", tmp_path / "script"
     outside.touch()
@@ -72,19 +72,20 @@ def test_remove_sdk_keeps_the_certificate_authorities(tmp_path: Path, monkeypatc
     _install(site, "botocore", files=("botocore/cacert.pem", "botocore/data/s3.json"))
     _install(site, "httptools", "shared")
     _install(site, "shared")
-    monkeypatch.setattr(slim, "requires", lambda _: ["aioboto3>=15", "aiohttp", "httptools", "typer; extra == 'cli'"])
-    slim.remove_sdk(site, markers=MARKERS)
+    optional = ["aioboto3>=15", "aiohttp", "google-re2", "backports.zstd"]
+    monkeypatch.setattr(slim, "requires", lambda _: [*optional, "httptools", "typer; extra == 'cli'"])
+    slim.remove_optional(site, markers=MARKERS)
     left = {path.relative_to(site).as_posix() for path in site.iterdir()}
     assert left == {"botocore", "httptools", "httptools-1.dist-info", "shared", "shared-1.dist-info"}
     assert [path.name for path in (site / "botocore").iterdir()] == ["cacert.pem"]
     assert outside.exists()
 
 
-def test_remove_sdk_reports_a_renamed_requirement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remove_optional_reports_a_renamed_requirement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slim layer that contains the SDK under another name would be a full layer."""
     monkeypatch.setattr(slim, "requires", lambda _: ["httptools"])
-    with pytest.raises(LayerError, match="logferry does not require aioboto3, aiohttp"):
-        slim.remove_sdk(tmp_path, markers=MARKERS)
+    with pytest.raises(LayerError, match="logferry does not require aioboto3, aiohttp, backports-zstd, google-re2"):
+        slim.remove_optional(tmp_path, markers=MARKERS)
 
 
 @roots.needs_apt

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,13 +48,14 @@ def write(line):
     return True
 
 def handler(event, context):
-    stated = {"requestId": context.aws_request_id} if event.get("stated", True) else {}
+    own = {"requestId": context.aws_request_id}
+    stated = own if event.get("stated", True) else {}
     written = sum(write({"event": f"{event['marker']}-pipe-{n}", **stated}) for n in range(event.get("pipe", 0)))
-    posted = sum(send_event({"event": f"{event['marker']}-post-{n}", **stated}) for n in range(event.get("post", 0)))
+    posted = sum(send_event({"event": f"{event['marker']}-post-{n}", **own}) for n in range(event.get("post", 0)))
     for line in event.get("raw", ()):
         os.write(PIPE, line.encode() + b"\\n")
     if event.get("metric"):
-        send_event({"metric": event["marker"], "value": 3, "unit": "Count", **stated})
+        send_event({"metric": event["marker"], "value": 3, "unit": "Count", **own})
     print("line of", event["marker"], flush=True)
     if event.get("kill"):
         os.kill(os.getpid(), 9)
@@ -66,9 +66,10 @@ NODE_FUNCTION = """
 import { sendEvent } from "./events.mjs";
 
 export const handler = async (event) => {
+  const trace = process.env._X_AMZN_TRACE_ID;
   let posted = 0;
   for (let n = 0; n < (event.post ?? 0); n += 1) {
-    posted += Number(await sendEvent({ event: `${event.marker}-post-${n}` }));
+    posted += Number(await sendEvent({ event: `${event.marker}-post-${n}`, ...(trace ? { trace } : {}) }));
   }
   console.log(`line of ${event.marker}`);
   return { posted };
@@ -76,7 +77,7 @@ export const handler = async (event) => {
 """
 SHELL_SEND = """
   send_event "{\\"event\\":\\"${marker}-post-0\\",\\"requestId\\":\\"$request_id\\"}"
-  send_event "{\\"event\\":\\"${marker}-post-1\\"}"
+  send_event "{\\"event\\":\\"${marker}-post-1\\",\\"requestId\\":\\"$request_id\\"}"
 """
 
 
@@ -127,7 +128,11 @@ def node_function(directory: Path) -> Path:
     """Write a Node function, its client and a minimal runtime; return the directory, for `node runtime.mjs`."""
     directory.mkdir(parents=True)
     copied("events.mjs", directory)
-    shutil.copy(SAMPLES / "runtime.mjs", directory)
+    runtime = (SAMPLES / "runtime.mjs").read_text()
+    line = '  const id = invocation.headers["lambda-runtime-aws-request-id"];\n'
+    assert line in runtime
+    trace = '  process.env._X_AMZN_TRACE_ID = invocation.headers["lambda-runtime-trace-id"];\n'
+    (directory / "runtime.mjs").write_text(runtime.replace(line, line + trace))
     (directory / "index.mjs").write_text(NODE_FUNCTION)
     return directory
 

@@ -9,10 +9,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "listener": {"journal", "records", "errors"},
     "flush": {"journal", "records", "sinks", "deadline", "errors", "log"},
     "settings": {
-        *("flush.policy", "records.object_key", "destination", "errors"),
+        *("flush.policy", "records.object_key", "records.zstd_packing", "destination", "errors"),
         *("options", "setting", "settings_validation", "values"),
     },
-    "options": {"setting", "values"},
+    "options": {"records", "setting", "settings_validation", "values"},
     "settings_validation": {"flush.policy", "records.object_key", "destination"},
     "instrumentation": {"listener", "records", "errors"},
     "shipper": {

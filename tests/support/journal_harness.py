@@ -49,6 +49,7 @@ def open_journal(
     warn: Callable[[str], None] = lambda _: None,
     is_omitted: Callable[[bytes], bool] = lambda _: False,
     following: Callable[[Header, Iterable[bytes]], str | None] | None = None,
+    segment_bytes: int | None = None,
 ) -> Journal:
     """Return an open journal with the two functions that the extension passes to it."""
     return Journal(
@@ -60,6 +61,7 @@ def open_journal(
         follow=following or follow,
         warn=warn,
         is_omitted=is_omitted,
+        segment_bytes=segment_bytes,
     )
 
 

@@ -144,9 +144,10 @@ def query(  # noqa: PLR0917
 ) -> None:
     """Run SQL over the stored records with DuckDB, on this machine.
 
-    The views are logs (a row for each line), function_lines, invocations (a row for each request), objects,
-    segments and faults. `DESCRIBE logs` shows their columns. Saved queries: slowest, errors, cold-starts, memory,
-    noise, waits.
+    The views are logs (a row for each line), function_lines, invocations (a row for each request), failures,
+    invocation_summaries, objects, object_counts, segments and faults. `DESCRIBE logs` shows their columns.
+
+    Saved queries: slowest, errors, cold-starts, memory, noise, waits.
 
     Exit status: 0 done, 1 done without unreadable objects, 2 not done.
     """

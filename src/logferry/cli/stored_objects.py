@@ -13,7 +13,10 @@ import gzip
 import io
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+
+from logferry.records import zstd_packing
+from logferry.records.object_key import COMPRESSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -75,29 +78,42 @@ class Destination(Protocol):
 
 def decode(key: str, metadata: Mapping[str, str], body: bytes) -> ReadObject | UnreadableObject:
     """Return an object with its lines. The key's suffix gives the compression."""
-    if key.endswith(".zst"):
-        return UnreadableObject(key, metadata, "zstd compression is not supported")
-    return ReadObject(key, metadata, Lines(body, compressed=key.endswith(".gz")))
+    return ReadObject(key, metadata, Lines(body, compression=compression_of(key)))
+
+
+def compression_of(key: str) -> str:
+    """Return the compression that the suffix of a key names: `gzip`, `zstd` or `none`."""
+    return next((name for name, suffix in COMPRESSED.items() if suffix and key.endswith(suffix)), "none")
 
 
 class Lines:
     """The lines of a body, decompressed one at a time."""
 
-    def __init__(self, body: bytes, *, compressed: bool) -> None:
+    def __init__(self, body: bytes, *, compression: str) -> None:
         self.body = body
         """The body as it is stored."""
-        self.compressed = compressed
+        self.compression = compression
 
     def __iter__(self) -> Iterator[bytes]:
-        stored = io.BytesIO(self.body)
+        broken: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error)
+        if self.compression == "zstd":
+            broken = (*broken, zstd_packing.load().ZstdError)
         try:
-            with gzip.GzipFile(fileobj=stored) if self.compressed else stored as file:
+            with self._opened() as file:
                 while line := file.readline(MAX_LINE_BYTES + 1):
                     if len(line) > MAX_LINE_BYTES:
                         raise BrokenLinesError(f"a line is longer than {MAX_LINE_BYTES} bytes")
                     yield line.removesuffix(b"\n")
-        except (OSError, EOFError, zlib.error) as error:
-            raise BrokenLinesError(f"incomplete gzip data: {error}") from error
+        except broken as error:
+            raise BrokenLinesError(f"incomplete {self.compression} data: {error}") from error
+
+    def _opened(self) -> BinaryIO:
+        stored = io.BytesIO(self.body)
+        if self.compression == "gzip":
+            return cast("BinaryIO", gzip.GzipFile(fileobj=stored))
+        if self.compression == "zstd":
+            return cast("BinaryIO", zstd_packing.load().ZstdFile(stored))
+        return stored
 
 
 def check_size(size: int, most: int) -> None:

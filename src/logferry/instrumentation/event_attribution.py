@@ -72,6 +72,8 @@ class EventAttribution:
         """Time at which the announced invocation had begun (epoch ms), if it is known."""
         self._ended_at: tuple[str, object] = ("", None)
         """Invocation that has ended last, and the time of its end."""
+        self.is_held = False
+        """Whether the latest INVOKE event is held. The platform sends no other one before it is acknowledged."""
         self._use_deadlines = True
         self._is_confirmed = False
 
@@ -164,7 +166,8 @@ class EventAttribution:
         request = following or by_order
         # The event may belong to an invocation whose INVOKE has not arrived, because the runtime receives it at the
         # same time. Two cases: 1. it states a request that has not started, 2. no invocation runs.
-        is_provisional = is_uuid or not (following or self.is_running or self._is_before_end(line))
+        is_of_latest = self.is_held or self.is_running or self._is_before_end(line)
+        is_provisional = is_uuid or not (following or is_of_latest)
         return ((request, "inferred") if request else None), is_provisional
 
     def settled(

@@ -40,8 +40,9 @@ MAX_MALFORMED = 1000
 parsed, so that a flood of junk keeps the shipper from responding for milliseconds only."""
 UNPARSABLE_INTERVAL_MS = 1000
 """Shortest time between two `logferry.unparsable` records, in milliseconds. Malformed lines in between are counted."""
-PROVISIONAL_MS = 250
-"""Longest time for which a request is provisional, in milliseconds. An INVOKE follows its event within a few."""
+PROVISIONAL_MS = 2000
+"""Longest time for which a request is provisional, in milliseconds. An INVOKE follows its event within a few
+milliseconds, and within some hundred on a small share of a core."""
 SMALLEST_READ_BYTES = 4096
 """Content of a full pipe that one read returns at least, in bytes: a page."""
 

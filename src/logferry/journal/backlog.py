@@ -65,16 +65,15 @@ class Backlog:
             self._held = None
 
     @contextlib.contextmanager
-    def reading(self, wanted: Segment) -> Iterator[tuple[Header, Iterator[bytes]]]:
-        """Yield the header and the bodies of a segment, one body at a time. Raise SegmentLost."""
+    def reading(self, wanted: Segment) -> Iterator[tuple[Header, Iterable[bytes]]]:
+        """Yield the header and the bodies of a segment, which are read one at a time. Raise SegmentLost."""
         if wanted.path in self._memory.segments:
-            header, bodies = self._memory.segments[wanted.path]
-            yield header, iter(bodies)
+            yield self._memory.segments[wanted.path]
             return
         try:
             with open(wanted.path, "rb") as file:
                 header = segment.read_header(file)
-                yield header, segment.read_bodies(file, header, closed=True)
+                yield header, segment.Bodies(file, header)
         except OSError as error:
             raise SegmentLost(f"its file cannot be read: {error.strerror}") from error
 

@@ -63,6 +63,7 @@ class Journal:
         warn: Callable[[str], None],
         started: StartedRequests | None = None,
         is_omitted: Callable[[bytes], bool] = lambda _: False,
+        segment_bytes: int | None = None,
     ) -> None:
         """Open the directory and recover. Raise BlockingIOError if another process holds the directory.
 
@@ -70,11 +71,13 @@ class Journal:
         header and the bodies of a leftover segment, and returns the request that runs after them. `warn` is called once
         when the disk rejects writes. `started` are the requests that have started, for the headers of segments.
         `is_omitted` returns whether all records of a batch are left out of the object: such batches alone are not
-        sealed, because an object without records would result.
+        sealed, because an object without records would result. `segment_bytes` is the size of a segment beyond which
+        no batch is added to it.
         """
         self._directory = directory
         self._origin = origin
         self._limit = limit_bytes
+        self._segment_bytes = limit_bytes if segment_bytes is None else segment_bytes
         self._clock_ms = clock_ms
         self._follow = follow
         self.running: str | None = None
@@ -166,10 +169,11 @@ class Journal:
             self._open_after_end()
         self._enter_hour(body)
         bodies = (*(invoke_batch(each, at_ms=self._clock_ms()) for each in self._announced), body)
-        size_on_disk = sum(frame.HEAD_BYTES + len(each) for each in bodies)
+        size_on_disk, open_bytes = sum(frame.HEAD_BYTES + len(each) for each in bodies), self._open_bytes
         if size_on_disk + self._file.empty_size > self._limit:
             raise JournalFull(f"{len(body)} bytes do not fit into LOGFERRY_SPOOL_BYTES={self._limit}")
-        if self._open_bytes >= self._limit // SEGMENTS_AT_LEAST and not self.has_partial_record:
+        is_full = open_bytes >= self._limit // SEGMENTS_AT_LEAST or open_bytes + size_on_disk > self._segment_bytes
+        if open_bytes and is_full and not self.has_partial_record:
             self._has_records = True
             self.seal()
         self._make_room(size_on_disk)
@@ -243,8 +247,8 @@ class Journal:
         """Protect a segment from being discarded during its upload: it would be both stored and reported lost."""
         return self._backlog.holding(wanted)
 
-    def reading(self, wanted: Segment) -> AbstractContextManager[tuple[Header, Iterator[bytes]]]:
-        """Open the header and the bodies of a sealed segment, one body at a time. Raise SegmentLost."""
+    def reading(self, wanted: Segment) -> AbstractContextManager[tuple[Header, Iterable[bytes]]]:
+        """Open the header and the bodies of a sealed segment, read one at a time. Raise SegmentLost."""
         return self._backlog.reading(wanted)
 
     def remove(self, done: Segment) -> None:

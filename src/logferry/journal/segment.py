@@ -210,6 +210,21 @@ def read_header(file: BinaryIO) -> Header:
         raise SegmentLost(f"its header is damaged ({error!r})") from error
 
 
+class Bodies:
+    """The bodies of a segment file, read one at a time and as often as needed."""
+
+    def __init__(self, file: BinaryIO, header: Header) -> None:
+        """Remember the position of `file`, which is at the first body."""
+        self._file = file
+        self._header = header
+        self._first = file.tell()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Read from the first body. Only one iteration may be under way."""
+        self._file.seek(self._first)
+        return read_bodies(self._file, self._header, closed=True)
+
+
 def read_bodies(file: BinaryIO, header: Header, *, closed: bool) -> Iterator[bytes]:
     """Yield the bodies after the header; a damaged one is replaced by a `logferry.damaged` record with its size."""
     for body in frame.read(file, closed=closed):

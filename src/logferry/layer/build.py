@@ -9,7 +9,7 @@ Guarantees:
 Design: the order of the steps matters. Licences are read before pruning removes them. Libraries are
 collected after pruning, so that the tree has none for a removed module. Symbols are removed after
 patchelf, which needs section headers. Bytecode is compiled after that, because its compiler is the
-interpreter of the finished tree. The hooks follow, because they stay sources.
+interpreter of the finished tree. The hooks follow, because their sources stay for other versions of Python.
 """
 
 import hashlib
@@ -120,11 +120,13 @@ def _build_tree(
     report_step("libraries, bytecode, programs")
     libraries.collect(home, search=python.libraries, arch=arch)
     libraries.relink(home, python=python.version, arch=arch)
-    bytecode.compile_tree(home, compiler=_compiler(home, python, arch, work, report_step))
+    compiler = _compiler(home, python, arch, work, report_step)
+    bytecode.compile_tree(home, compiler=compiler)
     executed = f"{HOME}/bin/python{python.version}"
     programs.build_launcher(inputs.find(inputs.LAUNCHER), interpreter=executed, arch=arch, to=opt / checks.LAUNCHER)
     programs.build_exec_wrapper(inputs.find(inputs.EXEC_WRAPPER), arch=arch, to=opt / checks.EXEC_WRAPPER)
     _copy_hooks(home)
+    bytecode.compile_hooks(opt / checks.HOOKS / "python", compiler=compiler)
     _set_modes(opt)
     report_step("checks")
     checks.check(opt, python=python.version, arch=arch, limits=size_limits(slim=slim))
@@ -168,7 +170,7 @@ def _install_packages(home: Path, python: Interpreter, arch: Architecture, work:
     owners_of_kept_files: list[notice.Component] = []
     if slim:
         owners_of_kept_files += notice.of_wheels(site, slim_layer.CA_BUNDLE_OWNER)
-        slim_layer.remove_sdk(site, markers=wheels.marker_environment(python=python.version, arch=arch))
+        slim_layer.remove_optional(site, markers=wheels.marker_environment(python=python.version, arch=arch))
     (home / "NOTICE").write_text(_notice(python, site, owners_of_kept_files), encoding="utf-8")
     wheels.prune(site)
 

@@ -1,7 +1,7 @@
 """Compilation of the tree's Python sources to bytecode.
 
 Guarantees:
-- The tree contains bytecode and no source. Tracebacks contain file names and line numbers.
+- The tree contains bytecode and no source, except for the hooks. Tracebacks contain file names and line numbers.
 - Each bytecode file has the hash-based, unchecked validation of PEP 552.
 - The same interpreter gives the same bytes: one process, a sorted walk and a fixed hash seed. The
   seed matters because the constants of a frozenset are written in its order.
@@ -15,7 +15,7 @@ References: PEP 552, "Deterministic pycs".
 """
 
 import importlib.util
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from logferry.layer import compiler as program
 from logferry.layer.architecture import HOME
@@ -31,15 +31,27 @@ def compile_tree(home: Path, *, compiler: list[str]) -> None:
     `compiler` is the command that starts an interpreter of the layer's version on this machine.
     Raises LayerError if a source does not compile.
     """
-    # Isolated mode (-I) would ignore the hash seed, so the environment is replaced instead. Safe paths (-P) hide the
-    # modules in the folder of the program, such as `archive.py`.
-    options = ["-S", "-s", "-P", "-B", "-X", "no_debug_ranges", "-W", "ignore"]
-    command = [*compiler, *options, program.__file__, str(home), str(HOME)]
-    run(command, purpose="compiling the tree to bytecode", environment=_FIXED)
+    _compile(home, HOME, compiler=compiler)
     for source in sorted(home.rglob("*.py")):
         if not source.with_suffix(".pyc").exists():
             raise LayerError(f"{source.relative_to(home)} was not compiled: it is not valid in the layer's Python")
         source.unlink()
+
+
+def compile_hooks(hooks: Path, *, compiler: list[str]) -> None:
+    """Compile the Python hook for functions with the layer's version of Python, and keep the sources for all others.
+
+    A layer is read-only, so that version would compile the sources at each cold start.
+    """
+    _compile(hooks, HOME / "hooks/python", "cache", compiler=compiler)
+
+
+def _compile(folder: Path, place: PurePosixPath, *options: str, compiler: list[str]) -> None:
+    # Isolated mode (-I) would ignore the hash seed, so the environment is replaced instead. Safe paths (-P) hide the
+    # modules in the folder of the program, such as `archive.py`.
+    flags = ["-S", "-s", "-P", "-B", "-X", "no_debug_ranges", "-W", "ignore"]
+    command = [*compiler, *flags, program.__file__, str(folder), str(place), *options]
+    run(command, purpose="compiling the tree to bytecode", environment=_FIXED)
 
 
 def is_unchecked(data: bytes) -> bool:

@@ -51,7 +51,10 @@ def build(
     ] = None,
     slim: Annotated[
         bool,
-        typer.Option("--slim", help="Leave out the AWS SDK. A proxy, S3 Express or an ARN needs the full layer."),
+        typer.Option(
+            "--slim",
+            help="Leave out the AWS SDK, RE2 and zstd. A proxy, S3 Express, an ARN or a pattern needs the full layer.",
+        ),
     ] = False,
 ) -> None:
     """Build the /opt tree, and its zip file for `aws lambda publish-layer-version`."""

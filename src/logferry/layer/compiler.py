@@ -1,9 +1,10 @@
 """Program that compiles the Python sources of a tree; the layer's interpreter runs it.
 
-    python -S -s -B -X no_debug_ranges compiler.py FOLDER PLACE
+    python -S -s -B -X no_debug_ranges compiler.py FOLDER PLACE [cache]
 
 Guarantees:
-- Each source in FOLDER gets a bytecode file in the same folder. Tracebacks name the file at PLACE.
+- Each source in FOLDER gets a bytecode file in the same folder; with `cache`, in its folder `__pycache__`. Tracebacks
+  name the file at PLACE.
 - A source that does not compile ends the program with a traceback.
 - The bytecode has no docstrings and no columns of expressions. Lines, assertions and annotations
   stay.
@@ -27,11 +28,13 @@ UNCHECKED_HASH = b"\x01\x00\x00\x00"
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def main(folder: Path, place: str) -> None:
-    """Compile every source below a folder, in sorted order."""
+def main(folder: Path, place: str, *, cache: bool = False) -> None:
+    """Compile every source below a folder, in sorted order. `cache`: other versions of Python use the sources."""
     for source in sorted(folder.rglob("*.py")):
         name = f"{place}/{source.relative_to(folder).as_posix()}"
-        source.with_suffix(".pyc").write_bytes(compiled(source.read_bytes(), name))
+        target = Path(importlib.util.cache_from_source(str(source))) if cache else source.with_suffix(".pyc")
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(compiled(source.read_bytes(), name))
 
 
 def compiled(source: bytes, name: str) -> bytes:
@@ -64,4 +67,4 @@ def _remove_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.As
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], cache=sys.argv[3:] == ["cache"])

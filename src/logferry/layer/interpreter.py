@@ -21,7 +21,7 @@ MINIMUM = (3, 13)
 """Lowest version of the interpreter: the version of Debian's suite, with which the layer is
 measured."""
 
-_PACKAGES = ("python3.13-minimal", "libpython3.13-stdlib", "base-files")
+_PACKAGES = ("python3.13-minimal", "libpython3.13-stdlib", "libstdc++6", "base-files")
 """Packages that are unpacked. base-files has the licence texts that the other packages refer to."""
 
 

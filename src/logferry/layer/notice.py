@@ -15,7 +15,7 @@ _COMMON_LICENCES = "common-licenses"
 _CITED = ("Apache-2.0", "GPL-2", "GPL-3", "LGPL-2", "LGPL-2.1", "LGPL-3", "BSD", "MPL-2.0")
 _SHIPPED = (
     *("libpython3*-minimal", "libpython3*-stdlib", "libc6", "libgcc-s1", "gcc-*-base", "libssl3*", "zlib1g", "libffi*"),
-    *("libexpat1", "libbz2-1.0", "liblzma5", "libuuid1", "libdb5*", "libzstd1"),
+    *("libexpat1", "libstdc++6", "libbz2-1.0", "liblzma5", "libuuid1", "libdb5*", "libzstd1"),
 )
 """Debian packages whose libraries may be in the tree. A package without a copyright file is not in
 it."""

@@ -1,7 +1,7 @@
-"""The slim layer: the packages that only the AWS SDK needs are left out.
+"""The slim layer: packages that only some configurations need are left out.
 
 Guarantees:
-- A package stays if a requirement of logferry other than those in `SDK` needs it, directly or
+- A package stays if a requirement of logferry other than those in `OPTIONAL` needs it, directly or
   indirectly. The wheels' own metadata decides.
 - The certificate authorities in `CA_BUNDLE` stay.
 
@@ -20,25 +20,25 @@ from packaging.utils import canonicalize_name
 
 from logferry.layer.subprocesses import LayerError
 
-SDK = ("aioboto3", "aiohttp")
-"""Requirements of logferry that only the adapter of the AWS SDK imports."""
+OPTIONAL = ("aioboto3", "aiohttp", "google-re2", "backports-zstd")
+"""Requirements of logferry that only the adapter of the AWS SDK, patterns, or zstd import."""
 CA_BUNDLE = "botocore/cacert.pem"
 """File that stays although its package is removed."""
 CA_BUNDLE_OWNER = "botocore-*"
 """Pattern of the package's name, for NOTICE."""
 
 
-def remove_sdk(site: Path, *, markers: Mapping[str, str]) -> None:
-    """Remove the SDK and the packages that only the SDK needs from a folder of installed packages.
+def remove_optional(site: Path, *, markers: Mapping[str, str]) -> None:
+    """Remove the optional packages, and those that only they need, from a folder of installed packages.
 
     `markers` are the values of the environment markers in the layer. Raises LayerError if logferry
-    does not require the SDK, or if the folder lacks a package.
+    does not require one of `OPTIONAL`, or if the folder lacks a package.
     """
     installed: dict[str, Distribution] = {canonicalize_name(one.name): one for one in distributions(path=[str(site)])}
     direct = [Requirement(text) for text in requires("logferry") or ()]
-    if missing := set(SDK) - {canonicalize_name(one.name) for one in direct}:
-        raise LayerError(f"logferry does not require {', '.join(sorted(missing))}; correct `SDK` in {__name__}")
-    kept = needed((one for one in direct if canonicalize_name(one.name) not in SDK), installed, markers)
+    if missing := set(OPTIONAL) - {canonicalize_name(one.name) for one in direct}:
+        raise LayerError(f"logferry does not require {', '.join(sorted(missing))}; correct `OPTIONAL` in {__name__}")
+    kept = needed((one for one in direct if canonicalize_name(one.name) not in OPTIONAL), installed, markers)
     for name, distribution in installed.items():
         if name not in kept:
             _remove(distribution, site)

@@ -5,6 +5,7 @@
 Guarantees:
 - Both S3 clients store an object in each of their buckets, and the own client is rejected by one
   more bucket. In a slim tree, the buckets of the SDK are rejected with the reason and the remedy.
+- Expressions are compiled, and Zstandard compresses.
 - The only credentials are those of the container endpoint.
 - The program ends with a traceback if a module or a file is missing.
 """
@@ -66,6 +67,36 @@ async def use_own_client() -> None:
         raise AssertionError("the tree has no bundle of certificate authorities")
 
 
+def process_records() -> None:
+    """Use the extension modules of expressions and of Zstandard, which the clients do not import."""
+    from logferry.options import records  # noqa: PLC0415 - the clients must work without these modules
+    from logferry.records import zstd_packing  # noqa: PLC0415
+
+    values = {row.name: row.parse(row.default) for row in records.SETTINGS}
+    (masks,) = (row.parse("email") for row in records.SETTINGS if row.name == "MASK")
+    options = records.read({**values, "MASK": masks})
+    if options.processing is None or options.processing.masker is None:
+        raise AssertionError("LOGFERRY_MASK has no effect")
+    if (masked := options.processing.masker.text("to a@b.io")) != "to [email]":
+        raise AssertionError(f"the masked text is {masked!r}")
+    packer = zstd_packing.packing().make()
+    if not packer.compress(b"x" * 1000) + packer.flush():
+        raise AssertionError("zstd has compressed nothing")
+
+
+def expect_missing_patterns() -> None:
+    """Require that a pattern is a mistake whose remedy is the full layer."""
+    from logferry.records import patterns  # noqa: PLC0415
+
+    try:
+        patterns.Pattern("a+")
+    except ValueError as error:
+        if "full layer" not in str(error):
+            raise AssertionError(f"the remedy is missing: {error}") from None
+    else:
+        raise AssertionError("a slim tree has compiled a pattern")
+
+
 async def use_sdk() -> None:
     """Store with the AWS SDK: on request, in another region, in a directory bucket, and through a proxy."""
     await store("sdk", client="sdk")
@@ -97,7 +128,12 @@ async def main() -> None:
     os.environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"{ENDPOINT}/credentials"
     os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = "token"  # noqa: S105 - only the stub of the smoke test reads it
     await use_own_client()
-    await (use_sdk() if KIND == "full" else expect_missing_sdk())
+    if KIND == "full":
+        process_records()
+        await use_sdk()
+    else:
+        expect_missing_patterns()
+        await expect_missing_sdk()
 
 
 asyncio.run(main())

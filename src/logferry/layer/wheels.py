@@ -27,6 +27,9 @@ platform tag by name."""
 _UNUSED = ("bin", "*/tests", "*/test", "boto3/examples", "dateutil/zoneinfo/*.tar.gz")
 """Console scripts, tests, examples, and the time zones of dateutil. logferry uses UTC only."""
 
+_ARCHIVES = ("backports/zstd/tarfile.py", "backports/zstd/zipfile", "backports/zstd/_cffi")
+"""Archive formats of backports.zstd, and its code for PyPy."""
+
 _HTTP_SERVER = ("aiohttp/web*.py", "aiohttp/worker.py", "aiohttp/pytest_plugin.py", "aiohttp/test_utils.py")
 """aiohttp's server. The SDK uses only its client."""
 
@@ -84,7 +87,7 @@ def marker_environment(*, python: str, arch: Architecture) -> dict[str, str]:
 
 def prune(site: Path) -> None:
     """Remove the files of installed packages that the layer does not use."""
-    for pattern in (*_UNUSED, *_HTTP_SERVER, *_PURE_PYTHON_EXISTS):
+    for pattern in (*_UNUSED, *_ARCHIVES, *_HTTP_SERVER, *_PURE_PYTHON_EXISTS):
         for path in sorted(site.glob(pattern)):
             remove(path)
     for pattern in _NOT_IMPORTED:

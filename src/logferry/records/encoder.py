@@ -17,23 +17,29 @@ from typing import TYPE_CHECKING
 
 from logferry.records import decoder
 from logferry.records.fast_path import MIN_BATCH_BYTES
-from logferry.records.internal import FINAL, FORMAT, SEGMENT, closing_record
+from logferry.records.internal import FINAL, SEGMENT, closing_record
 from logferry.records.lines import Lines
 from logferry.records.model import StoredObject, iso
 from logferry.records.object_key import render_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from logferry.records import fast_path
     from logferry.records.model import Header
+    from logferry.records.zstd_packing import Packer, Packing
 
 BLOCK_CHARACTERS = 64 * 1024
 """Size of a block that is compressed at once, in characters. A batch of a hundred thousand short records does not
 become as many lines in memory, and a block that stays in the processor's cache is faster."""
 GZIP_LEVEL = 1
 """Compression level: 3.1 times smaller instead of 3.3 at level 6, for a third of the CPU time."""
+GZIP_TYPE = "application/gzip"
 _GZIP_WINDOW = 31
+
+
+def _plain_lines(header: Header, types: frozenset[str], _bodies: Iterable[bytes]) -> Lines:
+    return Lines(header, types)
 
 
 def encode(
@@ -44,14 +50,20 @@ def encode(
     key: str,
     compress: bool,
     types: frozenset[str],
+    make_lines: Callable[[Header, frozenset[str], Iterable[bytes]], Lines] = _plain_lines,
+    packing: Packing | None = None,
     min_batch_bytes: int = MIN_BATCH_BYTES,
 ) -> StoredObject:
     """Return the object of a segment. `types` are the platform's record types to keep.
 
+    `compress` chooses gzip, and `packing` is given for another compression.
+    `make_lines` is given if records are selected, masked or extended (`processing`). It may iterate over `bodies` too.
     `min_batch_bytes` is set only in tests, as in `decoder.Reader`; the bytes do not depend on it.
     """
-    lines = Lines(header, types)
-    packer = zlib.compressobj(GZIP_LEVEL, wbits=_GZIP_WINDOW) if compress else None
+    lines = make_lines(header, types, bodies)
+    packer: Packer | None = packing.make() if packing else None
+    if compress and not packing:
+        packer = zlib.compressobj(GZIP_LEVEL, wbits=_GZIP_WINDOW)
     blocks = _blocks(_all_lines(lines, decoder.read_all(bodies, min_batch_bytes=min_batch_bytes), header, final=final))
     parts = [packer.compress(block) if packer else block for block in blocks]
     if packer:
@@ -61,15 +73,16 @@ def encode(
         key=render_key(key, header, lines.key_time, lines.key_request_id),
         body=b"".join(parts),
         metadata={
-            "format": str(FORMAT),
+            "format": lines.FORMAT,
             "environment": header.origin.environment,
             "segment": str(header.number),
             "records": str(lines.records),
             "first-time": lines.earliest or opened,
             "last-time": lines.latest or opened,
         }
+        | {name: str(number) for name, number in lines.counts().items()}
         | ({"final": "true"} if final else {}),
-        content_type="application/gzip" if compress else "application/x-ndjson",
+        content_type=packing.content_type if packing else GZIP_TYPE if compress else lines.CONTENT_TYPE,
     )
 
 
@@ -79,7 +92,8 @@ def _all_lines(
     """Yield the lines of the records and the closing line."""
     yield from lines.of(found)
     opened = iso(header.opened_ms)
-    record = closing_record(header, records=lines.records, first=lines.earliest or opened, last=lines.latest or opened)
+    first, last = lines.earliest or opened, lines.latest or opened
+    record = closing_record(header, records=lines.records, first=first, last=last, more=lines.closing_members())
     yield lines.closing(FINAL if final else SEGMENT, record)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from logferry.records.model import iso
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from logferry.records.model import Header
 
@@ -145,8 +145,8 @@ def damaged_batch(header: Header, *, size: int) -> InternalBatch:
     return internal_batch(DAMAGED, [record], at_ms=header.opened_ms)
 
 
-def closing_record(header: Header, *, records: int, first: str, last: str) -> str:
-    """Return the JSON text of the record in the last line of an object.
+def closing_record(header: Header, *, records: int, first: str, last: str, more: Mapping[str, object]) -> str:
+    """Return the JSON text of the record in the last line of an object. `more` has the members of optional features.
 
     With it, a reader recognises an object that was cut at the end of a line, and the object identifies its function
     even if its path is lost.
@@ -160,7 +160,9 @@ def closing_record(header: Header, *, records: int, first: str, last: str) -> st
         "function": origin.function,
         "version": origin.version,
         "region": origin.region,
-    } | ({"account": origin.account} if origin.account else {})
+        **({"account": origin.account} if origin.account else {}),
+        **more,
+    }
     return json.dumps(record, separators=(",", ":"))
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from logferry.records import attribution, decoder
 from logferry.records.fast_path import TEXT, TIME, RequestIdCache
-from logferry.records.internal import ATTRIBUTION, NOTES, PREFIX, SENT
+from logferry.records.internal import ATTRIBUTION, FORMAT, NOTES, PREFIX, SENT
 from logferry.records.model import iso
 from logferry.records.started_requests import StartedRequests
 from logferry.records.timestamps import is_canonical
@@ -58,6 +58,11 @@ class Anchor(NamedTuple):
 
 class Lines:
     """Lines of a segment, with the totals for key and metadata."""
+
+    FORMAT = str(FORMAT)
+    """Format in the metadata of the object."""
+    CONTENT_TYPE = "application/x-ndjson"
+    """Content type of an object that is not compressed."""
 
     def __init__(self, header: Header, types: frozenset[str]) -> None:
         self._header = header
@@ -158,6 +163,14 @@ class Lines:
 
     def _request_in(self, value: str) -> str | None:
         return self._request_ids.request_in(value, 1, "")
+
+    def counts(self) -> dict[str, int]:
+        """Return further numbers of the closing record and the metadata. Subclasses that change records have some."""
+        return {}
+
+    def closing_members(self) -> dict[str, object]:
+        """Return further members of the closing record."""
+        return {}
 
     def closing(self, kind: str, record: str) -> str:
         """Return the last line of the object, which is not counted as a record."""

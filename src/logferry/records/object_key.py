@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from logferry.records.model import Header
 
 DEFAULT_KEY = "function={function}/dt={date}/hour={hour}/{time}-{environment}-{segment}.ndjson.gz"
+_OTLP_KEY = "year={year}/month={month}/day={day}/hour={hour}/logs_{function}_{time}-{environment}-{segment}.json"
+"""Key that the S3 receiver of the OpenTelemetry Collector finds, with its partitions by the hour."""
+COMPRESSED = {"gzip": ".gz", "zstd": ".zst", "none": ""}
+"""Suffix of a key for each compression."""
 KEY_FIELDS = frozenset(
     {
         *("function", "version", "region", "date", "year", "month", "day", "hour", "time"),
@@ -39,6 +43,13 @@ def parse(text: str) -> str:
     if missing := REQUIRED_KEY_FIELDS - fields:
         raise ValueError(f"{_braced(missing)} must be in it, or objects would overwrite each other")
     return text.lstrip("/")
+
+
+def default_key(*, form: str, compression: str) -> str:
+    """Return the template for a format (`ndjson`, `text` or `otlp`) and a compression."""
+    stem = DEFAULT_KEY.removesuffix(".ndjson.gz")
+    key = {"ndjson": f"{stem}.ndjson", "text": f"{stem}.log", "otlp": _OTLP_KEY}[form]
+    return key + COMPRESSED[compression]
 
 
 def render_key(template: str, header: Header, time: str, request_id: str) -> str:

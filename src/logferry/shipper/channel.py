@@ -23,10 +23,20 @@ log = get_logger()
 class Channel:
     """A SOCK_SEQPACKET socket to the supervisor."""
 
-    def __init__(self, sock: socket.socket, *, on_packet: Callable[[bytes], None] = lambda _: None) -> None:
-        """`on_packet` receives each packet at its receipt, before `packets` yields it."""
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        on_packet: Callable[[bytes], None] = lambda _: None,
+        on_done: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_packet` receives each packet at its receipt, before `packets` yields it.
+
+        `on_done` is called before DONE is sent.
+        """
         sock.setblocking(False)
         self._on_packet = on_packet
+        self._on_done = on_done
         self._socket = sock
         self._received: asyncio.Queue[bytes] = asyncio.Queue()
 
@@ -42,6 +52,8 @@ class Channel:
 
     def send(self, packet: bytes) -> None:
         """Send a packet."""
+        if packet[:1] == ipc.DONE:
+            self._on_done()
         try:
             self._socket.send(packet)
         except OSError as error:

@@ -73,7 +73,12 @@ class EventCollection:
             self._take(packet, now_ms, was_empty=False)
         else:
             self._deferred = (packet, now_ms)
+        self.intake.attribution.is_held = True
         self._set_timer()
+
+    def on_done(self) -> None:
+        """Take note that an event is acknowledged: the platform may send the next one."""
+        self.intake.attribution.is_held = False
 
     def _refresh(self) -> None:
         self.receive()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from logferry.flush.uploader import Uploader
 from logferry.listener.server import listening
@@ -59,13 +59,25 @@ def run(
     `connect_early`: open a connection to the sink before the first event. `collection` is None if the function's own
     events are not accepted, and `records` if invocations have no summary.
     """
+    options: dict[str, Any] = {"key": settings.key, "types": settings.types}
+    options["compress"] = settings.compression == "gzip"
+    if settings.compression == "zstd":
+        from logferry.records import zstd_packing  # noqa: PLC0415 - imported only if it is chosen
+
+        options["packing"] = zstd_packing.packing()
+    if settings.records and settings.records.processing:
+        options["make_lines"] = settings.records.processing.make_lines
 
     def encode_segment(header: Header, batches: Iterable[bytes], final: bool) -> StoredObject:
-        return encode(header, batches, final=final, key=settings.key, compress=settings.compress, types=settings.types)
+        return encode(header, batches, final=final, **options)
 
     async def serve() -> None:
         uploader = Uploader(journal=journal, sink=sink, encode=encode_segment, timeout_seconds=settings.upload_timeout)
-        packets = Channel(channel, **({"on_packet": collection.on_packet} if collection else {}))
+        packets = (
+            Channel(channel, on_packet=collection.on_packet, on_done=collection.on_done)
+            if collection
+            else Channel(channel)
+        )
         lifecycle = build_lifecycle(
             channel=packets,
             journal=journal,

@@ -161,7 +161,7 @@ class InvocationRecords:
         """Take in the start, the end or the report of an invocation."""
         request_id = attribution.platform_request(event) or ""
         if event.type == decoder.START:
-            # Without INVOKE events, the start is the beginning. Otherwise an earlier process may have counted events.
+            # Without INVOKE events, the start is the beginning. Otherwise an earlier process may have had the INVOKE.
             self.summaries.start(request_id, is_partial=False if self._managed else None)
         elif event.type == decoder.RUNTIME_DONE or self._managed or self.summaries.is_running(request_id):
             self._ended.append((request_id, event))

@@ -107,6 +107,8 @@ def run_shipper(
     with SteppedImport(server=server, queue=queue):
         from logferry.shipper import event_loop  # noqa: PLC0415 - imports asyncio and everything that needs it
 
+        if settings.records and settings.records.processing:
+            settings.records.processing.load()
         sink = _open_sink(settings)
     server.finish()
     collect_from_here()
@@ -236,6 +238,7 @@ def _open_journal(settings: Settings, origin: Origin, invocations: Invocations, 
             follow=follow,
             warn=log.get_logger().warning,
             started=invocations.started,
+            segment_bytes=settings.records.object_bytes if settings.records else None,
             is_omitted=(lambda _: False) if "platform" in settings.types else decoder.is_only_platform,
         )
 

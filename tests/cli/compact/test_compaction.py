@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from logferry.cli.compact import directory_store as store_module
-from logferry.cli.compact.command import Options, Report, compact
+from logferry.cli.compact.command import Options, Report, compact, run_compact
 from logferry.cli.fetch.fetch import fetch
 from logferry.cli.fetch.selection import Selection
 from logferry.cli.query.session import Session
@@ -352,8 +352,6 @@ def test_the_command_prints_one_result_and_json(
     prefix: stored_prefix.Prefix, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The last line is the result, and `--json` prints values."""
-    from logferry.cli.compact.command import run_compact  # noqa: PLC0415
-
     url = f"file://{prefix.root}"
     assert run_compact(url, Options(now=NOON), as_json=False, yes=False) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("DRY RUN: nothing was changed. With --run, this writes")
@@ -363,6 +361,16 @@ def test_the_command_prints_one_result_and_json(
     assert run_compact(url, Options(now=NOON, run=True), as_json=False, yes=False) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("COMPACTED: 0 files written, 0 refused")
     assert run_compact("file:///nowhere/at/all", Options(), as_json=False, yes=False) == 2
+
+
+def test_objects_of_another_key_template_are_ignored_with_a_reason(
+    prefix: stored_prefix.Prefix, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A partition is the function and the hour in the key."""
+    path = next(iter(prefix.paths.values()))
+    path.rename(prefix.root / path.name)
+    assert run_compact(f"file://{prefix.root}", Options(now=NOON), as_json=False, yes=False) == 0
+    assert "Ignored: 1 object without function, date and hour in the key" in capsys.readouterr().out
 
 
 async def test_compaction_of_a_real_bucket_writes_reads_back_and_deletes(

@@ -22,6 +22,7 @@ from logferry.cli.fetch.source import ListedObject
 from logferry.cli.stored_objects import DestinationError
 from logferry.cli.verify.window import Window
 from logferry.records.model import StoredObject
+from support.fault_proxy import FaultProxy
 from support.s3_faults import Fault
 from support.stored_logs import START, make_object, make_objects, store_in
 
@@ -183,6 +184,20 @@ async def test_a_bucket_in_another_region_is_read_there(stored: StoredBucket) ->
     await stored.proxy.set_fault(Fault.OTHER_REGION)
     found = await fetched(stored.url)
     assert (len(found.objects), found.unreadable) == (3, [])
+
+
+async def test_a_server_with_a_private_authority_is_trusted_by_both_clients(
+    stored: StoredBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS_CA_BUNDLE has the authority. Without it, the certificate is refused."""
+    await stored.store(make_objects(2))
+    async with FaultProxy(stored.s3.endpoint_url, certificates=tmp_path / "certificates") as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint_url)
+        with pytest.raises(DestinationError, match="set AWS_CA_BUNDLE to the file of the certificate authority"):
+            await fetched(stored.url)
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(proxy.trusted))
+        found = await fetched(stored.url)
+    assert (len(found.objects), found.unreadable) == (2, [])
 
 
 async def test_denied_gets_are_an_error_of_the_destination(stored: StoredBucket) -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from logferry.cli.logs.record_text import LineText, is_hidden, text_of
@@ -100,6 +100,7 @@ def test_control_characters_cannot_change_the_terminal() -> None:
     assert of_record({"message": "a\x1bb", "k\x1b": "v"}).text == "a\\x1bb k\\x1b=v"
 
 
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(["function", "platform.report", "platform.start", "logferry.dropped", "x"]),
     st.one_of(st.none(), st.text()),

@@ -15,6 +15,7 @@ from logferry.cli.fetch.selection import Selection
 from logferry.cli.query.session import Session
 from logferry.cli.query.views import TYPED_COLUMNS
 from logferry.cli.verify.window import Window
+from logferry.records import zstd_packing
 from support.format_1 import COLUMNS
 from support.stored_logs import START, invocation, make_object, make_objects, request_id, store_in
 
@@ -156,8 +157,8 @@ def test_a_damaged_object_is_excluded_while_rows_are_fetched(tmp_path: Path) -> 
     """DuckDB returns the first rows of many objects before it has read the last one."""
     name = "function=orders-api/dt=2026-11-21/hour=23/230000Z-00000000000000ff-00000001.ndjson.gz"
     odd = make_object([])._replace(key=name, body=gzip.compress(b'{"time":\n'))
-    with opened(tmp_path, [*make_objects(1000), odd]) as session:
-        assert len(session.rows("SELECT * FROM lines")) == 5000
+    with opened(tmp_path, [*make_objects(600), odd]) as session:
+        assert len(session.rows("SELECT * FROM lines")) == 3000
         assert [key for key, _ in session.unreadable] == [name]
 
 
@@ -260,3 +261,19 @@ def test_records_that_duckdb_cannot_parse_are_rows(tmp_path: Path) -> None:
     with opened(tmp_path, [make_object(invocation(0, START, lines))]) as session:
         query = "SELECT level FROM logs WHERE type = 'function' ORDER BY line"
         assert [level for (level,) in session.rows(query)] == [None, "ERROR", "WARN", json.dumps(["x"]).upper(), None]
+
+
+def test_objects_of_each_compression_are_read_together(tmp_path: Path) -> None:
+    """A prefix can have objects from before and after a change of LOGFERRY_COMPRESSION."""
+    packed, zipped, plain = make_objects(3)
+    packer = zstd_packing.packing().make()
+    body = packer.compress(gzip.decompress(packed.body)) + packer.flush()
+    stem = len(".gz")
+    objects = [
+        packed._replace(key=packed.key[:-stem] + ".zst", body=body),
+        zipped,
+        plain._replace(key=plain.key[:-stem], body=gzip.decompress(plain.body)),
+    ]
+    with opened(tmp_path, objects) as session:
+        assert session.rows("SELECT count(DISTINCT requestId) FROM logs") == [(3,)]
+        assert session.rows("FROM faults") == []

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from logferry.cli.fetch.fetch import open_source
+from logferry.cli.fetch.fetch import fetch, open_source
 from logferry.cli.fetch.selection import Selection
 from logferry.cli.stored_objects import DestinationError
 from logferry.cli.tail.command import Tail, View
 from logferry.cli.tail.object_lines import read_lines
+from logferry.records import zstd_packing
 from support.s3_faults import Fault
 from support.stored_logs import invocation, make_object, store_in
 
@@ -140,6 +141,19 @@ def test_a_damaged_object_is_an_error_with_the_reason(tmp_path: Path, body: byte
     path.write_bytes(body)
     with pytest.raises(ValueError, match=r"\w"):
         list(read_lines(path, "x.ndjson"))
+
+
+def test_objects_with_zstd_are_read(tmp_path: Path) -> None:
+    """The suffix gives the compression. A truncated object is an error."""
+    made = make_object(invocation(0, datetime.now(UTC)), key="{environment}-{segment}.ndjson")
+    path = tmp_path / "x.ndjson.zst"
+    path.write_bytes(zstd_packing.load().compress(made.body))
+    assert len(list(read_lines(path, path.name))) == 5
+    assert len(fetch(f"file://{tmp_path}").objects) == 1
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match="incomplete zstd data"):
+        list(read_lines(path, path.name))
+    assert "incomplete zstd data" in fetch(f"file://{tmp_path}").unreadable[0][1]
 
 
 def test_lines_of_another_program_are_no_records(tmp_path: Path) -> None:

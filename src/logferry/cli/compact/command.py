@@ -65,6 +65,7 @@ class Report:
     deletion: Deletable
     not_deleted: Sequence[tuple[str, str]]
     up_to_date: int
+    unplaced: int
     usage: RequestUsage
 
     @property
@@ -112,7 +113,9 @@ async def compact(
             deletion = _deletable(state, options, now)
         todo = {each.partition for each in planned}
         up_to_date = sum(partition not in todo and not state.is_joined(partition) for partition in state.files)
-        return Report(url, not options.run, planned, days, result, deletion, not_deleted, up_to_date, source.usage)
+        return Report(
+            url, not options.run, planned, days, result, deletion, not_deleted, up_to_date, state.unplaced, source.usage
+        )
 
 
 def _deletable(state: State, options: Options, now: datetime) -> Deletable:
@@ -151,6 +154,7 @@ def as_values(report: Report) -> dict[str, Any]:
         ],
         "refused": [{"partition": vars(partition), "reason": reason} for partition, reason in report.result.refused],
         "up_to_date": report.up_to_date,
+        "unplaced": report.unplaced,
         "deletable": len(report.deletion.objects),
         "deleted": 0 if report.is_dry else len(report.deletion.objects) - len(report.not_deleted),
         "kept": [{"partition": vars(partition), "reason": reason} for partition, reason in report.deletion.kept],
@@ -170,6 +174,9 @@ def _show(console: Console, report: Report) -> None:
         console.print(Text(f"raw objects kept: {partition}: {reason}"), soft_wrap=True)
     for name, reason in report.not_deleted[:ROWS]:
         console.print(Text(f"not deleted: {name}: {reason}", style="red"), soft_wrap=True)
+    if report.unplaced:
+        ignored = f"Ignored: {counted(report.unplaced, 'object')} without function, date and hour in the key"
+        console.print(Text(f"{ignored} (LOGFERRY_KEY has another template)."), soft_wrap=True)
     console.print(Text(_verdict(report), style="bold"), soft_wrap=True)
 
 

@@ -29,6 +29,7 @@ from logferry.cli.compact.partition import (
     Partition,
     Plan,
     by_partition,
+    is_unplaced,
     plan,
     plan_day,
 )
@@ -68,6 +69,8 @@ class State:
 
     raw: dict[Partition, list[ListedObject]] = field(default_factory=dict)
     files: dict[Partition, Compacted] = field(default_factory=dict)
+    unplaced: int = 0
+    """Number of objects whose key has no function, date and hour, so that they belong to no partition."""
     damaged: dict[str, str] = field(default_factory=dict)
     """Reason of each folder whose manifest cannot be read, or whose file is missing."""
 
@@ -112,7 +115,7 @@ async def list_state(source: Source, selection: Selection) -> State:
 
 async def read_state(source: Source, listed: Sequence[ListedObject], selection: Selection) -> State:
     """Read the manifests among the entries of a list. Raise DestinationError."""
-    found = State()
+    found = State(unplaced=sum(is_unplaced(each) for each in listed))
     for partition, objects in by_partition(listed).items():
         if selection.has_function(partition.function):
             found.raw[partition] = [each for each in objects if not each.name.rpartition("/")[2].startswith(("_", "."))]

@@ -72,6 +72,7 @@ class ParquetBuild:
             }
         )
         self._connection.execute("SET TimeZone = 'UTC'")
+        self._connection.execute("SET enable_progress_bar = false")  # it writes to stdout
         columns = ", ".join(f"{name} {kind}" for name, kind in LINE_COLUMNS.items())
         names = ", ".join(f"{name} VARCHAR" for name in (*PARTITION_COLUMNS, "filename"))
         self._connection.execute(f"CREATE TABLE logs ({columns}, {names})")

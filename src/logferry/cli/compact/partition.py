@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from logferry.cli.fetch.selection import COMPACT, place_of
+from logferry.cli.object_names import is_marker, looks_like_logferry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -95,6 +96,11 @@ def by_partition(listed: Iterable[ListedObject]) -> dict[Partition, list[ListedO
         if place is not None:
             found[Partition(place.function, place.dt, place.hour)].append(each)
     return dict(found)
+
+
+def is_unplaced(listed: ListedObject) -> bool:
+    """Return whether an object of logferry has another key template than the default, which has the partition."""
+    return not is_marker(listed.name) and place_of(listed.name) is None and looks_like_logferry(listed.name)
 
 
 def inputs_hash(inputs: Iterable[Input]) -> str:

@@ -103,6 +103,6 @@ def cache_folder() -> Path:
 def _safe(part: str) -> str:
     """Return a part of a key as a file name."""
     if part in {"", ".", ".."} or len(part.encode(errors="replace")) > MAX_PART_BYTES or _UNSAFE.search(part):
-        suffix = re.search(r"(?:\.ndjson|\.json)?(?:\.gz)?$", part)
+        suffix = re.search(r"(?:\.ndjson|\.json)?(?:\.gz|\.zst)?$", part)
         return hashlib.sha256(part.encode(errors="replace")).hexdigest()[:24] + (suffix[0] if suffix else "")
     return part

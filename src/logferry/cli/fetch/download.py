@@ -3,14 +3,13 @@
 Guarantees:
 - At most `CONCURRENT_GETS` objects are in memory at a time.
 - An unreadable object is returned with its reason, and hides no other one.
-- A gzip object is complete and its checksum is correct. DuckDB does not verify it.
+- A compressed object is complete and its checksum is correct. DuckDB does not verify it.
 - A cancelled fetch leaves no partial file, because the cache renames complete files only.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import zlib
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from logferry.cli.fetch.concurrency import gathered
 from logferry.cli.fetch.s3_failures import OBJECT_CODES, failure
-from logferry.cli.stored_objects import DestinationError, reason_of
+from logferry.cli.stored_objects import BrokenLinesError, DestinationError, Lines, compression_of, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,12 +75,24 @@ async def download(
 
 async def _verify(path: Path, listed: ListedObject) -> None:
     """Raise ValueError if a file has another size than the object, or damaged gzip data."""
+    if listed.name.endswith(".zst"):
+        await asyncio.to_thread(_verify_lines, path, listed.name)
+        return
     if not listed.name.endswith(".gz"):
         return
     if listed.size <= _INLINE_BYTES:
         verify_gzip(path)
     else:
         await asyncio.to_thread(verify_gzip, path)
+
+
+def _verify_lines(path: Path, name: str) -> None:
+    """Raise ValueError if the lines of a file cannot be decompressed."""
+    try:
+        for _ in Lines(path.read_bytes(), compression=compression_of(name)):
+            pass
+    except BrokenLinesError as error:
+        raise ValueError(str(error)) from error
 
 
 def verify_gzip(path: Path) -> None:
@@ -107,9 +118,9 @@ def verify_gzip(path: Path) -> None:
 def has_place(path: Path, name: str) -> bool:
     """Return whether the first line of a file has environment, segment and line, as each line of logferry."""
     try:
-        with gzip.open(path) if name.endswith(".gz") else path.open("rb") as file:
-            first = json.loads(file.readline(_CHUNK_BYTES))
-    except (OSError, EOFError, ValueError, RecursionError, zlib.error):
+        lines = iter(Lines(path.read_bytes(), compression=compression_of(name)))
+        first = json.loads(next(lines, b""))
+    except (OSError, ValueError, RecursionError, BrokenLinesError):
         return False
     return isinstance(first, dict) and {"environment", "segment", "line"} <= first.keys()
 

@@ -34,7 +34,7 @@ MAX_SPLIT_FUNCTIONS = 16
 """Largest number of functions whose days are listed separately when no time limits them."""
 
 _FUNCTION = re.compile(r"function=([^/]*)/")
-_LINES_SUFFIXES = (".ndjson", ".ndjson.gz", ".json", ".json.gz", ".jsonl", ".jsonl.gz", ".gz")
+_LINES_SUFFIXES = (".ndjson", ".ndjson.gz", ".ndjson.zst", ".json", ".json.gz", ".jsonl", ".jsonl.gz", ".gz")
 
 
 @dataclass

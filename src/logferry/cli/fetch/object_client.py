@@ -29,8 +29,14 @@ CONNECT_SECONDS = 10
 READ_SECONDS = 60
 """Time limits of a connection and of each read, in seconds. Then the client tries again."""
 MAX_ATTEMPTS = 4
+_UNSUPPORTED = ("CaUsedAsEndEntity", "Could not parse path")
+"""Errors of obstore for requests that the SDK can send."""
 CREDENTIALS_MINUTES = 5
 """Time after which obstore asks the session for credentials again, in minutes."""
+
+
+class UnsupportedRequestError(Exception):
+    """A request that obstore cannot send: a self-signed certificate, or a key such as `a//b`."""
 
 
 class ObjectClient:
@@ -45,12 +51,14 @@ class ObjectClient:
         self._store: S3Store | None = None
 
     async def get(self, key: str, *, region: str) -> bytes:
-        """Return the body of an object. Raise ValueError or DestinationError."""
+        """Return the body of an object. Raise ValueError, DestinationError or UnsupportedRequestError."""
         try:
             response = await obstore.get_async(self._client(region), key)
             return bytes(await response.bytes_async())
         except (BaseError, ValueError, OSError) as error:
-            raise self._error(error) from error
+            if any(text in str(error) for text in _UNSUPPORTED):
+                raise UnsupportedRequestError(str(error)) from error
+            raise error_of(self._url, s3_failures.code_in(str(error)), error) from error
 
     def _client(self, region: str) -> S3Store:
         """Return the client for GETs in a region, which is known after a list."""
@@ -89,12 +97,11 @@ class ObjectClient:
             "expires_at": datetime.now(UTC) + timedelta(minutes=CREDENTIALS_MINUTES),
         }
 
-    def _error(self, error: Exception) -> Exception:
-        """Return the error of a GET: that of the object, or that of the destination."""
-        text = str(error)
-        code = s3_failures.code_in(text)
-        if code in s3_failures.OBJECT_CODES:
-            return ValueError(s3_failures.OBJECT_CODES[code])
-        if code in s3_failures.REMEDIES:
-            return DestinationError(s3_failures.failure(self._url, code, text))
-        return ValueError(text.partition("\n")[0] or reason_of(error))
+
+def error_of(url: str, code: str, error: Exception) -> Exception:
+    """Return the error of a GET with S3's code: that of the object, or that of the destination."""
+    if code in s3_failures.OBJECT_CODES:
+        return ValueError(s3_failures.OBJECT_CODES[code])
+    if code in s3_failures.REMEDIES:
+        return DestinationError(s3_failures.failure(url, code, str(error)))
+    return ValueError(str(error).partition("\n")[0] or reason_of(error))

@@ -46,6 +46,7 @@ TRANSIENT_CODES = frozenset({"InternalError", "RequestTimeout", "ServiceUnavaila
 """Codes of requests that can succeed later, after the SDK has repeated them."""
 
 _CODE = re.compile(r"<Code>\s*([A-Za-z0-9._-]{1,80})\s*</Code>")
+_CERTIFICATE = re.compile("SSL|certificate", re.IGNORECASE)
 _SHOWN = 200
 """Maximum number of characters of an error without a code."""
 
@@ -65,7 +66,10 @@ def failure(place: str, code: str, text: str) -> str:
     detail = " ".join(text.split())[:_SHOWN]
     if code:
         return f"cannot read {place}: {code} ({detail}); {READ_REMEDY}"
-    return f"cannot read {place}: {detail}; check the network, AWS_ENDPOINT_URL_S3 and HTTPS_PROXY"
+    remedy = "check the network, AWS_ENDPOINT_URL_S3 and HTTPS_PROXY"
+    if _CERTIFICATE.search(text):
+        remedy = "set AWS_CA_BUNDLE to the file of the certificate authority"
+    return f"cannot read {place}: {detail}; {remedy}"
 
 
 def no_credentials(place: str) -> str:

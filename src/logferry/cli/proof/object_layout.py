@@ -7,7 +7,7 @@ Only the numbers of the lines remain to be checked, which statement 1 of the pro
 Design: a quote inside a value is escaped, so that the counts of two byte strings show how many lines
 begin and end in this way. That is many times faster than a JSON parser. Any other object, also an
 intact one that another program has formatted, goes to `verify/object_check`, which reads each line.
-So does an object that reports a loss.
+So does an object that reports a loss, or counts filtered or masked records.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ _CLOSING = re.compile(
     rb'"record":"\{\\"format\\":1,\\"records\\":(\d{1,18}),(?:[^"\\]|\\.)*"'
     rb'(,"environment":"([0-9A-Za-z_.-]{1,64})","segment":([1-9]\d{0,17}),"line":)([1-9]\d{0,17})\}\n\Z'
 )
+_COUNTS = re.compile(rb'\\"(?:filtered|masked|failed)\\":[1-9]')
+"""Count in the closing line of records that the settings have filtered or masked."""
 _LOSSES = (b'"type":"logferry.dropped"', b'"type":"platform.logsDropped"')
 
 
@@ -42,5 +44,7 @@ def layout_of(body: bytes) -> Layout | None:
     if not lines == int(last) == int(records) + 1 == body.count(place) == body.count(_FIRST):
         return None
     if not body.startswith(_FIRST) or _LOSSES[0] in body or _LOSSES[1] in body:
+        return None
+    if _COUNTS.search(body, closing.start()):
         return None
     return Layout(environment.decode(), int(segment), lines)

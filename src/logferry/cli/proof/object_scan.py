@@ -17,6 +17,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from logferry.cli.proof.object_layout import layout_of
+from logferry.records.object_key import COMPRESSED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,6 +107,8 @@ class ObjectScan:
 
 def _decompressed(key: str, body: bytes) -> bytes | None:
     """Return the lines of a body, or None if it is damaged or large."""
+    if key.endswith(COMPRESSED["zstd"]):
+        return None  # the complete check reads it
     if not key.endswith(".gz"):
         return body if len(body) <= MAX_BODY_BYTES else None
     engine = zlib.decompressobj(wbits=31)

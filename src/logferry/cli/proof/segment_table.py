@@ -105,6 +105,7 @@ class SegmentTable:
 
     def __init__(self) -> None:
         self._connection = duckdb.connect()
+        self._connection.execute("SET enable_progress_bar = false")  # it writes to stdout
         columns = ", ".join(f"{name} {kind}" for name, kind in TYPES.items())
         self._connection.execute(f"CREATE TABLE stored_segments ({columns})")
         self._connection.execute(f"CREATE TABLE new_segments ({columns})")

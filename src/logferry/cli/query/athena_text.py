@@ -15,14 +15,13 @@ import re
 from typing import TYPE_CHECKING
 
 from logferry.cli.query.tables import logs_statement
-from logferry.cli.query.views import quoted
+from logferry.cli.query.views import VIEWS, quoted
 from logferry.cli.sql import statement
 
 if TYPE_CHECKING:
     from logferry.cli.fetch.selection import Selection
 
 _SELECT = re.compile(r"\s*(?:--[^\n]*\n\s*)*SELECT\b", re.IGNORECASE)
-_VIEWS = ("function_lines", "invocations")
 
 
 def athena_text(query: str, selection: Selection) -> str:
@@ -33,7 +32,7 @@ def athena_text(query: str, selection: Selection) -> str:
     if not selection.literal_function:
         raise ValueError("Athena reads one function at a time: give its name with --function")
     parts = {"logs": f"{logs_statement('athena')}\nWHERE {_limits(selection)}"}
-    parts |= {name: statement(name, "athena") for name in _VIEWS if re.search(rf"\b{name}\b", query)}
+    parts |= {name: statement(name, "athena") for name in VIEWS if re.search(rf"\b{name}\b", query)}
     tables = ",\n".join(f"{name} AS (\n{text}\n)" for name, text in parts.items())
     return f"WITH {tables}\n{query}"
 

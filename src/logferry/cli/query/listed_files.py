@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from logferry.cli.object_names import segment_in
 from logferry.cli.query.views import PARTITION_COLUMNS, quoted
+from logferry.cli.stored_objects import compression_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 COMPACTED = "compacted"
 """Reader of Parquet files."""
+_READERS = {"gzip": "gzip", "zstd": "zstd", "none": "uncompressed"}
+"""Name of DuckDB for each compression."""
 COLUMNS = {
     "number": "BIGINT",
     "reader": "VARCHAR",
@@ -42,7 +45,7 @@ def reader_of(fetched: FetchedObject) -> str:
     """
     has_partitions = fetched.raw.place and fetched.raw.listed.name.count("=") == len(PARTITION_COLUMNS)
     kind = "partitioned" if has_partitions else "unpartitioned"
-    return f"{kind}_{'gzip' if fetched.raw.listed.name.endswith('.gz') else 'uncompressed'}"
+    return f"{kind}_{_READERS[compression_of(fetched.raw.listed.name)]}"
 
 
 def load(

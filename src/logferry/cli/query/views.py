@@ -36,7 +36,7 @@ COLUMNS = {
 }
 """Columns of a line with their types."""
 PARTITION_COLUMNS = ("function", "dt", "hour")
-VIEWS = ("function_lines", "invocations", "failures", "invocation_summaries")
+VIEWS = ("function_lines", "invocations", "failures", "invocation_summaries", "object_counts")
 """Views over `logs`: the names of their statements in `logferry.cli.sql`."""
 TYPED_COLUMNS = {
     "level": "VARCHAR",
@@ -63,7 +63,7 @@ def quoted(text: object) -> str:
 def read_partitioned(files: str, compression: str, *, line_bytes: int = DEFAULT_LINE_BYTES) -> str:
     """Return the query for objects with the default key.
 
-    `files` is an SQL expression of a list, and `compression` is `gzip` or `uncompressed`.
+    `files` is an SQL expression of a list, and `compression` is `gzip`, `zstd` or `uncompressed`.
     """
     return (
         f"SELECT {', '.join(COLUMNS)}, function, dt, hour, filename FROM {_read_json(files, compression, line_bytes)}, "  # noqa: S608 - constants

@@ -6,14 +6,13 @@ reason. Lines of another program have no environment and are left out.
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
-import zlib
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from logferry.cli.logs.line_format import LogLine
+from logferry.cli.stored_objects import BrokenLinesError, Lines, compression_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +22,9 @@ if TYPE_CHECKING:
 def read_lines(path: Path, name: str) -> Iterator[LogLine]:
     """Yield the lines of an object. Raise ValueError if it is damaged or of another program."""
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if name.endswith(".gz") else path.open(encoding="utf-8") as file:
-            columns = [json.loads(text) for text in file]
-    except (OSError, EOFError, zlib.error, RecursionError, UnicodeDecodeError) as error:
+        lines = Lines(path.read_bytes(), compression=compression_of(name))
+        columns = [json.loads(text) for text in lines]
+    except (OSError, BrokenLinesError, RecursionError, UnicodeDecodeError) as error:
         raise ValueError(f"damaged lines: {error}") from error
     function = _function_of(name, columns)
     for each in columns:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logferry.cli.proof.segment_table import SegmentRow, SegmentTable
-from logferry.cli.verify.object_check import PlatformLoss, loss_of_text
+from logferry.cli.verify.object_check import NOTHING_PROCESSED, PlatformLoss, Processed, loss_of_text
 from logferry.cli.verify.window import EVERYTHING
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ class Report:
     foreign: tuple[str, ...] = ()
     """Keys of objects that logferry did not write."""
     window: Window = EVERYTHING
+    processed: Processed = NOTHING_PROCESSED
+    """Sums of the counts in the closing lines, each segment once."""
     kept_segments: int = 0
     """Number of segments that were not read now: of compacted hours, or of earlier runs (`--state`)."""
     names_only: bool = False
@@ -126,6 +128,9 @@ def report_of(
         window=window,
         kept_segments=kept,
         names_only=names_only,
+        processed=Processed(
+            *(sum(getattr(each.processed, name) for each in once.values()) for name in ("filtered", "masked", "failed"))
+        ),
     )
 
 

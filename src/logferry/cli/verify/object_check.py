@@ -5,6 +5,7 @@ object is one segment. Its metadata name the segment (`environment`, `segment`),
 records (`records`), their time range (`first-time`, `last-time`), and the last segment of an
 environment (`final`). The last line is `logferry.segment` or `logferry.final`; its number is
 `records` plus one, and it is not a record. An object without it was cut at the end of a line.
+Its record counts the records that the settings have filtered, masked, or failed to mask.
 
 An object that contradicts itself is unreadable: a line is not a JSON object with a place, or the
 place differs from the metadata. Such an object proves that its segment exists, if its metadata name
@@ -21,14 +22,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from logferry.cli.object_names import looks_like_logferry
-from logferry.cli.stored_objects import BrokenLinesError, UnreadableObject
+from logferry.cli.stored_objects import BrokenLinesError, ReadObject, UnreadableObject
 from logferry.cli.verify.line_place import CLOSING_TYPES, place_of_lines
+from logferry.cli.verify.other_formats import in_format_1
 from logferry.records.decoder import integer_parser, refuse_constant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from logferry.cli.stored_objects import ReadObject
 
 MAX_DIGITS = 18
 """Maximum number of digits of a count. The length of a Python range has the same limit."""
@@ -71,6 +72,19 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Processed:
+    """Records of an object that the settings have filtered or masked, and those for which a rule failed."""
+
+    filtered: int = 0
+    masked: int = 0
+    failed: int = 0
+
+
+NOTHING_PROCESSED = Processed()
+"""Counts of an object whose settings neither filter nor mask."""
+
+
+@dataclass(frozen=True)
 class CheckedObject:
     """Result for one object. `lines` are its line numbers, `repeated` counts the duplicates."""
 
@@ -80,6 +94,7 @@ class CheckedObject:
     repeated: int = 0
     losses: tuple[Loss, ...] = ()
     platform_losses: tuple[PlatformLoss, ...] = ()
+    processed: Processed = NOTHING_PROCESSED
     unreadable: str = ""
     foreign: bool = False
     """Whether another program wrote the object: it has neither metadata nor lines of logferry."""
@@ -92,11 +107,14 @@ class _ContradictionError(Exception):
 def check_object(stored: ReadObject | UnreadableObject) -> CheckedObject:
     """Return the result for one object. It is small enough to keep those of a bucket in memory."""
     place = None
+    if isinstance(stored, ReadObject):
+        stored = in_format_1(stored)
     try:
         place = _place(stored.metadata) if _has_metadata(stored) else _place_from_lines(stored)
         if place is None:
             return CheckedObject(key=stored.key, place=None, foreign=True)
-        runs, losses = _read(_lines(stored), place)
+        runs, losses, processed = _read(_lines(stored), place)
+        _check_counts(stored.metadata, processed)
     except (_ContradictionError, BrokenLinesError) as error:
         reason = stored.reason if isinstance(stored, UnreadableObject) else str(error)
         return CheckedObject(key=stored.key, place=place, unreadable=reason)
@@ -108,19 +126,22 @@ def check_object(stored: ReadObject | UnreadableObject) -> CheckedObject:
         repeated=sum(map(len, runs)) - sum(map(len, lines)),
         losses=tuple(loss for loss in losses if isinstance(loss, Loss)),
         platform_losses=tuple(loss for loss in losses if isinstance(loss, PlatformLoss)),
+        processed=processed,
     )
 
 
-def _read(lines: Iterable[bytes], place: Place) -> tuple[list[range], list[Loss | PlatformLoss]]:
-    """Return the line numbers as runs in their order, and the reported losses."""
+def _read(lines: Iterable[bytes], place: Place) -> tuple[list[range], list[Loss | PlatformLoss], Processed]:
+    """Return the line numbers as runs in their order, the reported losses, and the counts of the closing line."""
     runs: list[range] = []
     losses: list[Loss | PlatformLoss] = []
     closed = False
+    processed = NOTHING_PROCESSED
     for position, text in enumerate(lines, start=1):
         if closed:
             raise _ContradictionError(f"line {position} follows the closing line")
-        number, closed, loss = _line(position, text, place)
-        if closed:
+        number, counts, loss = _line(position, text, place)
+        if counts:
+            closed, processed = True, counts
             continue
         if runs and number == runs[-1].stop:
             runs[-1] = range(runs[-1].start, number + 1)
@@ -130,7 +151,14 @@ def _read(lines: Iterable[bytes], place: Place) -> tuple[list[range], list[Loss 
             losses.append(loss)
     if not closed:
         raise _ContradictionError("it has no closing line: the object was cut at the end of a line")
-    return runs, losses
+    return runs, losses, processed
+
+
+def _check_counts(metadata: Mapping[str, str], processed: Processed) -> None:
+    """Raise _ContradictionError if the metadata state another number than the closing line."""
+    for name, number in vars(processed).items():
+        if name in metadata and _whole(metadata, name, least=0) != number:
+            raise _ContradictionError(f"its metadata have {name}={metadata[name]}, its closing line has {number}")
 
 
 def _lines(stored: ReadObject | UnreadableObject) -> Iterable[bytes]:
@@ -188,14 +216,14 @@ def _whole(metadata: Mapping[str, str], name: str, *, least: int) -> int:
     return int(text)
 
 
-def _line(number: int, text: bytes, place: Place) -> tuple[int, bool, Loss | PlatformLoss | None]:
-    """Return the number in a line, whether it is the closing line, and the loss that it reports."""
+def _line(number: int, text: bytes, place: Place) -> tuple[int, Processed | None, Loss | PlatformLoss | None]:
+    """Return the number in a line, the counts of the closing line, and the loss that it reports."""
     try:
         line = json.loads(text, parse_constant=refuse_constant, parse_int=_integer)
         environment, segment, own = line["environment"], _amount(line["segment"]), _amount(line["line"])
-        closing = line.get("type") in CLOSING_TYPES
+        closing = _processed(line) if line.get("type") in CLOSING_TYPES else None
         loss = _loss(line)
-    except (TypeError, KeyError, ValueError, RecursionError) as error:
+    except (TypeError, AttributeError, KeyError, ValueError, RecursionError) as error:
         raise _ContradictionError(f"line {number} is not a line of logferry: {error!r}") from None
     if (environment, segment) != (place.environment, place.segment):
         raise _ContradictionError(
@@ -205,6 +233,11 @@ def _line(number: int, text: bytes, place: Place) -> tuple[int, bool, Loss | Pla
     if own != place.records + 1 if closing else not 1 <= own <= place.records:
         raise _ContradictionError(f"line {number} has the number {own}, the metadata have records={place.records}")
     return own, closing, loss
+
+
+def _processed(line: Mapping[str, Any]) -> Processed:
+    record = json.loads(line.get("record", "{}"), parse_constant=refuse_constant, parse_int=_integer)
+    return Processed(*(_amount(record.get(name, 0)) for name in ("filtered", "masked", "failed")))
 
 
 def _loss(line: Mapping[str, Any]) -> Loss | PlatformLoss | None:

@@ -27,13 +27,13 @@ from logferry.cli.verify.verification import verify
 from logferry.cli.verify.window import EVERYTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from rich.console import RenderableType
 
     from logferry.cli.verify.completeness import EnvironmentReport, Report
-    from logferry.cli.verify.object_check import Loss, PlatformLoss
+    from logferry.cli.verify.object_check import Loss, PlatformLoss, Processed
     from logferry.cli.verify.window import Window
 
 ROWS = 20
@@ -191,6 +191,7 @@ def _sums(report: Report) -> list[str]:
         ]
     if platform.records or platform.bytes:
         sentences.append(f"Dropped by the platform before delivery: {_amount([platform])}.")
+    sentences += _processed(report.processed)
     if report.kept_segments:
         sentences.append(
             f"Not read now: {counted(report.kept_segments, 'segment')}, "
@@ -207,6 +208,19 @@ def _sums(report: Report) -> list[str]:
             "Records after its last object cannot be verified."
         )
     return sentences
+
+
+def _processed(counts: Processed) -> Iterator[str]:
+    """Yield one sentence for each count of filtered, masked and failed records."""
+    if counts.filtered:
+        yield f"Not stored because of the settings: {counted(counts.filtered, 'record')}."
+    if counts.masked:
+        yield f"Stored with masked parts: {counted(counts.masked, 'record')}."
+    if counts.failed:
+        yield (
+            f"A rule of LOGFERRY_MASK, INCLUDE or EXCLUDE failed for {counted(counts.failed, 'record')}; masking has "
+            "replaced them. Report this as a fault of logferry."
+        )
 
 
 def _amount(lost: Sequence[Loss | PlatformLoss]) -> str:

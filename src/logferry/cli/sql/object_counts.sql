@@ -1,0 +1,14 @@
+-- One row for each object: the numbers of its records, and of those that the settings have filtered or masked.
+SELECT
+    time,
+    function,
+    environment,
+    segment,
+    CAST(json_text(record, '$.records') AS BIGINT) AS records,
+    coalesce(CAST(json_text(record, '$.filtered') AS BIGINT), 0) AS filtered,
+    coalesce(CAST(json_text(record, '$.masked') AS BIGINT), 0) AS masked,
+    coalesce(CAST(json_text(record, '$.failed') AS BIGINT), 0) AS failed,
+    dt,
+    hour
+FROM logs
+WHERE type IN ('logferry.segment', 'logferry.final')
