@@ -60,8 +60,14 @@ def test_mistakes_of_both_tables_are_reported_together() -> None:
 @pytest.mark.parametrize("value", ["0", "0.1", "60"])
 def test_the_interval_of_samples_is_zero_or_within_its_range(value: str) -> None:
     """Zero switches the samples off."""
-    settings = Settings.from_environ(DESTINATION | {"LOGFERRY_USAGE_SECONDS": value})
+    settings = Settings.from_environ(DESTINATION | {"LOGFERRY_USAGE": "true", "LOGFERRY_USAGE_SECONDS": value})
     assert settings.instrumentation is not None
     assert settings.instrumentation.usage_seconds == float(value)
-    with pytest.raises(SettingsError):
-        Settings.from_environ(DESTINATION | {"LOGFERRY_USAGE_SECONDS": "0.05"})
+    with pytest.raises(SettingsError, match=r"0\.1 to 60"):
+        Settings.from_environ(DESTINATION | {"LOGFERRY_USAGE": "true", "LOGFERRY_USAGE_SECONDS": "0.05"})
+
+
+def test_samples_without_usage_are_a_mistake() -> None:
+    """The samples would go nowhere."""
+    with pytest.raises(SettingsError, match="set LOGFERRY_USAGE=true"):
+        Settings.from_environ(DESTINATION | {"LOGFERRY_USAGE_SECONDS": "5"})

@@ -63,9 +63,10 @@ class InstrumentationOptions(NamedTuple):
     usage_seconds: float
 
 
-def contradictions(_parsed: Mapping[str, Any], _given: set[str]) -> Iterator[str]:
-    """Yield no mistake: the values of this table do not depend on each other."""
-    return iter(())
+def contradictions(parsed: Mapping[str, Any], _given: set[str]) -> Iterator[str]:
+    """Yield the mistakes in combinations of the valid values."""
+    if parsed.get("USAGE_SECONDS") and parsed.get("USAGE") is False:
+        yield "LOGFERRY_USAGE_SECONDS has no effect without usage: set LOGFERRY_USAGE=true, or remove it"
 
 
 def read(parsed: Mapping[str, Any]) -> InstrumentationOptions:
