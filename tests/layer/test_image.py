@@ -95,7 +95,8 @@ def buildah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
 @pytest.fixture(scope="module")
 def python_image(buildah: Buildah) -> str:
     """Return a stand-in for the official Python image: Debian 13, whose python3 is 3.13."""
-    return buildah.base("python", debian_root("trixie", "python3", "python3-venv", "ca-certificates"))
+    # The official image has libstdc++, because apt needs it.
+    return buildah.base("python", debian_root("trixie", "python3", "python3-venv", "ca-certificates", "libstdc++6"))
 
 
 @pytest.fixture(scope="module")

@@ -211,7 +211,7 @@ def test_tables_prints_the_definitions_of_a_directory_that_duckdb_executes(store
     parts = [json.loads(line) for line in run("tables", stored, "--json").stdout.splitlines()]
     assert [part["name"] for part in parts] == [
         *("logs_raw", "logs", "function_lines", "invocations", "failures", "invocation_summaries"),
-        *("segments", "faults"),
+        *("object_counts", "segments", "faults"),
     ]
     assert all(part["text"] in text for part in parts)
     assert run("tables", stored, "--engine", "athena").stderr.startswith("Athena cannot read file://")
