@@ -194,6 +194,26 @@ def test_records_that_aged_in_a_freeze_wait_for_the_next_invocation(tmp_path: Pa
     run(scenario())
 
 
+def test_a_start_that_overtakes_its_event_makes_no_flush_due(tmp_path: Path) -> None:
+    """On a busy machine `platform.start` arrives before the INVOKE that ended the freeze."""
+    policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=10.0))
+
+    async def scenario() -> None:
+        async with running_shipper(tmp_path, sink := StoringSink(0.02), policy=policy) as it:
+            await it.run_invocation("r1")
+            freeze(30)
+            it.starts("r2")
+            await asyncio.sleep(0.1)
+            number = it.invoke("r2")
+            it.line("of r2")
+            it.runtime_done("r2")
+            await it.done(number)
+            assert len(sink.requests) == 1
+            assert sink.lines() == ["of r1", "of r2"]
+
+    run(scenario())
+
+
 def test_upload_that_was_frozen_is_repeated_after_the_thaw(tmp_path: Path) -> None:
     """No record is lost or stored twice, and the circuit breaker does not count the failure."""
     policy = Policy(Flush.TIME, Timing.POST_EXECUTION, Thresholds(seconds=10.0))

@@ -73,6 +73,11 @@ class Scheduler:
         """Whether the open segment holds records."""
         return self._journal.waiting_bytes > 0
 
+    @property
+    def latest_request_id(self) -> str | None:
+        """Request of the latest INVOKE event of this process; None before the first."""
+        return self._latest_request_id
+
     def on_batch(self) -> None:
         """Start the age of the open segment with its first batch."""
         if self._oldest is None:

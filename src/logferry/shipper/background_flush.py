@@ -84,7 +84,12 @@ class BackgroundFlush:
         return _now() + self._seconds_until_check(running=running) < until.at - ROUNDING_SECONDS
 
     def _is_running(self) -> bool:
-        return self._managed or self.event_held or self._invocations.running is not None
+        """Return whether the execution environment is known to run, and its INVOKE has been handled.
+
+        After a thaw, `platform.start` may arrive before the INVOKE that ended the freeze.
+        """
+        running, latest = self._invocations.running, self._scheduler.latest_request_id
+        return self._managed or self.event_held or (running is not None and (not latest or running == latest))
 
     def _seconds_until_check(self, *, running: bool) -> float:
         """Return the seconds until a check is necessary without any change."""
