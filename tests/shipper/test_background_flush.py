@@ -202,6 +202,7 @@ def test_a_start_that_overtakes_its_event_makes_no_flush_due(tmp_path: Path) -> 
         async with running_shipper(tmp_path, sink := StoringSink(0.02), policy=policy) as it:
             await it.run_invocation("r1")
             freeze(30)
+            await asyncio.sleep(0.01)
             it.starts("r2")
             await asyncio.sleep(0.1)
             number = it.invoke("r2")
