@@ -16,12 +16,13 @@ posts a cut record delay them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from logferry.errors import JournalFull
 from logferry.instrumentation import event_line
 from logferry.instrumentation.event_line import MalformedLine
 from logferry.instrumentation.event_losses import LIMIT, MALFORMED, OVERSIZED, PIPE_FULL, UNSTORED
+from logferry.instrumentation.taken_events import Provisional, Taken
 from logferry.records.internal import CALL, sent_batch, settling_batch
 from logferry.records.model import iso
 
@@ -45,45 +46,6 @@ PROVISIONAL_MS = 2000
 milliseconds, and within some hundred on a small share of a core."""
 SMALLEST_READ_BYTES = 4096
 """Content of a full pipe that one read returns at least, in bytes: a page."""
-
-
-class Taken:
-    """Result of some lines: the events, and the lines that are none."""
-
-    __slots__ = ("by_order", "events", "malformed", "malformed_line", "malformed_number", "over_limit", "reason")
-
-    def __init__(self, by_order: str | None) -> None:
-        self.by_order = by_order
-        """Request of a line that states none."""
-        self.events: list[tuple[tuple[tuple[str, str] | None, bool], EventLine]] = []
-        """Events with their request, its source, and whether it is provisional."""
-        self.over_limit = 0
-        """Number of lines over the limit."""
-        self.malformed = 0
-        """Number of malformed lines."""
-        self.malformed_number = 0
-        """Number of the first of them, counted from 1."""
-        self.malformed_line = b""
-        """The first of them."""
-        self.reason = ""
-        """The mistake in it."""
-
-    def add_malformed(self, number: int, line: bytes, reason: str) -> None:
-        """Count a malformed line, and keep the first one."""
-        if not self.malformed:
-            self.malformed_number, self.malformed_line, self.reason = number, line, reason
-        self.malformed += 1
-
-
-class Provisional(NamedTuple):
-    """A stored event whose request is provisional."""
-
-    event: EventLine
-    request: tuple[str, str] | None
-    received_ms: int
-    """Time of its receipt (epoch ms)."""
-    is_init: bool
-    """Whether no invocation had begun."""
 
 
 class EventIntake:
