@@ -98,15 +98,24 @@ UNUSUAL_RECORDS = [
     {"time": "2026-01-01T00:00:00.000Z", "type": "platform.report", "record": {"requestId": "never seen"}},
     {"time": "2026-01-01T00:00:00.000Z", "type": "platform.runtimeDone", "record": "no object"},
     {"time": "2026-01-01T00:00:00.000Z", "type": "platform.start", "record": {"requestId": 5}},
+    {"time": "2026-01-01T00:00:00.000Z", "type": "platform.start"},
+    {"time": "2026-01-01T00:00:00.000Z", "type": "platform.runtimeDone"},
+    {"type": "platform.report"},
+    {"time": "2026-01-01T00:00:00.000Z", "type": "platform.runtimeDone", "record": {"requestId": "x", "status": [1]}},
 ]
 
 
 @pytest.mark.parametrize(
-    "key", ["", "{function}/{request_id}/{environment}-{segment}.ndjson.gz"], ids=["default-key", "request-id-key"]
+    "settings",
+    [
+        {},
+        {"LOGFERRY_KEY": "{function}/{request_id}/{environment}-{segment}.ndjson.gz"},
+        {"LOGFERRY_EVENTS": "true", "LOGFERRY_USAGE": "true"},
+    ],
+    ids=["default-key", "request-id-key", "instrumentation"],
 )
-async def test_unusual_record_is_stored_and_affects_no_other(s3_env: S3Environment, key: str) -> None:
+async def test_unusual_record_is_stored_and_affects_no_other(s3_env: S3Environment, settings: dict[str, str]) -> None:
     """Records that the platform would not produce, one batch each, are stored, and so are the records after them."""
-    settings = {"LOGFERRY_KEY": key} if key else {}
     async with BareLambda(s3_env.settings(LOGFERRY_FLUSH="invocation", **settings)) as platform:
         extension = await platform.start()
         for number, record in enumerate(UNUSUAL_RECORDS):

@@ -87,6 +87,15 @@ def test_unreadable_batch_has_no_effect(body: bytes) -> None:
     assert invocations.running is None
 
 
+@pytest.mark.parametrize("kind", ["platform.start", "platform.runtimeDone", "platform.report"])
+@pytest.mark.parametrize("record", ["", ',"record":null', ',"record":"x"', ',"record":[1]', ',"record":{"status":[1]}'])
+def test_a_platform_event_without_a_usable_record_is_no_error(kind: str, record: str) -> None:
+    """An error would end the shipper, and again at each restart, because the journal has the batch."""
+    invocations = Invocations()
+    invocations.see(f'[{{"type":"{kind}"{record}}}]'.encode())
+    assert invocations.running is None
+
+
 def test_line_with_a_platform_type_starts_no_request() -> None:
     """Only the type of an event counts, not the text of a line."""
     invocations = Invocations()

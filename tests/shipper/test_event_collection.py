@@ -160,3 +160,11 @@ def test_trace_of_a_start_names_the_request_on_managed_instances(tmp_path: Path)
             assert it.names == [("e", FIRST)]
 
     on_virtual_time(scenario())
+
+
+@pytest.mark.parametrize("record", ["", ',"record":null', ',"record":"x"', ',"record":{"tracing":7}'])
+def test_a_start_without_a_usable_record_is_no_error_on_managed_instances(tmp_path: Path, record: str) -> None:
+    """An error would end the shipper, and any process may post such an event."""
+    with collected(tmp_path, managed=True) as it:
+        it.events.platform.accept(f'[{{"type":"platform.start"{record}}}]'.encode())
+        assert not it.names

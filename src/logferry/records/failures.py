@@ -59,7 +59,7 @@ class Failures:
 
     def on_event(self, event: decoder.Event) -> Iterator[FailureRecord]:
         """Yield the records that follow from the end or the report of a failed invocation."""
-        record, request_id = event.fields["record"], attribution.platform_request(event)
+        record, request_id = event.fields.get("record"), attribution.platform_request(event)
         if not request_id or not isinstance(record, dict):
             return
         time = event.fields.get("time")

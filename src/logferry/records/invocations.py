@@ -112,7 +112,7 @@ class Invocations:
             _remember(self._unreported, request_id)
         else:
             _remember(self._ended, request_id)
-            record = event.fields["record"]
+            record = event.fields.get("record")
             if isinstance(record, dict) and record.get("status") not in _SUCCESSFUL:
                 self.failures.append(event)
         if kind == decoder.REPORT:

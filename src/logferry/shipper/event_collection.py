@@ -107,7 +107,8 @@ class EventCollection:
         attribution = self.intake.attribution
         # Three cases: 1. a start shows traces on Managed Instances, 2. and whether deadlines may be used, 3. an end.
         if event.type == START and self._managed:
-            tracing = event.fields["record"].get("tracing")
+            record = event.fields.get("record")  # any process may post an event without it
+            tracing = record.get("tracing") if isinstance(record, dict) else None
             if isinstance(tracing, dict) and isinstance(tracing.get("value"), str):
                 attribution.note_trace(platform_request(event) or "", root_of(tracing["value"]))
         elif event.type == START and attribution.needs_start:
