@@ -18,32 +18,19 @@ from typing import TYPE_CHECKING, Self
 import duckdb
 
 from logferry.cli.proof.segment_table import SegmentRow
-from logferry.cli.sql import statement
+from logferry.cli.sql import COLUMNS, PARTITION_COLUMNS, statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 
-LINE_COLUMNS = {
-    "time": "TIMESTAMP",
-    "type": "VARCHAR",
-    "message": "VARCHAR",
-    "record": "VARCHAR",
-    "event": "VARCHAR",
-    "requestId": "VARCHAR",
-    "requestIdSource": "VARCHAR",
-    "environment": "VARCHAR",
-    "segment": "BIGINT",
-    "line": "BIGINT",
-}
-PARTITION_COLUMNS = ("function", "dt", "hour")
 MAX_LINE_BYTES = 128 << 20
 """Longest line that is read if a shorter limit is not sufficient, in bytes."""
 ROW_GROUP_ROWS = 122_880
 ZSTD_LEVEL = 3
 
-_NAMES = ", ".join(LINE_COLUMNS)
+_NAMES = ", ".join(COLUMNS)
 _PARTITION = ", ".join(PARTITION_COLUMNS)
 _FINGERPRINT = f"count(*), coalesce(sum(hash({_NAMES}, {_PARTITION})::HUGEINT), 0)"
 _LINE_FAULTS = """
@@ -73,7 +60,7 @@ class ParquetBuild:
         )
         self._connection.execute("SET TimeZone = 'UTC'")
         self._connection.execute("SET enable_progress_bar = false")  # it writes to stdout
-        columns = ", ".join(f"{name} {kind}" for name, kind in LINE_COLUMNS.items())
+        columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
         names = ", ".join(f"{name} VARCHAR" for name in (*PARTITION_COLUMNS, "filename"))
         self._connection.execute(f"CREATE TABLE logs ({columns}, {names})")
 
@@ -87,7 +74,7 @@ class ParquetBuild:
         """Add the lines of raw objects. Raise RefusedError if DuckDB cannot read them."""
         if not files:
             return
-        columns = ", ".join(f"{name}: '{kind}'" for name, kind in LINE_COLUMNS.items())
+        columns = ", ".join(f"{name}: '{kind}'" for name, kind in COLUMNS.items())
         listed = ", ".join(_quoted(_without_pattern(file)) for file in files)
         query = (
             f"INSERT INTO logs SELECT {_NAMES}, {_PARTITION}, filename "  # noqa: S608 - constants and quoted paths

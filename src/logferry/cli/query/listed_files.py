@@ -10,7 +10,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from logferry.cli.object_names import segment_in
-from logferry.cli.query.views import PARTITION_COLUMNS, quoted
+from logferry.cli.query.views import quoted
+from logferry.cli.sql import PARTITION_COLUMNS
 from logferry.cli.stored_objects import compression_of
 
 if TYPE_CHECKING:

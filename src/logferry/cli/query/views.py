@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from logferry.cli.sql import statement
+from logferry.cli.sql import COLUMNS, PARTITION_COLUMNS, statement
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,20 +22,6 @@ if TYPE_CHECKING:
     from logferry.cli.fetch.selection import Selection
     from logferry.cli.sql import Engine
 
-COLUMNS = {
-    "time": "TIMESTAMP",
-    "type": "VARCHAR",
-    "message": "VARCHAR",
-    "record": "VARCHAR",
-    "event": "VARCHAR",
-    "requestId": "VARCHAR",
-    "requestIdSource": "VARCHAR",
-    "environment": "VARCHAR",
-    "segment": "BIGINT",
-    "line": "BIGINT",
-}
-"""Columns of a line with their types."""
-PARTITION_COLUMNS = ("function", "dt", "hour")
 VIEWS = ("function_lines", "invocations", "failures", "invocation_summaries", "object_counts")
 """Views over `logs`: the names of their statements in `logferry.cli.sql`."""
 TYPED_COLUMNS = {

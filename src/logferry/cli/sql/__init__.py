@@ -18,6 +18,22 @@ from typing import Literal
 Engine = Literal["duckdb", "spark", "athena"]
 ENGINES: tuple[Engine, ...] = ("duckdb", "spark", "athena")
 
+COLUMNS = {
+    "time": "TIMESTAMP",
+    "type": "VARCHAR",
+    "message": "VARCHAR",
+    "record": "VARCHAR",
+    "event": "VARCHAR",
+    "requestId": "VARCHAR",
+    "requestIdSource": "VARCHAR",
+    "environment": "VARCHAR",
+    "segment": "BIGINT",
+    "line": "BIGINT",
+}
+"""Columns of a line with their types."""
+PARTITION_COLUMNS = ("function", "dt", "hour")
+"""Columns in the folders of a key."""
+
 EXPRESSIONS: dict[str, dict[Engine, str]] = {
     "json_text": {
         # TRY: DuckDB's function fails for a text that is not JSON, the others return NULL
