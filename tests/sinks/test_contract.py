@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from logferry.errors import SinkError, SinkRejected, SinkUnavailable
+from logferry.http_client import client as http_client
 from logferry.sinks.directory import DirectorySink
-from logferry.sinks.s3 import http_client, sdk_session
+from logferry.sinks.s3 import sdk_session
 from support.moto_s3 import MotoS3, moto_s3
 from support.s3_stub import (
     OBJECT,

@@ -16,8 +16,9 @@ from botocore.utils import should_bypass_proxies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logferry.sinks.s3.endpoint import PARTITIONS, needs_sdk, resolve, service_host
-from logferry.sinks.s3.proxies import proxy_variable
+from logferry.aws.partitions import PARTITIONS
+from logferry.http_client.proxies import proxy_variable
+from logferry.sinks.s3.endpoint import needs_sdk, resolve, service_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,17 +15,18 @@ from unittest import mock
 
 import pytest
 
-from logferry.sinks.s3 import http_client
-from logferry.sinks.s3.http_client import KEEP_ALIVE_SECONDS, SILENT_SECONDS, HttpClient
-from logferry.sinks.s3.http_connection import HttpConnection, ResponseTimeout
-from logferry.sinks.s3.http_response import MAX_RESPONSE_BYTES, HttpError
-from logferry.sinks.s3.tls import TlsContexts
+from logferry.http_client import client as http_client
+from logferry.http_client.client import KEEP_ALIVE_SECONDS, SILENT_SECONDS, HttpClient
+from logferry.http_client.connection import HttpConnection, ResponseTimeout
+from logferry.http_client.response import MAX_RESPONSE_BYTES, HttpError
+from logferry.http_client.tls import TlsContexts
+from logferry.sinks.s3.errors import CONNECTION_REMEDIES
 from support.fault_connections import silence
 from support.scripted_server import OK, responding, scripted_server
 from support.tls_server import make_certificate
 
 if TYPE_CHECKING:
-    from logferry.sinks.s3.http_response import Response
+    from logferry.http_client.response import Response
     from support.scripted_server import Peer, ScriptedServer
 
 pytestmark = pytest.mark.timeout(30)
@@ -46,7 +47,14 @@ class Clock:
 
 def client_of(server: ScriptedServer, *, timeout: float = 5.0, clock: Clock | None = None) -> HttpClient:
     """Return a client of the server."""
-    return HttpClient("127.0.0.1", server.port, None, timeout_seconds=timeout, wall_clock=clock or time.time)
+    return HttpClient(
+        "127.0.0.1",
+        server.port,
+        None,
+        timeout_seconds=timeout,
+        remedies=CONNECTION_REMEDIES,
+        wall_clock=clock or time.time,
+    )
 
 
 async def put(client: HttpClient, body: bytes = b"body") -> Response:
@@ -342,7 +350,7 @@ async def test_tls_connection_that_the_server_has_ended_is_replaced_before_the_r
 
     async with scripted_server(ends, responding(OK), tls=served) as server:
         contexts = TlsContexts("localhost", {"AWS_CA_BUNDLE": certificate})
-        client = HttpClient("localhost", server.port, contexts, timeout_seconds=5)
+        client = HttpClient("localhost", server.port, contexts, timeout_seconds=5, remedies=CONNECTION_REMEDIES)
         await put(client)
         await put(client)
         await ended.wait()
@@ -603,7 +611,7 @@ async def test_connect_fails_within_its_limit_if_the_host_does_not_answer(monkey
         await asyncio.Event().wait()
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", never)
-    client = HttpClient("192.0.2.1", 443, None, timeout_seconds=5)
+    client = HttpClient("192.0.2.1", 443, None, timeout_seconds=5, remedies=CONNECTION_REMEDIES)
     with pytest.raises(HttpError, match=r"no connection to 192\.0\.2\.1:443 within 0\.2 s.*VPC"):
         await client.connect()
 
@@ -724,7 +732,7 @@ async def test_trust_in_more_authorities_does_not_extend_the_limit_of_connect(
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", slow)
     with pytest.raises(HttpError, match=r"within 0\.5 s"):
-        await HttpClient("192.0.2.1", 443, contexts, timeout_seconds=5).connect()
+        await HttpClient("192.0.2.1", 443, contexts, timeout_seconds=5, remedies=CONNECTION_REMEDIES).connect()
     assert attempts == 2
 
 
@@ -751,7 +759,9 @@ async def test_request_that_is_cancelled_at_any_moment_leaves_no_socket(tmp_path
 
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Server, "127.0.0.1", 0, ssl=served if tls else None)
-    client = HttpClient("localhost", server.sockets[0].getsockname()[1], contexts, timeout_seconds=5)
+    client = HttpClient(
+        "localhost", server.sockets[0].getsockname()[1], contexts, timeout_seconds=5, remedies=CONNECTION_REMEDIES
+    )
     before = sockets()
     completed = 0
     for turns in range(150):

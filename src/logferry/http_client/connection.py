@@ -25,12 +25,12 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from logferry.sinks.s3.http_response import HttpError, ResponseReader
+from logferry.http_client.response import HttpError, ResponseReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from logferry.sinks.s3.http_response import Response
+    from logferry.http_client.response import Response
 
 WRITE_BYTES = 64 * 1024
 """Bytes that are handed to the transport at a time."""

@@ -26,16 +26,17 @@ import ssl
 import time
 from typing import TYPE_CHECKING
 
-from logferry.sinks.s3 import errors
-from logferry.sinks.s3.http_connection import HttpConnection, ResponseTimeout
-from logferry.sinks.s3.http_response import HttpError
+from logferry.http_client.connection import HttpConnection, ResponseTimeout
+from logferry.http_client.failures import connect_failure
+from logferry.http_client.response import HttpError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
     from typing import Any
 
-    from logferry.sinks.s3.http_response import Response
-    from logferry.sinks.s3.tls import TlsContexts
+    from logferry.http_client.failures import Remedies
+    from logferry.http_client.response import Response
+    from logferry.http_client.tls import TlsContexts
 
 CONNECT_SECONDS = 2.0
 """Limit for name resolution, TCP and TLS, in seconds: without a route to S3 it is reached."""
@@ -47,7 +48,6 @@ FIRST_CHECK_SECONDS = 0.1
 """Time until the first look at the acknowledgements, in seconds. A live server acknowledges a small request earlier."""
 FREEZE_SECONDS = 0.5
 """Difference of wall clock and monotonic clock that shows a freeze, in seconds."""
-_NO_ROUTE = "a function in a VPC needs an S3 gateway endpoint or another route to S3"
 
 
 class HttpClient:
@@ -60,16 +60,16 @@ class HttpClient:
         tls: TlsContexts | None,
         *,
         timeout_seconds: float,
+        remedies: Remedies,
         wall_clock: Callable[[], float] = time.time,
-        remedy: str = "",
     ) -> None:
-        """Store the address; `remedy` is for a host that is not S3's and cannot be reached."""
+        """Store the address. `remedies` end the message of a connection that cannot be opened."""
         self._host = host
         self._port = port
         self._tls = tls
         self._timeout = timeout_seconds
         self._wall_clock = wall_clock
-        self._remedy = remedy
+        self._remedies = remedies
         self._connection: HttpConnection | None = None
         self._lock = asyncio.Lock()
 
@@ -121,15 +121,13 @@ class HttpClient:
                 return await self._open_once()
         except TimeoutError as error:
             raise HttpError(
-                f"no connection to {self._host}:{self._port} within {CONNECT_SECONDS:g} s; {self._remedy or _NO_ROUTE}"
+                f"no connection to {self._host}:{self._port} within {CONNECT_SECONDS:g} s; {self._remedies.respond}"
             ) from error
         except ssl.SSLError:
             raise
         except OSError as error:
             is_unresolved = isinstance(error, socket.gaierror)
-            message = errors.connect_failure(
-                self._host, self._port, error, is_unresolved=is_unresolved, remedy=self._remedy
-            )
+            message = connect_failure(self._host, self._port, error, self._remedies, is_unresolved=is_unresolved)
             raise HttpError(message) from error
 
     async def _open_once(self) -> HttpConnection:
