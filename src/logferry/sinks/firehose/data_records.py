@@ -50,7 +50,9 @@ class Divided(NamedTuple):
 
 def divide(body: bytes, max_lines: int = MAX_LINES) -> Divided:
     """Return the data records of an object, each with at most `max_lines` lines."""
-    view, records, shortened_lines = memoryview(body), list[Data](), 0
+    view = memoryview(body)
+    records: list[Data] = []
+    shortened_lines = 0
     start = end = lines = 0
     while end < len(body):
         following = body.find(b"\n", end) + 1 or len(body)
