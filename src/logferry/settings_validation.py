@@ -20,7 +20,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from logferry.destination import directive_in
+from logferry.destination import directive_in, unused_settings
 from logferry.flush.policy import Flush
 from logferry.records import object_key
 
@@ -67,7 +67,7 @@ server."""
 
 
 def contradictions(values: Mapping[str, Any], given: set[str]) -> Iterator[str]:
-    """Yield the mistakes in combinations of thresholds, spool and key."""
+    """Yield the mistakes in combinations of thresholds, spool, key and destination."""
     if "FLUSH_BYTES" in given and values.get("FLUSH_BYTES", 0) >= values.get("SPOOL_BYTES", float("inf")):
         yield "LOGFERRY_FLUSH_BYTES must be smaller than LOGFERRY_SPOOL_BYTES, because pending records are in the spool"
     one_each = (
@@ -80,6 +80,9 @@ def contradictions(values: Mapping[str, Any], given: set[str]) -> Iterator[str]:
             "LOGFERRY_KEY has {request_id}, but an object can have several invocations: "
             "set LOGFERRY_FLUSH=invocation and no other threshold, or remove {request_id}"
         )
+    if "DESTINATION" in values:
+        for name in unused_settings(values["DESTINATION"], given):
+            yield f"LOGFERRY_{name} has no effect with a destination {values['DESTINATION'].scheme}://: remove it"
 
 
 def key_mistakes(destination: Destination, key: str, *, compression: str, environ: Mapping[str, str]) -> Iterator[str]:
@@ -142,7 +145,10 @@ def _key_bytes(template: str, environ: Mapping[str, str]) -> int:
 
 
 def aws_mistakes(destination: Destination, environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield the mistakes in the AWS variables that decide how S3 is reached."""
+    """Yield the mistakes in the AWS and proxy variables that decide how the destination is reached."""
+    if destination.scheme == "https":
+        yield from _bundle_mistakes(environ)
+        yield from _proxy_mistakes("https_proxy", environ)
     if destination.scheme != "s3":
         return
     tls = True
@@ -157,10 +163,15 @@ def aws_mistakes(destination: Destination, environ: Mapping[str, str]) -> Iterat
         tls = not environ[endpoint].startswith("http://")
         if mistake := _endpoint_mistake(environ[endpoint], destination.bucket):
             yield f"{endpoint} is {environ[endpoint]!r}{mistake}"
-    bundle = environ.get("AWS_CA_BUNDLE")
-    if tls and bundle and not os.path.exists(bundle):
-        yield f"AWS_CA_BUNDLE is {bundle!r}, but there is no such file: correct the path, or remove the variable"
+    if tls:
+        yield from _bundle_mistakes(environ)
     yield from _proxy_mistakes("https_proxy" if tls else "http_proxy", environ)
+
+
+def _bundle_mistakes(environ: Mapping[str, str]) -> Iterator[str]:
+    bundle = environ.get("AWS_CA_BUNDLE")
+    if bundle and not os.path.exists(bundle):
+        yield f"AWS_CA_BUNDLE is {bundle!r}, but there is no such file: correct the path, or remove the variable"
 
 
 def _endpoint_mistake(url: str, bucket: str) -> str:
