@@ -47,7 +47,7 @@ class Reply(NamedTuple):
     """Time before the response."""
     raw: bytes | None = None
     """The body of the response, instead of the results."""
-    headers: Mapping[str, str] = {}  # noqa: RUF012 - never changed
+    headers: Mapping[str, str] = {}
 
 
 class Request(NamedTuple):
@@ -152,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.stub.connections += 1
         super().setup()
 
-    def do_POST(self) -> None:  # noqa: N802 - the name is given
+    def do_POST(self) -> None:
         """Respond as the reply of the test defines."""
         request, reply = self.stub.take(self)
         time.sleep(reply.seconds)
@@ -195,11 +195,11 @@ def replying(*replies: Reply) -> Callable[[int, Sequence[bytes]], Reply]:
 
 
 @contextlib.contextmanager
-def firehose_stub(reply: Callable[[int, Sequence[bytes]], Reply] = replying(Reply())) -> Iterator[FirehoseStub]:
-    """Serve on loopback; fail at the end if a request was one that Firehose refuses."""
+def firehose_stub(reply: Callable[[int, Sequence[bytes]], Reply] | None = None) -> Iterator[FirehoseStub]:
+    """Serve on loopback; without `reply`, accept all. Fail at the end if a request was one that Firehose refuses."""
     handler = type("Handler", (_Handler,), {})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    stub = handler.stub = FirehoseStub(server.server_address[1], reply)  # type: ignore[attr-defined]
+    stub = handler.stub = FirehoseStub(server.server_address[1], reply or replying(Reply()))  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

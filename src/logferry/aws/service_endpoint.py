@@ -42,24 +42,28 @@ def endpoint_url(service: str, environ: Mapping[str, str]) -> tuple[str, str]:
 
 
 def resolve(service: str, region: str, environ: Mapping[str, str]) -> Address:
-    """Return the address of a service in a region; ValueError if `not_covered` gives a reason."""
+    """Return the address of a service in a region; ValueError if `not_covered` gives a reason.
+
+    The base path is the path of the requests to a service without resources in its paths.
+    """
     name, url = endpoint_url(service, environ)
     if url:
         address = parse_url(url)
         if not address:
             raise ValueError(f"{name} is not a plain http or https URL")
+        if url.endswith("/") or not address.base_path:
+            address.base_path += "/"
         return address
     host = service_host(service, region, environ)
     if not host:
         raise ValueError(f"the region {region} is in no known partition")
-    return Address(host=host, port=HTTPS_PORT, base_path="", tls=True)
+    return Address(host=host, port=HTTPS_PORT, base_path="/", tls=True)
 
 
 def service_host(service: str, region: str, environ: Mapping[str, str]) -> str:
     """Return `service[-fips].region.suffix`, or an empty string if the partition is unknown."""
     suffix = dual_stack_suffix(region) if is_on(DUAL_STACK, environ) else dns_suffix(region)
-    # The FIPS endpoints of AWS GovCloud (US) are its usual endpoints.
-    fips = "-fips" if is_on(FIPS, environ) and not region.startswith("us-gov-") else ""
+    fips = "-fips" if is_on(FIPS, environ) else ""
     return f"{service}{fips}.{region}.{suffix}" if suffix else ""
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from logferry.sinks.firehose import accepted_records
 from logferry.sinks.firehose.accepted_records import AcceptedRecords
+
+if TYPE_CHECKING:
+    import pytest
 
 some_records = st.lists(st.sampled_from([b"a", b"b", b"c", b"d"]), max_size=8)
 

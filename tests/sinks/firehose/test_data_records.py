@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -50,7 +51,7 @@ def test_joined_records_are_the_object(
         assert 0 < len(record) <= max_bytes
         assert len(record.splitlines(keepends=True)) >= 1
         assert record.count(b"\n") <= max_lines
-    for record, following in zip(records, records[1:], strict=False):
+    for record, following in pairwise(records):
         assert record.endswith(b"\n")
         first = following.split(b"\n")[0] + b"\n"
         assert record.count(b"\n") == max_lines or len(record) + len(first.removesuffix(b"\n")) + 1 > max_bytes
@@ -92,7 +93,7 @@ def test_requests_have_all_records_in_their_order(sizes: list[int]) -> None:
     assert [record for request in requests for record in request] == records
     bodies = [request_body(request, STREAM) for request in requests]
     assert all(len(body) <= MAX_REQUEST_BYTES for body in bodies)
-    for request, following in zip(requests, requests[1:], strict=False):
+    for request, following in pairwise(requests):
         assert len(request_body([*request, following[0]], STREAM)) > MAX_REQUEST_BYTES
 
 
@@ -114,7 +115,8 @@ def test_body_is_the_json_text_that_a_dictionary_gives() -> None:
 def test_the_judge_of_the_tests_finds_each_violation() -> None:
     """The stub would not notice a request that exceeds a limit otherwise."""
     data = {"Data": b"x"}
-    assert violations_of({"DeliveryStreamName": STREAM, "Records": [data] * 501}) == ["input.Records has the length 501"]
+    too_many = {"DeliveryStreamName": STREAM, "Records": [data] * 501}
+    assert violations_of(too_many) == ["input.Records has the length 501"]
     assert violations_of({"DeliveryStreamName": STREAM, "Records": [{"Data": bytes(MAX_RECORD_BYTES + 1)}]})
     assert violations_of({"DeliveryStreamName": STREAM, "Records": []})
     assert violations_of({"DeliveryStreamName": "a/b", "Records": [data]})

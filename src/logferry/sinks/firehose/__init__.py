@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
 
 def open_sink(
-    stream: str, region: str, environ: Mapping[str, str], timeout_seconds: float, *, max_lines: int = MAX_LINES
+    stream: str, region: str, environ: Mapping[str, str], timeout_seconds: float, *, max_lines: int | None = None
 ) -> Sink:
-    """Return the sink for a stream. Without `region`, the region of the function counts."""
+    """Return the sink for a stream. Without `region`, the region of the function counts.
+
+    `max_lines` is the maximum number of lines in a record of Firehose; None for Firehose's own limit.
+    """
     region = region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
     if reason := not_covered(SERVICE, region, environ):
         return _UnusableSink(f"put firehose://{stream}: {reason}")
@@ -36,7 +39,7 @@ def open_sink(
         credentials=CredentialSource(environ),
         environ=environ,
         timeout_seconds=timeout_seconds,
-        max_lines=max_lines,
+        max_lines=max_lines or MAX_LINES,
     )
 
 

@@ -167,7 +167,7 @@ class FirehoseSink:
             body, digest = await asyncio.to_thread(_encoded, records, self._stream)
         else:
             body, digest = _encoded(records, self._stream)
-        path = f"{self._address.base_path}/"
+        path = self._address.base_path
         described = {"host": self._address.host_header, "content-type": _CONTENT_TYPE, "x-amz-target": _TARGET}
         unsigned = {"content-length": str(len(body)), "user-agent": USER_AGENT, "accept-encoding": "identity"}
 
