@@ -27,6 +27,9 @@ STREAM = "my-stream"
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """Documented limit of a request. The stub applies it to the complete body."""
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-central-1"}
+_ONE_RESULT = b'{"FailedPutCount":0,"RequestResponses":[{"RecordId":"a"}]}'
+FIREHOSE_OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(_ONE_RESULT), _ONE_RESULT)
+"""Response to a request with one record, for servers that send bytes (`s3_stub`)."""
 _RECORD_ID = "x" * 220
 """Text of the length of a real RecordId."""
 
@@ -209,6 +212,12 @@ def firehose_stub(reply: Callable[[int, Sequence[bytes]], Reply] | None = None) 
         server.shutdown()
         server.server_close()
         thread.join(5)
+
+
+def as_firehose(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment whose endpoint of S3 is one of Firehose (`s3_stub.server_that`)."""
+    others = {name: value for name, value in environment.items() if name != "AWS_ENDPOINT_URL_S3"}
+    return others | {"AWS_ENDPOINT_URL_FIREHOSE": environment["AWS_ENDPOINT_URL_S3"]}
 
 
 def firehose_sink(environment: Mapping[str, str], **changes: Any) -> FirehoseSink:
