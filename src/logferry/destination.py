@@ -108,14 +108,14 @@ def shown(text: str) -> str:
     return f"{scheme}://{authority}" + ("/…" if not place.endswith(authority) else "")
 
 
-def unused_settings(destination: Destination, given: Iterable[str]) -> list[str]:
-    """Return the names among `given` that have no effect with this destination."""
-    patterns = SCHEMES[destination.scheme].unused
-    return sorted(
-        name
-        for name in given
-        if any(name.startswith(each[:-1]) if each.endswith("*") else name == each for each in patterns)
-    )
+def unused_settings(destinations: Iterable[Destination], given: Iterable[str]) -> list[str]:
+    """Return the names among `given` that have an effect with none of the destinations."""
+    unused = [SCHEMES[each.scheme].unused for each in destinations]
+    return sorted(name for name in given if unused and all(_matches(name, patterns) for patterns in unused))
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(name.startswith(each[:-1]) if each.endswith("*") else name == each for each in patterns)
 
 
 def directive_in(text: str) -> str:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from logferry.http_client.failures import Remedies
+    from logferry.http_client.proxy_tunnel import ProxyTunnel
     from logferry.http_client.response import Response
     from logferry.http_client.tls import TlsContexts
 
@@ -62,8 +63,13 @@ class HttpClient:
         timeout_seconds: float,
         remedies: Remedies,
         wall_clock: Callable[[], float] = time.time,
+        tunnel: ProxyTunnel | None = None,
     ) -> None:
-        """Store the address. `remedies` end the message of a connection that cannot be opened."""
+        """Store the address. `remedies` end the message of a connection that cannot be opened.
+
+        Connections are opened through `tunnel` if it is given.
+        """
+        self._tunnel = tunnel
         self._host = host
         self._port = port
         self._tls = tls
@@ -132,7 +138,15 @@ class HttpClient:
 
     async def _open_once(self) -> HttpConnection:
         context = self._tls.current() if self._tls else None
-        _, connection = await asyncio.get_running_loop().create_connection(
+        loop = asyncio.get_running_loop()
+        if self._tunnel:
+            tunnel = await self._tunnel.open(self._host, self._port)
+            name = self._host if context else None
+            _, connection = await loop.create_connection(
+                lambda: HttpConnection(self._wall_clock), sock=tunnel, ssl=context, server_hostname=name
+            )
+            return connection
+        _, connection = await loop.create_connection(
             lambda: HttpConnection(self._wall_clock), self._host, self._port, ssl=context
         )
         return connection

@@ -42,6 +42,20 @@ def _open_sink(settings: Settings, environ: Mapping[str, str]) -> Sink:
         from logferry.sinks.directory import DirectorySink  # noqa: PLC0415 - only one kind of sink is used
 
         return DirectorySink(Path(destination.path))
+    if destination.scheme in {"https", "http"}:
+        from logferry.sinks import https  # noqa: PLC0415 - only one kind of sink is used
+
+        return https.open_sink(
+            scheme=destination.scheme,
+            authority=destination.authority,
+            address=destination.address,
+            path=destination.path,
+            form=settings.format,
+            compression=settings.compression,
+            headers=settings.https.headers if settings.https else {},
+            environ=environ,
+            timeout_seconds=settings.upload_timeout,
+        )
     from logferry.sinks.s3 import open_sink  # noqa: PLC0415 - only one kind of sink is used
 
     return open_sink(
