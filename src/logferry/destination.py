@@ -56,6 +56,9 @@ class Destination(NamedTuple):
     path: str
     """The prefix without slashes at its ends, the absolute path of the directory, or path and query of the URL."""
 
+    def __repr__(self) -> str:
+        return f"<Destination {shown(f'{self.scheme}://{self.authority}/{self.path}')}>"
+
     @property
     def bucket(self) -> str:
         """The bucket."""

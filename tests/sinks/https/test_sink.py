@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from logferry.errors import RecordsRejected, SinkError, SinkRejected, SinkUnavailable
+from support import s3_stub
 from support.connect_proxy import connect_proxy
 from support.log_receiver import Answer, answering, https_sink, log_receiver
 from support.s3_stub import OBJECT, cancel_put_in_flight, close, server_that, status
@@ -55,7 +56,7 @@ async def test_request_has_the_headers_of_format_and_compression(
     form: str, compression: str, media_type: str, coding: str | None
 ) -> None:
     """The type describes the records, and the coding the compression."""
-    with server_that(lambda connection, _: connection.sendall(status("200 OK")) is None) as (environment, requests):
+    with server_that(s3_stub.answering(status("200 OK"))) as (environment, requests):
         url = environment["AWS_ENDPOINT_URL_S3"] + "/v1/logs?tenant=a%20b"
         await https_sink(url, form=form, compression=compression, headers=SECRET).put(OBJECT)
     head = requests.texts[0].split("\r\n")
@@ -78,7 +79,7 @@ async def test_request_has_the_headers_of_format_and_compression(
 
 async def test_requests_use_one_connection() -> None:
     """A handshake for each object would extend invocations."""
-    with server_that(lambda connection, _: connection.sendall(status("204 No Content")) is None) as (env, requests):
+    with server_that(s3_stub.answering(status("204 No Content"))) as (env, requests):
         sink = https_sink(env["AWS_ENDPOINT_URL_S3"])
         await sink.connect()
         for _ in range(3):
