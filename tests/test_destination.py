@@ -21,6 +21,8 @@ from logferry.destination import Destination, directive_in, parse, parse_readabl
         ("s3://bucket/50%25 off", Destination("s3", "bucket", "50%25 off")),
         ("s3://bucket/a+b", Destination("s3", "bucket", "a+b")),
         ("file:///var/out", Destination("file", "", "/var/out")),
+        ("firehose://my-stream_1.x", Destination("firehose", "my-stream_1.x", "")),
+        ("firehose://logs?region=eu-west-1", Destination("firehose", "logs", "eu-west-1")),
         ("file:///var/a b%20c", Destination("file", "", "/var/a b%20c")),
     ],
 )

@@ -1,4 +1,4 @@
-"""The destination of the objects: a bucket and a prefix, a directory, or a receiver on the web.
+"""The destination of the objects: a bucket and a prefix, a stream, a directory, or a receiver on the web.
 
 Guarantees:
 - The shipper and all commands parse a destination with `parse`, so that one URL always names one
@@ -41,6 +41,8 @@ _AUTHORITY = (
 _URL_CHARACTER = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})"
 _PATH = rf"(?:[/?]{_URL_CHARACTER}*)?"
 """Path and query of a URL, which are sent as they are."""
+_STREAM = r"[A-Za-z0-9_.-]{1,64}"
+_STREAM_QUERY = r"(?:region=([a-z0-9-]+))?"
 _S3_HOST = r"(?:.+\.)?s3[.-](?:.+\.)?amazonaws\.com(?:\.cn)?|s3\.console\.aws\.amazon\.com"
 _LOOPBACK = r"localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]"
 _PORTS = {"https": 443, "http": 80}
@@ -48,13 +50,14 @@ _MIB = 1024 * 1024
 
 
 class Destination(NamedTuple):
-    """A bucket with a prefix (`s3`), a directory (`file`), or the URL of a receiver (`https`, `http`)."""
+    """A bucket with a prefix (`s3`), a stream (`firehose`), a directory (`file`), or a receiver (`https`, `http`)."""
 
     scheme: str
     authority: str
-    """The bucket, or host and port of a receiver."""
+    """The bucket, the name of the stream, or host and port of a receiver."""
     path: str
-    """The prefix without slashes at its ends, the absolute path of the directory, or path and query of the URL."""
+    """The prefix without slashes at its ends, the absolute path of the directory, path and query of the URL, or the
+    region of the stream, if the URL names it."""
 
     def __repr__(self) -> str:
         return f"<Destination {shown(f'{self.scheme}://{self.authority}/{self.path}')}>"
@@ -144,6 +147,18 @@ def _parse_bucket(scheme: str, place: str) -> Destination:
     return Destination(scheme, bucket, prefix)
 
 
+def _parse_stream(scheme: str, place: str) -> Destination:
+    name, _, query = place.partition("?")
+    if place.startswith("arn:"):
+        raise ValueError("use the name of the stream instead of its ARN, and ?region=… if its region is another one")
+    if not re.fullmatch(_STREAM, name, re.ASCII):
+        raise ValueError("use firehose://name with a name of 1 to 64 letters, digits, dots, hyphens or underscores")
+    region = re.fullmatch(_STREAM_QUERY, query, re.ASCII)
+    if not region:
+        raise ValueError("use firehose://name, or firehose://name?region=eu-central-1 for a stream in another region")
+    return Destination(scheme, name, region[1] or "")
+
+
 def _parse_receiver(scheme: str, place: str) -> Destination:
     authority = re.split(r"[/?#]", place, maxsplit=1)[0]
     path = place.removeprefix(authority)
@@ -162,17 +177,18 @@ def _parse_receiver(scheme: str, place: str) -> Destination:
 
 
 SCHEMES = {
-    "s3": Scheme(_parse_bucket, unused=("HTTPS_*",)),
-    "file": Scheme(_parse_directory, unused=("HTTPS_*", "S3_*")),
-    "https": Scheme(_parse_receiver, unused=("KEY", "S3_*"), readable=False, object_bytes=2 * _MIB),
-    "http": Scheme(_parse_receiver, unused=("KEY", "S3_*"), readable=False, object_bytes=2 * _MIB),
+    "s3": Scheme(_parse_bucket, unused=("FIREHOSE_*", "HTTPS_*")),
+    "firehose": Scheme(_parse_stream, unused=("COMPRESSION", "HTTPS_*", "KEY", "S3_*"), readable=False),
+    "file": Scheme(_parse_directory, unused=("FIREHOSE_*", "HTTPS_*", "S3_*")),
+    "https": Scheme(_parse_receiver, unused=("FIREHOSE_*", "KEY", "S3_*"), readable=False, object_bytes=2 * _MIB),
+    "http": Scheme(_parse_receiver, unused=("FIREHOSE_*", "KEY", "S3_*"), readable=False, object_bytes=2 * _MIB),
 }
 """All kinds of destinations.
 
 The OTLP receiver of the OpenTelemetry Collector accepts 20 MiB after decompression. Short lines are seven times larger
 in OTLP/JSON than in a batch, so 2 MiB of batches fit.
 """
-REMEDY = "use s3://bucket/prefix, https://host/path, or file:///directory for a test without S3"
+REMEDY = "use s3://bucket/prefix, firehose://stream, https://host/path, or file:///directory for a test without S3"
 
 
 def _check_placeholders(text: str) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from logferry.destination import Destination
     from logferry.options import Table
+    from logferry.options.firehose import FirehoseOptions
     from logferry.options.https import HttpsOptions
     from logferry.options.instrumentation import InstrumentationOptions
     from logferry.options.records import RecordOptions
@@ -37,7 +38,7 @@ PREFIX = "LOGFERRY_"
 # ruff: noqa: E501 - a row of the table is easier to read on one line
 SETTINGS = (
     Setting(
-        "DESTINATION", "", "`s3://bucket/prefix`, `https://host/path`, `file:///directory`",
+        "DESTINATION", "", "`s3://bucket/prefix`, `firehose://stream`, `https://host/path`, `file:///directory`",
         "destination of the objects; the only setting without a default", destination.parse, destination.shown,
     ),
     Setting(
@@ -122,6 +123,8 @@ class Settings(NamedTuple):
     """Options of the objects in S3, or None if no variable of them is set."""
     https: HttpsOptions | None = None
     """Options of requests to a receiver, or None if no variable of them is set."""
+    firehose: FirehoseOptions | None = None
+    """Options of a stream, or None if no variable of them is set."""
 
     @property
     def format(self) -> str:

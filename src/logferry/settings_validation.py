@@ -59,7 +59,8 @@ _UNKNOWN_FIELD_BYTES = 64
 _ENDPOINT = r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::(\d{1,5}))?((?:/[^\s?#]*)?)"
 _PROXY = r"(?:[Hh][Tt][Tt][Pp][Ss]?://)?(?:[^@/\s]+@)?(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\])(?::\d{1,5})?/?"
 _REGION_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
-_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+_AWS_SCHEMES = frozenset({"firehose", "s3"})
+"""Schemes of destinations that are AWS services, and the names of these services."""
 _SWITCHES = ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
 _LABELS_OF_A_SERVICE = 3
 """Labels of a host name after the bucket, such as `nyc3.example.com`. Fewer are the name of a
@@ -149,7 +150,7 @@ def aws_mistakes(destination: Destination, environ: Mapping[str, str]) -> Iterat
     if destination.scheme == "https":
         yield from _bundle_mistakes(environ)
         yield from _proxy_mistakes("https_proxy", environ)
-    if destination.scheme != "s3":
+    if destination.scheme not in _AWS_SCHEMES:
         return
     tls = True
     for name in _SWITCHES:
@@ -158,10 +159,11 @@ def aws_mistakes(destination: Destination, environ: Mapping[str, str]) -> Iterat
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         if environ.get(name) and not set(environ[name]) <= _REGION_CHARACTERS:
             yield f"{name} is {environ[name]!r}, which is not a region: use a name such as eu-central-1"
-    endpoint = next((name for name in _ENDPOINT_VARIABLES if environ.get(name)), None)
+    variables = (f"AWS_ENDPOINT_URL_{destination.scheme.upper()}", "AWS_ENDPOINT_URL")
+    endpoint = next((name for name in variables if environ.get(name)), None)
     if endpoint and environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
         tls = not environ[endpoint].startswith("http://")
-        if mistake := _endpoint_mistake(environ[endpoint], destination.bucket):
+        if mistake := _endpoint_mistake(environ[endpoint], destination):
             yield f"{endpoint} is {environ[endpoint]!r}{mistake}"
     if tls:
         yield from _bundle_mistakes(environ)
@@ -174,10 +176,13 @@ def _bundle_mistakes(environ: Mapping[str, str]) -> Iterator[str]:
         yield f"AWS_CA_BUNDLE is {bundle!r}, but there is no such file: correct the path, or remove the variable"
 
 
-def _endpoint_mistake(url: str, bucket: str) -> str:
+def _endpoint_mistake(url: str, destination: Destination) -> str:
     match = re.fullmatch(_ENDPOINT, url)
     if not match or int(match[2] or 0) > 65_535:  # noqa: PLR2004 - the highest port
-        return ": use a URL such as https://s3.example.com, without a query"
+        return f": use a URL such as https://{destination.scheme}.example.com, without a query"
+    if destination.scheme != "s3":
+        return ""
+    bucket = destination.bucket
     host, path = match[1].lower(), match[3].strip("/")
     in_host = host.startswith(f"{bucket.lower()}.") and _is_s3_host(host.removeprefix(f"{bucket.lower()}."))
     if in_host or path.rpartition("/")[2] == bucket:

@@ -45,8 +45,8 @@ class ProxyTunnel:
         user = match["user"]
         self._credentials = base64.b64encode(unquote(user).encode()).decode() if user else ""
 
-    def __repr__(self) -> str:
-        return f"<ProxyTunnel {self._host}:{self._port}>"
+    def __str__(self) -> str:
+        return f"the proxy {self._host}:{self._port}"
 
     async def open(self, host: str, port: int) -> socket.socket:
         """Return a connected socket whose other end is the host. Raises HttpError."""
@@ -55,7 +55,7 @@ class ProxyTunnel:
             await self._request_tunnel(connected, authority(host, port, default_port=0))
         except OSError as error:
             connected.close()
-            raise HttpError(f"the proxy {self._host}:{self._port} ended the connection: {error}") from error
+            raise HttpError(f"{self} ended the connection: {error}") from error
         except BaseException:
             connected.close()
             raise
@@ -93,13 +93,13 @@ class ProxyTunnel:
         while b"\r\n\r\n" not in received:
             more = await loop.sock_recv(connected, 4096)
             if not more or len(received) > MAX_RESPONSE_BYTES:
-                raise HttpError(f"the proxy {self._host}:{self._port} gave no response to CONNECT; {CHECK_PROXY}")
+                raise HttpError(f"{self} gave no response to CONNECT; {CHECK_PROXY}")
             received += more
         match = re.match(_STATUS_LINE, received)
         if not match or not match[1].startswith(b"2"):
             status = bounded(b" ".join(match.groups()).decode("latin-1")) if match else "no HTTP"
             raise HttpError(
-                f"the proxy {self._host}:{self._port} responded {status} to CONNECT {target}; {CHECK_PROXY}"
+                f"{self} responded {status} to CONNECT {target}; {CHECK_PROXY}"
             )
 
     def _failure(self, error: OSError, *, is_unresolved: bool) -> str:

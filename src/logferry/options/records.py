@@ -193,6 +193,10 @@ def _format_mistakes(parsed: Mapping[str, Any], given: set[str]) -> Iterator[str
                 "ndjson or otlp"
             )
         return
+    if "DESTINATION" in parsed and parsed["DESTINATION"].scheme == "firehose" and form in {TEXT, OTLP}:
+        cause = "whose lines have no number" if form == TEXT else "whose objects cannot be divided"
+        yield f"LOGFERRY_FORMAT is {form}, {cause}, so a stream cannot deliver them correctly: use ndjson"
+        return
     if form == TEXT and parsed.get("LINE_FIELDS"):
         yield "LOGFERRY_LINE_FIELDS adds columns, which text does not have: remove it, or change LOGFERRY_FORMAT"
     if form != OTLP:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from logferry.errors import RecordsRejected, SinkError, SinkRejected, SinkUnavailable
+from logferry.http_client import client as http_client
 from support import s3_stub
 from support.connect_proxy import connect_proxy
 from support.log_receiver import Answer, answering, https_sink, log_receiver
@@ -336,6 +337,16 @@ async def test_proxy_that_cannot_be_reached_is_named(proxy: str, message: str) -
     """The host of the receiver is not the cause."""
     with pytest.raises(SinkUnavailable, match=message):
         await https_sink(f"https://{HOST}/", environ={"HTTPS_PROXY": proxy}).put(OBJECT)
+
+
+async def test_proxy_that_never_responds_is_named_within_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy accepts the connection, and opens no tunnel."""
+    monkeypatch.setattr(http_client, "CONNECT_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = f"127.0.0.1:{server.getsockname()[1]}"
+        message = f"no connection to {HOST}:443 through the proxy {place} within 0.3 s; check HTTPS_PROXY"
+        with pytest.raises(SinkUnavailable, match=message):
+            await https_sink(f"https://{HOST}/", environ={"HTTPS_PROXY": f"http://{place}"}).put(OBJECT)
 
 
 @pytest.mark.parametrize("proxy", ["https://proxy:1", "socks5://user:hunter2@proxy:1", "http://a b"])

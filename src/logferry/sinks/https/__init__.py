@@ -50,6 +50,7 @@ def open_sink(
         TlsContexts(host, environ) if scheme == "https" else None,
         timeout_seconds=timeout_seconds,
         remedies=CONNECTION_REMEDIES,
+        idempotent=False,
         tunnel=tunnel,
     )
     return HttpsSink(
