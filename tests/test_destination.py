@@ -95,8 +95,8 @@ def test_parse_takes_path_and_query_of_a_receiver_unchanged(
         ("https://s3.amazonaws.com/my-bucket", "use s3://bucket/prefix"),
         ("https://s3-us-west-2.amazonaws.com/my-bucket", "use s3://bucket/prefix"),
         ("https://s3.console.aws.amazon.com/s3/buckets/x", "use s3://bucket/prefix"),
-        ("ftp://host/", "use s3://bucket/prefix, https://host/path"),
-        ("HTTPS://host/", "use s3://bucket/prefix, https://host/path"),
+        ("ftp://host/", "use s3://bucket/prefix, firehose://stream, https://host/path"),
+        ("HTTPS://host/", "use s3://bucket/prefix, firehose://stream, https://host/path"),
     ],
 )
 def test_parse_refuses_a_receiver_with_the_remedy(url: str, remedy: str) -> None:

@@ -98,9 +98,7 @@ class ProxyTunnel:
         match = re.match(_STATUS_LINE, received)
         if not match or not match[1].startswith(b"2"):
             status = bounded(b" ".join(match.groups()).decode("latin-1")) if match else "no HTTP"
-            raise HttpError(
-                f"{self} responded {status} to CONNECT {target}; {CHECK_PROXY}"
-            )
+            raise HttpError(f"{self} responded {status} to CONNECT {target}; {CHECK_PROXY}")
 
     def _failure(self, error: OSError, *, is_unresolved: bool) -> str:
         return "proxy: " + connect_failure(
