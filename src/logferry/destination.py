@@ -59,6 +59,9 @@ class Destination(NamedTuple):
     """The prefix without slashes at its ends, the absolute path of the directory, path and query of the URL, or the
     region of the stream, if the URL names it."""
 
+    def __repr__(self) -> str:
+        return f"<Destination {shown(f'{self.scheme}://{self.authority}/{self.path}')}>"
+
     @property
     def bucket(self) -> str:
         """The bucket."""
@@ -111,14 +114,14 @@ def shown(text: str) -> str:
     return f"{scheme}://{authority}" + ("/…" if not place.endswith(authority) else "")
 
 
-def unused_settings(destination: Destination, given: Iterable[str]) -> list[str]:
-    """Return the names among `given` that have no effect with this destination."""
-    patterns = SCHEMES[destination.scheme].unused
-    return sorted(
-        name
-        for name in given
-        if any(name.startswith(each[:-1]) if each.endswith("*") else name == each for each in patterns)
-    )
+def unused_settings(destinations: Iterable[Destination], given: Iterable[str]) -> list[str]:
+    """Return the names among `given` that have an effect with none of the destinations."""
+    unused = [SCHEMES[each.scheme].unused for each in destinations]
+    return sorted(name for name in given if unused and all(_matches(name, patterns) for patterns in unused))
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(name.startswith(each[:-1]) if each.endswith("*") else name == each for each in patterns)
 
 
 def directive_in(text: str) -> str:

@@ -81,9 +81,9 @@ def contradictions(values: Mapping[str, Any], given: set[str]) -> Iterator[str]:
             "LOGFERRY_KEY has {request_id}, but an object can have several invocations: "
             "set LOGFERRY_FLUSH=invocation and no other threshold, or remove {request_id}"
         )
-    if "DESTINATION" in values:
-        for name in unused_settings(values["DESTINATION"], given):
-            yield f"LOGFERRY_{name} has no effect with a destination {values['DESTINATION'].scheme}://: remove it"
+    destinations = [values[name] for name in ("DESTINATION",) if values.get(name)]
+    for name in unused_settings(destinations, given):
+        yield f"LOGFERRY_{name} has no effect with a destination {destinations[0].scheme}://: remove it"
 
 
 def key_mistakes(destination: Destination, key: str, *, compression: str, environ: Mapping[str, str]) -> Iterator[str]:

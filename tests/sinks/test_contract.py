@@ -22,6 +22,7 @@ from logferry.http_client import client as http_client
 from logferry.sinks.directory import DirectorySink
 from logferry.sinks.s3 import sdk_session
 from support.firehose_stub import FIREHOSE_OK, as_firehose, firehose_sink
+from support.log_receiver import LogReceiver, https_sink, log_receiver
 from support.moto_firehose import MotoStream
 from support.moto_s3 import MotoS3, moto_s3
 from support.s3_stub import (
@@ -50,8 +51,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("closed_sinks")]
 
 CLIENTS = ["auto", "sdk"]
-KINDS = {"own": "auto", "sdk": "sdk", "firehose": "firehose"}
-"""Sinks that send requests: the setting of each S3 client, and the stream."""
+KINDS = {"own": "auto", "sdk": "sdk", "firehose": "firehose", "https": "https"}
+"""Sinks that send requests: the setting of each S3 client, the stream, and the receiver on the web."""
 ODD_KEYS = [
     "function=orders/version=$LATEST/a b/ä ö/x",
     "plus+percent%25/&?#'()!*~;:@,/x",
@@ -78,6 +79,8 @@ def sink_of(
     """Return a sink for the endpoint of an environment."""
     if kind == "firehose":
         return firehose_sink(as_firehose(environment), timeout_seconds=seconds)
+    if kind == "https":
+        return https_sink(f"{environment['AWS_ENDPOINT_URL_S3']}/logs", seconds=seconds)
     return s3_sink(environment, "logs", monkeypatch, client=kind, seconds=seconds)
 
 
@@ -241,6 +244,46 @@ async def test_put_is_rejected_with_the_remedy_for_a_missing_stream(moto: MotoS3
     assert message.endswith("; create the stream, or correct its name or region in LOGFERRY_DESTINATION")
 
 
+# --- a receiver on the web, which has no keys and recognises a repeated request
+
+
+@pytest.fixture
+def receiver() -> Iterator[LogReceiver]:
+    """Run a receiver that stores each request."""
+    with log_receiver() as running:
+        yield running
+
+
+@pytest.mark.parametrize("size", [0, 1, 5_000_000])
+async def test_receiver_gets_objects_of_any_size_unchanged(receiver: LogReceiver, size: int) -> None:
+    """The receiver stores the body under its idempotency key."""
+    await https_sink(receiver.url).put(OBJECT._replace(body=bytes(size)))
+    assert {key: one.body for key, one in receiver.objects.items()} == {"0a1b/1": bytes(size)}
+
+
+async def test_receiver_recognises_a_repeated_put(receiver: LogReceiver) -> None:
+    """After an ambiguous failure the same put is made again, and there is still one object."""
+    sink = https_sink(receiver.url)
+    for _ in range(3):
+        await sink.put(OBJECT)
+    assert len(receiver.requests) == 3
+    assert {key: one.body for key, one in receiver.objects.items()} == {"0a1b/1": OBJECT.body}
+
+
+async def test_receiver_gets_concurrent_puts(receiver: LogReceiver) -> None:
+    """The uploader puts one object at a time, but a sink does not depend on that."""
+    objects = [OBJECT._replace(metadata=OBJECT.metadata | {"segment": str(number)}) for number in range(10)]
+    await asyncio.gather(*map(https_sink(receiver.url).put, objects))
+    assert sorted(receiver.objects) == [f"0a1b/{number}" for number in range(10)]
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+async def test_key_is_not_sent_to_a_receiver(receiver: LogReceiver, key: str) -> None:
+    """A key may contain characters that no header can have."""
+    await https_sink(receiver.url).put(OBJECT._replace(key=key))
+    assert list(receiver.objects) == ["0a1b/1"]
+
+
 # --- the directory
 
 
@@ -362,7 +405,6 @@ ANSWERS: list[tuple[bytes, type[SinkError]]] = [
     (status("403 Forbidden", PAGE, HTML), SinkRejected),
     (status("200 OK", PAGE, HTML), SinkUnavailable),
     (status("200 OK", XHTML, HTML), SinkUnavailable),
-    (status("200 OK"), SinkUnavailable),
     (b"SSH-2.0-OpenSSH_9.6\r\n", SinkUnavailable),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\ntoo short", SinkUnavailable),
 ]
@@ -390,6 +432,12 @@ async def test_put_raises_the_class_of_error_for_the_response_of_another_server(
 ) -> None:
     """Wait, or change something; the page of a proxy is not accepted as a confirmation."""
     assert "://" in await failure_for(answer, error, monkeypatch, kind)
+
+
+@pytest.mark.parametrize("kind", ["auto", "sdk", "firehose"])
+async def test_put_is_unavailable_for_an_empty_confirmation(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """S3 sends an ETag and Firehose its results. For a receiver on the web, every 2xx is a confirmation."""
+    assert "://" in await failure_for(status("200 OK"), SinkUnavailable, monkeypatch, kind)
 
 
 @pytest.mark.parametrize(("answer", "error"), S3_ANSWERS, ids=shown)

@@ -30,7 +30,7 @@ import time
 from typing import TYPE_CHECKING
 
 from logferry.http_client.connection import HttpConnection, ResponseTimeout
-from logferry.http_client.failures import connect_failure
+from logferry.http_client.failures import CHECK_PROXY, connect_failure
 from logferry.http_client.response import MAX_RESPONSE_BYTES, HttpError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from logferry.http_client.failures import Remedies
+    from logferry.http_client.proxy_tunnel import ProxyTunnel
     from logferry.http_client.response import Response
     from logferry.http_client.tls import TlsContexts
 
@@ -67,12 +68,14 @@ class HttpClient:
         wall_clock: Callable[[], float] = time.time,
         idempotent: bool = True,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
+        tunnel: ProxyTunnel | None = None,
     ) -> None:
         """Store the address. `remedies` end the message of a connection that cannot be opened.
 
         `idempotent` states whether a request that arrives twice has the effect of one. A response longer than
-        `max_response_bytes` is cut.
+        `max_response_bytes` is cut. Connections are opened through `tunnel` if it is given.
         """
+        self._tunnel = tunnel
         self._host = host
         self._port = port
         self._tls = tls
@@ -131,8 +134,9 @@ class HttpClient:
                         raise
                 return await self._open_once()
         except TimeoutError as error:
+            way, remedy = (f" through {self._tunnel}", CHECK_PROXY) if self._tunnel else ("", self._remedies.respond)
             raise HttpError(
-                f"no connection to {self._host}:{self._port} within {CONNECT_SECONDS:g} s; {self._remedies.respond}"
+                f"no connection to {self._host}:{self._port}{way} within {CONNECT_SECONDS:g} s; {remedy}"
             ) from error
         except ssl.SSLError:
             raise
@@ -143,13 +147,19 @@ class HttpClient:
 
     async def _open_once(self) -> HttpConnection:
         context = self._tls.current() if self._tls else None
-        _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: HttpConnection(self._wall_clock, max_response_bytes=self._max_response_bytes),
-            self._host,
-            self._port,
-            ssl=context,
-        )
+        loop = asyncio.get_running_loop()
+        if self._tunnel:
+            tunnel = await self._tunnel.open(self._host, self._port)
+            name = self._host if context else None
+            _, connection = await loop.create_connection(
+                self._make_connection, sock=tunnel, ssl=context, server_hostname=name
+            )
+            return connection
+        _, connection = await loop.create_connection(self._make_connection, self._host, self._port, ssl=context)
         return connection
+
+    def _make_connection(self) -> HttpConnection:
+        return HttpConnection(self._wall_clock, max_response_bytes=self._max_response_bytes)
 
     async def _request_on_new(self, head: bytes, body: bytes) -> Response:
         connection = await self._open()

@@ -69,6 +69,23 @@ def _open_stream(settings: Settings, environ: Mapping[str, str]) -> Sink:
     )
 
 
+def _open_receiver(settings: Settings, environ: Mapping[str, str]) -> Sink:
+    from logferry.sinks import https  # noqa: PLC0415 - only one kind of sink is used
+
+    destination = settings.destination
+    return https.open_sink(
+        scheme=destination.scheme,
+        authority=destination.authority,
+        address=destination.address,
+        path=destination.path,
+        form=settings.format,
+        compression=settings.compression,
+        headers=settings.https.headers if settings.https else {},
+        environ=environ,
+        timeout_seconds=settings.upload_timeout,
+    )
+
+
 def _encoder(settings: Settings) -> Callable[[Header, Iterable[bytes], bool], StoredObject]:
     options: dict[str, Any] = {"key": settings.key, "types": settings.types}
     options["compress"] = settings.compression == "gzip"
@@ -94,6 +111,8 @@ def _line_encoder(settings: Settings) -> Callable[[Header, Iterable[bytes], bool
 _TARGETS = {
     "file": (_open_directory, _encoder),
     "firehose": (_open_stream, _line_encoder),
+    "http": (_open_receiver, _encoder),
+    "https": (_open_receiver, _encoder),
     "s3": (_open_bucket, _encoder),
 }
 """Functions that open the sink and return the encoder, by the scheme of the destination."""

@@ -104,6 +104,15 @@ def classify(where: str, status: int, code: str, sentence: str = "") -> SinkErro
     return SinkRejected(f"{event}; {_remedy(status, code, sentence)}")
 
 
+def retry_after(headers: Mapping[str, str], *, now: float) -> float:
+    """Return the seconds that a response requests until the next attempt, or 0. S3 rarely sends the header."""
+    if "retry-after" not in headers:
+        return 0.0
+    from logferry.sinks import retry_after as header  # noqa: PLC0415 - most starts do not need it
+
+    return header.retry_after(headers, now=now)
+
+
 def not_stored(where: str) -> SinkUnavailable:
     """Return the error for a 200 without an ETag, which a proxy or a captive portal sent."""
     return SinkUnavailable(f"{where}: 200 without an ETag; {_NOT_S3}")
