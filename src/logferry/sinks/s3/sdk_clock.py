@@ -28,6 +28,11 @@ def correct(date: str) -> bool:
     return True
 
 
+def offset_seconds() -> float:
+    """Return the seconds by which the clock of S3 is ahead of that of this environment, as far as it is known."""
+    return _offset.total_seconds()
+
+
 def _now(*arguments: Any, **options: Any) -> Any:
     return _botocore_now(*arguments, **options) + _offset
 
