@@ -116,7 +116,7 @@ class AssumedRole:
 
     async def _send(self, caller: Credentials) -> Response:
         address, body = self._address, sts.body_of(self._role)
-        path = f"{address.base_path}/"
+        path = address.base_path or "/"
         signed = {"content-type": sts.CONTENT_TYPE, "host": address.host_header}
         signed |= sigv4.sign(
             "POST",
