@@ -183,7 +183,7 @@ def _endpoint_mistakes(endpoint: str | None, bucket: str, environ: Mapping[str, 
 
 def _without_user(url: str) -> str:
     """Return a URL without user and password, which a message must not contain."""
-    return re.sub(r"//[^/]*@", "//", url)
+    return re.sub(r"//.*@", "//", url)
 
 
 def _endpoint_mistake(url: str, bucket: str) -> str:

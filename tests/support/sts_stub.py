@@ -50,16 +50,17 @@ class StsStub:
         self.always: bytes | None = None
         """The response to each request instead of credentials."""
         self.delay = 0.0
+        self.arrived = asyncio.Event()
+        """Set when a request has arrived."""
 
     @property
     def url(self) -> str:
         """The URL of the endpoint."""
         return f"http://127.0.0.1:{self.port}"
 
-    def role(self, **changes: str) -> Role:
+    def role(self) -> Role:
         """Return a role that is requested from this endpoint."""
-        role = Role(ROLE_ARN, "logferry-orders", EXTERNAL_ID, "eu-central-1", self.url)
-        return role._replace(**changes)
+        return Role(ROLE_ARN, "logferry-orders", EXTERNAL_ID, "eu-central-1", self.url)
 
     def callers(self) -> list[str]:
         """Return the access key ID that signed each request."""
@@ -91,6 +92,7 @@ async def sts_stub() -> AsyncIterator[StsStub]:
             body = await peer.reader.readexactly(int(length.split(b":")[1]))
             stub.heads.append(head.decode())
             stub.forms.append(dict(parse_qsl(body.decode(), strict_parsing=True)))
+            stub.arrived.set()
             await asyncio.sleep(stub.delay)
             planned = stub.answers.pop(0) if stub.answers else stub.always
             await peer.send(planned or stub.credentials())

@@ -89,6 +89,10 @@ from logferry.sinks.s3 import open_sink
 open_sink("bucket", "", os.environ, 1.0)
 print(*sorted(sys.modules))
 """
+ACCESS = {
+    *("aws.assumed_role", "aws.role", "aws.sts", "aws.variable_names", "options", "options.s3_access"),
+    *("sinks.s3.access_point", "sinks.s3.existing_object", "sinks.s3.named_settings"),
+}
 NOT_LOADED = {"aiohttp", "aioboto3", "botocore", "structlog", "dataclasses", "urllib.parse", "pathlib", "email", "xml"}
 
 
@@ -104,6 +108,7 @@ def test_own_client_imports_no_library_that_it_does_not_need() -> None:
     added = {name for name in ours - theirs if not name.startswith("logferry")}
     assert added == {"__future__"}
     assert not NOT_LOADED & (ours - theirs)
+    assert not {f"logferry.{name}" for name in ACCESS} & ours, "a role or separate credentials are not set"
 
 
 # --- names in certificates

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from aiobotocore.credentials import AioCredentials
 from botocore import exceptions as boto
 from botocore.credentials import ReadOnlyCredentials
 
@@ -32,13 +33,12 @@ if TYPE_CHECKING:
 _NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)
 
 
-class SdkRoleCredentials:
+class SdkRoleCredentials(AioCredentials):  # type: ignore[misc]  # it ships no type information
     """A provider of credentials and the credentials themselves, as aiobotocore uses them."""
-
-    method = "assume-role"
 
     def __init__(self, role: Role, open_client: Callable[[], Any]) -> None:
         """`open_client` returns the context manager of an STS client with the credentials of the caller."""
+        super().__init__("", "", method="assume-role")
         self._role = role
         self._open_client = open_client
         self._credentials = RenewedCredentials(self._assume)
