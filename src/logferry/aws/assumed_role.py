@@ -61,7 +61,7 @@ class AssumedRole:
         self._tls = TlsContexts(self._address.host, environ) if self._address.tls else None
         self._wall_clock = wall_clock
         self._clock_offset = 0.0
-        """Seconds by which the clock of STS is ahead of that of this environment."""
+        """Time of STS minus the time of this environment, in seconds."""
         self._credentials = RenewedCredentials(self._assume, wall_clock=wall_clock)
 
     async def get(self) -> Credentials:

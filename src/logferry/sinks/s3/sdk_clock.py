@@ -29,7 +29,7 @@ def correct(date: str) -> bool:
 
 
 def offset_seconds() -> float:
-    """Return the seconds by which the clock of S3 is ahead of that of this environment, as far as it is known."""
+    """Return the time of S3 minus the time of this environment, in seconds, as far as it is known."""
     return _offset.total_seconds()
 
 

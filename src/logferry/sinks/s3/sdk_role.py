@@ -5,8 +5,8 @@ Guarantees:
   same rules.
 - The credentials of the caller are read for each renewal.
 
-Design: botocore has a refresh of its own, which writes a traceback to stderr for each failure. The
-client asks this object for credentials before each request instead.
+Design: botocore's refreshable credentials write a traceback to stderr for each failure. The client
+requests the credentials from this object before each request instead.
 """
 
 from __future__ import annotations
