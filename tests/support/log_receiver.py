@@ -14,12 +14,14 @@ import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from logferry import destination
 from logferry.records import zstd_packing
+from logferry.records.internal import FINAL
 from logferry.sinks import https
-from support.format_1 import CLOSING, read_lines, restored
+from support.end_to_end import Arrived
+from support.format_1 import read_lines, read_object
 from support.s3_stub import TIMEOUT, opened
 
 if TYPE_CHECKING:
@@ -82,15 +84,24 @@ class LogReceiver:
     """The stored requests by their idempotency key, in the order of their arrival."""
     mistakes: list[str] = field(default_factory=list)
 
-    def lines(self) -> list[dict[str, Any]]:
-        """Return the lines of all stored objects in format 1, without the closing ones, by their places."""
-        found = [line for one in self.objects.values() for line in read_lines(one.content)]
-        lines = [line for line in found if line["type"] not in CLOSING]
-        return sorted(lines, key=lambda line: (line["environment"], line["segment"], line["line"]))
-
-    def records(self) -> list[dict[str, Any]]:
-        """Return the records of these lines, as they were delivered."""
-        return [restored(line) for line in self.lines()]
+    def arrived(self) -> list[Arrived]:
+        """Return the stored objects in format 1, with the facts of their closing lines, by environment and segment."""
+        found = []
+        for request in self.objects.values():
+            closing = read_lines(request.content)[-1]
+            record = json.loads(closing["record"])
+            metadata = {
+                "format": str(record["format"]),
+                "environment": closing["environment"],
+                "segment": str(closing["segment"]),
+                "records": str(record["records"]),
+                "first-time": record["first"],
+                "last-time": record["last"],
+                **({"final": "true"} if closing["type"] == FINAL else {}),
+            }
+            assert request.key == f"{metadata['environment']}/{metadata['segment']}"
+            found.append(Arrived(request.key, metadata, read_object(request.content, metadata)[0]))
+        return sorted(found, key=lambda one: (one.metadata["environment"], int(one.metadata["segment"])))
 
 
 def https_sink(
