@@ -314,7 +314,7 @@ async def test_expired_static_credentials_are_rejected_with_one_request() -> Non
         ({"AWS_ENDPOINT_URL": "https://user@host/"}, "AWS_ENDPOINT_URL is not a plain http or https URL"),
         ({"AWS_ENDPOINT_URL": "https://h", "AWS_USE_FIPS_ENDPOINT": "true"}, "are both set; remove one"),
         ({"HTTPS_PROXY": "socks5://proxy:3128"}, "HTTPS_PROXY is not the address of an HTTP proxy"),
-        ({"AWS_SECRET_ACCESS_KEY": ""}, "set both"),
+        ({"AWS_SECRET_ACCESS_KEY": ""}, "are not both set; give the function a role"),
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "neither static nor container credentials"),
         (
             {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_WEB_IDENTITY_TOKEN_FILE": "/token"},
