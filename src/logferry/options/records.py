@@ -145,7 +145,7 @@ SETTINGS = (
     Setting("FIELDS", "", "`name=value`, separated by commas", "static fields in the closing line of each object, such as `team=x,env=prod`", _fields),
     Setting("LINE_FIELDS", "", ", ".join(f"`{name}`" for name in fields.COLUMNS), "further columns of each line, separated by commas; `fields` are those of `LOGFERRY_FIELDS`", _columns),
     Setting("FORMAT", NDJSON, "`ndjson`, `text`, `otlp`", "format of the objects: object format 1, lines as in an export of CloudWatch Logs, or OTLP/JSON logs", choice(NDJSON, TEXT, OTLP)),
-    Setting("OBJECT_BYTES", "", "64KiB to 256MiB", "maximum size of the batches in an object, before compression; a single larger batch is still one object", lambda text: size(64 * KIB, 256 * MIB)(text) if text else None),
+    Setting("OBJECT_BYTES", "", "64KiB to 256MiB", "maximum size of the batches in an object, before compression; a single larger batch is still one object; the default for `https://` is 2MiB", lambda text: size(64 * KIB, 256 * MIB)(text) if text else None),
 )  # fmt: skip
 
 
