@@ -52,8 +52,11 @@ Larger ones are processed in a thread.
 """
 MAX_RESPONSE_BYTES = 1024 * 1024
 """Limit of a response. The results of 500 records have about 120 KB."""
-FIRST_SECONDS, LONGEST_SECONDS = 0.1, 1.6
-"""Time before records are sent again: the first, doubled with each failure, and the longest, without jitter."""
+FIRST_SECONDS, LONGEST_SECONDS = 0.05, 0.8
+"""Time before records are sent again, in seconds, and the longest. It doubles while no record is accepted.
+
+The Shutdown phase has 2 seconds.
+"""
 MAX_FUTILE = 4
 """Maximum number of requests in a row of which no record is accepted."""
 FAILING_SHARE = 0.8
@@ -195,7 +198,7 @@ class _Backoff:
 
     def reset(self) -> None:
         """Note a request of which all records were accepted."""
-        self._failures = self._futile = 0
+        self._futile = 0
         self._until = 0.0
 
     async def wait(self, *, futile: bool) -> bool:
@@ -206,8 +209,7 @@ class _Backoff:
         now = asyncio.get_running_loop().time()
         self._until = self._until or now + self._limit
         self._futile = self._futile + 1 if futile else 0
-        seconds = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0**self._failures) * (0.5 + _random() / 2)
-        self._failures += 1
+        seconds = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** max(0, self._futile - 1)) * (0.5 + _random() / 2)
         if self._futile > MAX_FUTILE or now + seconds > self._until:
             return False
         await asyncio.sleep(seconds)
