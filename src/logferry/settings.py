@@ -21,7 +21,7 @@ from logferry.errors import SettingsError
 from logferry.flush.policy import DEFAULT_BYTES, DEFAULT_INVOCATIONS, DEFAULT_SECONDS, Flush, Policy, Thresholds, Timing
 from logferry.records import object_key
 from logferry.setting import KIB, MIB, Setting, choice, human, seconds, size, whole
-from logferry.settings_validation import aws_mistakes, contradictions, key_mistakes
+from logferry.settings_validation import aws_mistakes, contradictions, key_mistakes, unused_mistakes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -145,13 +145,17 @@ class Settings(NamedTuple):
         tables, mistakes = _tables(texts)
         given = {name for name, text in texts.items() if text}
         parsed: dict[str, Any] = {}
-        for setting in (*SETTINGS, *(row for table in tables.values() for row in table.SETTINGS)):
+        rows = (*SETTINGS, *(row for table in tables.values() for row in table.SETTINGS))
+        for setting in rows:
             text = texts.get(setting.name, "")
             try:
                 parsed[setting.name] = setting.parse(text or setting.default)
             except ValueError as error:
                 found = f"is {setting.shown(text)!r}" if text else "is not set"
                 mistakes.append(f"{PREFIX}{setting.name} {found}: {error}")
+        mistakes += unused_mistakes(
+            parsed, {row.name for row in rows if texts.get(row.name, "") not in {"", row.default}}
+        )
         mistakes += _combined(parsed, given, environ)
         for table in tables.values():
             mistakes += table.contradictions(parsed, given)

@@ -68,7 +68,7 @@ server."""
 
 
 def contradictions(values: Mapping[str, Any], given: set[str]) -> Iterator[str]:
-    """Yield the mistakes in combinations of thresholds, spool, key and destination."""
+    """Yield the mistakes in combinations of thresholds, spool and key."""
     if "FLUSH_BYTES" in given and values.get("FLUSH_BYTES", 0) >= values.get("SPOOL_BYTES", float("inf")):
         yield "LOGFERRY_FLUSH_BYTES must be smaller than LOGFERRY_SPOOL_BYTES, because pending records are in the spool"
     one_each = (
@@ -81,8 +81,12 @@ def contradictions(values: Mapping[str, Any], given: set[str]) -> Iterator[str]:
             "LOGFERRY_KEY has {request_id}, but an object can have several invocations: "
             "set LOGFERRY_FLUSH=invocation and no other threshold, or remove {request_id}"
         )
+
+
+def unused_mistakes(values: Mapping[str, Any], changed: set[str]) -> Iterator[str]:
+    """Yield the settings that have no effect with the destination, among those that are changed from their default."""
     destinations = [values[name] for name in ("DESTINATION",) if values.get(name)]
-    for name in unused_settings(destinations, given):
+    for name in unused_settings(destinations, changed):
         yield f"LOGFERRY_{name} has no effect with a destination {destinations[0].scheme}://: remove it"
 
 
