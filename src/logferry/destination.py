@@ -56,6 +56,12 @@ def parse(text: str) -> Destination:
     return Destination("s3", bucket, prefix)
 
 
+def url_of(destination: Destination) -> str:
+    """Return the URL of a destination, without a slash at its end."""
+    place = f"{destination.bucket}/{destination.path}" if destination.bucket else destination.path
+    return f"{destination.scheme}://{place.rstrip('/')}"
+
+
 def directive_in(text: str) -> str:
     """Return the first strftime directive of a text, such as `%Y`, or an empty string."""
     match = re.search(_DIRECTIVE, text) if "%" in text else None

@@ -43,11 +43,13 @@ def backoff(
 class CircuitBreaker:
     """State of the sink: number of consecutive failures, and the time of the next allowed attempt."""
 
-    __slots__ = ("failures", "jitter", "next_attempt_at")
+    __slots__ = ("failures", "jitter", "next_attempt_at", "rejected")
 
     def __init__(self, *, jitter: Callable[[], float]) -> None:
         """`jitter` returns random numbers from 0 to 1, which must differ between the clones of a SnapStart snapshot."""
         self.failures = 0
+        self.rejected = False
+        """Whether the last attempt was rejected."""
         self.next_attempt_at = 0.0
         self.jitter = jitter
 
@@ -57,11 +59,12 @@ class CircuitBreaker:
 
     def succeeded(self) -> None:
         """Close the breaker after a successful attempt."""
-        self.failures, self.next_attempt_at = 0, 0.0
+        self.failures, self.rejected, self.next_attempt_at = 0, False, 0.0
 
     def failed(self, now: float, *, rejected: bool) -> float:
         """Open the breaker after a failed attempt; return the seconds until the next one."""
         self.failures += 1
+        self.rejected = rejected
         seconds = REJECTED_SECONDS if rejected else backoff(self.failures, jitter=self.jitter)
         self.next_attempt_at = now + seconds
         return seconds

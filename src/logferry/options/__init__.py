@@ -49,6 +49,7 @@ MODULE_OF = {
     "S3_EXPECTED_OWNER": "s3",
     "S3_ACL": "s3",
     "S3_REQUEST_PAYER": "s3",
+    "FALLBACK_DESTINATION": "fallback",
 }
 """Module of this package for each setting, in the order of the table in the README."""
 

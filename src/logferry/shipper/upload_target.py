@@ -1,7 +1,8 @@
 """Choice of the upload target: the sink of a destination, and the encoder of the objects that it stores.
 
 Guarantees:
-- Only the chosen kind of sink and the chosen compression are imported.
+- Only the chosen kind of sink and the chosen compression are imported. Those of the fallback destination are imported
+  with its first use.
 
 Design: sink and encoder are chosen together, because a destination decides which bytes it can store. The scheme of the
 destination is looked at here and nowhere else in the extension.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from logferry.destination import url_of
 from logferry.records.encoder import encode
 
 if TYPE_CHECKING:
@@ -34,6 +36,20 @@ def open_target(settings: Settings, environ: Mapping[str, str]) -> UploadTarget:
     return UploadTarget(_open_sink(settings, environ), _encoder(settings))
 
 
+def open_fallback_target(settings: Settings, environ: Mapping[str, str]) -> UploadTarget | None:
+    """Return the upload target of the fallback destination, or None if it is not set.
+
+    Its sink is opened with its first use. Its objects have a mark.
+    """
+    if not settings.fallback:
+        return None
+    from logferry.sinks.lazy import LazySink  # noqa: PLC0415 - off by default
+
+    settings = settings._replace(destination=settings.fallback.destination)
+    sink = LazySink(lambda: _open_sink(settings, environ), name=url_of(settings.destination))
+    return UploadTarget(sink, _encoder(settings, fallback=True))
+
+
 def _open_sink(settings: Settings, environ: Mapping[str, str]) -> Sink:
     destination = settings.destination
     if destination.scheme == "file":
@@ -54,8 +70,8 @@ def _open_sink(settings: Settings, environ: Mapping[str, str]) -> Sink:
     )
 
 
-def _encoder(settings: Settings) -> Callable[[Header, Iterable[bytes], bool], StoredObject]:
-    options: dict[str, Any] = {"key": settings.key, "types": settings.types}
+def _encoder(settings: Settings, *, fallback: bool = False) -> Callable[[Header, Iterable[bytes], bool], StoredObject]:
+    options: dict[str, Any] = {"key": settings.key, "types": settings.types, "fallback": fallback}
     options["compress"] = settings.compression == "gzip"
     if settings.compression == "zstd":
         from logferry.records import zstd_packing  # noqa: PLC0415 - imported only if it is chosen
