@@ -192,13 +192,13 @@ class FaultProxy:
         """Serve the requests of one connection until it is closed."""
         while True:
             request = await read_message(reader)
-            key = request.split(b" ", 2)[1].decode().lstrip("/")
-            self._note(ARRIVED, key)
-            is_faulty = self.faulty_bucket in ("", key.partition("/")[0])
+            place = request.split(b" ", 2)[1].decode().lstrip("/")
+            self._note(ARRIVED, place)
+            is_faulty = self.faulty_bucket in ("", place.partition("/")[0])
             fault = self._fault if is_faulty else Fault.NONE
             # 1. Faults that do not store the object.
             if response := response_without_storing(fault, request):
-                self._note(REFUSED, key)
+                self._note(REFUSED, place)
                 await write(writer, response)
                 continue
             if fault is Fault.ENDLESS:
@@ -214,14 +214,14 @@ class FaultProxy:
                 await write(writer, b"HTTP/1.1 100 Continue\r\n\r\n")
             await asyncio.sleep(LATENCIES.get(fault, 0))
             response = await self._forward(request)
-            self._note(STORED, key)
+            self._note(STORED, place)
             # 3. Faults after storing.
             if fault is Fault.RESET_AFTER_STORING:
                 reset(writer)
                 return
             response = as_chunked(response) if fault is Fault.CHUNKED else response
             await write(writer, response, pause=DRIP_SECONDS if fault is Fault.SLOW_DRIP else 0)
-            self._note(RESPONDED, key)
+            self._note(RESPONDED, place)
 
     async def _forward(self, request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection(*self._upstream)
