@@ -25,7 +25,7 @@ from logferry.journal.journal import Journal
 from logferry.listener.dedup import Deduplicator
 from logferry.listener.intake import Intake
 from logferry.listener.path_token import PathToken
-from logferry.records import decoder
+from logferry.records import batch_facts, decoder
 from logferry.records.internal import InternalBatch
 from logferry.records.invocations import Invocations
 from logferry.records.model import Origin
@@ -241,7 +241,7 @@ def _open_journal(settings: Settings, origin: Origin, invocations: Invocations, 
             warn=log.get_logger().warning,
             started=invocations.started,
             segment_bytes=settings.records.object_bytes if settings.records else None,
-            is_omitted=(lambda _: False) if "platform" in settings.types else decoder.is_only_platform,
+            is_omitted=(lambda _: False) if "platform" in settings.types else batch_facts.is_only_platform,
         )
 
     orphans.adopt(settings.spool_dir)
