@@ -8,57 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from logferry.records.encoder import encode
-from logferry.records.model import Header, Origin, StoredObject
-from logferry.records.object_key import default_key
-from logferry.records.processing import Processing
-from logferry.records.zstd_packing import packing
+from support.both_destinations import ENVIRONMENT, store, stored
 from support.command_line import Done, run
-from support.stored_logs import START, TYPES, invocation, store_in_s3
+from support.stored_logs import store_in_s3
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from logferry.emulator.s3_server import S3Server
-
-ENVIRONMENT = f"{7:016x}"
-
-
-def stored(
-    segment: int,
-    *lines: str,
-    final: bool = False,
-    fallback: bool = False,
-    form: str = "ndjson",
-    compression: str = "gzip",
-) -> StoredObject:
-    """Return the object of a segment; the fallback destination has its objects with the mark."""
-    origin = Origin(ENVIRONMENT, "orders-api", "$LATEST", "eu-central-1", concurrent=False)
-    header = Header(origin, segment, int(START.timestamp() * 1000), None)
-    body = json.dumps(invocation(segment, START, lines or (f"line of {segment}",)), separators=(",", ":")).encode()
-    further: dict[str, Any] = {} if form == "ndjson" else {"make_lines": Processing(format=form).make_lines}
-    return encode(
-        header,
-        [body],
-        final=final,
-        key=default_key(form=form, compression=compression),
-        compress=compression == "gzip",
-        types=TYPES,
-        packing=packing() if compression == "zstd" else None,
-        fallback=fallback,
-        **further,
-    )
-
-
-def store(root: Path, objects: Iterable[StoredObject]) -> str:
-    """Store objects as the directory sink does; return the URL of the directory."""
-    for each in objects:
-        path = root / each.key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(each.body)
-        path.with_name(path.name + ".meta.json").write_text(json.dumps(each.metadata))
-    return f"file://{root}"
+    from logferry.records.model import StoredObject
 
 
 def verified(

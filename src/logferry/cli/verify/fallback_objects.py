@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logferry import destination
+from logferry.cli.fetch.directory import is_missing_directory
 from logferry.cli.fetch.request_usage import check_price
 from logferry.cli.fetch.selection import COMPACT, place_of
 from logferry.cli.object_names import segment_in
@@ -132,12 +132,6 @@ async def _read(opened: Destination, url: str, keys: Sequence[str]) -> dict[str,
 
     await read_all(opened, keys, take)
     return dict(sorted(found.items()))
-
-
-def is_missing_directory(url: str) -> bool:
-    """Return whether a destination is a directory that does not exist. The first object would create it."""
-    place = _parsed(url)
-    return place.scheme == "file" and not Path(place.path).exists()
 
 
 def is_selected(name: str, selection: Selection) -> bool:

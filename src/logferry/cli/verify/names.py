@@ -11,12 +11,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from logferry.cli.fetch.directory import is_missing_directory
 from logferry.cli.fetch.fetch import open_source
 from logferry.cli.fetch.selection import ListRange, Selection
 from logferry.cli.object_names import is_marker, segment_in
 from logferry.cli.proof.segment_table import SegmentRow, SegmentTable
 from logferry.cli.verify.completeness import FallbackSummary, report_of
-from logferry.cli.verify.fallback_objects import is_missing_directory, is_selected
+from logferry.cli.verify.fallback_objects import is_selected
 from logferry.cli.verify.object_check import CheckedObject
 from logferry.cli.verify.verification import STORE_MARGIN
 from logferry.cli.verify.window import EVERYTHING
