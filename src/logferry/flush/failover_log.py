@@ -87,7 +87,7 @@ class FailoverLog:
         # Three cases: 1. the fallback destination stores the records, 2. both fail, 3. the first one fails.
         if state == _FALLBACK:
             message = "uploads to the destination fail, the fallback destination stores the records"
-            write(message, fallback=repr(self._second.sink), **details)
+            write(message, fallback=str(self._second.sink), **details)
         elif state == _BOTH_FAILED:
             message = "uploads to the destination and to the fallback destination fail, the records stay in the spool"
             write(message, fallback_reason=str(self._failures[self._second]), **details)

@@ -30,6 +30,9 @@ class LazySink:
     def __repr__(self) -> str:
         return f"<LazySink {self._name}>"
 
+    def __str__(self) -> str:
+        return self._name
+
     async def connect(self) -> None:
         """Open the sink, and prepare it for the next `put`."""
         await (await self._opened()).connect()
