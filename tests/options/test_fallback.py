@@ -90,7 +90,7 @@ def test_options_of_s3_need_one_destination_in_s3() -> None:
     tags = {"LOGFERRY_S3_TAGS": "team=x"}
     assert settings_of("s3://other-bucket", LOGFERRY_DESTINATION="file:///mnt/a", **tags).s3 is not None
     assert settings_of("file:///mnt/a", **tags).s3 is not None
-    with pytest.raises(SettingsError, match="need a destination in S3"):
+    with pytest.raises(SettingsError, match="LOGFERRY_S3_TAGS has no effect with a destination file://: remove it"):
         settings_of("file:///mnt/b", LOGFERRY_DESTINATION="file:///mnt/a", **tags)
 
 
@@ -99,6 +99,59 @@ def test_url_of_a_destination_is_its_text(url: str) -> None:
     """Messages name the destination as the user wrote it."""
     assert url_of(parse(url)) == url
     assert url_of(parse(url + "/")) == url
+
+
+def test_url_of_a_receiver_has_no_path() -> None:
+    """The path can be a secret."""
+    assert url_of(parse("https://logs.example.com:8443/secret?key=1")) == "https://logs.example.com:8443"
+    assert url_of(parse("firehose://stream?region=eu-central-1")) == "firehose://stream"
+    with pytest.raises(SettingsError) as raised:
+        settings_of("https://logs.example.com/secret#fragment")
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("first", "fallback", "more", "mistake"),
+    [
+        ("s3://bucket", "https://logs.example.com", {"LOGFERRY_HTTPS_TOKEN": "t", "LOGFERRY_S3_TAGS": "team=x"}, ""),
+        ("https://logs.example.com", "s3://bucket", {"LOGFERRY_KEY": "{environment}-{segment}.ndjson.gz"}, ""),
+        (
+            "s3://bucket",
+            "file:///mnt/a",
+            {"LOGFERRY_HTTPS_TOKEN": "t"},
+            "no effect with a destination s3:// and file://",
+        ),
+        ("s3://bucket", "https://logs.example.com", {"LOGFERRY_FORMAT": "text"}, "a receiver cannot remove"),
+        ("https://logs.example.com", "firehose://stream", {"LOGFERRY_FORMAT": "otlp"}, "a stream cannot deliver"),
+        (
+            "https://logs.example.com",
+            "s3://bucket",
+            {"LOGFERRY_FORMAT": "otlp", "LOGFERRY_COMPRESSION": "zstd"},
+            "zstd",
+        ),
+        ("s3://bucket", "mnt", {"LOGFERRY_S3_TAGS": "team=x"}, "LOGFERRY_FALLBACK_DESTINATION is 'mnt'"),
+    ],
+)
+def test_setting_must_have_an_effect_with_one_destination(
+    first: str, fallback: str, more: dict[str, str], mistake: str
+) -> None:
+    """And it must not contradict any of both."""
+    if not mistake:
+        settings_of(fallback, LOGFERRY_DESTINATION=first, **more)
+        return
+    with pytest.raises(SettingsError) as raised:
+        settings_of(fallback, LOGFERRY_DESTINATION=first, **more)
+    (found,) = raised.value.mistakes
+    assert mistake in found
+
+
+def test_object_fits_into_a_request_to_either_destination() -> None:
+    """A segment becomes one object in one destination or the other."""
+    receiver = "https://logs.example.com"
+    assert settings_of("file:///mnt/a").object_bytes is None
+    assert settings_of(receiver).object_bytes == 2 * 1024 * 1024
+    assert settings_of("s3://bucket", LOGFERRY_DESTINATION=receiver).object_bytes == 2 * 1024 * 1024
+    assert settings_of(receiver, LOGFERRY_OBJECT_BYTES="64KiB").object_bytes == 64 * 1024
 
 
 def test_fallback_is_opened_with_its_first_use(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ Guarantees:
   the spool, and the repeated upload overwrites the object (see `encoder`).
 - One upload is in flight at a time, so that the caller waits for all uploads by waiting for one.
 - A failing sink costs one attempt, then nothing until the circuit breaker allows a trial.
-- With `force`, at SHUTDOWN, transient failures are retried until the deadline.
+- With `force`, at SHUTDOWN, transient failures are retried until the deadline. A time that the
+  destination requests counts only if it ends before the deadline.
+- If a destination stores an object without some of its records, their loss is logged and reported.
 - An object that does not fit into the upload timeout gets more time with each attempt. Meanwhile
   the other segments are uploaded (see `upload_limits`).
 - An upload during which the environment was frozen is repeated at once (see `bounded_put`).
@@ -22,7 +24,7 @@ import os
 from typing import TYPE_CHECKING
 
 from logferry.deadline import Deadline
-from logferry.errors import SegmentLost, SinkError, SinkRejected
+from logferry.errors import RecordsRejected, SegmentLost, SinkError, SinkRejected
 from logferry.flush.circuit_breaker import CircuitBreaker, backoff
 from logferry.flush.target import Target
 from logferry.log import get_logger
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from logferry.flush.target import Encode
     from logferry.journal.journal import Journal
     from logferry.journal.segment import Segment
+    from logferry.records.model import StoredObject
     from logferry.sinks.base import Sink
 
 RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.1, 0.4
@@ -159,7 +162,7 @@ class Uploader:
                 )
 
     async def _upload_with_retries(self) -> None:
-        failures = 0
+        failures, requested = 0, 0.0
         tried: list[Target] = []
         """Targets that have failed since the last success or pause."""
         rejected: list[Target] = []
@@ -173,7 +176,8 @@ class Uploader:
             except SinkError as error:
                 (rejected if isinstance(error, SinkRejected) else tried).append(target)
                 failures += not others
-                seconds = self._seconds_until_retry(failures)
+                requested = max(requested, error.retry_after)
+                seconds = self._seconds_until_retry(failures, requested)
                 self._log.failed(target, segment, error, retry_in=seconds, is_last=not others)
                 self._open_breaker(target, error)
                 if len(rejected) == len(self._targets):
@@ -181,13 +185,15 @@ class Uploader:
                 if not others:
                     await asyncio.sleep(seconds)
                     tried.clear()
+                    requested = 0.0
             else:
-                failures = 0
+                failures, requested = 0, 0.0
                 tried.clear()
 
-    def _seconds_until_retry(self, failures: int) -> float:
+    def _seconds_until_retry(self, failures: int, requested_seconds: float) -> float:
         seconds = backoff(failures, first=RETRY_SECONDS, longest=LONGEST_RETRY_SECONDS, jitter=self._jitter)
-        return min(seconds, self._until.remaining(_now()))
+        remaining = self._until.remaining(_now())
+        return min(max(seconds, requested_seconds) if requested_seconds < remaining else seconds, remaining)
 
     def _usable(self) -> Sequence[Target]:
         """Return the targets that an upload may use now, the preferred one first."""
@@ -224,8 +230,12 @@ class Uploader:
                     log.error("a segment is lost", segment=repr(segment), reason=str(error))  # noqa: TRY400 - no traceback for users
                     self._journal.lose(segment, reason=str(error))
                     return
-                await target.store(segment, stored, self._attempt_deadline(self._until))
-                self._journal.remove(segment)
+                try:
+                    await target.store(segment, stored, self._attempt_deadline(self._until))
+                except RecordsRejected as error:
+                    self._lose_records(segment, stored, error)
+                else:
+                    self._journal.remove(segment)
         finally:
             self._in_flight = self._shares_time = False
         self._uploaded += 1
@@ -233,8 +243,17 @@ class Uploader:
         target.breaker.succeeded()
         log.debug("uploaded", key=stored.key, bytes=len(stored.body), records=stored.metadata["records"])
 
+    def _lose_records(self, segment: Segment, stored: StoredObject, error: RecordsRejected) -> None:
+        """Report the records that the destination will never store, and remove the segment."""
+        log.error("the destination rejected records", key=stored.key, records=error.records, reason=str(error))
+        is_complete = error.records >= int(stored.metadata["records"])
+        reason = "the destination rejected " + ("the records" if is_complete else "some of the records")
+        self._journal.lose(segment, reason=reason, records=None if is_complete else error.records)
+
     def _open_breaker(self, target: Target, error: SinkError) -> float:
-        return target.breaker.failed(_now(), rejected=isinstance(error, SinkRejected))
+        return target.breaker.failed(
+            _now(), rejected=isinstance(error, SinkRejected), requested_seconds=error.retry_after
+        )
 
 
 class _Log:

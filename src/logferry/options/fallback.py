@@ -26,7 +26,7 @@ def _destination(text: str) -> Destination | None:
 
 # ruff: noqa: E501 - a row of the table is easier to read on one line
 SETTINGS = (
-    Setting("FALLBACK_DESTINATION", "", "like `LOGFERRY_DESTINATION`", "second destination, which stores the objects while the first one keeps failing", _destination),
+    Setting("FALLBACK_DESTINATION", "", "like `LOGFERRY_DESTINATION`", "second destination, which stores the objects while the first one keeps failing", _destination, destination.shown),
 )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def read(parsed: Mapping[str, Any]) -> FallbackOptions:
 def _overlap(first: Destination, second: Destination) -> bool:
     if first == second:
         return True
-    if first.scheme not in _NESTED or (first.scheme, first.bucket) != (second.scheme, second.bucket):
+    if first.scheme not in _NESTED or (first.scheme, first.authority) != (second.scheme, second.authority):
         return False
     one, other = _parts(first.path), _parts(second.path)
     shorter = min(len(one), len(other))

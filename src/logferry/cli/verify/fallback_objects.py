@@ -169,6 +169,6 @@ def _name(url: str, key: str) -> str:
 
 def _parsed(url: str) -> destination.Destination:
     try:
-        return destination.parse(url)
+        return destination.parse_readable(url)
     except ValueError as error:
         raise DestinationError(f"{url!r} is not a valid destination: {error}") from error
