@@ -124,6 +124,13 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(name.startswith(each[:-1]) if each.endswith("*") else name == each for each in patterns)
 
 
+def url_of(destination: Destination) -> str:
+    """Return the URL of a destination for a message: of a receiver or a stream, without path and query."""
+    has_prefix = destination.scheme in ("s3", "file")
+    parts = (destination.authority, destination.path.rstrip("/")) if has_prefix else (destination.authority,)
+    return f"{destination.scheme}://{'/'.join(filter(None, parts))}"
+
+
 def directive_in(text: str) -> str:
     """Return the first strftime directive of a text, such as `%Y`, or an empty string."""
     match = re.search(_DIRECTIVE, text) if "%" in text else None

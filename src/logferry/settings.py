@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from logferry.destination import Destination
     from logferry.options import Table
+    from logferry.options.fallback import FallbackOptions
     from logferry.options.firehose import FirehoseOptions
     from logferry.options.https import HttpsOptions
     from logferry.options.instrumentation import InstrumentationOptions
@@ -126,6 +127,9 @@ class Settings(NamedTuple):
     firehose: FirehoseOptions | None = None
     """Options of a stream, or None if no variable of them is set."""
 
+    fallback: FallbackOptions | None = None
+    """The fallback destination, or None if it is not set."""
+
     @property
     def format(self) -> str:
         """Format of the objects: `ndjson`, `text` or `otlp`."""
@@ -136,7 +140,9 @@ class Settings(NamedTuple):
     def object_bytes(self) -> int | None:
         """Maximum size of the batches in an object, in bytes, or None without a limit."""
         given = self.records.object_bytes if self.records else None
-        return given or destination.SCHEMES[self.destination.scheme].object_bytes
+        places = [self.destination, *([self.fallback.destination] if self.fallback else [])]
+        limits = [limit for each in places if (limit := destination.SCHEMES[each.scheme].object_bytes)]
+        return given or min(limits, default=None)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
@@ -160,7 +166,7 @@ class Settings(NamedTuple):
         for table in tables.values():
             mistakes += table.contradictions(parsed, given)
         if mistakes:
-            raise SettingsError(mistakes)
+            raise SettingsError([*dict.fromkeys(mistakes)])
         settings = _settings(parsed, given)
         return settings._replace(**{name: table.read(parsed) for name, table in tables.items()}) if tables else settings
 
@@ -189,11 +195,21 @@ def _combined(parsed: Mapping[str, Any], given: set[str], environ: Mapping[str, 
     yield from contradictions(parsed, given)
     if "DESTINATION" not in parsed:
         return
-    yield from aws_mistakes(parsed["DESTINATION"], environ)
     if {"KEY", "COMPRESSION"} <= parsed.keys():
-        key = _key(parsed, given)
         yield from _zstd_mistakes(parsed["COMPRESSION"])
-        yield from key_mistakes(parsed["DESTINATION"], key, compression=parsed["COMPRESSION"], environ=environ)
+    for name in ("DESTINATION", "FALLBACK_DESTINATION"):
+        if (place := parsed.get(name)) is not None:
+            yield from _of_destination(name, place, parsed, given, environ)
+
+
+def _of_destination(
+    name: str, place: Destination, parsed: Mapping[str, Any], given: set[str], environ: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield the mistakes that depend on one of the destinations. Those of the key are the same for both."""
+    yield from aws_mistakes(place, environ)
+    if {"KEY", "COMPRESSION"} <= parsed.keys():
+        key, compression = _key(parsed, given), parsed["COMPRESSION"]
+        yield from key_mistakes(place, key, compression=compression, environ=environ, setting=f"{PREFIX}{name}")
 
 
 def _zstd_mistakes(compression: str) -> Iterator[str]:

@@ -126,7 +126,13 @@ def _policy(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "name", ["execution-role-policy.json", "execution-role-policy-kms.json", "stop-cloudwatch.json"]
+    "name",
+    [
+        "execution-role-policy.json",
+        "execution-role-policy-fallback.json",
+        "execution-role-policy-kms.json",
+        "stop-cloudwatch.json",
+    ],
 )
 def test_an_identity_policy_passes_cfn_lint(name: str, tmp_path: Path) -> None:
     """cfn-lint checks the grammar of the policy and the names of its actions."""
@@ -159,6 +165,8 @@ def test_the_policies_grant_only_the_required_actions() -> None:
     """The actions are s3:PutObject on the prefix, and kms:GenerateDataKey through S3."""
     (store,) = _policy("execution-role-policy.json")["Statement"]
     assert (_words(store["Action"]), store["Resource"]) == (PUT_OBJECT, "arn:aws:s3:::my-log-bucket/logs/*")
+    (fallback,) = _policy("execution-role-policy-fallback.json")["Statement"]
+    assert fallback == store | {"Sid": fallback["Sid"], "Resource": "arn:aws:s3:::my-fallback-bucket/logs/*"}
     (encrypt,) = _policy("execution-role-policy-kms.json")["Statement"]
     assert _words(encrypt["Action"]) == {"kms:GenerateDataKey"}
     assert encrypt["Condition"]["StringEquals"]["kms:ViaService"].startswith("s3.")

@@ -14,12 +14,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("flush.policy", "records.object_key", "records.zstd_packing", "destination", "errors"),
         *("options", "setting", "settings_validation", "values"),
     },
-    "options": {"records", "setting", "settings_validation", "values"},
+    "options": {"destination", "records", "setting", "settings_validation", "values"},
     "settings_validation": {"flush.policy", "records.object_key", "destination"},
     "instrumentation": {"listener", "records", "errors"},
     "shipper": {
         *("flush", "instrumentation", "journal", "listener", "records", "settings", "sinks"),
-        *("deadline", "errors", "ipc", "log"),
+        *("deadline", "destination", "errors", "ipc", "log"),
     },
     "supervisor": {"ipc", "values", "shipper.main"},
 }
