@@ -12,9 +12,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "flush": {"journal", "records", "sinks", "deadline", "errors", "log", "loop_clock"},
     "settings": {
         *("flush.policy", "records.object_key", "records.zstd_packing", "destination", "errors"),
-        *("options", "setting", "settings_validation", "values"),
+        *("options", "setting", "settings_validation", "values", "aws.variable_names"),
     },
-    "options": {"destination", "records", "setting", "settings_validation", "values"},
+    "options": {"aws", "destination", "records", "setting", "settings_validation", "values"},
     "settings_validation": {"flush.policy", "records.object_key", "destination"},
     "instrumentation": {"listener", "records", "errors"},
     "shipper": {
