@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
-from logferry.instrumentation.usage import LEVELS, Sample, greater, usage_between
+from logferry.instrumentation.usage import LEVELS, Sample, greater, milliseconds, usage_text
 
 if TYPE_CHECKING:
     from logferry.instrumentation.usage import Levels
 
-COUNTERS = {
-    "cpuMs": 1_000_000_000,
-    "ownCpuMs": 50_000_000,
-    "environmentCpuMs": 100,
-    "stealMs": 3,
-    "receivedBytes": 1000,
-    "sentBytes": 2000,
-}
+COUNTERS = (1_000_000_000, 50_000_000, 100, 3, 1000, 2000)
+UNKNOWN = (None,) * 6
 VALUES = {
     "cores": 2,
     "rssBytes": 10,
@@ -28,24 +23,21 @@ VALUES = {
     "threads": 2,
 }
 START = Sample(7, COUNTERS, VALUES)
-NOTHING = Sample(None, {}, {})
+NOTHING = Sample(None, UNKNOWN, {})
 
 
-def usage(start: Sample | None, end: Sample, maxima: Levels | None = None) -> dict[str, object]:
-    """Return the usage with a memory limit and ticks of 10 ms."""
-    return usage_between(start, end, memory_limit_bytes=128, tick_ms=10, maxima=maxima)
+def usage(
+    start: Sample | None, end: Sample, maxima: Levels | None = None, *, limit: int | None = 128, late: bool = False
+) -> dict[str, Any]:
+    """Return the usage with ticks of 10 ms."""
+    text = usage_text(start, end, memory_limit_bytes=limit, tick_ms=10, maxima=maxima, late=late)
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def test_counters_are_differences_and_the_rest_is_of_the_end() -> None:
     """Each field has its own unit."""
-    counters = {
-        "cpuMs": 1_200_345_678,
-        "ownCpuMs": 53_000_000,
-        "environmentCpuMs": 130,
-        "stealMs": 4,
-        "receivedBytes": 1500,
-        "sentBytes": 2100,
-    }
+    counters = (1_200_345_678, 53_000_000, 130, 4, 1500, 2100)
     assert usage(START, Sample(7, counters, VALUES | {"rssBytes": 11})) == {
         "cpuMs": 200.346,
         "ownCpuMs": 3.0,
@@ -63,17 +55,17 @@ def test_values_that_could_not_be_read_are_absent() -> None:
     """Absent is not zero."""
     assert usage(START, NOTHING) == {"memoryLimitBytes": 128}
     assert usage(NOTHING, START) == {**VALUES, "memoryLimitBytes": 128}
-    assert usage_between(START, NOTHING, memory_limit_bytes=None, tick_ms=10) == {}
+    assert usage(START, NOTHING, limit=None) == {}
 
 
 def test_counters_that_ran_backwards_are_absent() -> None:
     """A clone of a snapshot, or a counter that wrapped, gives no negative value."""
-    assert usage(START, Sample(7, dict.fromkeys(COUNTERS, 1), VALUES)) == {**VALUES, "memoryLimitBytes": 128}
+    assert usage(START, Sample(7, (1,) * 6, VALUES)) == {**VALUES, "memoryLimitBytes": 128}
 
 
 def test_another_runtime_has_no_cpu_time() -> None:
     """The counters of two processes have no difference."""
-    found = usage(START, Sample(8, COUNTERS | {"cpuMs": 2_000_000_000}, VALUES))
+    found = usage(START, Sample(8, (2_000_000_000, *COUNTERS[1:]), VALUES))
     assert "cpuMs" not in found
     assert found["ownCpuMs"] == 0
 
@@ -97,3 +89,19 @@ def test_maxima_include_the_sample_at_the_end() -> None:
     assert not [name for name in usage(START, START) if name.startswith("max")]
     assert greater({}, {}) == {}
     assert set(greater(VALUES, {})) == set(LEVELS)
+
+
+def test_sample_without_values_has_only_differences() -> None:
+    """The memory limit belongs to the values. Maxima inside the invocation are known all the same."""
+    end = Sample(7, (1_002_000_000, *COUNTERS[1:]))
+    differences = {"environmentCpuMs": 0, "stealMs": 0, "receivedBytes": 0, "sentBytes": 0}
+    assert usage(START, end) == {"cpuMs": 2.0, "ownCpuMs": 0.0, **differences}
+    assert usage(START, end, {"rssBytes": 7})["maxRssBytes"] == 7
+    assert usage(START, end, late=True)["late"] is True
+
+
+def test_milliseconds_are_the_nearest_microsecond() -> None:
+    """The text is a number of JSON."""
+    assert [milliseconds(ns) for ns in (0, 499, 500, 999_499, 999_500, 12_000_000)] == [
+        *("0.000", "0.000", "0.001", "0.999", "1.000", "12.000"),
+    ]

@@ -13,7 +13,7 @@ import pytest
 
 from logferry.instrumentation.process_usage import ProcessUsage
 from logferry.instrumentation.runtime_processes import runtime_pids
-from logferry.instrumentation.usage import LEVELS, Sample
+from logferry.instrumentation.usage import COUNTERS, LEVELS, Sample
 from logferry.instrumentation.usage_sampler import UsageSampler, process_cpu_ns
 from support.fake_proc import FakeProc
 
@@ -54,7 +54,12 @@ def sampler(proc: FakeProc) -> UsageSampler:
 
 def fields_of(sample: Sample) -> set[str]:
     """Return the fields that could be read."""
-    return {*sample.counters, *sample.values}
+    return {*counters_of(sample), *(sample.values or {})}
+
+
+def counters_of(sample: Sample) -> dict[str, int]:
+    """Return the counters that could be read, by their fields."""
+    return {name: value for name, value in zip(COUNTERS, sample.counters, strict=True) if value is not None}
 
 
 def test_sample_has_the_values_of_the_runtime_and_of_the_machine(machine: FakeProc) -> None:
@@ -62,7 +67,7 @@ def test_sample_has_the_values_of_the_runtime_and_of_the_machine(machine: FakePr
     found = sampler(machine).sample()
     disk = shutil.disk_usage(machine.root)
     assert found.runtime_pid == RUNTIME
-    assert found.counters == {
+    assert counters_of(found) == {
         "cpuMs": 9000,
         "ownCpuMs": OWN_NS + 500,
         "environmentCpuMs": 100,
@@ -70,6 +75,7 @@ def test_sample_has_the_values_of_the_runtime_and_of_the_machine(machine: FakePr
         "receivedBytes": 10,
         "sentBytes": 20,
     }
+    assert found.values is not None
     assert found.values == {
         "rssBytes": 10 * 1024,
         "peakRssBytes": 20 * 1024,
@@ -90,8 +96,8 @@ def test_files_that_stay_open_show_new_values(machine: FakeProc) -> None:
     machine.clocks[RUNTIME] = 9999
     found = usage.sample()
     machines = ("environmentCpuMs", "stealMs", "receivedBytes", "sentBytes")
-    assert [found.counters[name] for name in machines] == [150, 2, 11, 22]
-    assert found.counters["cpuMs"] == 9999
+    assert [counters_of(found)[name] for name in machines] == [150, 2, 11, 22]
+    assert counters_of(found)["cpuMs"] == 9999
 
 
 def test_table_of_many_interfaces_is_read_completely(machine: FakeProc) -> None:
@@ -99,7 +105,7 @@ def test_table_of_many_interfaces_is_read_completely(machine: FakeProc) -> None:
     lines = [f" if{n}: 1 0 0 0 0 0 0 0 2 0 0 0 0 0 0 0\n" for n in range(500)]
     machine.write("net/dev", "head\nhead\n" + "".join(lines))
     found = sampler(machine).sample()
-    assert (found.counters["receivedBytes"], found.counters["sentBytes"]) == (500, 1000)
+    assert found.counters[4:] == (500, 1000)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +151,8 @@ def test_replaced_runtime_is_found_again(machine: FakeProc) -> None:
     assert fields_of(gone).isdisjoint({"cpuMs", "rssBytes", "descriptors"})
     machine.process(44, parent=LAMBDA, cpu_ns=5, handler=True, rss=99)
     found = usage.sample()
-    assert (found.runtime_pid, found.counters["cpuMs"], found.values["rssBytes"]) == (44, 5, 99 * 1024)
+    assert found.values is not None
+    assert (found.runtime_pid, found.counters[0], found.values["rssBytes"]) == (44, 5, 99 * 1024)
 
 
 def test_processes_are_searched_only_while_there_is_no_runtime(
@@ -186,10 +193,21 @@ def test_levels_are_the_values_for_maxima(machine: FakeProc) -> None:
     assert found.keys() <= ALL_FIELDS
 
 
+def test_sample_without_values_reads_no_file_of_a_process(machine: FakeProc) -> None:
+    """Its cost is that of two files of the machine and of the clocks."""
+    usage = sampler(machine)
+    found = usage.sample(with_values=False)
+    assert found.values is None
+    assert counters_of(found) == counters_of(usage.sample())
+    for name in ("meminfo", f"{RUNTIME}/status"):
+        (machine.root / name).unlink()
+    assert counters_of(sampler(machine).sample(with_values=False)) == counters_of(found)
+
+
 def test_supervisor_that_has_ended_leaves_out_the_own_cpu_time(machine: FakeProc) -> None:
     """The sum would be too small."""
     machine.end(SUPERVISOR)
-    assert "ownCpuMs" not in sampler(machine).sample().counters
+    assert "ownCpuMs" not in fields_of(sampler(machine).sample())
 
 
 def test_missing_proc_and_tmp_leave_out_everything_else(tmp_path: Path) -> None:

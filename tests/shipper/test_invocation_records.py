@@ -12,7 +12,8 @@ import pytest
 from logferry.errors import JournalFull
 from logferry.instrumentation.usage import Sample
 from logferry.records.model import iso
-from logferry.shipper.invocation_records import PROCESS_USAGE_SECONDS, InvocationRecords, UsageSource
+from logferry.shipper.invocation_records import InvocationRecords
+from logferry.shipper.invocation_usage import PROCESS_USAGE_SECONDS, UsageSource
 from support.lifecycle_harness import INVOCATION, NEVER, ShipperHarness, running_shipper
 from support.sink_doubles import StoringSink
 from support.virtual_time import freeze, now, run
@@ -36,12 +37,12 @@ class CountingSampler:
         self.inside: list[float] = []
         self.rss = itertools.count(100)
 
-    def sample(self) -> Sample:
+    def sample(self, *, with_values: bool = True) -> Sample:
         """Return a sample; the CPU time grows by one millisecond with each."""
         self.samples.append(round(now(), 3))
         number = len(self.samples)
-        counters = {"cpuMs": number * CPU_NS_OF_A_SAMPLE, "ownCpuMs": number}
-        return Sample(7, counters, {"rssBytes": 10, "threads": 1})
+        counters = (number * CPU_NS_OF_A_SAMPLE, number, None, None, None, None)
+        return Sample(7, counters, {"rssBytes": 10, "threads": 1} if with_values else None)
 
     def levels(self) -> dict[str, int]:
         """Return values, of which the memory grows."""
