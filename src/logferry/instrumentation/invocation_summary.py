@@ -85,7 +85,7 @@ class InvocationSummaries:
         an invocation without events and losses has a summary too.
         """
         self._restarted = restarted
-        self._always = always
+        self.always = always
         self._with_calls = calls
         self._with_events = events
         self._running: dict[str, _Invocation] = {}
@@ -142,13 +142,10 @@ class InvocationSummaries:
 
         `usage` is the JSON text of its usage. The result is empty if the invocation has a summary, or needs none.
         """
-        if not request_id or request_id in self._summarized:
+        if not request_id or request_id in self._summarized or self.end_without_summary(request_id):
             return ""
         invocation = self._running.pop(request_id, None) or _Invocation(is_partial=True)
-        self._summarized[request_id] = None
-        _trim(self._summarized)
-        if not (self._always or invocation.has_content or self._lost or self._late):
-            return ""
+        self._note_summarized(request_id)
         members = [f'"requestId":{_quoted(request_id)}']
         if isinstance(status, str):
             members.append(f'"status":{_quoted(status)}')
@@ -168,6 +165,19 @@ class InvocationSummaries:
         if invocation.is_partial:
             members.append('"partial":true')
         return "{" + ",".join(members) + "}"
+
+    def end_without_summary(self, request_id: str) -> bool:
+        """End an invocation whose summary would be empty; return False if it needs a summary."""
+        invocation = self._running.get(request_id)
+        if self.always or self._lost or self._late or invocation is None or invocation.has_content:
+            return False
+        del self._running[request_id]
+        self._note_summarized(request_id)
+        return True
+
+    def _note_summarized(self, request_id: str) -> None:
+        self._summarized[request_id] = None
+        _trim(self._summarized)
 
     def _take_losses(self, invocation: _Invocation) -> dict[str, int]:
         lost, self._lost = self._lost, {}

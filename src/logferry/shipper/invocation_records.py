@@ -54,6 +54,8 @@ class InvocationRecords:
         )
         self.drain: Callable[[], None] = lambda: None
         """Read the events that wait in the pipe."""
+        self.has_waiting: Callable[[], bool] = lambda: False
+        """Return whether events wait in the pipe."""
         self._records = InternalRecords(store=store, invocations=invocations)
         self._clock_ms = clock_ms
         self._managed = managed
@@ -92,11 +94,15 @@ class InvocationRecords:
 
     def on_batch(self) -> None:
         """Make the summaries of the invocations that have ended, in the next step of the event loop."""
-        if self._loop:
-            if self._ended:
-                self._loop.call_soon(self._finish)
-            else:
-                self._records.flush()
+        if not self._loop:
+            return
+        if self._ended and not self.summaries.always and not self.has_waiting():
+            # Most invocations send no event: they need no further step.
+            self._ended = [each for each in self._ended if not self.summaries.end_without_summary(each[0])]
+        if self._ended:
+            self._loop.call_soon(self._finish)
+        else:
+            self._records.flush()
 
     def on_shutdown(self, reason: str) -> None:
         """Make the summaries of the invocations that have no end, before the last segment is sealed."""
@@ -104,7 +110,7 @@ class InvocationRecords:
         for request_id in self.summaries.running:
             self.drain()
             status = "timeout" if reason.lower() == "timeout" else None
-            self._store(request_id, status=status, duration_ms=None, time="", failed=True)
+            self._store(request_id, status=status, duration_ms=None, time=None, failed=True)
         self._records.flush()
 
     def _finish(self) -> None:
@@ -114,19 +120,20 @@ class InvocationRecords:
         self.drain()
         ended, self._ended = self._ended, []
         for request_id, event in ended:
-            record, time = event.fields.get("record"), event.fields.get("time")
+            record = event.fields.get("record")
             fields: Mapping[str, Any] = record if isinstance(record, dict) else {}
             metrics = fields.get("metrics")
             self._store(
                 request_id,
                 status=fields.get("status"),
                 duration_ms=metrics.get("durationMs") if isinstance(metrics, dict) else None,
-                time=time if is_canonical(time) else "",
+                time=event.fields.get("time"),
                 failed=fields.get("status") not in _SUCCESSFUL,
             )
 
-    def _store(self, request_id: str, *, status: object, duration_ms: object, time: str, failed: bool) -> None:
-        usage = self._usage.end(request_id, ended_at=time, failed=failed) if self._usage else ""
-        summary = self.summaries.end(request_id, status=status, duration_ms=duration_ms, usage=usage)
-        if summary:
-            self._records.append(summary_batch(summary, time=time or iso(self._clock_ms())))
+    def _store(self, request_id: str, *, status: object, duration_ms: object, time: object, failed: bool) -> None:
+        ended_at = time if isinstance(time, str) else ""
+        usage = self._usage.end(request_id, ended_at=ended_at, failed=failed) if self._usage else ""
+        if summary := self.summaries.end(request_id, status=status, duration_ms=duration_ms, usage=usage):
+            at = ended_at if is_canonical(ended_at) else iso(self._clock_ms())
+            self._records.append(summary_batch(summary, time=at))

@@ -205,7 +205,7 @@ def _open_event_collection(
         on_event=records.summaries.on_event,
         on_lost=records.summaries.on_lost,
     )
-    records.drain = collection.intake.drain
+    records.drain, records.has_waiting = collection.intake.drain, collection.intake.has_waiting
     return collection
 
 
