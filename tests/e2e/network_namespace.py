@@ -83,7 +83,8 @@ def main() -> None:
         local.join()
         after = sampler.sample()
         peer.stdin.close()  # the interface disappears with the other namespace
-    print(*(after.counters[name] - before.counters[name] for name in ("sentBytes", "receivedBytes")))
+    received, sent = ((then or 0) for then in before.counters[4:])
+    print((after.counters[5] or 0) - sent, (after.counters[4] or 0) - received)
 
 
 if sys.argv[1:] == ["wait"]:

@@ -49,9 +49,8 @@ class InvocationRecords:
 
         `restarted`: an earlier shipper process of the environment may have observed a part of an invocation.
         """
-        self.summaries = InvocationSummaries(
-            calls=calls, events=events, restarted=restarted, always=calls or (usage is not None and not managed)
-        )
+        always = calls or usage is not None
+        self.summaries = InvocationSummaries(calls=calls, events=events, restarted=restarted, always=always)
         self.drain: Callable[[], None] = lambda: None
         """Read the events that wait in the pipe."""
         self.has_waiting: Callable[[], bool] = lambda: False
