@@ -512,3 +512,22 @@ def test_partial_invocation_has_a_summary_without_events(tmp_path: Path) -> None
             assert [(each["requestId"], each["partial"]) for each in summaries_in(sink)] == [("r1", True)]
 
     run(scenario())
+
+
+@pytest.mark.parametrize("has_call", [False, True])
+def test_missing_calls_are_noticed_once_after_the_first_invocation(tmp_path: Path, *, has_call: bool) -> None:
+    """A call of the Init phase shows a hook too."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path, policy=NEVER, usage=False) as (it, records, _, _sampler):
+            noticed: list[str] = []
+            records.on_first_end_without_calls = lambda: noticed.append("missing")
+            if has_call:
+                records.summaries.on_event("logferry.call", {"host": "a"}, None)
+            assert noticed == []
+            for request in ("r1", "r2"):
+                await invoke(it, request)
+            await it.done(it.shut_down())
+            assert noticed == ([] if has_call else ["missing"])
+
+    run(scenario())

@@ -90,6 +90,8 @@ class InvocationSummaries:
         self._with_events = events
         self._running: dict[str, _Invocation] = {}
         self._summarized: dict[str, None] = {}
+        self.has_calls = False
+        """Whether a call was counted so far."""
         self._late = 0
         self._lost: dict[str, int] = {}
         """Losses without a running invocation, for the next summary."""
@@ -119,6 +121,7 @@ class InvocationSummaries:
 
     def on_event(self, kind: str, record: Mapping[str, Any], request_id: str | None) -> None:
         """Count an event, a metric or a call."""
+        self.has_calls = self.has_calls or kind == CALL
         if request_id is None:
             return
         self.start(request_id)

@@ -18,10 +18,7 @@ from logferry.layer.subprocesses import LayerError, run
 
 VERSIONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 """Versions of Python that the hook supports."""
-_CODE = (
-    "import sys; v = sys.version_info; "
-    "print('%d.%d %s %s' % (v[0], v[1], v[3], sys.implementation.name))"
-)
+_CODE = "import sys; v = sys.version_info; print('%d.%d %s %s' % (v[0], v[1], v[3], sys.implementation.name))"
 
 
 def find_interpreters(named: Sequence[Path], *, search: str | None = None) -> Mapping[str, Path]:

@@ -101,7 +101,9 @@ class BootstrapConnections:
         poll = select.poll()
         for fd in self._connections:
             poll.register(fd, select.POLLIN)
-        while any(not each.is_lingering for each in self._connections.values()) and (left := until - time.monotonic()) > 0:
+        while (
+            any(not each.is_lingering for each in self._connections.values()) and (left := until - time.monotonic()) > 0
+        ):
             ready = [fd for fd, _ in poll.poll(left * 1000)]
             self.receive(ready, time.monotonic())
             for fd in ready:
@@ -109,6 +111,10 @@ class BootstrapConnections:
                     poll.unregister(fd)
         for fd in tuple(self._connections):
             self._close(fd)
+
+    def _has_requests(self) -> bool:
+        """Return whether a connection may still bring a request."""
+        return not all(connection.is_lingering for connection in self._connections.values())
 
     def _close(self, fd: int) -> None:
         self._admission.release(fd)

@@ -55,6 +55,8 @@ class InvocationRecords:
         """Read the events that wait in the pipe."""
         self.has_waiting: Callable[[], bool] = lambda: False
         """Return whether events wait in the pipe."""
+        self.on_first_end_without_calls: Callable[[], None] | None = None
+        """Called once, at the end of the first invocation, if no call has arrived until then."""
         self._records = InternalRecords(store=store, invocations=invocations)
         self._clock_ms = clock_ms
         self._managed = managed
@@ -134,5 +136,11 @@ class InvocationRecords:
         ended_at = time if isinstance(time, str) else ""
         usage = self._usage.end(request_id, ended_at=ended_at, failed=failed) if self._usage else ""
         if summary := self.summaries.end(request_id, status=status, duration_ms=duration_ms, usage=usage):
+            self._check_calls()
             at = ended_at if is_canonical(ended_at) else iso(self._clock_ms())
             self._records.append(summary_batch(summary, time=at))
+
+    def _check_calls(self) -> None:
+        check, self.on_first_end_without_calls = self.on_first_end_without_calls, None
+        if check and not self.summaries.has_calls:
+            check()

@@ -172,6 +172,14 @@ def _open_invocation_records(
         events=options.events,
         usage=usage,
     )
+    if options.calls != "off" and not restarted:
+        from logferry.instrumentation import missing_hook  # noqa: PLC0415 - off by default
+
+        if not missing_hook.is_configured(os.environ):
+            warn, supervisor_pid = log.get_logger().warning, os.getppid()
+            records.on_first_end_without_calls = lambda: missing_hook.warn_if_missing(
+                supervisor_pid=supervisor_pid, warn=warn
+            )
     invocations.observers.append(records.on_event)
     scheduler.observe_invoke = records.on_invoke
     return records
