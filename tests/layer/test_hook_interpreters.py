@@ -27,7 +27,7 @@ def program(path: Path, output: str, *, status: int = 0) -> Path:
 
 
 def interpreters() -> dict[str, Path]:
-    """Return the interpreters of this machine: on PATH, and beside that of the tests in a folder of versions."""
+    """Return the interpreters of this machine: on PATH, and in the folder of versions that has that of the tests."""
     siblings = Path(sys.base_prefix).parent.glob("3.*/bin/python3")
     named = [path for path in sorted(siblings) if ".".join(path.parts[-3].split(".")[:2]) in VERSIONS]
     return dict(find_interpreters([Path(sys.executable), *named]))
@@ -40,7 +40,7 @@ def copied_hook(to: Path) -> Path:
 
 
 def test_named_interpreters_precede_those_on_path(tmp_path: Path) -> None:
-    """Of two for one version, the first one is used; one on PATH for each other version."""
+    """The first of two programs of one version is used. PATH provides the other versions."""
     on_path, named = tmp_path / "bin", tmp_path / "named"
     on_path.mkdir()
     for version in ("3.9", "3.12"):

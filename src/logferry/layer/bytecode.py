@@ -56,10 +56,10 @@ def compile_hooks(hooks: Path, *, compilers: Mapping[str, Sequence[str | Path]])
 
 def _compile(folder: Path, place: PurePosixPath, *options: str, compiler: Sequence[str | Path]) -> None:
     # Isolated mode (-I) would ignore the hash seed, so the environment is replaced instead. The program is executed
-    # from a folder of its own, because modules beside it, such as `archive.py`, would hide those of the library.
+    # from a separate folder, because other modules of this folder, such as `archive.py`, would hide those of the library.
     flags = ["-S", "-s", "-B", "-X", "no_debug_ranges", "-W", "ignore"]
-    with tempfile.TemporaryDirectory() as own_folder:
-        script = shutil.copy(program.__file__, own_folder)
+    with tempfile.TemporaryDirectory() as separate:
+        script = shutil.copy(program.__file__, separate)
         command = [*compiler, *flags, script, str(folder), str(place), *options]
         run(command, purpose="compiling the tree to bytecode", environment=_FIXED)
 
