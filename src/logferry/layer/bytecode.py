@@ -56,7 +56,7 @@ def compile_hooks(hooks: Path, *, compilers: Mapping[str, Sequence[str | Path]])
 
 def _compile(folder: Path, place: PurePosixPath, *options: str, compiler: Sequence[str | Path]) -> None:
     # Isolated mode (-I) would ignore the hash seed, so the environment is replaced instead. The program is executed
-    # from a separate folder, because other modules of this folder, such as `archive.py`, would hide those of the library.
+    # from a separate folder: other modules of this folder, such as `archive.py`, would hide those of the library.
     flags = ["-S", "-s", "-B", "-X", "no_debug_ranges", "-W", "ignore"]
     with tempfile.TemporaryDirectory() as separate:
         script = shutil.copy(program.__file__, separate)
