@@ -83,8 +83,12 @@ def main() -> None:
         local.join()
         after = sampler.sample()
         peer.stdin.close()  # the interface disappears with the other namespace
-    received, sent = ((then or 0) for then in before.counters[4:])
-    print((after.counters[5] or 0) - sent, (after.counters[4] or 0) - received)
+    assert before.counters
+    assert after.counters
+    received, sent = (
+        (now or 0) - (then or 0) for then, now in list(zip(before.counters, after.counters, strict=True))[2:]
+    )
+    print(sent, received)
 
 
 if sys.argv[1:] == ["wait"]:

@@ -59,7 +59,9 @@ def fields_of(sample: Sample) -> set[str]:
 
 def counters_of(sample: Sample) -> dict[str, int]:
     """Return the counters that could be read, by their fields."""
-    return {name: value for name, value in zip(COUNTERS, sample.counters, strict=True) if value is not None}
+    counters = zip(COUNTERS, sample.counters or (), strict=sample.counters is not None)
+    found = {"cpuMs": sample.cpu_ns, "ownCpuMs": sample.own_cpu_ns, **dict(counters)}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def test_sample_has_the_values_of_the_runtime_and_of_the_machine(machine: FakeProc) -> None:
@@ -105,7 +107,8 @@ def test_table_of_many_interfaces_is_read_completely(machine: FakeProc) -> None:
     lines = [f" if{n}: 1 0 0 0 0 0 0 0 2 0 0 0 0 0 0 0\n" for n in range(500)]
     machine.write("net/dev", "head\nhead\n" + "".join(lines))
     found = sampler(machine).sample()
-    assert found.counters[4:] == (500, 1000)
+    assert found.counters is not None
+    assert found.counters[2:] == (500, 1000)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +155,7 @@ def test_replaced_runtime_is_found_again(machine: FakeProc) -> None:
     machine.process(44, parent=LAMBDA, cpu_ns=5, handler=True, rss=99)
     found = usage.sample()
     assert found.values is not None
-    assert (found.runtime_pid, found.counters[0], found.values["rssBytes"]) == (44, 5, 99 * 1024)
+    assert (found.runtime_pid, found.cpu_ns, found.values["rssBytes"]) == (44, 5, 99 * 1024)
 
 
 def test_processes_are_searched_only_while_there_is_no_runtime(
@@ -193,15 +196,14 @@ def test_levels_are_the_values_for_maxima(machine: FakeProc) -> None:
     assert found.keys() <= ALL_FIELDS
 
 
-def test_sample_without_values_reads_no_file_of_a_process(machine: FakeProc) -> None:
-    """Its cost is that of two files of the machine and of the clocks."""
+def test_sample_that_is_not_complete_reads_no_file(machine: FakeProc) -> None:
+    """Its cost is that of the clocks. The runtime is searched for once."""
     usage = sampler(machine)
-    found = usage.sample(with_values=False)
-    assert found.values is None
-    assert counters_of(found) == counters_of(usage.sample())
-    for name in ("meminfo", f"{RUNTIME}/status"):
-        (machine.root / name).unlink()
-    assert counters_of(sampler(machine).sample(with_values=False)) == counters_of(found)
+    usage.sample(complete=False)
+    shutil.rmtree(machine.root)
+    found = usage.sample(complete=False)
+    assert (found.runtime_pid, found.cpu_ns, found.own_cpu_ns) == (RUNTIME, 9000, OWN_NS + 500)
+    assert (found.counters, found.values) == (None, None)
 
 
 def test_supervisor_that_has_ended_leaves_out_the_own_cpu_time(machine: FakeProc) -> None:

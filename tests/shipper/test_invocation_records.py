@@ -34,17 +34,19 @@ class CountingSampler:
 
     def __init__(self) -> None:
         self.samples: list[float] = []
-        self.with_values: list[bool] = []
+        self.complete: list[bool] = []
         self.inside: list[float] = []
         self.rss = itertools.count(100)
 
-    def sample(self, *, with_values: bool = True) -> Sample:
-        """Return a sample; the CPU time grows by one millisecond with each."""
+    def sample(self, *, complete: bool = True) -> Sample:
+        """Return a sample; the CPU time grows by one millisecond with each, and the counters of the network too."""
         self.samples.append(round(now(), 3))
-        self.with_values.append(with_values)
+        self.complete.append(complete)
         number = len(self.samples)
-        counters = (number * CPU_NS_OF_A_SAMPLE, number, None, None, None, None)
-        return Sample(7, counters, {"rssBytes": 10, "threads": 1} if with_values else None)
+        cpu_ns = number * CPU_NS_OF_A_SAMPLE
+        if not complete:
+            return Sample(7, cpu_ns, number)
+        return Sample(7, cpu_ns, number, (None, None, number, None), {"rssBytes": 10, "threads": 1})
 
     def levels(self) -> dict[str, int]:
         """Return values, of which the memory grows."""
@@ -425,8 +427,8 @@ def test_summaries_without_usage_take_no_sample(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_values_are_read_once_a_second_and_at_the_end_of_a_failed_invocation(tmp_path: Path) -> None:
-    """They are most of the cost of a sample. The sample at the start of the first invocation needs none."""
+def test_samples_are_complete_once_a_second_and_at_the_end_of_a_failed_invocation(tmp_path: Path) -> None:
+    """The files of /proc are most of the cost of a sample. The sum of the counters over all invocations is exact."""
 
     async def scenario() -> None:
         async with shipper(tmp_path, policy=NEVER) as (it, _, sink, sampler):
@@ -436,24 +438,27 @@ def test_values_are_read_once_a_second_and_at_the_end_of_a_failed_invocation(tmp
             freeze(60)
             await invoke(it, "after a freeze")
             await it.done(it.shut_down())
-            found = {each["requestId"]: "rssBytes" in each["usage"] for each in summaries_in(sink)}
-            assert [name for name, has_values in found.items() if has_values] == ["r0", "r5", "after a freeze"]
+            found = {each["requestId"]: each["usage"] for each in summaries_in(sink)}
+            complete = [name for name, usage in found.items() if "rssBytes" in usage]
+            assert complete == ["r0", "r5", "after a freeze"]
+            assert [name for name, usage in found.items() if "receivedBytes" in usage] == complete
+            assert sum(usage.get("receivedBytes", 0) for usage in found.values()) == len(sampler.samples) - 1
+            assert all(usage["cpuMs"] == 1.0 for usage in found.values())
             assert len(found) == 13
-            assert sampler.with_values[0] is False
-            assert all("cpuMs" in each["usage"] for each in summaries_in(sink))
 
     run(scenario())
 
 
-def test_values_are_read_although_the_clock_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next reading would be a year away."""
+def test_sample_is_complete_although_the_clock_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next complete sample would be a year away."""
 
     async def scenario() -> None:
         async with shipper(tmp_path, policy=NEVER) as (it, _, _sink, sampler):
             await invoke(it, "r0")
-            monkeypatch.setitem(globals(), "EPOCH_MS", EPOCH_MS - 31_536_000_000)
             await invoke(it, "r1")
-            assert sampler.with_values == [False, True, True]
+            monkeypatch.setitem(globals(), "EPOCH_MS", EPOCH_MS - 31_536_000_000)
+            await invoke(it, "r2")
+            assert sampler.complete == [True, True, False, True]
 
     run(scenario())
 

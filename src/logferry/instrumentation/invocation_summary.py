@@ -65,7 +65,8 @@ class _Invocation:
         self.is_partial = is_partial
         self.events = 0
         self.hosts: dict[str, _Host] = {}
-        self.other = _Host()
+        self.other: _Host | None = None
+        """Hosts that are not counted separately."""
         self.slowest = 0.0
         self.lost: dict[str, int] = {}
 
@@ -195,6 +196,7 @@ def _add_call(invocation: _Invocation, record: Mapping[str, Any]) -> None:
     is_error = "error" in record or (isinstance(status, int) and status >= ERROR_STATUS)
     name = host if isinstance(host, str) else ""
     if name not in invocation.hosts and len(invocation.hosts) >= HOSTS_KEPT:
+        invocation.other = invocation.other or _Host()
         invocation.other.add(milliseconds, is_error=is_error)
     else:
         invocation.hosts.setdefault(name, _Host()).add(milliseconds, is_error=is_error)
@@ -204,8 +206,9 @@ def _add_call(invocation: _Invocation, record: Mapping[str, Any]) -> None:
 def _calls(invocation: _Invocation) -> dict[str, object]:
     """Return the field `calls`: the sums, and the hosts with the most calls."""
     ordered = sorted(invocation.hosts.items(), key=lambda item: (-item[1].count, -item[1].ms, item[0]))
-    every = [host for _, host in ordered] + [invocation.other]
-    rest = _sum([host for _, host in ordered[HOSTS_SHOWN:]] + [invocation.other])
+    other = [invocation.other] if invocation.other else []
+    every = [host for _, host in ordered] + other
+    rest = _sum([host for _, host in ordered[HOSTS_SHOWN:]] + other)
     return {
         **{name: value for name, value in _sum(every).fields("").items() if name != "host"},
         "slowest": round(invocation.slowest, _DIGITS),

@@ -19,26 +19,37 @@ if TYPE_CHECKING:
 
     Levels = Mapping[str, int]
     """Those values of one moment whose maxima are of interest, or the maxima of several moments."""
-    Counters = tuple[int | None, int | None, int | None, int | None, int | None, int | None]
-    """Counters of one moment in the order of `COUNTERS`. What could not be read is None."""
+    Counters = tuple[int | None, int | None, int | None, int | None]
+    """Counters of the environment in the order of `COUNTERS`. What could not be read is None."""
 
-COUNTERS = ("cpuMs", "ownCpuMs", "environmentCpuMs", "stealMs", "receivedBytes", "sentBytes")
-"""Fields that are differences of counters: two of CPU time in nanoseconds, two in ticks of /proc/stat, two in bytes."""
-_IN_NANOSECONDS, _IN_TICKS = COUNTERS[:2], COUNTERS[2:4]
-CPU = COUNTERS[0]
+COUNTERS = ("environmentCpuMs", "stealMs", "receivedBytes", "sentBytes")
+"""Fields that are differences of counters of the environment: two in ticks of /proc/stat, two in bytes."""
+_IN_TICKS = COUNTERS[:2]
 NANOSECONDS_PER_MS = 1_000_000
 LEVELS = ("rssBytes", "environmentBytes", "tmpUsedBytes", "descriptors", "threads")
 """Fields whose maxima are of interest."""
 
 
 class Sample:
-    """Counters and values at one moment."""
+    """CPU times at one moment, and in a complete sample everything else."""
 
-    __slots__ = ("counters", "runtime_pid", "values")
+    __slots__ = ("counters", "cpu_ns", "own_cpu_ns", "runtime_pid", "values")
 
-    def __init__(self, runtime_pid: int | None, counters: Counters, values: Mapping[str, int] | None = None) -> None:
-        """`runtime_pid` is the process of the counter `cpuMs`. `values` are those that were read, by their fields."""
+    def __init__(
+        self,
+        runtime_pid: int | None,
+        cpu_ns: int | None,
+        own_cpu_ns: int | None,
+        counters: Counters | None = None,
+        values: Mapping[str, int] | None = None,
+    ) -> None:
+        """`cpu_ns` is the CPU time of `runtime_pid`, `own_cpu_ns` that of logferry.
+
+        A complete sample also has `counters` of the environment, and the `values` that could be read, by field.
+        """
         self.runtime_pid = runtime_pid
+        self.cpu_ns = cpu_ns
+        self.own_cpu_ns = own_cpu_ns
         self.counters = counters
         self.values = values
 
@@ -47,6 +58,7 @@ def usage_text(
     start: Sample | None,
     end: Sample,
     *,
+    counters_before: Counters | None,
     memory_limit_bytes: int | None,
     tick_ms: int,
     maxima: Levels | None = None,
@@ -54,19 +66,16 @@ def usage_text(
 ) -> str:
     """Return the JSON text of the field `usage` of a summary. `tick_ms` is the duration of a tick of /proc/stat.
 
-    Without a sample at the start, the values that need a difference are absent. `late` becomes a field.
+    Without a sample at the start, the CPU times are absent. `counters_before` are those of the previous complete
+    sample. They are used if `end` is complete. `late` becomes a field.
     """
     members: list[str] = []
     if start:
-        for name, then, now in zip(COUNTERS, start.counters, end.counters, strict=True):
-            # Two exceptions: 1. a counter that ran backwards or is unknown, 2. the CPU time of another process.
-            if then is None or now is None or then > now or (name == CPU and start.runtime_pid != end.runtime_pid):
-                continue
-            if name in _IN_NANOSECONDS:
-                members.append(f'"{name}":{milliseconds(now - then)}')
-            else:
-                members.append(f'"{name}":{(now - then) * tick_ms if name in _IN_TICKS else now - then}')
+        if start.runtime_pid == end.runtime_pid:  # the counters of two processes have no difference
+            _add_milliseconds(members, "cpuMs", start.cpu_ns, end.cpu_ns)
+        _add_milliseconds(members, "ownCpuMs", start.own_cpu_ns, end.own_cpu_ns)
     if end.values is not None:
+        members += _of_environment(counters_before, end.counters, tick_ms=tick_ms)
         members += [f'"{name}":{value}' for name, value in end.values.items()]
         if memory_limit_bytes is not None:
             members.append(f'"memoryLimitBytes":{memory_limit_bytes}')
@@ -76,6 +85,18 @@ def usage_text(
     if late:
         members.append('"late":true')
     return "{" + ",".join(members) + "}"
+
+
+def _add_milliseconds(members: list[str], name: str, then: int | None, now: int | None) -> None:
+    if then is not None and now is not None and then <= now:
+        members.append(f'"{name}":{milliseconds(now - then)}')
+
+
+def _of_environment(before: Counters | None, after: Counters | None, *, tick_ms: int) -> list[str]:
+    """Return the differences of those counters that are known and did not run backwards."""
+    known = zip(COUNTERS, before or (), after or (), strict=False)
+    differences = [(name, now - then) for name, then, now in known if None not in (then, now) and then <= now]  # type: ignore[operator]
+    return [f'"{name}":{value * tick_ms if name in _IN_TICKS else value}' for name, value in differences]
 
 
 def milliseconds(ns: int) -> str:

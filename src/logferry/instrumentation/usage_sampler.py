@@ -2,8 +2,8 @@
 
 Guarantees:
 - A sample never raises. A value that cannot be read is None, and the others are read all the same.
-- A sample without values takes about 0.05 ms of CPU time after a pause, and one with values 0.2 ms. It reads no list of
-  processes unless the runtime has been replaced.
+- A complete sample takes less than 0.1 ms of CPU time, and 0.2 ms after a pause of the process. Any other sample reads
+  three clocks and no file. A sample reads no list of processes unless the runtime has been replaced.
 - A runtime that cannot be found is searched for at the next sample, and then ever more rarely.
 
 Design: files that every sample reads stay open, and are read again from their beginning. The kernel makes the text at
@@ -69,18 +69,19 @@ class UsageSampler:
         self._searched = False
         """Whether the last search was in vain."""
 
-    def sample(self, *, with_values: bool = True) -> Sample:
-        """Return the counters of this moment, and the values that are no counters if `with_values` is true."""
+    def sample(self, *, complete: bool = True) -> Sample:
+        """Return the CPU times of this moment. A `complete` sample also has the counters and values of /proc."""
         pid, cpu_ns = self._runtime_clock()
+        own_cpu_ns = self.own_cpu_ns()
+        if not complete:
+            return Sample(pid, cpu_ns, own_cpu_ns)
         stat = self._text("stat")
         busy, steal = proc_files.cpu_ticks(stat) or (None, None)
         received, sent = proc_files.network_bytes(self._network_text()) or (None, None)
-        values = None
-        if with_values:
-            values = self.levels()
-            if busy is not None:
-                values["cores"] = proc_files.cores(stat)
-        return Sample(pid, (cpu_ns, self.own_cpu_ns(), busy, steal, received, sent), values)
+        values = self.levels()
+        if busy is not None:
+            values["cores"] = proc_files.cores(stat)
+        return Sample(pid, cpu_ns, own_cpu_ns, (busy, steal, received, sent), values)
 
     def levels(self) -> dict[str, int]:
         """Return the values of this moment that are no counters."""

@@ -3,14 +3,14 @@
 Guarantees:
 - There is one sample for each invocation. It is the end of one and the start of the next. CPU time that is used between
   two invocations, for example by threads of the function, belongs to the later one.
-- Values that are no differences (memory, `/tmp`, descriptors, threads) are read at most once in `VALUES_MS`, and at the
-  end of each failed invocation. An invocation without them has only differences.
+- Complete samples are taken at most once in `COMPLETE_MS`, and at the end of each failed invocation. Their differences
+  of the counters of the environment begin at the previous complete sample, so that the sum over invocations has no gap.
 
 Design: an INVOKE event may arrive before the end of the previous invocation, because the environment was frozen in
 between. The sample is taken then, before the next invocation has used anything, and marked as late. So is a sample
 that follows the end of its invocation by more than `LATE_MS`. The first sample is taken at the first INVOKE event:
-earlier ones would contain the Init phase, or be those of a SnapStart snapshot. The values are most of the cost of a
-sample, and change little between invocations that follow one another within a second.
+earlier ones would contain the Init phase, or be those of a SnapStart snapshot. The files of /proc take 95 % of the CPU
+time of a complete sample. Their values change little between invocations that follow one another within a second.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from logferry.instrumentation.process_usage import ProcessUsage
-    from logferry.instrumentation.usage import Levels, Sample
+    from logferry.instrumentation.usage import Counters, Levels, Sample
     from logferry.instrumentation.usage_sampler import UsageSampler
     from logferry.records.internal import InternalBatch
 
@@ -38,20 +38,23 @@ PROCESS_USAGE_SECONDS = 60.0
 """Interval of the `logferry.usage` records on Managed Instances, in seconds."""
 LATE_MS = 500
 """Time between the end of an invocation and its sample, in milliseconds, from which on the sample is marked as late."""
-VALUES_MS = 1000
-"""Shortest time between two readings of the values that are no differences, in milliseconds."""
+COMPLETE_MS = 1000
+"""Shortest time between two complete samples at the end of successful invocations, in milliseconds."""
 PAST_KEPT = 4
 """Number of invocations whose end may arrive after a later INVOKE event."""
 
 
 class _Period:
-    """Samples of an invocation whose end has not arrived."""
+    """Samples of an invocation, and the counters of the complete sample before its end."""
 
-    __slots__ = ("end", "maxima", "start")
+    __slots__ = ("counters_before", "end", "maxima", "start")
 
-    def __init__(self, start: Sample | None, end: Sample, maxima: Levels | None) -> None:
+    def __init__(
+        self, start: Sample | None, end: Sample, counters_before: Counters | None, maxima: Levels | None
+    ) -> None:
         self.start = start
         self.end = end
+        self.counters_before = counters_before
         self.maxima = maxima
 
 
@@ -111,8 +114,10 @@ class InvocationUsage:
         self._maxima: Levels | None = None
         self._past: dict[str, _Period] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._values_at_ms = 0
-        """Time of the last reading of the values that are no differences (epoch ms)."""
+        self._counters: Counters | None = None
+        """Counters of the latest complete sample."""
+        self._complete_at_ms = 0
+        """Time of the latest complete sample at the end of an invocation (epoch ms)."""
         self._processes_since = 0.0
 
     def run_in(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -128,14 +133,13 @@ class InvocationUsage:
         if self._source.processes:
             return
         # Three cases: 1. the end of the previous invocation has not arrived, 2. it has, with its sample,
-        # 3. the first invocation, whose start needs no values.
+        # 3. the first invocation.
         if self._current:
-            end = self._end_sample(failed=False)
-            self._past[self._current] = _Period(self._start, end, self._take_maxima())
+            self._past[self._current] = self._end_period(failed=False)
             self._past = dict(list(self._past.items())[-PAST_KEPT:])
-            self._start = end
         elif not self._start:
-            self._start = self._sampler.sample(with_values=False)
+            self._start = self._sampler.sample()
+            self._counters = self._start.counters
         self._current = request_id
         self._set_timer()
 
@@ -148,26 +152,30 @@ class InvocationUsage:
         if request_id in self._past:
             period, late = self._past.pop(request_id), True
         elif request_id == self._current:
-            period = _Period(self._start, self._end_sample(failed=failed), self._take_maxima())
-            self._start, self._current = period.end, None
+            period, self._current = self._end_period(failed=failed), None
             late = ended_at < iso(self._clock_ms() - LATE_MS)
         else:
             return ""
         return usage_text(
             period.start,
             period.end,
+            counters_before=period.counters_before,
             memory_limit_bytes=self._source.memory_limit_bytes,
             tick_ms=TICK_MS,
             maxima=period.maxima,
             late=late,
         )
 
-    def _end_sample(self, *, failed: bool) -> Sample:
+    def _end_period(self, *, failed: bool) -> _Period:
+        """End the invocation with a sample, which becomes the start of the next one."""
         now_ms = self._clock_ms()
-        if failed or not 0 <= now_ms - self._values_at_ms < VALUES_MS:  # the clock may be set back
-            self._values_at_ms = now_ms
-            return self._sampler.sample()
-        return self._sampler.sample(with_values=False)
+        complete = failed or not 0 <= now_ms - self._complete_at_ms < COMPLETE_MS  # the clock may be set back
+        end = self._sampler.sample(complete=complete)
+        period = _Period(self._start, end, self._counters, self._take_maxima())
+        if complete:
+            self._counters, self._complete_at_ms = end.counters, now_ms
+        self._start = end
+        return period
 
     def _take_maxima(self) -> Levels | None:
         """Return the maxima of the samples inside the invocation, and stop taking them."""
