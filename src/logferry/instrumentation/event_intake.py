@@ -140,14 +140,9 @@ class EventIntake:
 
     def has_waiting(self) -> bool:
         """Return whether `read_once` has something to do. An empty pipe is noted as completely read."""
-        if self._unstored or self._provisional:
+        if self._unstored or self._provisional or (self._pipe and self._pipe.has_content()):
             return True
-        if self.attribution.is_past:
-            return self._pipe is not None and self._pipe.has_content()
-        has_ended = not self.attribution.is_running
-        if self._pipe and self._pipe.has_content():
-            return True
-        self.attribution.note_complete_read(has_ended=has_ended)
+        self.attribution.note_empty_pipe()
         return False
 
     def read_once(self) -> bool:

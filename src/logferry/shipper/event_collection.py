@@ -119,13 +119,14 @@ class EventCollection:
     def on_event(self, event: Event) -> None:
         """Note start, trace and end of an invocation."""
         attribution = self.intake.attribution
-        # Three cases: 1. a start shows traces on Managed Instances, 2. and whether deadlines may be used, 3. an end.
+        # Three cases: 1. a start shows traces on Managed Instances, 2. and whether deadlines may be used, unless the
+        # deadline is in a deferred packet, 3. an end.
         if event.type == START and self._managed:
             record = event.fields.get("record")  # any process may post an event without it
             tracing = record.get("tracing") if isinstance(record, dict) else None
             if isinstance(tracing, dict) and isinstance(tracing.get("value"), str):
                 attribution.note_trace(platform_request(event) or "", root_of(tracing["value"]))
-        elif event.type == START and attribution.needs_start:
+        elif event.type == START and not self._deferred and attribution.needs_start:
             attribution.note_start(platform_request(event) or "", event.fields.get("time"))
         elif event.type == RUNTIME_DONE:
             self._end_has_arrived = True
