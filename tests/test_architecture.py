@@ -35,7 +35,7 @@ COMPOSITION_ROOT = {"shipper.main", "shipper.event_loop", "shipper.upload_target
 PURE_PACKAGES = ("records",)
 PURE_MODULES = (
     *("deadline", "destination", "errors", "ipc", "values"),
-    *("flush.circuit_breaker", "flush.policy"),
+    *("flush.circuit_breaker", "flush.failover", "flush.policy"),
     *("flush.upload_limits", "journal.frame"),
     *("instrumentation.event_attribution", "instrumentation.event_line", "instrumentation.event_losses"),
     *("instrumentation.invocation_summary", "instrumentation.proc_files", "instrumentation.usage"),
