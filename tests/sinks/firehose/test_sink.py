@@ -203,10 +203,11 @@ async def test_changed_closing_line_repeats_one_record_only() -> None:
 
 async def test_throttled_request_is_one_attempt() -> None:
     """A repetition within the put would ignore the circuit breaker."""
-    with firehose_stub(replying(SLOW_DOWN)) as stub:
+    with firehose_stub(replying(SLOW_DOWN._replace(headers={"Retry-After": "7"}))) as stub:
         async with closing(firehose_sink(stub.environment)) as opened:
-            with pytest.raises(SinkUnavailable, match=r"503 ServiceUnavailableException: Slow down$"):
+            with pytest.raises(SinkUnavailable, match=r"503 ServiceUnavailableException: Slow down$") as caught:
                 await opened.put(object_of(3))
+        assert caught.value.retry_after == 7
         assert len(stub.requests) == 1
 
 
