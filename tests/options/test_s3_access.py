@@ -158,12 +158,12 @@ def test_all_mistakes_are_reported_at_once() -> None:
     assert len(found) == 3
 
 
-def test_settings_of_both_tables_report_the_wrong_destination_once() -> None:
-    """A directory has neither a role nor a storage class."""
+def test_access_to_s3_needs_a_destination_in_s3() -> None:
+    """A directory has neither a role nor a region."""
     directory = FUNCTION | {"LOGFERRY_DESTINATION": "file:///tmp/out"}
-    assert len(mistakes(directory, ROLE_ARN=ARN)) == 1
-    (mistake,) = mistakes(directory, ROLE_ARN=ARN, STORAGE_CLASS="STANDARD")
-    assert "need a destination in S3" in mistake
+    found = mistakes(directory, ROLE_ARN=ARN, REGION="eu-west-1")
+    assert [mistake.partition(" ")[0] for mistake in found] == ["LOGFERRY_S3_REGION", "LOGFERRY_S3_ROLE_ARN"]
+    assert all("has no effect with a destination file://" in mistake for mistake in found)
 
 
 @pytest.mark.parametrize(
