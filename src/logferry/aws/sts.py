@@ -108,10 +108,13 @@ def url_of(role: Role) -> str:
 
 
 def address_of(role: Role) -> Address:
-    """Return the address of STS; ValueError if `needs_sdk` gives a reason."""
-    address = parse_url(url_of(role))
+    """Return the address of STS with the path of a request; ValueError if `needs_sdk` gives a reason."""
+    url = url_of(role)
+    address = parse_url(url)
     if not address:
         raise ValueError(f"no plain endpoint of STS is known for {role.region}")
+    if url.endswith("/") or not address.base_path:
+        address.base_path += "/"
     return address
 
 
