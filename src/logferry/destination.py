@@ -69,7 +69,7 @@ class Destination(NamedTuple):
 
     scheme: str
     authority: str
-    """The bucket or the ARN of an access point, the name of the stream, or host and port of a receiver."""
+    """The bucket, the alias or the ARN of an access point, the name of the stream, or host and port of a receiver."""
     path: str
     """The prefix without slashes at its ends, the absolute path of the directory, path and query of the URL, or the
     region of the stream, if the URL names it."""
@@ -79,7 +79,7 @@ class Destination(NamedTuple):
 
     @property
     def bucket(self) -> str:
-        """The name of the bucket, or the alias or the ARN of an access point."""
+        """The bucket, or the alias or the ARN of an access point."""
         return self.authority
 
     @property
@@ -139,6 +139,23 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(name.startswith(each[:-1]) if each.endswith("*") else name == each for each in patterns)
 
 
+def _split(place: str) -> tuple[str, str]:
+    bucket, _, prefix = place.partition("/")
+    if not re.fullmatch(_BUCKET, bucket):
+        raise ValueError(BUCKET_REMEDY)
+    return bucket, prefix
+
+
+def _split_arn(place: str) -> tuple[str, str]:
+    """Return the ARN of an access point and the prefix."""
+    match = re.fullmatch(_ACCESS_POINT, place, re.ASCII | re.DOTALL)
+    if match:
+        return match[1], match[2] or ""
+    if re.match(r"arn:[a-z-]+:s3::\d*:accesspoint", place):
+        raise ValueError(MULTI_REGION_REMEDY)
+    raise ValueError(ARN_REMEDY)
+
+
 def directive_in(text: str) -> str:
     """Return the first strftime directive of a text, such as `%Y`, or an empty string."""
     match = re.search(_DIRECTIVE, text) if "%" in text else None
@@ -158,23 +175,6 @@ def _parse_bucket(scheme: str, place: str) -> Destination:
     _check_placeholders(prefix)
     _check_parts(prefix)
     return Destination(scheme, bucket, prefix)
-
-
-def _split(place: str) -> tuple[str, str]:
-    bucket, _, prefix = place.partition("/")
-    if not re.fullmatch(_BUCKET, bucket):
-        raise ValueError(BUCKET_REMEDY)
-    return bucket, prefix
-
-
-def _split_arn(place: str) -> tuple[str, str]:
-    """Return the ARN of an access point and the prefix."""
-    match = re.fullmatch(_ACCESS_POINT, place, re.ASCII | re.DOTALL)
-    if match:
-        return match[1], match[2] or ""
-    if re.match(r"arn:[a-z-]+:s3::\d*:accesspoint", place):
-        raise ValueError(MULTI_REGION_REMEDY)
-    raise ValueError(ARN_REMEDY)
 
 
 def _parse_stream(scheme: str, place: str) -> Destination:

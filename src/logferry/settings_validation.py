@@ -59,12 +59,12 @@ _UNKNOWN_FIELD_BYTES = 64
 _ENDPOINT = r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::(\d{1,5}))?((?:/[^\s?#]*)?)"
 _PROXY = r"(?:[Hh][Tt][Tt][Pp][Ss]?://)?(?:[^@/\s]+@)?(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\])(?::\d{1,5})?/?"
 _REGION_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+_AWS_SCHEMES = frozenset({"firehose", "s3"})
+"""Schemes of destinations that are AWS services, and the names of these services."""
 _FIPS = "AWS_USE_FIPS_ENDPOINT"
 _VARIANTS = (_FIPS, "AWS_USE_DUALSTACK_ENDPOINT")
 """Variables that choose an endpoint of AWS."""
 _SWITCHES = (*_VARIANTS, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
-_AWS_SCHEMES = frozenset({"firehose", "s3"})
-"""Schemes of destinations that are AWS services, and the names of these services."""
 _R2_REGION = "auto"
 _LABELS_OF_A_SERVICE = 3
 """Labels of a host name after the bucket, such as `nyc3.example.com`. Fewer are the name of a
