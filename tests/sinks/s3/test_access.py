@@ -326,6 +326,17 @@ async def test_rejected_separate_credentials_are_named(monkeypatch: pytest.Monke
     assert "separate-secret" not in repr(sink)
 
 
+@CLIENTS
+async def test_requested_delay_is_kept_with_a_named_setting(monkeypatch: pytest.MonkeyPatch, client: str) -> None:
+    """The uploader waits as long as S3 requests."""
+    busy = s3_error("503 Slow Down", "SlowDown", "Retry-After: 7\r\n")
+    with server_that(answering(busy)) as (environment, _):
+        sink = sink_of_settings(environment, monkeypatch, client=client, **SEPARATE)
+        with pytest.raises(SinkUnavailable, match="SlowDown") as caught:
+            await sink.put(OBJECT)
+    assert caught.value.retry_after == 7
+
+
 def test_reason_for_the_sdk_names_the_variable_that_is_set(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
