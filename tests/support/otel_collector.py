@@ -40,6 +40,8 @@ conf_resolver: {{default_uri_scheme: file}}
 """
 BUILD_SECONDS = 500
 START_SECONDS = 60.0
+DEFAULT_REQUEST_BYTES = 20 * 1024 * 1024
+"""Limit of a request of the OTLP receiver, after decompression."""
 
 
 class BuildError(RuntimeError):
@@ -105,15 +107,21 @@ def attributes(holder: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def otel_collector(folder: Path, certificate: tuple[str, str]) -> Iterator[Collector]:
+def otel_collector(
+    folder: Path, certificate: tuple[str, str], *, max_request_bytes: int = DEFAULT_REQUEST_BYTES
+) -> Iterator[Collector]:
     """Run a collector on loopback with TLS until the block ends."""
     command = [str(program()), "--config", f"file:{folder}/collector.json"]
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     output = folder / "collected.jsonl"
-    tls = {"cert_file": certificate[0], "key_file": certificate[1]}
+    http = {
+        "endpoint": f"127.0.0.1:{port}",
+        "tls": {"cert_file": certificate[0], "key_file": certificate[1]},
+        "max_request_body_size": max_request_bytes,
+    }
     config = {
-        "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{port}", "tls": tls}}}},
+        "receivers": {"otlp": {"protocols": {"http": http}}},
         "exporters": {"file": {"path": str(output), "flush_interval": "100ms"}},
         "service": {
             "telemetry": {"metrics": {"level": "none"}},
