@@ -129,6 +129,7 @@ async def test_opentelemetry_collector_gets_every_record_once(tmp_path: Path, co
     found = Counter((attributes(record)["logferry.type"], record["body"]["stringValue"]) for record in records)
     assert found == Counter((each["type"], _text(each["record"])) for each in delivered)
     _check_places(collected)
+    assert len({json.dumps(resource) for resource, _ in collected}) == 1, "an environment is one resource"
     for resource, scope in collected:
         assert scope["scope"]["name"] == "logferry"
         assert resource["service.name"] == resource["faas.name"] == "orders"
@@ -203,8 +204,8 @@ def _milliseconds(time: str) -> int:
 def _check_places(collected: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
     """Assert that the segments of the environment are numbered from 1, and so are the lines of each."""
     segments: dict[int, list[int]] = {}
-    for resource, scope in collected:
-        lines = segments.setdefault(int(resource["logferry.segment"]), [])
+    for _, scope in collected:
+        lines = segments.setdefault(int(attributes(scope["scope"])["logferry.segment"]), [])
         lines += [int(attributes(record)["logferry.line"]) for record in scope["logRecords"]]
     assert sorted(segments) == list(range(1, len(segments) + 1))
     for lines in segments.values():
