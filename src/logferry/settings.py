@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from logferry.options.instrumentation import InstrumentationOptions
     from logferry.options.records import RecordOptions
     from logferry.options.s3 import S3Options
+    from logferry.options.s3_access import S3Access
 
 PREFIX = "LOGFERRY_"
 # ruff: noqa: E501 - a row of the table is easier to read on one line
@@ -122,6 +123,8 @@ class Settings(NamedTuple):
     """Options of selection and masking, or None if no variable of them is set."""
     s3: S3Options | None = None
     """Options of the objects in S3, or None if no variable of them is set."""
+    s3_access: S3Access | None = None
+    """Role, credentials and endpoint of S3, or None if no variable of them is set."""
     https: HttpsOptions | None = None
     """Options of requests to a receiver, or None if no variable of them is set."""
     firehose: FirehoseOptions | None = None
@@ -162,7 +165,7 @@ class Settings(NamedTuple):
         mistakes += unused_mistakes(
             parsed, {row.name for row in rows if texts.get(row.name, "") not in {"", row.default}}
         )
-        mistakes += _combined(parsed, given, environ)
+        mistakes += _combined(parsed, given, environ, tables)
         for table in tables.values():
             mistakes += table.contradictions(parsed, given)
         if mistakes:
@@ -190,26 +193,47 @@ def _unknown(names: set[str], known: list[str]) -> Iterator[str]:
         yield f"{PREFIX}{name} is not a setting" + (f": use {PREFIX}{near[0]}" if near else ": remove it")
 
 
-def _combined(parsed: Mapping[str, Any], given: set[str], environ: Mapping[str, str]) -> Iterator[str]:
+def _combined(
+    parsed: Mapping[str, Any], given: set[str], environ: Mapping[str, str], tables: Mapping[str, Table]
+) -> Iterator[str]:
     """Yield the mistakes in combinations of the valid values."""
     yield from contradictions(parsed, given)
     if "DESTINATION" not in parsed:
         return
+    access = _access(parsed, tables)
     if {"KEY", "COMPRESSION"} <= parsed.keys():
         yield from _zstd_mistakes(parsed["COMPRESSION"])
     for name in ("DESTINATION", "FALLBACK_DESTINATION"):
         if (place := parsed.get(name)) is not None:
-            yield from _of_destination(name, place, parsed, given, environ)
+            if access and place.scheme == "s3":
+                yield from _access_mistakes(place, access, environ)
+            else:
+                yield from aws_mistakes(place, environ)
+            yield from _key_mistakes(name, place, parsed, given, environ)
 
 
-def _of_destination(
+def _key_mistakes(
     name: str, place: Destination, parsed: Mapping[str, Any], given: set[str], environ: Mapping[str, str]
 ) -> Iterator[str]:
-    """Yield the mistakes that depend on one of the destinations. Those of the key are the same for both."""
-    yield from aws_mistakes(place, environ)
+    """Yield the mistakes in the keys of one of the destinations. Most are the same for both."""
     if {"KEY", "COMPRESSION"} <= parsed.keys():
         key, compression = _key(parsed, given), parsed["COMPRESSION"]
         yield from key_mistakes(place, key, compression=compression, environ=environ, setting=f"{PREFIX}{name}")
+
+
+def _access(parsed: Mapping[str, Any], tables: Mapping[str, Table]) -> S3Access | None:
+    """Return the access to S3 if one of its settings is set and all of them are valid."""
+    table = tables.get("s3_access")
+    is_valid = table and all(row.name in parsed for row in table.SETTINGS)
+    return table.read(parsed) if table and is_valid else None
+
+
+def _access_mistakes(place: Destination, access: S3Access, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the mistakes in the variables of S3. Settings have replaced some of them, and are named instead."""
+    from logferry.aws.variable_names import renamed  # noqa: PLC0415 - most functions set none of them
+
+    for mistake in aws_mistakes(place, access.environ(environ)):
+        yield renamed(mistake, access.names())
 
 
 def _zstd_mistakes(compression: str) -> Iterator[str]:
