@@ -79,18 +79,21 @@ class Collector:
         self._output = output
 
     def requests(self) -> list[dict[str, Any]]:
-        """Return the log data of each request that the exporter has written."""
-        text = self._output.read_text() if self._output.exists() else ""
-        return [json.loads(line) for line in text.splitlines()]
+        """Return the log data of each request that the exporter has written completely."""
+        text = self._output.read_bytes() if self._output.exists() else b""
+        return [json.loads(line) for line in text.split(b"\n")[:-1]]
 
     def wait_for(self, records: int, *, seconds: float = 20.0) -> list[dict[str, Any]]:
         """Wait until the exporter has written so many log records; return the requests."""
-        until = time.monotonic() + seconds
-        while True:
-            found = self.requests()
-            if sum(len(scope["logRecords"]) for _, scope in scopes(found)) >= records or time.monotonic() > until:
-                return found
+        until, size, found = time.monotonic() + seconds, 0, list[dict[str, Any]]()
+        while time.monotonic() < until:
+            before, size = size, self._output.stat().st_size if self._output.exists() else 0
+            if size != before:
+                found = self.requests()
+                if sum(len(scope["logRecords"]) for _, scope in scopes(found)) >= records:
+                    break
             time.sleep(0.1)
+        return found
 
 
 def scopes(requests: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
