@@ -224,7 +224,10 @@ def emulate(  # noqa: PLR0917 - typer reads options from the signature
         float, typer.Option(metavar="N", min=0, help="seconds between invocations; the environment is frozen meanwhile")
     ] = 0.0,
     destination: Annotated[
-        str, typer.Option(help="s3://bucket/prefix or file:///directory (default: a temporary directory)")
+        str,
+        typer.Option(
+            help="s3://bucket/prefix, https://host/path or file:///directory (default: a temporary directory)"
+        ),
     ] = "",
     flush: Annotated[str, typer.Option(help="LOGFERRY_FLUSH: invocation, time, size or adaptive")] = "adaptive",
     setting: Annotated[
