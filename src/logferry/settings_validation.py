@@ -20,7 +20,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from logferry.destination import directive_in
+from logferry.destination import directive_in, unused_settings
 from logferry.flush.policy import Flush
 from logferry.records import object_key
 
@@ -59,8 +59,13 @@ _UNKNOWN_FIELD_BYTES = 64
 _ENDPOINT = r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::(\d{1,5}))?((?:/[^\s?#]*)?)"
 _PROXY = r"(?:[Hh][Tt][Tt][Pp][Ss]?://)?(?:[^@/\s]+@)?(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\])(?::\d{1,5})?/?"
 _REGION_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
-_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-_SWITCHES = ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+_AWS_SCHEMES = frozenset({"firehose", "s3"})
+"""Schemes of destinations that are AWS services, and the names of these services."""
+_FIPS = "AWS_USE_FIPS_ENDPOINT"
+_VARIANTS = (_FIPS, "AWS_USE_DUALSTACK_ENDPOINT")
+"""Variables that choose an endpoint of AWS."""
+_SWITCHES = (*_VARIANTS, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+_R2_REGION = "auto"
 _LABELS_OF_A_SERVICE = 3
 """Labels of a host name after the bucket, such as `nyc3.example.com`. Fewer are the name of a
 server."""
@@ -82,8 +87,27 @@ def contradictions(values: Mapping[str, Any], given: set[str]) -> Iterator[str]:
         )
 
 
-def key_mistakes(destination: Destination, key: str, *, compression: str, environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield the mistakes in names that query engines misread or skip, or that S3 rejects."""
+def unused_mistakes(values: Mapping[str, Any], changed: set[str]) -> Iterator[str]:
+    """Yield the settings that have no effect with the destinations, among those that are changed from their default."""
+    names = [name for name in ("DESTINATION", "FALLBACK_DESTINATION") if name == "DESTINATION" or name in changed]
+    destinations = [values[name] for name in names] if all(values.get(name) for name in names) else []
+    schemes = " and ".join(dict.fromkeys(f"{each.scheme}://" for each in destinations))
+    for name in unused_settings(destinations, changed):
+        yield f"LOGFERRY_{name} has no effect with a destination {schemes}: remove it"
+
+
+def key_mistakes(
+    destination: Destination,
+    key: str,
+    *,
+    compression: str,
+    environ: Mapping[str, str],
+    setting: str = "LOGFERRY_DESTINATION",
+) -> Iterator[str]:
+    """Yield the mistakes in names that query engines misread or skip, or that S3 rejects.
+
+    `setting` is the variable of the destination.
+    """
     suffix = object_key.COMPRESSED[compression]
     if not key.endswith(suffix):
         yield (
@@ -99,12 +123,12 @@ def key_mistakes(destination: Destination, key: str, *, compression: str, enviro
         yield f"LOGFERRY_KEY has {found}, which is not replaced: use fields such as {{year}}, {{month}} or {{hour}}"
     prefix = destination.path.split("/") if destination.scheme == "s3" and destination.path else []
     parts = key.split("/")
-    yield from _part_mistakes("LOGFERRY_DESTINATION", prefix, prefix, environ)
+    yield from _part_mistakes(setting, prefix, prefix, environ)
     yield from _part_mistakes("LOGFERRY_KEY", parts, parts[:-1], environ)
     size = _key_bytes("/".join([*prefix, key]), environ)
     if destination.scheme == "s3" and size > MAX_KEY_BYTES:
         yield (
-            f"LOGFERRY_KEY makes keys of up to {size} bytes with the prefix of LOGFERRY_DESTINATION, but S3 allows "
+            f"LOGFERRY_KEY makes keys of up to {size} bytes with the prefix of {setting}, but S3 allows "
             f"{MAX_KEY_BYTES}: shorten one of them"
         )
 
@@ -142,31 +166,62 @@ def _key_bytes(template: str, environ: Mapping[str, str]) -> int:
 
 
 def aws_mistakes(destination: Destination, environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield the mistakes in the AWS variables that decide how S3 is reached."""
-    if destination.scheme != "s3":
+    """Yield the mistakes in the AWS and proxy variables that decide how the destination is reached."""
+    if destination.scheme == "https":
+        yield from _bundle_mistakes(environ)
+        yield from _proxy_mistakes("https_proxy", environ)
+    if destination.scheme not in _AWS_SCHEMES:
         return
-    tls = True
     for name in _SWITCHES:
         if environ.get(name, "").lower() not in {"", "true", "false"}:
             yield f"{name} is {environ[name]!r}: use true or false"
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         if environ.get(name) and not set(environ[name]) <= _REGION_CHARACTERS:
             yield f"{name} is {environ[name]!r}, which is not a region: use a name such as eu-central-1"
-    endpoint = next((name for name in _ENDPOINT_VARIABLES if environ.get(name)), None)
-    if endpoint and environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
-        tls = not environ[endpoint].startswith("http://")
-        if mistake := _endpoint_mistake(environ[endpoint], destination.bucket):
-            yield f"{endpoint} is {environ[endpoint]!r}{mistake}"
-    bundle = environ.get("AWS_CA_BUNDLE")
-    if tls and bundle and not os.path.exists(bundle):
-        yield f"AWS_CA_BUNDLE is {bundle!r}, but there is no such file: correct the path, or remove the variable"
+    variables = (f"AWS_ENDPOINT_URL_{destination.scheme.upper()}", "AWS_ENDPOINT_URL")
+    endpoint = next((name for name in variables if environ.get(name)), None)
+    if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        endpoint = None
+    yield from _endpoint_mistakes(endpoint, destination, environ)
+    tls = not (endpoint and environ[endpoint].startswith("http://"))
+    if tls:
+        yield from _bundle_mistakes(environ)
     yield from _proxy_mistakes("https_proxy" if tls else "http_proxy", environ)
 
 
-def _endpoint_mistake(url: str, bucket: str) -> str:
+def _bundle_mistakes(environ: Mapping[str, str]) -> Iterator[str]:
+    bundle = environ.get("AWS_CA_BUNDLE")
+    if bundle and not os.path.exists(bundle):
+        yield f"AWS_CA_BUNDLE is {bundle!r}, but there is no such file: correct the path, or remove the variable"
+
+
+def _endpoint_mistakes(endpoint: str | None, destination: Destination, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the mistakes in the endpoint: in the variable of its URL, or in the choice of an endpoint of AWS."""
+    region = environ.get("AWS_REGION", "")
+    chosen = [name for name in _VARIANTS if environ.get(name, "").lower() == "true"]
+    if endpoint:
+        if mistake := _endpoint_mistake(environ[endpoint], destination):
+            yield f"{endpoint} is {_without_user(environ[endpoint])!r}{mistake}"
+        for name in chosen:
+            yield f"{name} chooses an endpoint of AWS, but {endpoint} is set: remove one of them"
+    elif region == _R2_REGION:
+        yield "AWS_REGION is auto, which is a region of Cloudflare R2: set LOGFERRY_S3_ENDPOINT_URL to the endpoint"
+    elif region.startswith("cn-") and _FIPS in chosen:
+        yield f"{_FIPS} is true, but the regions of China have no FIPS endpoints: remove it"
+
+
+def _without_user(url: str) -> str:
+    """Return a URL without user and password, which a message must not contain."""
+    return re.sub(r"//.*@", "//", url)
+
+
+def _endpoint_mistake(url: str, destination: Destination) -> str:
     match = re.fullmatch(_ENDPOINT, url)
     if not match or int(match[2] or 0) > 65_535:  # noqa: PLR2004 - the highest port
-        return ": use a URL such as https://s3.example.com, without a query"
+        return f": use a URL such as https://{destination.scheme}.example.com, without a query"
+    if destination.scheme != "s3":
+        return ""
+    bucket = destination.bucket
     host, path = match[1].lower(), match[3].strip("/")
     in_host = host.startswith(f"{bucket.lower()}.") and _is_s3_host(host.removeprefix(f"{bucket.lower()}."))
     if in_host or path.rpartition("/")[2] == bucket:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logferry.records.model import StoredObject
+from logferry.settings import Settings
+from logferry.shipper.upload_target import open_target
 from logferry.sinks.s3 import open_sink
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 OBJECT = StoredObject(
     key="function=orders/dt=2026-11-21/hour=02/0a1b-00000001.ndjson.gz",
     body=b"\x1f\x8b not even gzip \x00\xff",
-    metadata={"environment": "0a1b", "records": "2", "final": "true"},
+    metadata={"environment": "0a1b", "segment": "1", "records": "2", "final": "true"},
     content_type="application/x-ndjson",
 )
 TIMEOUT = 5.0
@@ -54,7 +56,30 @@ def s3_sink(
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    sink = open_sink(bucket, prefix, os.environ, seconds, client, object_headers=object_headers)
+    return opened(open_sink(bucket, prefix, os.environ, seconds, client, object_headers=object_headers))
+
+
+def opened(sink: Sink) -> Sink:
+    """Return a sink, which `closing_sinks` closes at the end of the test."""
+    _opened.append(sink)
+    return sink
+
+
+def sink_of_settings(
+    environment: Mapping[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    client: str = "auto",
+    destination: str = "s3://bucket",
+    **settings: str,
+) -> Sink:
+    """Return the sink that the shipper opens in this environment. The names of `settings` have no prefix."""
+    given = {"DESTINATION": destination, "S3_CLIENT": client} | settings
+    for name in UNSET:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {**environment, **{f"LOGFERRY_{name}": value for name, value in given.items()}}.items():
+        monkeypatch.setenv(name, value)
+    sink = open_target(Settings.from_environ(os.environ), os.environ).sink
     _opened.append(sink)
     return sink
 

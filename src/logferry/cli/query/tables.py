@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from logferry import destination
 from logferry.cli.query.views import VIEWS, typed_columns
 from logferry.cli.sql import statement
-from logferry.cli.stored_objects import DestinationError
+from logferry.cli.stored_objects import DestinationError, check_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,7 +77,7 @@ def lifecycle(url: str) -> dict[str, Any]:
     Raw objects are deleted after their compaction. The rule is the backstop. They are too small for
     another storage class.
     """
-    prefix = destination.parse(url).path
+    prefix = destination.parse_readable(url).path
     folder = f"{prefix}/" if prefix else ""
     return {
         "Rules": [
@@ -100,13 +100,14 @@ def lifecycle(url: str) -> dict[str, Any]:
 def _location(engine: Engine, url: str) -> str:
     """Return a destination as the engine addresses it. Raise DestinationError."""
     try:
-        place = destination.parse(url)
+        place = destination.parse_readable(url)
     except ValueError as error:
         raise DestinationError(f"{url!r} is not a valid destination: {error}") from error
     if place.scheme == "file":
         if engine == "athena":
             raise DestinationError(f"Athena cannot read {url}: use a destination in S3")
         return place.path.replace("'", "''")
+    check_bucket(url, place.bucket)
     scheme = "s3a" if engine == "spark" else "s3"
     return "/".join(filter(None, (f"{scheme}://{place.bucket}", place.path))).replace("'", "''")
 
@@ -137,7 +138,7 @@ def _proof(engine: Engine) -> list[Definition]:
 
 def _lifecycle_comment(url: str) -> str:
     """Return the lifecycle rule as comment lines, with the command that sets it."""
-    bucket = destination.parse(url).bucket
+    bucket = destination.parse_readable(url).bucket
     rule = json.dumps(lifecycle(url), indent=2)
     text = (
         f"Lifecycle rule, for a file lifecycle.json. It replaces the existing rules of the bucket:\n"

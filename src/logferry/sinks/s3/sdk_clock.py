@@ -12,7 +12,7 @@ from typing import Any
 
 import botocore.auth
 
-from logferry.sinks.s3.timestamps import parse_http_date
+from logferry.aws.timestamps import parse_http_date
 
 _botocore_now: Any = getattr(botocore.auth, "get_current_datetime", None)
 _offset = dt.timedelta(0)
@@ -26,6 +26,11 @@ def correct(date: str) -> bool:
         return False
     _offset = dt.timedelta(seconds=s3_time - dt.datetime.now(dt.UTC).timestamp())
     return True
+
+
+def offset_seconds() -> float:
+    """Return the time of S3 minus the time of this environment, in seconds, as far as it is known."""
+    return _offset.total_seconds()
 
 
 def _now(*arguments: Any, **options: Any) -> Any:
