@@ -39,6 +39,10 @@ class Destination(NamedTuple):
     """The prefix without slashes at its ends, or the absolute path of the directory."""
 
 
+UNRESOLVED = Destination("", "", "")
+"""Stands for a destination that is a reference, until its value is known."""
+
+
 def parse(text: str) -> Destination:
     """Return the destination of a URL. Raise ValueError with the remedy."""
     scheme, _, place = text.partition("://")

@@ -2,14 +2,15 @@
 
 Guarantees:
 - Each setting is one environment variable with the prefix LOGFERRY_. An empty value counts as not
-  set.
+  set. A setting without a variable can be in the configuration file.
 - All mistakes are reported at once, each once and with its remedy.
 - A value that the supervisor reads too has one parser for both processes (`values`).
 
 Design: durations are seconds, sizes are bytes (with the units `KiB` and `MiB`). The AWS variables
 (region, credentials, AWS_ENDPOINT_URL_S3, proxies) keep their meaning. `settings_validation` has
 the rules that need several values. `options` has the settings of the features that are off by
-default, and is imported only if one of its variables is set.
+default, and is imported only if one of its variables is set. `config_file` and `references` are
+imported only if a configuration file or a reference is there.
 """
 
 from __future__ import annotations
@@ -26,13 +27,23 @@ from logferry.settings_validation import aws_mistakes, contradictions, key_mista
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from logferry.config_file import ConfigFile
     from logferry.destination import Destination
     from logferry.options import Table
     from logferry.options.instrumentation import InstrumentationOptions
     from logferry.options.records import RecordOptions
     from logferry.options.s3 import S3Options
+    from logferry.references.grammar import References
 
 PREFIX = "LOGFERRY_"
+REFERENCE_MARKS = ("ssm:", "secretsmanager:")
+"""Beginning of each reference (`references`)."""
+
+
+def _path(text: str) -> str:
+    return values.parse_directory(text) if text else ""
+
+
 # ruff: noqa: E501 - a row of the table is easier to read on one line
 SETTINGS = (
     Setting(
@@ -94,6 +105,10 @@ SETTINGS = (
         "STRICT", "false", "`true`, `false`",
         "`true`: invalid settings fail the Init phase of the function instead of disabling logferry", values.parse_truth,
     ),
+    Setting(
+        "CONFIG", "", "an absolute path",
+        "file with settings in TOML, such as `/var/task/logferry.toml`; environment variables take precedence", _path,
+    ),
 )  # fmt: skip
 """The settings that every start reads. The README has these rows and those of `options` (tests/test_docs.py)."""
 
@@ -119,28 +134,78 @@ class Settings(NamedTuple):
     """Options of selection and masking, or None if no variable of them is set."""
     s3: S3Options | None = None
     """Options of the objects in S3, or None if no variable of them is set."""
+    references: References | None = None
+    """References whose values are not known yet, or None if there are none. The settings that have them are neither in
+    `destination` nor in the options of their table."""
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
-        """Return the settings of an environment. Raise SettingsError with all mistakes."""
+    def from_environ(cls, environ: Mapping[str, str], resolved: Mapping[str, str] | None = None) -> Settings:
+        """Return the settings of an environment and of its configuration file. Raise SettingsError with all mistakes.
+
+        `resolved` has the texts of the settings that contain references, with the values in place of the references.
+        """
         texts = {n.removeprefix(PREFIX): text.strip() for n, text in environ.items() if n.startswith(PREFIX)}
-        tables, mistakes = _tables(texts)
+        file = _config_file(texts["CONFIG"]) if texts.get("CONFIG") else None
+        if file:
+            texts = file.under(texts)
+        references, mistakes = _references(texts, file)
+        unresolved = references.texts.keys() if references and resolved is None else set[str]()
+        texts |= resolved or {}
+        tables, unknown = _tables(texts)
+        mistakes += unknown
         given = {name for name, text in texts.items() if text}
         parsed: dict[str, Any] = {}
         for setting in (*SETTINGS, *(row for table in tables.values() for row in table.SETTINGS)):
             text = texts.get(setting.name, "")
+            if setting.name in unresolved:
+                continue
             try:
                 parsed[setting.name] = setting.parse(text or setting.default)
             except ValueError as error:
-                found = f"is {text!r}" if text else "is not set"
-                mistakes.append(f"{PREFIX}{setting.name} {found}: {error}")
-        mistakes += _combined(parsed, given, environ)
+                # Neither the value of a reference nor the reason, which may quote it, is in the message.
+                is_secret = references and setting.name in references.texts
+                mistakes.append(_mistake_of_reference(setting) if is_secret else _mistake(setting, text, error))
+        place = {"DESTINATION": destination.UNRESOLVED} if "DESTINATION" in unresolved else {}
+        mistakes += _combined(parsed | place, given, environ)
         for table in tables.values():
             mistakes += table.contradictions(parsed, given)
+        if file:
+            mistakes = file.attribute(mistakes)
         if mistakes:
             raise SettingsError(mistakes)
-        settings = _settings(parsed, given)
-        return settings._replace(**{name: table.read(parsed) for name, table in tables.items()}) if tables else settings
+        settings = _settings(parsed | place, given)
+        if unresolved:
+            settings = settings._replace(references=references)
+        complete = {
+            n: t.read(parsed) for n, t in tables.items() if not any(row.name in unresolved for row in t.SETTINGS)
+        }
+        return settings._replace(**complete) if complete else settings
+
+
+def _mistake(setting: Setting, text: str, error: ValueError) -> str:
+    return f"{PREFIX}{setting.name} {f'is {text!r}' if text else 'is not set'}: {error}"
+
+
+def _mistake_of_reference(setting: Setting) -> str:
+    return f"{PREFIX}{setting.name} is not valid with the value of its reference: use {setting.range.replace('`', '')}"
+
+
+def _config_file(path: str) -> ConfigFile:
+    from logferry import options  # noqa: PLC0415 - most functions have no file
+    from logferry.config_file import ConfigFile  # noqa: PLC0415
+
+    file = ConfigFile(path)
+    file.check_names([*(setting.name for setting in SETTINGS), *options.MODULE_OF])
+    return file
+
+
+def _references(texts: Mapping[str, str], file: ConfigFile | None) -> tuple[References | None, list[str]]:
+    """Return the references in the texts, and the mistakes in them."""
+    if not any(mark in text for text in texts.values() for mark in REFERENCE_MARKS):
+        return None, []
+    from logferry.references import grammar  # noqa: PLC0415 - most functions have no references
+
+    return grammar.find(texts, {name: file.place(name) for name in texts} if file else {})
 
 
 def _tables(texts: Mapping[str, str]) -> tuple[dict[str, Table], list[str]]:

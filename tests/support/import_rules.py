@@ -12,7 +12,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "flush": {"journal", "records", "sinks", "deadline", "errors", "log"},
     "settings": {
         *("flush.policy", "records.object_key", "records.zstd_packing", "destination", "errors"),
-        *("options", "setting", "settings_validation", "values"),
+        *("config_file", "options", "references.grammar", "setting", "settings_validation", "values"),
     },
     "options": {"records", "setting", "settings_validation", "values"},
     "settings_validation": {"flush.policy", "records.object_key", "destination"},
@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("flush", "instrumentation", "journal", "listener", "records", "settings", "sinks"),
         *("deadline", "errors", "ipc", "log"),
     },
-    "supervisor": {"ipc", "values", "shipper.main"},
+    "config_file": {"values"},
+    "supervisor": {"config_file", "ipc", "values", "shipper.main"},
 }
 """Import rules of the extension: each package may import itself and these. All other modules import nothing of ours."""
