@@ -37,6 +37,7 @@ PURE_MODULES = (
     *("deadline", "destination", "errors", "ipc", "values"),
     *("flush.circuit_breaker", "flush.policy"),
     *("flush.upload_limits", "journal.frame"),
+    *("references.errors", "references.grammar", "references.services"),
     *("instrumentation.event_attribution", "instrumentation.event_line", "instrumentation.event_losses"),
     *("instrumentation.invocation_summary", "instrumentation.proc_files", "instrumentation.usage"),
     *("listener.admission", "listener.dedup", "listener.http_protocol", "listener.path_token", "listener.refusals"),
@@ -269,6 +270,7 @@ READS_ENVIRON = {"supervisor.supervisor", "shipper.main", "sinks.s3.sdk", "sinks
 READS_THE_WALL_CLOCK = {
     *("supervisor.supervisor", "shipper.main", "shipper.event_queue", "shipper.lifecycle"),
     *("shipper.event_collection", "supervisor.event_pipe"),
+    *("references.resolver", "references.service_client", "shipper.deferred_target"),
     *("aws.credentials", "http_client.client", "http_client.connection", "sinks.s3.sink"),
 }
 """Deadlines of the platform, signatures and credentials have dates; a freeze shows only on the wall clock."""

@@ -7,6 +7,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "journal": {"records", "errors"},
     "http_client": {"errors"},
     "aws": {"http_client", "errors"},
+    "references": {"aws", "http_client", "errors"},
     "sinks": {"aws", "http_client", "records", "errors", "log"},
     "listener": {"journal", "records", "errors"},
     "flush": {"journal", "records", "sinks", "deadline", "errors", "log"},
@@ -18,8 +19,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings_validation": {"flush.policy", "records.object_key", "destination"},
     "instrumentation": {"listener", "records", "errors"},
     "shipper": {
-        *("flush", "instrumentation", "journal", "listener", "records", "settings", "sinks"),
-        *("deadline", "errors", "ipc", "log"),
+        *("flush", "instrumentation", "journal", "listener", "records", "references", "settings", "sinks"),
+        *("deadline", "destination", "errors", "ipc", "log"),
     },
     "config_file": {"values"},
     "supervisor": {"config_file", "ipc", "values", "shipper.main"},

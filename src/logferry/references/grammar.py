@@ -37,6 +37,7 @@ _IN_SECRETS_MANAGER = (
     r"(?:#(?P<key>[^\s,](?:[^,]*[^\s,])?))?"
 )
 _REFERENCE = f"ssm:{_IN_SSM}|secretsmanager:{_IN_SECRETS_MANAGER}"
+ARN_PARTS = 6
 FORMS = "ssm:/path/name, ssm:/path/name:version, secretsmanager:name or secretsmanager:name#key"
 
 
@@ -51,6 +52,12 @@ class Reference(NamedTuple):
     """Key of the secret's JSON object, or empty for the complete secret."""
     region: str
     """Region of the ARN, or empty."""
+
+    @property
+    def bare_name(self) -> str:
+        """The name or ARN without the version or label."""
+        parts = self.name.split(":")
+        return ":".join(parts[:ARN_PARTS]) if parts[0] == "arn" else parts[0]
 
     @property
     def text(self) -> str:

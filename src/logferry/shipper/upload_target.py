@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from logferry.destination import UNRESOLVED
+from logferry.errors import SinkRejected
 from logferry.records.encoder import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from logferry.records.model import Header, StoredObject
+    from logferry.references.grammar import References
     from logferry.settings import Settings
     from logferry.sinks.base import Sink
 
@@ -30,8 +33,38 @@ class UploadTarget(NamedTuple):
 
 
 def open_target(settings: Settings, environ: Mapping[str, str]) -> UploadTarget:
-    """Return the upload target of the destination."""
+    """Return the upload target of the destination.
+
+    If settings of the upload are references, they are resolved by the first connection or upload.
+    """
+    if settings.references:
+        return _open_deferred(settings, settings.references, environ)
     return UploadTarget(_open_sink(settings, environ), _encoder(settings))
+
+
+def _open_deferred(settings: Settings, references: References, environ: Mapping[str, str]) -> UploadTarget:
+    from importlib import import_module  # noqa: PLC0415 - most functions have no references
+
+    from logferry.references.resolver import Resolver  # noqa: PLC0415
+    from logferry.shipper import deferred_target  # noqa: PLC0415
+
+    if settings.destination.scheme in {"s3", UNRESOLVED.scheme}:
+        import_module("logferry.sinks.s3")  # it is probably needed, and a later import would delay an upload
+    limit = min(deferred_target.RESOLVE_SECONDS, deferred_target.RESOLVE_SHARE * settings.upload_timeout)
+    resolver = Resolver(references, environ, timeout_seconds=limit)
+
+    async def resolve() -> Mapping[str, str]:
+        try:
+            return references.filled(await resolver.resolve())
+        except ValueError as error:
+            raise SinkRejected(str(error)) from None
+
+    target = deferred_target.DeferredTarget(
+        resolve=resolve,
+        open_target=lambda texts: open_target(type(settings).from_environ(environ, texts), environ),
+        encode=_encoder(settings),
+    )
+    return UploadTarget(target, target.encode)
 
 
 def _open_sink(settings: Settings, environ: Mapping[str, str]) -> Sink:
