@@ -52,6 +52,8 @@ class ParameterServer:
         """Service and body of each request."""
         self.mistakes: list[str] = []
         """Requests that AWS would reject."""
+        self.credentials: Mapping[str, str] = KEYS
+        """The credentials of the requests."""
         self.stopping = threading.Event()
 
     @property
@@ -59,7 +61,7 @@ class ParameterServer:
         """The variables of a function that uses this server."""
         url = f"http://127.0.0.1:{self.port}"
         endpoints = {"AWS_ENDPOINT_URL_SSM": url, "AWS_ENDPOINT_URL_SECRETS_MANAGER": url}
-        return {"AWS_REGION": REGION} | KEYS | endpoints
+        return {"AWS_REGION": REGION, **self.credentials, **endpoints}
 
     def respond(self, service: str, document: Mapping[str, Any]) -> tuple[int, bytes, Mapping[str, str]]:
         """Return status, body and headers for a request."""
@@ -100,7 +102,9 @@ class ParameterServer:
             request.headers[name] = headers[name]
         del request.headers["host"]
         request.context["timestamp"] = headers["x-amz-date"]
-        auth = SigV4Auth(Credentials("key-id", "secret-key", "session-token"), service, REGION)
+        keys = [self.credentials.get(name) for name in KEYS]
+        region = headers["authorization"].partition("Credential=")[2].split("/")[2]
+        auth = SigV4Auth(Credentials(*keys), service, region)
         signature = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
         if not headers["authorization"].endswith(f"Signature={signature}"):
             self.mistakes.append("the signature differs from botocore's")

@@ -100,6 +100,10 @@ class DeferredTarget:
             error.args = (self._without_values(str(error)),)
             raise error from None
 
+    async def close(self) -> None:
+        """Close the connections of the sink that is open."""
+        await _close(self._target)
+
     async def _opened(self) -> Target:
         async with self._one_resolution:
             if self._target is None:

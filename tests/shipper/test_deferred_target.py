@@ -1,0 +1,298 @@
+"""The upload target whose settings contain references: when they are resolved, and what a failure shows."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+
+from logferry.errors import SettingsError, SinkRejected, SinkUnavailable
+from logferry.records.model import StoredObject
+from logferry.settings import Settings
+from logferry.shipper.deferred_target import RESOLVE_AGAIN_SECONDS, DeferredTarget
+from logferry.shipper.upload_target import open_target
+from support.parameter_server import fault, parameter_server
+from support.s3_stub import OBJECT, OK, answering, s3_error, server_that, status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from logferry.errors import SinkError
+    from logferry.records.model import Header
+    from support.parameter_server import ParameterServer
+
+    Encode = Callable[[Header, Iterable[bytes], bool], StoredObject]
+
+pytestmark = pytest.mark.timeout(60)
+
+
+class Sink:
+    """A sink that rejects each object while its value is not the right one."""
+
+    def __init__(self, value: str, right: str, error: type[SinkError] = SinkRejected) -> None:
+        self.value = value
+        self.right = right
+        self.error = error
+        self.connected = 0
+        self.stored: list[StoredObject] = []
+        self.closed = False
+
+    async def connect(self) -> None:
+        """Count the call."""
+        self.connected += 1
+
+    async def put(self, stored: StoredObject) -> None:
+        """Store, or raise with the value."""
+        if self.value != self.right:
+            raise self.error(f"put {self.value}/x: 403 for {self.value.rpartition('/')[2]}")
+        self.stored.append(stored)
+
+    def close(self) -> None:
+        """Note the call."""
+        self.closed = True
+
+
+class Scene:
+    """A target, the present value of its reference, and the sinks that it has opened."""
+
+    def __init__(self) -> None:
+        self.value = "s3://first-bucket/secret-token"
+        self.right = self.value
+        self.failure: SinkError | None = None
+        self.error: type[SinkError] = SinkRejected
+        self.now = 1_000_000.0
+        self.resolutions = 0
+        self.sinks: list[Sink] = []
+        self.invalid = False
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.target = DeferredTarget(
+            resolve=self.resolve, open_target=self.open, encode=encode("before"), wall_clock=lambda: self.now
+        )
+
+    async def resolve(self) -> Mapping[str, str]:
+        """Return the value, or raise the failure."""
+        self.resolutions += 1
+        await self.gate.wait()
+        if self.failure:
+            raise self.failure
+        return {"DESTINATION": self.value}
+
+    def open(self, texts: Mapping[str, str]) -> tuple[Sink, Encode]:
+        """Open a sink."""
+        if self.invalid:
+            raise SettingsError([f"LOGFERRY_DESTINATION has {texts['DESTINATION']}"])
+        self.sinks.append(Sink(texts["DESTINATION"], self.right, self.error))
+        return self.sinks[-1], encode("after")
+
+
+def encode(key: str) -> Encode:
+    """Return an encoder whose objects have this key."""
+
+    def encoded(_header: Header, _batches: Iterable[bytes], _final: bool) -> StoredObject:
+        return StoredObject(key, b"", {}, "")
+
+    return encoded
+
+
+async def test_nothing_is_resolved_before_the_first_connection_and_then_once() -> None:
+    """A snapshot of SnapStart is taken before it."""
+    scene = Scene()
+    assert scene.resolutions == 0
+    await asyncio.gather(scene.target.connect(), scene.target.put(OBJECT), scene.target.put(OBJECT))
+    assert scene.resolutions == 1
+    assert (len(scene.sinks), scene.sinks[0].connected, scene.sinks[0].stored) == (1, 1, [OBJECT, OBJECT])
+
+
+async def test_the_encoder_is_that_of_the_destination_once_it_is_known() -> None:
+    """A destination decides which bytes it can store."""
+    scene = Scene()
+    assert scene.target.encode(None, (), False).key == "before"  # type: ignore[arg-type]
+    await scene.target.connect()
+    assert scene.target.encode(None, (), False).key == "after"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [SinkUnavailable, SinkRejected])
+async def test_a_failed_resolution_is_a_failed_upload_and_is_repeated(kind: type[SinkError]) -> None:
+    """The circuit breaker decides when, as for any other failure."""
+    scene = Scene()
+    scene.failure = kind("ssm:/p: 400")
+    await scene.target.connect()
+    with pytest.raises(kind, match="ssm:/p: 400"):
+        await scene.target.put(OBJECT)
+    scene.failure = None
+    await scene.target.put(OBJECT)
+    assert scene.sinks[0].stored == [OBJECT]
+    assert scene.resolutions == 3
+
+
+async def test_a_cancelled_resolution_is_begun_again() -> None:
+    """A connection attempt is cancelled before the environment is frozen."""
+    scene = Scene()
+    scene.gate.clear()
+    task = asyncio.create_task(scene.target.connect())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    scene.gate.set()
+    await scene.target.put(OBJECT)
+    assert scene.resolutions == 2
+
+
+async def test_settings_that_are_invalid_with_the_value_are_rejected_without_showing_it() -> None:
+    """All mistakes are in one message, and a corrected value is used without a new environment."""
+    scene = Scene()
+    scene.invalid = True
+    with pytest.raises(SinkRejected) as caught:
+        await scene.target.put(OBJECT)
+    assert str(caught.value) == (
+        "the settings are invalid with the values of their references: LOGFERRY_DESTINATION has …"
+    )
+    scene.invalid = False
+    await scene.target.put(OBJECT)
+    assert scene.sinks[0].stored == [OBJECT]
+
+
+@pytest.mark.parametrize("kind", [SinkUnavailable, SinkRejected])
+async def test_no_error_of_the_sink_shows_a_value_or_a_part_of_it(kind: type[SinkError]) -> None:
+    """The type of the error stays, because it decides when the next attempt is made."""
+    scene = Scene()
+    scene.right, scene.error = "", kind
+    with pytest.raises(kind) as caught:
+        await scene.target.put(OBJECT)
+    assert str(caught.value) == "put …/x: 403 for …"
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+async def test_a_rotated_value_is_used_after_a_rejection_at_most_once_in_a_period() -> None:
+    """A rejection that no new value explains must not cause a request for each upload."""
+    scene = Scene()
+    await scene.target.put(OBJECT)
+    scene.right = "s3://second-bucket/secret-token"
+    scene.sinks[0].right = scene.right
+    with pytest.raises(SinkRejected):
+        await scene.target.put(OBJECT)
+    assert scene.resolutions == 1, "the value has just been read"
+    scene.now += RESOLVE_AGAIN_SECONDS
+    with pytest.raises(SinkRejected):
+        await scene.target.put(OBJECT)
+    assert scene.resolutions == 2, "the value is still the old one"
+    scene.value = scene.right
+    with pytest.raises(SinkRejected):
+        await scene.target.put(OBJECT)
+    assert scene.resolutions == 2
+    scene.now += RESOLVE_AGAIN_SECONDS
+    await scene.target.put(OBJECT)
+    assert scene.resolutions == 3
+    assert [sink.closed for sink in scene.sinks] == [True, False]
+    assert scene.sinks[1].stored == [OBJECT]
+
+
+async def test_an_unavailable_sink_is_no_reason_to_resolve_again() -> None:
+    """A network failure has nothing to do with a secret."""
+    scene = Scene()
+    scene.right, scene.error = "", SinkUnavailable
+    for _ in range(3):
+        scene.now += 2 * RESOLVE_AGAIN_SECONDS
+        with pytest.raises(SinkUnavailable):
+            await scene.target.put(OBJECT)
+    assert scene.resolutions == 1
+
+
+async def test_a_failed_second_resolution_keeps_the_rejection() -> None:
+    """The message of the destination is the one that a person needs."""
+    scene = Scene()
+    await scene.target.put(OBJECT)
+    scene.sinks[0].right = ""
+    scene.now += RESOLVE_AGAIN_SECONDS
+    scene.failure = SinkUnavailable("ssm:/p: 500")
+    with pytest.raises(SinkRejected, match="403"):
+        await scene.target.put(OBJECT)
+    assert len(scene.sinks) == 1
+
+
+# --- with the S3 client, and stand-ins of SSM and S3
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ParameterServer]:
+    """Serve SSM and Secrets Manager, and set the variables of the function."""
+    with parameter_server() as served:
+        for name, text in served.environ.items():
+            monkeypatch.setenv(name, text)
+        yield served
+
+
+async def test_an_object_is_stored_at_the_destination_of_a_parameter_with_the_tags_of_a_secret(
+    server: ParameterServer,
+) -> None:
+    """The request is the same as with the values in the variables."""
+    server.parameters = {"/logs/destination": ["s3://my-log-bucket/team/logs"]}
+    server.secrets = {"logs": {"SecretString": '{"cost": "12"}'}}
+    variables = {
+        "LOGFERRY_DESTINATION": "ssm:/logs/destination",
+        "LOGFERRY_S3_TAGS": "team=payments,cost=secretsmanager:logs#cost",
+    }
+    with server_that(answering(OK)) as (s3, requests):
+        environ = {**server.environ, **variables, "AWS_ENDPOINT_URL_S3": s3["AWS_ENDPOINT_URL_S3"]}
+        target = open_target(Settings.from_environ(environ), environ)
+        await target.sink.connect()
+        await target.sink.put(OBJECT)
+        await target.sink.close()  # type: ignore[attr-defined]
+    assert requests.texts[0].startswith(f"PUT /my-log-bucket/team/logs/{quote(OBJECT.key)} HTTP/1.1\r\n")
+    assert requests.values("x-amz-tagging") == ["team=payments&cost=12"]
+
+
+async def test_no_message_of_the_s3_client_shows_the_destination(server: ParameterServer) -> None:
+    """S3 repeats bucket and key in its sentence."""
+    server.parameters = {"/logs/destination": ["s3://hidden-bucket/hidden-prefix"]}
+    sentence = (
+        "arn:aws:sts::1:r is not authorized to perform: s3:PutObject on arn:aws:s3:::hidden-bucket/hidden-prefix/x"
+    )
+    refused = s3_error("403 Forbidden", "AccessDenied", message=sentence)
+    with server_that(answering(refused, status("500 Internal Server Error"))) as (s3, _):
+        environ = {**server.environ, "LOGFERRY_DESTINATION": "ssm:/logs/destination"}
+        environ["AWS_ENDPOINT_URL_S3"] = s3["AWS_ENDPOINT_URL_S3"]
+        target = open_target(Settings.from_environ(environ), environ)
+        for kind in (SinkRejected, SinkUnavailable):
+            with pytest.raises(kind) as caught:
+                await target.sink.put(OBJECT)
+            assert "hidden" not in str(caught.value)
+            assert OBJECT.key in str(caught.value)
+        await target.sink.close()  # type: ignore[attr-defined]
+    assert "hidden" not in repr(target)
+
+
+async def test_settings_that_contradict_a_value_are_all_reported(server: ParameterServer) -> None:
+    """They are validated together, as at the start."""
+    server.parameters = {"/destination": ["file:///hidden"], "/owner": ["hidden"]}
+    environ = {
+        **os.environ,
+        "LOGFERRY_DESTINATION": "ssm:/destination",
+        "LOGFERRY_S3_EXPECTED_OWNER": "ssm:/owner",
+        "LOGFERRY_S3_ACL": "private",
+    }
+    target = open_target(Settings.from_environ(environ), environ)
+    with pytest.raises(SinkRejected) as caught:
+        await target.sink.put(OBJECT)
+    assert "LOGFERRY_S3_EXPECTED_OWNER is not valid with the value of its reference: use an account ID" in str(
+        caught.value
+    )
+    assert "LOGFERRY_S3_ settings need a destination in S3" in str(caught.value)
+    assert "hidden" not in str(caught.value)
+
+
+async def test_a_slow_ssm_is_reported_before_the_upload_times_out(server: ParameterServer) -> None:
+    """Otherwise the message would name the route to the destination."""
+    server.delay_seconds = 60
+    server.permanent_fault = fault(500, "InternalServerError")
+    environ = {**os.environ, "LOGFERRY_DESTINATION": "ssm:/destination", "LOGFERRY_UPLOAD_TIMEOUT": "0.5"}
+    target = open_target(Settings.from_environ(environ), environ)
+    with pytest.raises(SinkUnavailable, match=r"no response within 0\.3 s|not resolved within 0\.4 s"):
+        await target.sink.put(OBJECT)
