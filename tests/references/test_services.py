@@ -78,7 +78,7 @@ def test_the_region_of_an_arn_takes_precedence() -> None:
     ],
 )
 def test_a_configuration_that_is_not_supported_has_a_remedy(environ: dict[str, str], reason: str) -> None:
-    """Nothing is sent, and a password in a URL is not shown."""
+    """The mistake is found before a request, and a password in a URL is not shown."""
     with pytest.raises(ValueError, match=r": |, but") as caught:
         address_of(SERVICES["ssm"], "", {"AWS_REGION": "eu-central-1", **environ})
     assert reason in str(caught.value)
