@@ -251,9 +251,10 @@ def test_the_supervisor_reads_each_notation_of_its_settings(file: File, name: st
     assert config_file.supervisor_values(environ | {f"LOGFERRY_{name}".encode(): b" "}) != {}
 
 
-def test_the_supervisor_reads_a_key_with_an_escape(file: File) -> None:
+@pytest.mark.parametrize("key", [r'"\u0070ort"', r'"por\u0074"'])
+def test_the_supervisor_reads_a_key_with_an_escape(file: File, key: str) -> None:
     """A quoted key can have any character as an escape."""
-    file.path.write_text('"\\u0070ort" = 9600\nflush = "time"\n')
+    file.path.write_text(f'{key} = 9600\nflush = "time"\n')
     assert config_file.supervisor_values({b"LOGFERRY_CONFIG": str(file.path).encode()}) == {b"LOGFERRY_PORT": b"9600"}
 
 

@@ -159,8 +159,12 @@ def read(path: str) -> bytes:
 
 def _has_name_of_supervisor(content: bytes) -> bool:
     """Return whether a line begins with a key that the supervisor reads, or with one that has an escape."""
-    names = (b"\\", *(name.lower().encode() for name in SUPERVISOR))
-    return any(line.lstrip(b" \t\"'\xef\xbb\xbf").startswith(names) for line in content.split(b"\n"))
+    names = tuple([name.lower().encode() for name in SUPERVISOR])
+    for line in content.split(b"\n"):
+        key = line.lstrip(b" \t\xef\xbb\xbf")
+        if key.lstrip(b"\"'").startswith(names) or (key.startswith(b'"') and b"\\" in key):
+            return True
+    return False
 
 
 def _parsed(content: bytes) -> "dict[str, Any]":

@@ -170,6 +170,20 @@ async def test_no_error_of_the_sink_shows_a_value_or_a_part_of_it(kind: type[Sin
     assert caught.value.__suppress_context__
 
 
+async def test_common_words_of_a_value_stay_in_a_message() -> None:
+    """The scheme of a URL and the names of partitions are no secrets, and the message must be readable."""
+    scene = Scene()
+    scene.value = "https://example.com/function=orders/token=abcdef"
+    scene.right = ""
+    with pytest.raises(SinkRejected) as caught:
+        await scene.target.put(OBJECT)
+    assert str(caught.value) == "put …/x: 403 for …"
+    scene.sinks[0].value = "https: the function orders, example.com, abcdef"
+    with pytest.raises(SinkRejected) as caught:
+        await scene.target.put(OBJECT)
+    assert "https: the function …, …, …" in str(caught.value)
+
+
 async def test_a_rotated_value_is_used_after_a_rejection_at_most_once_in_a_period() -> None:
     """A rejection that no new value explains must not cause a request for each upload."""
     scene = Scene()

@@ -24,7 +24,7 @@ from logferry.errors import SettingsError, SinkError, SinkRejected
 from logferry.log import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
     from logferry.records.model import Header, StoredObject
     from logferry.sinks.base import Sink
@@ -142,11 +142,20 @@ class DeferredTarget:
 
     def _without_values(self, message: str) -> str:
         """Return a message without the resolved texts and their parts, the longest ones first."""
-        parts = {part for text in self._values.values() for part in (text, *re.split(r"[\s/:@?&=,;]+", text))}
+        parts = {part for text in self._values.values() for part in _parts(text)}
         for part in sorted(parts, key=len, reverse=True):
             if len(part) >= MIN_SECRET_CHARACTERS:
                 message = message.replace(part, _REMOVED)
         return message
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Yield a text, its parts between separators of URLs and lists, and the values of pairs in it."""
+    yield text
+    for part in re.split(r"[\s/?&@,;]+", text):
+        if not part.endswith(":"):  # the scheme of a URL
+            yield part
+        yield part.partition("=")[2]
 
 
 async def _close(target: Target | None) -> None:
