@@ -37,7 +37,7 @@ PURE_MODULES = (
     *("deadline", "destination", "errors", "ipc", "values"),
     *("flush.circuit_breaker", "flush.policy"),
     *("flush.upload_limits", "journal.frame"),
-    *("references.errors", "references.grammar", "references.services"),
+    *("toml_settings", "references.errors", "references.grammar", "references.services"),
     *("instrumentation.event_attribution", "instrumentation.event_line", "instrumentation.event_losses"),
     *("instrumentation.invocation_summary", "instrumentation.proc_files", "instrumentation.usage"),
     *("listener.admission", "listener.dedup", "listener.http_protocol", "listener.path_token", "listener.refusals"),
@@ -172,7 +172,7 @@ LAZY = {"config_file", "supervisor.event_pipe"}
 """Modules that follow the same rules, and are imported only if a setting needs them."""
 LAZY_IMPORTS = {
     "supervisor.shipper_process": {"logferry.shipper.main", "gc", "traceback"},
-    "config_file": {"tomllib", "difflib", "re"},
+    "config_file": {"tomllib", "logferry.toml_settings", "difflib", "re"},
 }
 """Imports inside functions: after the fork, or for a file with settings of the supervisor and for mistakes."""
 SERIAL_MODULES_AT_MOST = 9

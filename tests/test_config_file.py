@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import logferry
-from logferry import config_file
+from logferry import config_file, toml_settings
 from logferry.errors import SettingsError
 from logferry.options import MODULE_OF
 from logferry.options.s3 import ACLS
@@ -297,13 +297,13 @@ def test_a_start_without_a_file_and_without_references_imports_nothing_for_them(
 def test_the_lists_of_names_agree_with_the_tables() -> None:
     """A setting with a list or with pairs can be an array or a table in the file."""
     names = {setting.name for setting in SETTINGS} | MODULE_OF.keys()
-    special = {*config_file.LISTS, *config_file.PAIRS, *config_file.ONLY_VARIABLES}
+    special = {*toml_settings.LISTS, *toml_settings.PAIRS, *config_file.ONLY_VARIABLES}
     assert {*special, *config_file.SUPERVISOR, *config_file.SHARED_WITH_EVENTS} <= names
     for setting in ALL_SETTINGS:
         if "name=value" in setting.range:
-            assert setting.name in config_file.PAIRS
+            assert setting.name in toml_settings.PAIRS
         elif "separated by commas" in setting.range + setting.meaning:
             assert setting.name in special
-    for group in config_file.GROUPS:
+    for group in toml_settings.GROUPS:
         assert group.upper() not in names
         assert any(name.startswith(f"{group.upper()}_") for name in names)

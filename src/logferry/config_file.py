@@ -19,17 +19,11 @@ from logferry import values
 
 TYPE_CHECKING = False  # type checkers treat this name as true; `import typing` would cost each cold start 4 ms
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
 MAX_BYTES = 65_536
 """Maximum size of the file. All environment variables of a function together have 4 KB."""
-GROUPS = ("s3",)
-"""Tables that collect the settings with the same beginning: `tags` in `[s3]` is LOGFERRY_S3_TAGS."""
-LISTS = ("TYPES", "EXCLUDE_TYPES", "MASK", "LINE_FIELDS")
-"""Settings whose value may be an array, because their text is a list with commas."""
-PAIRS = ("FIELDS", "S3_KMS_CONTEXT", "S3_TAGS")
-"""Settings whose value may be a table, because their text has the form `name=value,name=value`."""
 ONLY_VARIABLES = ("CALLS", "CALLS_URL", "CALLS_HEADERS", "CALLS_IGNORE", "NEXT_WRAPPER")
 """Settings that the processes of the function read. They have the variables, and not the file."""
 SHARED_WITH_EVENTS = ("PORT", "SPOOL_DIR")
@@ -37,12 +31,10 @@ SHARED_WITH_EVENTS = ("PORT", "SPOOL_DIR")
 CALLS_THAT_NEED_EVENTS = ("summary", "each")
 SUPERVISOR = ("PORT", "SPOOL_DIR", "ENABLED", "STRICT", "TYPES", "LOG_LEVEL", "EVENTS")
 """Settings that the supervisor reads."""
-MAX_BITS = 63
 OPEN_FLAGS = posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC
 FILE_TYPE, REGULAR = 0o170000, 0o100000
 """Mask and value of the file type in `st_mode` (inode(7)). `import stat` would be one more import."""
 _PREFIX = "LOGFERRY_"
-_KINDS = {"dict": "a table", "list": "an array", "datetime": "a date", "date": "a date", "time": "a time of day"}
 
 
 class ConfigFile:
@@ -63,12 +55,14 @@ class ConfigFile:
         except (OSError, ValueError, RecursionError) as error:
             self.mistakes.append(f"the configuration file {path} {_reason(error)}")
             return
-        for key, name, value in _entries(document):
-            self._add(key, name, value)
+        from logferry import toml_settings  # noqa: PLC0415 - the supervisor rarely needs it
+
+        for entry in toml_settings.entries(document):
+            self._add(*entry)
 
     def check_names(self, known: list[str]) -> None:
         """Remove the texts whose key is no setting, and note the mistakes. `known` has the names of all settings."""
-        for name in self._keys.keys() - set(known):
+        for name in sorted(self._keys.keys() - set(known)):
             import difflib  # noqa: PLC0415 - only a mistake needs it
 
             key = self._keys.pop(name)
@@ -96,18 +90,16 @@ class ConfigFile:
         """Return where a setting has its value: a key of the file, or a variable."""
         return f"{self._keys[name]} in {self.path}" if name in self._keys else _PREFIX + name
 
-    def _add(self, key: str, name: str, value: "Any") -> None:
-        # Three cases: 1. a key of a setting that must be a variable, 2. two keys of one setting, 3. a value.
+    def _add(self, key: str, name: str, text: str, mistake: str) -> None:
+        # Four cases: 1. a setting that must be a variable, 2. two keys of one setting, 3. a wrong value, 4. a text.
         if name in ONLY_VARIABLES or name == "CONFIG":
             self.mistakes.append(self._only_variable(key, name))
         elif name in self.texts:
             self.mistakes.append(f"{self.path}: {key} and {self._keys[name]} are the same setting: remove one of them")
+        elif mistake:
+            self.mistakes.append(f"{self.path}: {key} {mistake}")
         else:
-            try:
-                self.texts[name] = _text(name, value).strip()
-                self._keys[name] = key
-            except ValueError as error:
-                self.mistakes.append(f"{self.path}: {key} {error}")
+            self.texts[name], self._keys[name] = text, key
 
     def _only_variable(self, key: str, name: str) -> str:
         if name == "CONFIG":
@@ -186,57 +178,8 @@ def _reason(error: Exception) -> str:
     return str(error)
 
 
-def _entries(document: "Mapping[str, Any]") -> "Iterator[tuple[str, str, Any]]":
-    """Yield the key, the name of the setting, and the value of each entry. The name of a wrong key is no setting."""
-    for key, value in document.items():
-        if key in GROUPS and isinstance(value, dict):
-            for inner, inner_value in value.items():
-                yield f"{key}.{inner}", _name(f"{key}_{inner}"), inner_value
-        else:
-            yield key, _name(key), value
-
-
-def _name(key: str) -> str:
-    return key.upper() if key == key.lower() else key
-
-
 def _key_like(key: str, name: str) -> str:
     """Return the key of a suggested setting, in the same table as a wrong key."""
     group, dot, _ = key.rpartition(".")
     wanted = name.lower()
     return f"{group}.{wanted.removeprefix(f'{group}_')}" if dot and wanted.startswith(f"{group}_") else wanted
-
-
-def _text(name: str, value: "Any") -> str:
-    """Return a value as the text of a variable. Raise ValueError with the remedy."""
-    # Three cases: 1. a single value, 2. an array for a list, 3. a table for pairs of name and value.
-    if isinstance(value, (str, bool, int, float)):
-        return _single(value)
-    if isinstance(value, list) and name in LISTS:
-        return ",".join([_element(element) for element in value])
-    if isinstance(value, dict) and name in PAIRS:
-        return ",".join([_pair(first, second) for first, second in value.items()])
-    raise ValueError(f"is {_KINDS[type(value).__name__]}: use a string, a number, true or false")
-
-
-def _single(value: str | float) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int) and value.bit_length() > MAX_BITS:
-        raise ValueError("is a number that is too large: TOML has numbers of 64 bits")
-    return value if isinstance(value, str) else repr(value)
-
-
-def _element(value: "Any") -> str:
-    if not isinstance(value, (str, bool, int, float)):
-        raise ValueError(  # noqa: TRY004 - a mistake of the user
-            f"contains {_KINDS[type(value).__name__]}: use strings, numbers, true or false"
-        )
-    return _single(value)
-
-
-def _pair(name: str, value: "Any") -> str:
-    text = _element(value)
-    if "," in name or "=" in name or "," in text:
-        raise ValueError(f"has {name!a}, but a name cannot contain ',' or '=', and a value cannot contain ','")
-    return f"{name}={text}"

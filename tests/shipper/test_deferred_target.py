@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
 
+import logferry
 from logferry.errors import SettingsError, SinkRejected, SinkUnavailable
 from logferry.records.model import StoredObject
 from logferry.settings import Settings
@@ -281,6 +286,24 @@ async def test_no_message_of_the_s3_client_shows_the_destination(server: Paramet
             assert OBJECT.key in str(caught.value)
         await target.sink.close()  # type: ignore[attr-defined]
     assert "hidden" not in repr(target)
+
+
+def test_a_target_without_references_imports_nothing_for_them() -> None:
+    """A feature that is off costs a start nothing."""
+    source, packages = Path(logferry.__file__).parents[1], sysconfig.get_path("purelib")
+    look = (
+        f"import sys; sys.path += [{str(source)!r}, {packages!r}]\n"
+        "from logferry.settings import Settings\n"
+        "from logferry.shipper.upload_target import open_target\n"
+        "environ = {'LOGFERRY_DESTINATION': 's3://bucket', 'AWS_REGION': 'eu-central-1', 'AWS_ACCESS_KEY_ID': 'a',"
+        " 'AWS_SECRET_ACCESS_KEY': 'b'}\n"
+        "open_target(Settings.from_environ(environ), environ)\n"
+        "print(*(name for name in sys.modules if 'references' in name or 'deferred' in name or 'tomllib' in name))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", look], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout.strip() == ""
 
 
 async def test_settings_that_contradict_a_value_are_all_reported(server: ParameterServer) -> None:

@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("flush", "instrumentation", "journal", "listener", "records", "references", "settings", "sinks"),
         *("deadline", "destination", "errors", "ipc", "log"),
     },
-    "config_file": {"values"},
+    "config_file": {"toml_settings", "values"},
     "supervisor": {"config_file", "ipc", "values", "shipper.main"},
 }
 """Import rules of the extension: each package may import itself and these. All other modules import nothing of ours."""
