@@ -17,7 +17,7 @@ import logferry
 from logferry.errors import SettingsError, SinkRejected, SinkUnavailable
 from logferry.records.model import StoredObject
 from logferry.settings import Settings
-from logferry.shipper.deferred_target import RESOLVE_AGAIN_SECONDS, DeferredTarget
+from logferry.shipper.deferred_target import RESOLVE_AGAIN_SECONDS, DeferredTarget, OpenTarget
 from logferry.shipper.upload_target import open_target
 from support.parameter_server import fault, parameter_server
 from support.s3_stub import OBJECT, OK, answering, s3_error, server_that, status
@@ -72,10 +72,15 @@ class Scene:
         self.resolutions = 0
         self.sinks: list[Sink] = []
         self.invalid = False
+        self.form = "compressed"
         self.gate = asyncio.Event()
         self.gate.set()
         self.target = DeferredTarget(
-            resolve=self.resolve, open_target=self.open, encode=encode("before"), wall_clock=lambda: self.now
+            resolve=self.resolve,
+            open_target=self.open,
+            encode=encode("before"),
+            form="compressed",
+            wall_clock=lambda: self.now,
         )
 
     async def resolve(self) -> Mapping[str, str]:
@@ -86,12 +91,12 @@ class Scene:
             raise self.failure
         return {"DESTINATION": self.value}
 
-    def open(self, texts: Mapping[str, str]) -> tuple[Sink, Encode]:
+    def open(self, texts: Mapping[str, str]) -> OpenTarget:
         """Open a sink."""
         if self.invalid:
             raise SettingsError([f"LOGFERRY_DESTINATION has {texts['DESTINATION']}"])
         self.sinks.append(Sink(texts["DESTINATION"], self.right, self.error))
-        return self.sinks[-1], encode("after")
+        return OpenTarget(self.sinks[-1], encode("after"), self.form)
 
 
 def encode(key: str) -> Encode:
@@ -118,6 +123,19 @@ async def test_the_encoder_is_that_of_the_destination_once_it_is_known() -> None
     assert scene.target.encode(None, (), False).key == "before"  # type: ignore[arg-type]
     await scene.target.connect()
     assert scene.target.encode(None, (), False).key == "after"  # type: ignore[arg-type]
+
+
+async def test_an_object_in_another_form_than_the_destination_stores_is_encoded_again() -> None:
+    """A stream stores lines, and compressed bytes would be garbage there."""
+    scene = Scene()
+    scene.form = "lines"
+    stored = scene.target.encode(None, (), False)  # type: ignore[arg-type]
+    with pytest.raises(SinkUnavailable, match="before was encoded before the destination was known"):
+        await scene.target.put(stored)
+    assert scene.sinks[0].stored == []
+    again = scene.target.encode(None, (), False)  # type: ignore[arg-type]
+    await scene.target.put(again)
+    assert scene.sinks[0].stored == [again]
 
 
 @pytest.mark.parametrize("kind", [SinkUnavailable, SinkRejected])

@@ -7,6 +7,8 @@ Guarantees:
   records stay in the spool, and the circuit breaker limits the attempts.
 - After a rejection the references are resolved again, at most once in `RESOLVE_AGAIN_SECONDS`. If a value has changed,
   the upload is repeated with it, so that a rotated secret needs no new environment.
+- An object is stored only in the form of the destination. One that was encoded in another form, before the
+  destination was known, is encoded again.
 - No error contains a value, or a part of one that has `MIN_SECRET_CHARACTERS`.
 
 Design: a rejection is the only sign of a rotated secret that all destinations have. Rejected uploads are rare already
@@ -18,9 +20,9 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from logferry.errors import SettingsError, SinkError, SinkRejected
+from logferry.errors import LogferryError, SettingsError, SinkError, SinkRejected, SinkUnavailable
 from logferry.log import get_logger
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from logferry.sinks.base import Sink
 
     Encode = Callable[[Header, Iterable[bytes], bool], StoredObject]
-    Target = tuple[Sink, Encode]
 
 RESOLVE_SECONDS = 4.0
 """Maximum duration of a resolution, in seconds."""
@@ -45,6 +46,15 @@ _REMOVED = "…"
 log = get_logger()
 
 
+class OpenTarget(NamedTuple):
+    """A destination whose settings are known."""
+
+    sink: Sink
+    encode: Encode
+    form: object
+    """The form of the objects that the destination can store. Equal forms mean equal objects."""
+
+
 class DeferredTarget:
     """The sink and the encoder of a destination that is not known yet."""
 
@@ -52,21 +62,25 @@ class DeferredTarget:
         self,
         *,
         resolve: Callable[[], Awaitable[Mapping[str, str]]],
-        open_target: Callable[[Mapping[str, str]], Target],
+        open_target: Callable[[Mapping[str, str]], OpenTarget],
         encode: Encode,
+        form: object,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Resolve nothing.
 
         `resolve` returns the settings with the values of their references, and `open_target` opens the target with
-        them; the latter raises SettingsError. `encode` is used until the target is open.
+        them; the latter raises SettingsError. `encode` is used until the target is open, and makes objects in `form`.
         """
         self._resolve = resolve
         self._open_target = open_target
         self._encode = encode
+        self._form = form
+        self._encoded: tuple[str, object] = ("", None)
+        """Key and form of the last object that was encoded."""
         self._wall_clock = wall_clock
         self._one_resolution = asyncio.Lock()
-        self._target: Target | None = None
+        self._target: OpenTarget | None = None
         self._values: Mapping[str, str] = {}
         self._resolved_at = 0.0
 
@@ -74,29 +88,30 @@ class DeferredTarget:
         return "<DeferredTarget>"
 
     def encode(self, header: Header, batches: Iterable[bytes], final: bool) -> StoredObject:
-        """Return the object of a segment."""
-        return (self._target[1] if self._target else self._encode)(header, batches, final)
+        """Return the object of a segment, in the form of the destination if it is known."""
+        target = self._target
+        stored = (target.encode if target else self._encode)(header, batches, final)
+        self._encoded = (stored.key, target.form if target else self._form)
+        return stored
 
     async def connect(self) -> None:
         """Resolve the references and connect; the next `put` reports a failure."""
         try:
-            sink, _ = await self._opened()
+            target = await self._opened()
         except SinkError:
             return
-        await sink.connect()
+        await target.sink.connect()
 
     async def put(self, stored: StoredObject) -> None:
         """Store one object. Raises SinkUnavailable or SinkRejected, also for references that are not resolved."""
         try:
-            sink, _ = await self._opened()
             try:
-                await sink.put(stored)
+                await self._put(stored)
             except SinkRejected:
                 if not await self._has_new_values():
                     raise
-                sink, _ = await self._opened()
-                await sink.put(stored)
-        except SinkError as error:
+                await self._put(stored)
+        except LogferryError as error:
             error.args = (self._without_values(str(error)),)
             raise error from None
 
@@ -104,7 +119,14 @@ class DeferredTarget:
         """Close the connections of the sink that is open."""
         await _close(self._target)
 
-    async def _opened(self) -> Target:
+    async def _put(self, stored: StoredObject) -> None:
+        target = await self._opened()
+        key, form = self._encoded
+        if key == stored.key and form != target.form:
+            raise SinkUnavailable(f"{key} was encoded before the destination was known, and is encoded again for it")
+        await target.sink.put(stored)
+
+    async def _opened(self) -> OpenTarget:
         async with self._one_resolution:
             if self._target is None:
                 values = await self._resolve()
@@ -113,9 +135,9 @@ class DeferredTarget:
             return self._target
 
     async def _has_new_values(self) -> bool:
-        """Resolve the references again if it is time; return whether the target must be opened again."""
+        """Resolve the references again after a rejection, if it is time; return whether a value has changed."""
         async with self._one_resolution:
-            if abs(self._wall_clock() - self._resolved_at) < RESOLVE_AGAIN_SECONDS:
+            if self._target is None or abs(self._wall_clock() - self._resolved_at) < RESOLVE_AGAIN_SECONDS:
                 return False
             self._resolved_at = self._wall_clock()
             try:
@@ -133,7 +155,7 @@ class DeferredTarget:
             log.info("the value of a reference has changed, so the upload is repeated")
             return True
 
-    def _open(self, values: Mapping[str, str]) -> Target:
+    def _open(self, values: Mapping[str, str]) -> OpenTarget:
         try:
             return self._open_target(values)
         except SettingsError as error:
@@ -158,8 +180,8 @@ def _parts(text: str) -> Iterator[str]:
         yield part.partition("=")[2]
 
 
-async def _close(target: Target | None) -> None:
+async def _close(target: OpenTarget | None) -> None:
     """Close the connections of a target, if its sink has any."""
-    closing = getattr(target[0], "close", None) if target else None
+    closing = getattr(target.sink, "close", None) if target else None
     if closing and (pending := closing()):
         await pending

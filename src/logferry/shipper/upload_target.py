@@ -59,10 +59,12 @@ def _open_deferred(settings: Settings, references: References, environ: Mapping[
         except ValueError as error:
             raise SinkRejected(str(error)) from None
 
+    def open_with(texts: Mapping[str, str]) -> deferred_target.OpenTarget:
+        resolved = type(settings).from_environ(environ, texts)
+        return deferred_target.OpenTarget(*open_target(resolved, environ), form=_encoder)
+
     target = deferred_target.DeferredTarget(
-        resolve=resolve,
-        open_target=lambda texts: open_target(type(settings).from_environ(environ, texts), environ),
-        encode=_encoder(settings),
+        resolve=resolve, open_target=open_with, encode=_encoder(settings), form=_encoder
     )
     return UploadTarget(target, target.encode)
 
