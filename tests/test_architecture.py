@@ -274,6 +274,7 @@ READS_THE_WALL_CLOCK = {
     *("shipper.event_collection", "supervisor.event_pipe"),
     *("references.resolver", "references.service_client", "shipper.deferred_target"),
     *("aws.credentials", "http_client.client", "http_client.connection", "sinks.s3.sink"),
+    *("sinks.https.sink", "sinks.s3.sdk"),
 }
 """Deadlines of the platform, signatures and credentials have dates; a freeze shows only on the wall clock."""
 TOUCHES_THE_DISK = {

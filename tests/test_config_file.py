@@ -11,6 +11,7 @@ import pytest
 
 import logferry
 from logferry import config_file, toml_settings
+from logferry.destination import REMEDY
 from logferry.errors import SettingsError
 from logferry.options import MODULE_OF
 from logferry.options.s3 import ACLS
@@ -115,6 +116,21 @@ def test_each_notation_of_a_group_is_the_same_setting(file: File, content: str) 
     assert settings.s3.headers == {"x-amz-storage-class": "GLACIER_IR"}
 
 
+def test_a_table_of_headers_has_the_values_as_they_are_sent(file: File) -> None:
+    """In a variable, a comma and a percent sign are escaped. A table does not need this."""
+    content = 'destination = "https://example.com/logs"\n[https.headers]\nX-Team = "a,b"\nX-Share = "100%2C"\n'
+    settings = file.settings(content)
+    assert settings.https
+    assert settings.https.headers == {"x-team": "a,b", "x-share": "100%2C"}
+
+
+def test_a_mistake_in_a_secret_setting_does_not_show_its_value(file: File) -> None:
+    """The message is in the log of the function."""
+    found = file.mistakes('[https]\ntoken = "hidden value"\n', DESTINATION="https://example.com/logs")
+    assert len(found) == 1
+    assert found[0].startswith("FILE: https.token is '…': a token has no spaces")
+
+
 def test_a_variable_takes_precedence_and_an_empty_one_does_not(file: File) -> None:
     """One deployment can differ from the file that several functions share."""
     settings = file.settings(
@@ -146,7 +162,7 @@ kms_key = "alias/logs"
 """
     assert sorted(file.mistakes(content, FLUSH="often", PORTS="1")) == sorted(
         [
-            "FILE: destination is 'bucket': use s3://bucket/prefix, or file:///directory for a test without S3",
+            f"FILE: destination is 'bucket': {REMEDY}",
             "FILE: 'flush_secs' is not a setting: use flush_seconds",
             "FILE: flush_seconds is 'soon': use seconds from 0.1 to 86400",
             "FILE: spool_bytes is a date: use a string, a number, true or false",

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from logferry.config_file import ConfigFile
     from logferry.destination import Destination
     from logferry.options import Table
+    from logferry.options.firehose import FirehoseOptions
+    from logferry.options.https import HttpsOptions
     from logferry.options.instrumentation import InstrumentationOptions
     from logferry.options.records import RecordOptions
     from logferry.options.s3 import S3Options
@@ -47,8 +49,8 @@ def _path(text: str) -> str:
 # ruff: noqa: E501 - a row of the table is easier to read on one line
 SETTINGS = (
     Setting(
-        "DESTINATION", "", "`s3://bucket/prefix`, `file:///directory`",
-        "destination of the objects; the only setting without a default", destination.parse,
+        "DESTINATION", "", "`s3://bucket/prefix`, `firehose://stream`, `https://host/path`, `file:///directory`",
+        "destination of the objects; the only setting without a default", destination.parse, destination.shown,
     ),
     Setting(
         "FLUSH", "adaptive", "`invocation`, `time`, `size`, `adaptive`",
@@ -134,9 +136,25 @@ class Settings(NamedTuple):
     """Options of selection and masking, or None if no variable of them is set."""
     s3: S3Options | None = None
     """Options of the objects in S3, or None if no variable of them is set."""
+    https: HttpsOptions | None = None
+    """Options of requests to a receiver, or None if no variable of them is set."""
+    firehose: FirehoseOptions | None = None
+    """Options of a stream, or None if no variable of them is set."""
     references: References | None = None
     """References whose values are not known yet, or None if there are none. The settings that have them are neither in
     `destination` nor in the options of their table."""
+
+    @property
+    def format(self) -> str:
+        """Format of the objects: `ndjson`, `text` or `otlp`."""
+        processing = self.records.processing if self.records else None
+        return processing.format if processing else "ndjson"
+
+    @property
+    def object_bytes(self) -> int | None:
+        """Maximum size of the batches in an object, in bytes, or None without a limit."""
+        given = self.records.object_bytes if self.records else None
+        return given or destination.object_bytes(self.destination)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], resolved: Mapping[str, str] | None = None) -> Settings:
@@ -183,7 +201,7 @@ class Settings(NamedTuple):
 
 
 def _mistake(setting: Setting, text: str, error: ValueError) -> str:
-    return f"{PREFIX}{setting.name} {f'is {text!r}' if text else 'is not set'}: {error}"
+    return f"{PREFIX}{setting.name} {f'is {setting.shown(text)!r}' if text else 'is not set'}: {error}"
 
 
 def _mistake_of_reference(setting: Setting) -> str:

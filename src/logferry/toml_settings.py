@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-GROUPS = ("s3",)
+GROUPS = ("firehose", "https", "s3")
 """Tables that collect the settings with the same beginning: `tags` in `[s3]` is LOGFERRY_S3_TAGS."""
 LISTS = ("TYPES", "EXCLUDE_TYPES", "MASK", "LINE_FIELDS")
 """Settings whose value may be an array, because their text is a list with commas."""
-PAIRS = ("FIELDS", "S3_KMS_CONTEXT", "S3_TAGS")
+PAIRS = ("FIELDS", "HTTPS_HEADERS", "S3_KMS_CONTEXT", "S3_TAGS")
 """Settings whose value may be a table, because their text has the form `name=value,name=value`."""
+ESCAPED = ("HTTPS_HEADERS",)
+"""Settings of this form whose values have percent escapes."""
 MAX_BITS = 63
 _KINDS = {"dict": "a table", "list": "an array", "datetime": "a date", "date": "a date", "time": "a time of day"}
 
@@ -54,7 +56,7 @@ def text_of(name: str, value: Any) -> str:
     if isinstance(value, list) and name in LISTS:
         return ",".join([_element(element) for element in value])
     if isinstance(value, dict) and name in PAIRS:
-        return ",".join([_pair(first, second) for first, second in value.items()])
+        return ",".join([_pair(first, second, is_escaped=name in ESCAPED) for first, second in value.items()])
     raise ValueError(f"is {_KINDS[type(value).__name__]}: use a string, a number, true or false")
 
 
@@ -74,8 +76,10 @@ def _element(value: Any) -> str:
     return _single(value)
 
 
-def _pair(name: str, value: Any) -> str:
+def _pair(name: str, value: Any, *, is_escaped: bool) -> str:
     text = _element(value)
+    if is_escaped:
+        text = text.replace("%", "%25").replace(",", "%2C")
     if "," in name or "=" in name or "," in text:
         raise ValueError(f"has {name!a}, but a name cannot contain ',' or '=', and a value cannot contain ','")
     return f"{name}={text}"

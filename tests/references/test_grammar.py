@@ -78,8 +78,8 @@ def test_a_reference_in_a_setting_that_the_start_needs_is_a_mistake(name: str) -
         Settings.from_environ(DESTINATION | {f"LOGFERRY_{name}": "ssm:/logs/value"})
     assert caught.value.mistakes[0] == (
         f"LOGFERRY_{name} is 'ssm:/logs/value', but only the settings of the upload can be references "
-        "(LOGFERRY_DESTINATION, LOGFERRY_S3_…), because all others are needed before the network is: write the value "
-        "itself"
+        "(LOGFERRY_DESTINATION, LOGFERRY_HTTPS_…, LOGFERRY_S3_…), because all others are needed before the network is: "
+        "write the value itself"
     )
 
 
@@ -146,6 +146,21 @@ def test_a_value_with_a_comma_cannot_be_in_a_list_of_pairs() -> None:
     with pytest.raises(ValueError, match=r"LOGFERRY_S3_TAGS: the value of ssm:/x contains a comma") as caught:
         references.filled({parse("ssm:/x"): "1,b=hidden"})  # type: ignore[dict-item]
     assert "hidden" not in str(caught.value)
+
+
+def test_a_value_in_headers_is_escaped() -> None:
+    """A header can have commas and percent signs, and is read as it was stored."""
+    environ = {
+        "LOGFERRY_DESTINATION": "https://example.com/logs",
+        "LOGFERRY_HTTPS_HEADERS": "X-Api-Key=ssm:/key,X-Team=a%2Cb",
+        "LOGFERRY_HTTPS_TOKEN": "secretsmanager:otel#token",
+    }
+    references = Settings.from_environ(environ).references
+    assert references
+    values = {one: {"/key": "100%,2", "otel": "token-1"}[one.name] for one in references.all}
+    settings = Settings.from_environ(environ, references.filled(values))
+    assert settings.https
+    assert settings.https.headers == {"authorization": "Bearer token-1", "x-api-key": "100%,2", "x-team": "a,b"}
 
 
 def test_the_marks_of_the_settings_are_those_of_the_grammar() -> None:

@@ -8,7 +8,7 @@ import botocore.session
 import pytest
 from botocore.endpoint_provider import EndpointProvider
 
-from logferry.references.services import SERVICES, address_of
+from logferry.references.services import SERVICES, address_of, region_of
 
 REGIONS = ("us-east-1", "eu-central-1", "mx-central-1", "us-gov-west-1", "us-gov-east-1", "cn-north-1")
 
@@ -24,13 +24,12 @@ def test_the_address_is_that_of_botocore(name: str) -> None:
             continue  # there are no FIPS endpoints in China
         theirs = provider.resolve_endpoint(Region=region, UseFIPS=fips, UseDualStack=dual_stack)
         environ = {
-            "AWS_REGION": region,
             "AWS_USE_FIPS_ENDPOINT": str(fips).lower(),
             "AWS_USE_DUALSTACK_ENDPOINT": str(dual_stack),
         }
-        ours = address_of(SERVICES[name], "", environ)
+        ours = address_of(SERVICES[name], region, environ)
         assert f"https://{ours.host_header}" == theirs.url, (region, fips, dual_stack)
-        assert (ours.port, ours.tls, ours.region) == (443, True, region)
+        assert (ours.port, ours.tls) == (443, True)
 
 
 @pytest.mark.parametrize(
@@ -52,14 +51,14 @@ def test_a_configured_url_replaces_the_usual_address(
     environ: dict[str, str], address: tuple[str, int, str, bool]
 ) -> None:
     """The variable of the service takes precedence over that of all services."""
-    found = address_of(SERVICES["secretsmanager"], "", {"AWS_REGION": "eu-central-1", **environ})
-    assert found[:4] == address
+    found = address_of(SERVICES["secretsmanager"], "eu-central-1", environ)
+    assert (found.host, found.port, found.base_path, found.tls) == address
 
 
 def test_the_region_of_an_arn_takes_precedence() -> None:
     """A secret can be in another region than the function."""
-    found = address_of(SERVICES["secretsmanager"], "eu-west-1", {"AWS_REGION": "eu-central-1"})
-    assert (found.host, found.region) == ("secretsmanager.eu-west-1.amazonaws.com", "eu-west-1")
+    assert region_of("eu-west-1", {"AWS_REGION": "eu-central-1"}) == "eu-west-1"
+    assert region_of("", {"AWS_REGION": "", "AWS_DEFAULT_REGION": "eu-central-1"}) == "eu-central-1"
 
 
 @pytest.mark.parametrize(
@@ -80,12 +79,12 @@ def test_the_region_of_an_arn_takes_precedence() -> None:
 def test_a_configuration_that_is_not_supported_has_a_remedy(environ: dict[str, str], reason: str) -> None:
     """The mistake is found before a request, and a password in a URL is not shown."""
     with pytest.raises(ValueError, match=r": |, but") as caught:
-        address_of(SERVICES["ssm"], "", {"AWS_REGION": "eu-central-1", **environ})
+        address_of(SERVICES["ssm"], environ.get("AWS_REGION", "eu-central-1"), environ)
     assert reason in str(caught.value)
     assert "hidden" not in str(caught.value)
 
 
 def test_no_proxy_exempts_the_service() -> None:
     """A VPC endpoint is reached without the proxy."""
-    environ = {"AWS_REGION": "eu-central-1", "HTTPS_PROXY": "http://proxy", "NO_PROXY": ".amazonaws.com"}
-    assert address_of(SERVICES["ssm"], "", environ).host == "ssm.eu-central-1.amazonaws.com"
+    environ = {"HTTPS_PROXY": "http://proxy", "NO_PROXY": ".amazonaws.com"}
+    assert address_of(SERVICES["ssm"], "eu-central-1", environ).host == "ssm.eu-central-1.amazonaws.com"

@@ -14,8 +14,9 @@ from urllib.parse import quote
 import pytest
 
 import logferry
+from logferry.destination import SCHEMES
 from logferry.errors import SettingsError, SinkRejected, SinkUnavailable
-from logferry.records.model import StoredObject
+from logferry.records.model import Header, Origin, StoredObject
 from logferry.settings import Settings
 from logferry.shipper.deferred_target import RESOLVE_AGAIN_SECONDS, DeferredTarget, OpenTarget
 from logferry.shipper.upload_target import open_target
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from logferry.errors import SinkError
-    from logferry.records.model import Header
     from support.parameter_server import ParameterServer
 
     Encode = Callable[[Header, Iterable[bytes], bool], StoredObject]
@@ -339,7 +339,7 @@ async def test_settings_that_contradict_a_value_are_all_reported(server: Paramet
     assert "LOGFERRY_S3_EXPECTED_OWNER is not valid with the value of its reference: use an account ID" in str(
         caught.value
     )
-    assert "LOGFERRY_S3_ settings need a destination in S3" in str(caught.value)
+    assert "LOGFERRY_S3_ACL has no effect with a destination file://: remove it" in str(caught.value)
     assert "hidden" not in str(caught.value)
 
 
@@ -351,3 +351,28 @@ async def test_a_slow_ssm_is_reported_before_the_upload_times_out(server: Parame
     target = open_target(Settings.from_environ(environ), environ)
     with pytest.raises(SinkUnavailable, match=r"no response within 0\.3 s|not resolved within 0\.4 s"):
         await target.sink.put(OBJECT)
+
+
+async def test_a_referenced_stream_gets_lines_and_no_compressed_object(server: ParameterServer) -> None:
+    """The form of the objects is known only with the destination."""
+    server.parameters = {"/destination": ["firehose://my-stream"]}
+    environ = {
+        **server.environ,
+        "LOGFERRY_DESTINATION": "ssm:/destination",
+        "AWS_ENDPOINT_URL_FIREHOSE": "http://127.0.0.1:1",
+    }
+    target = open_target(Settings.from_environ(environ), environ)
+    header = Header(Origin("0a1b", "orders", "$LATEST", "eu-central-1", concurrent=False), 1, 0, None)
+    assert target.encode(header, [], False).body[:2] == b"\x1f\x8b"
+    await target.sink.connect()
+    assert target.encode(header, [], False).body[:1] == b"{"
+    await target.sink.close()  # type: ignore[attr-defined]
+
+
+def test_an_unknown_destination_has_the_lowest_limit_of_objects() -> None:
+    """The journal is open before the destination is known, and a receiver may limit the size of a request."""
+    limits = [each.object_bytes for each in SCHEMES.values() if each.object_bytes]
+    settings = Settings.from_environ({"LOGFERRY_DESTINATION": "ssm:/destination"})
+    assert settings.object_bytes == min(limits)
+    given = {"LOGFERRY_DESTINATION": "ssm:/destination", "LOGFERRY_OBJECT_BYTES": "8MiB"}
+    assert Settings.from_environ(given).object_bytes == 8 * 1024 * 1024

@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "instrumentation": {"listener", "records", "errors"},
     "shipper": {
         *("flush", "instrumentation", "journal", "listener", "records", "references", "settings", "sinks"),
-        *("deadline", "destination", "errors", "ipc", "log"),
+        *("deadline", "errors", "ipc", "log"),
     },
     "config_file": {"toml_settings", "values"},
     "supervisor": {"config_file", "ipc", "values", "shipper.main"},

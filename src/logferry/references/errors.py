@@ -16,6 +16,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from logferry.aws.request_signer import CLOCK, CREDENTIALS
 from logferry.errors import SinkRejected, SinkUnavailable
 from logferry.http_client.failures import Remedies, bounded
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from logferry.errors import SinkError
+    from logferry.http_client.response import Response
     from logferry.references.services import Service
 
 EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException"})
@@ -38,7 +40,7 @@ _TRANSIENT_CODES = frozenset(
     }
 )
 _TRANSIENT_STATUS = frozenset({408, 425, 429})
-_SERVER_ERROR = 500
+_OK, _SERVER_ERROR = 200, 500
 _DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 _KMS = r"(?i)\bkms\b|ciphertext|master key"
 """Sentence of a refusal that concerns the KMS key of a parameter or secret."""
@@ -90,7 +92,17 @@ def parse_error(headers: Mapping[str, str], body: bytes) -> tuple[str, str]:
     return bounded(code.partition(":")[0].rpartition("#")[2]), bounded(sentence)
 
 
-def is_clock_error(code: str, sentence: str) -> bool:
+def correctable_cause(response: Response) -> str:
+    """Return the cause of an error that a signer can correct (`request_signer`), or an empty string."""
+    if response.status == _OK:
+        return ""
+    code, sentence = parse_error(response.headers, response.body)
+    if _is_clock_error(code, sentence):
+        return CLOCK
+    return CREDENTIALS if code in EXPIRED_CODES else ""
+
+
+def _is_clock_error(code: str, sentence: str) -> bool:
     """Return whether the service rejected the time of a request."""
     return code in CLOCK_CODES or sentence.startswith(_CLOCK_SENTENCES)
 
@@ -101,7 +113,7 @@ def classify(service: Service, where: str, status: int, code: str, sentence: str
     `where` names the references and their settings.
     """
     event = f"{where}: {service.title} responded {status} {code}".rstrip() + (f": {sentence}" if sentence else "")
-    if is_clock_error(code, sentence):
+    if _is_clock_error(code, sentence):
         return SinkUnavailable(f"{event}; the clock of this environment differs from the service's")
     if code in _TRANSIENT_CODES or status in _TRANSIENT_STATUS or status >= _SERVER_ERROR:
         return SinkUnavailable(event)

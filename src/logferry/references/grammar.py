@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 SSM, SECRETS_MANAGER = "ssm", "secretsmanager"
 MARKS = (f"{SSM}:", f"{SECRETS_MANAGER}:")
 """Beginning of each reference."""
-GROUPS = ("S3_",)
+GROUPS = ("HTTPS_", "S3_")
 """Beginning of the names of the settings that can be references, besides the destination."""
 DESTINATIONS = ("DESTINATION",)
 NEVER = ("S3_CLIENT",)
-PAIRS = ("S3_KMS_CONTEXT", "S3_TAGS")
+PAIRS = ("HTTPS_HEADERS", "S3_KMS_CONTEXT", "S3_TAGS")
 """Settings of the form `name=value,name=value`, whose values can be references too."""
+ESCAPED = ("HTTPS_HEADERS",)
+"""Settings of this form whose values have percent escapes, so that a value can contain a comma."""
 _IN_SSM = (
     r"(?P<parameter>(?:arn:aws[a-z-]*:ssm:(?P<ssm_region>[a-z0-9-]+):\d{12}:parameter)?[A-Za-z0-9_./-]+"
     r"(?::[A-Za-z0-9_.-]{1,128})?)"
@@ -77,7 +79,10 @@ class References(NamedTuple):
 
     def filled(self, values: Mapping[Reference, str]) -> dict[str, str]:
         """Return the texts with the values of the references. Raise ValueError with the remedy."""
-        return {name: _filled(text, values, self.places[name]) for name, text in self.texts.items()}
+        return {
+            name: _filled(text, values, self.places[name], is_escaped=name in ESCAPED)
+            for name, text in self.texts.items()
+        }
 
 
 def find(texts: Mapping[str, str], places: Mapping[str, str]) -> tuple[References | None, list[str]]:
@@ -138,14 +143,17 @@ def _not_allowed(name: str, text: str) -> str:
     )
 
 
-def _filled(text: str, values: Mapping[Reference, str], place: str) -> str:
+def _filled(text: str, values: Mapping[Reference, str], place: str, *, is_escaped: bool) -> str:
     if whole := parse(text):
         return values[whole]
     filled = []
     for part in text.split(","):
-        name, equals, value = part.partition("=")
-        reference = parse(value.strip())
-        if reference and "," in values[reference]:
+        name, equals, given = part.partition("=")
+        reference = parse(given.strip())
+        value = values[reference] if reference else given
+        if reference and is_escaped:
+            value = value.replace("%", "%25").replace(",", "%2C")
+        elif reference and "," in value:
             raise ValueError(f"{place}: the value of {reference.text} contains a comma, which separates the pairs")
-        filled.append(f"{name}{equals}{values[reference] if reference else value}")
+        filled.append(f"{name}{equals}{value}")
     return ",".join(filled)

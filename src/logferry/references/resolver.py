@@ -20,7 +20,7 @@ from logferry.aws.credentials import CredentialSource
 from logferry.errors import SinkError, SinkRejected, SinkUnavailable
 from logferry.references.grammar import SSM, Reference
 from logferry.references.service_client import ServiceClient
-from logferry.references.services import SERVICES, address_of
+from logferry.references.services import SERVICES, address_of, region_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -83,7 +83,7 @@ class Resolver:
         """Return a client for each service and region, and the configurations that are not supported."""
         clients, failures = {}, list[SinkError]()
         for key in dict.fromkeys((one.service, one.region) for one in self._references.all):
-            service, region = SERVICES[key[0]], key[1]
+            service, region = SERVICES[key[0]], region_of(key[1], self._environ)
             try:
                 address = address_of(service, region, self._environ)
             except ValueError as error:
@@ -93,6 +93,7 @@ class Resolver:
             clients[key] = ServiceClient(
                 service,
                 address,
+                region=region,
                 environ=self._environ,
                 credentials=self._credentials,
                 timeout_seconds=REQUEST_SHARE * self._timeout,

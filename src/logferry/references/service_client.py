@@ -15,8 +15,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from logferry.aws import sigv4
-from logferry.aws.timestamps import amz_date, parse_http_date
+from logferry.aws.request_signer import RequestSigner
 from logferry.errors import SinkUnavailable
 from logferry.http_client.client import HttpClient
 from logferry.http_client.response import HttpError
@@ -27,8 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from logferry.aws.credentials import CredentialSource
+    from logferry.aws.sigv4 import Credentials
+    from logferry.http_client.address import Address
     from logferry.http_client.response import Response
-    from logferry.references.services import Address, Service
+    from logferry.references.services import Service
 
 USER_AGENT = "logferry"
 _OK = 200
@@ -42,6 +43,7 @@ class ServiceClient:
         service: Service,
         address: Address,
         *,
+        region: str,
         environ: Mapping[str, str],
         credentials: CredentialSource,
         timeout_seconds: float,
@@ -50,9 +52,8 @@ class ServiceClient:
         """Store the address without connecting."""
         self._service = service
         self._address = address
-        self._credentials = credentials
-        self._wall_clock = wall_clock
-        self._clock_offset = 0.0
+        self._region = region
+        self._signer = RequestSigner(credentials, service.name, wall_clock)
         self._client = HttpClient(
             address.host,
             address.port,
@@ -70,7 +71,7 @@ class ServiceClient:
         """Return the response to the service's action. Raises SinkError, whose message begins with `where`."""
         body = json.dumps(document).encode()
         try:
-            response = await self._corrected(body)
+            response = await self._signer.exchange(lambda keys: self._send(body, keys), errors.correctable_cause)
         except (HttpError, OSError) as error:
             raise SinkUnavailable(f"{where}: {error}") from error
         if response.status != _OK:
@@ -87,51 +88,20 @@ class ServiceClient:
             )
         return found
 
-    async def _corrected(self, body: bytes) -> Response:
-        """Send requests until none of the two corrections applies any more."""
-        corrected: set[str] = set()
-        while True:
-            credentials = await self._credentials.get()
-            response = await self._send(body, credentials)
-            correction = await self._correction(response, credentials)
-            if not correction or correction in corrected:
-                return response
-            corrected.add(correction)
-
-    async def _send(self, body: bytes, credentials: sigv4.Credentials) -> Response:
+    async def _send(self, body: bytes, credentials: Credentials) -> Response:
         path = f"{self._address.base_path}/"
-        signed = {
-            "host": self._address.host_header,
-            "content-type": "application/x-amz-json-1.1",
-            "x-amz-target": f"{self._service.target}.{self._service.action}",
-        }
-        signed |= sigv4.sign(
+        signed = self._signer.sign(
             "POST",
             path,
-            "",
-            signed,
+            {
+                "host": self._address.host_header,
+                "content-type": "application/x-amz-json-1.1",
+                "x-amz-target": f"{self._service.target}.{self._service.action}",
+            },
             payload_sha256=hashlib.sha256(body).hexdigest(),
             credentials=credentials,
-            region=self._address.region,
-            service=self._service.name,
-            amz_date=amz_date(self._wall_clock() + self._clock_offset),
+            region=self._region,
             encode_path_twice=True,
         )
         unsigned = {"content-length": str(len(body)), "user-agent": USER_AGENT, "accept-encoding": "identity"}
         return await self._client.request("POST", path, signed | unsigned, body)
-
-    async def _correction(self, response: Response, credentials: sigv4.Credentials) -> str:
-        """Correct the cause of an error; return its name, or an empty string if there is no correction."""
-        if response.status == _OK:
-            return ""
-        code, sentence = errors.parse_error(response.headers, response.body)
-        if errors.is_clock_error(code, sentence):
-            service_time = parse_http_date(response.headers.get("date", ""))
-            if service_time is not None:
-                self._clock_offset = service_time - self._wall_clock()
-                return "clock"
-        if code in errors.EXPIRED_CODES:
-            self._credentials.expire(credentials)
-            if await self._credentials.get() != credentials:
-                return "credentials"
-        return ""

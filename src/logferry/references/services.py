@@ -13,16 +13,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from logferry.aws.partitions import dns_suffix
-from logferry.http_client.address import HTTP_PORT, HTTPS_PORT, authority
+from logferry.aws.partitions import dns_suffix, dual_stack_suffix
+from logferry.aws.service_endpoint import is_on
+from logferry.http_client.address import HTTPS_PORT, Address, parse_url
 from logferry.http_client.proxies import proxy_variable
 from logferry.references.grammar import SECRETS_MANAGER, SSM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_DUAL_STACK_SUFFIXES = {"amazonaws.com": "api.aws", "amazonaws.com.cn": "api.amazonwebservices.com.cn"}
-_URL = r"(https?)://([A-Za-z0-9.-]+)(?::(\d{1,5}))?((?:/[A-Za-z0-9._~-]+)*)/?"
 
 
 class Service(NamedTuple):
@@ -51,30 +49,16 @@ SERVICES = {
 }
 
 
-class Address(NamedTuple):
-    """Where requests are sent, and the region that they are signed for."""
-
-    host: str
-    port: int
-    base_path: str
-    tls: bool
-    region: str
-
-    @property
-    def host_header(self) -> str:
-        """The value of the Host header: the port is omitted if it is the scheme's default."""
-        return authority(self.host, self.port, HTTPS_PORT if self.tls else HTTP_PORT)
+def region_of(region: str, environ: Mapping[str, str]) -> str:
+    """Return the region of a reference: that of its ARN, or else that of the function."""
+    return region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
 
 
 def address_of(service: Service, region: str, environ: Mapping[str, str]) -> Address:
-    """Return the address of a service. Without `region`, the region of the function counts.
-
-    Raise ValueError with the remedy.
-    """
-    region = region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
+    """Return the address of a service in a region. Raise ValueError with the remedy."""
     if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", region, re.ASCII):
         raise ValueError(f"AWS_REGION is {region!a}, but {service.title} needs a region: use one such as eu-central-1")
-    address = _configured(service, region, environ) or _usual(service, region, environ)
+    address = _configured(service, environ) or _usual(service, region, environ)
     port = str(address.port) if address.host_header != address.host else None
     if proxy := proxy_variable("https" if address.tls else "http", address.host, port, environ):
         raise ValueError(
@@ -84,33 +68,26 @@ def address_of(service: Service, region: str, environ: Mapping[str, str]) -> Add
     return address
 
 
-def _configured(service: Service, region: str, environ: Mapping[str, str]) -> Address | None:
-    if _is_on("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", environ):
+def _configured(service: Service, environ: Mapping[str, str]) -> Address | None:
+    if is_on("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", environ):
         return None
     names = (f"AWS_ENDPOINT_URL_{service.variable}", "AWS_ENDPOINT_URL")
     name = next((name for name in names if environ.get(name)), None)
     if not name:
         return None
-    match = re.fullmatch(_URL, environ[name], re.ASCII)
-    if not match or not 0 < int(match[3] or 1) <= 65_535:  # noqa: PLR2004 - the highest port
+    address = parse_url(environ[name])
+    if not address:
         raise ValueError(f"{name} is not a plain http or https URL: use one such as https://{service.name}.example.com")
-    tls = match[1] == "https"
-    port = int(match[3] or (HTTPS_PORT if tls else HTTP_PORT))
-    return Address(match[2].lower(), port, match[4], tls, region)
+    return address
 
 
 def _usual(service: Service, region: str, environ: Mapping[str, str]) -> Address:
-    suffix = dns_suffix(region)
+    fips, dual_stack = is_on("AWS_USE_FIPS_ENDPOINT", environ), is_on("AWS_USE_DUALSTACK_ENDPOINT", environ)
+    # The usual endpoints of Secrets Manager are dual-stack endpoints.
+    suffix = dual_stack_suffix(region) if dual_stack and service.name == SSM else dns_suffix(region)
     if not suffix:
         raise ValueError(f"the region {region} is in no known partition: set AWS_ENDPOINT_URL_{service.variable}")
-    fips, dual_stack = _is_on("AWS_USE_FIPS_ENDPOINT", environ), _is_on("AWS_USE_DUALSTACK_ENDPOINT", environ)
     # The usual endpoints of SSM in AWS GovCloud (US) are FIPS endpoints.
     is_usual = service.name == SSM and region.startswith("us-gov-") and not dual_stack
     name = f"{service.name}-fips" if fips and not is_usual else service.name
-    # The usual endpoints of Secrets Manager are dual-stack endpoints.
-    host = f"{name}.{region}.{_DUAL_STACK_SUFFIXES[suffix] if dual_stack and service.name == SSM else suffix}"
-    return Address(host, HTTPS_PORT, "", tls=True, region=region)
-
-
-def _is_on(name: str, environ: Mapping[str, str]) -> bool:
-    return environ.get(name, "").lower() == "true"
+    return Address(host=f"{name}.{region}.{suffix}", port=HTTPS_PORT, base_path="", tls=True)

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from logferry.destination import UNRESOLVED
 from logferry.errors import SinkRejected
 from logferry.records.encoder import encode
+from logferry.records.object_key import COMPRESSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from logferry.references.grammar import References
     from logferry.settings import Settings
     from logferry.sinks.base import Sink
+
+
+PROBABLE_SCHEME = "s3"
+"""Scheme of a destination that is a reference, until it is known."""
 
 
 class UploadTarget(NamedTuple):
@@ -39,7 +43,8 @@ def open_target(settings: Settings, environ: Mapping[str, str]) -> UploadTarget:
     """
     if settings.references:
         return _open_deferred(settings, settings.references, environ)
-    return UploadTarget(_open_sink(settings, environ), _encoder(settings))
+    open_sink, encoder, _ = _TARGETS[settings.destination.scheme]
+    return UploadTarget(open_sink(settings, environ), encoder(settings))
 
 
 def _open_deferred(settings: Settings, references: References, environ: Mapping[str, str]) -> UploadTarget:
@@ -48,8 +53,8 @@ def _open_deferred(settings: Settings, references: References, environ: Mapping[
     from logferry.references.resolver import Resolver  # noqa: PLC0415
     from logferry.shipper import deferred_target  # noqa: PLC0415
 
-    if settings.destination.scheme in {"s3", UNRESOLVED.scheme}:
-        import_module("logferry.sinks.s3")  # it is probably needed, and a later import would delay an upload
+    _, encoder, module = _TARGETS[settings.destination.scheme or PROBABLE_SCHEME]
+    import_module(module)  # a later import would delay an upload
     limit = min(deferred_target.RESOLVE_SECONDS, deferred_target.RESOLVE_SHARE * settings.upload_timeout)
     resolver = Resolver(references, environ, timeout_seconds=limit)
 
@@ -61,31 +66,63 @@ def _open_deferred(settings: Settings, references: References, environ: Mapping[
 
     def open_with(texts: Mapping[str, str]) -> deferred_target.OpenTarget:
         resolved = type(settings).from_environ(environ, texts)
-        return deferred_target.OpenTarget(*open_target(resolved, environ), form=_encoder)
+        return deferred_target.OpenTarget(
+            *open_target(resolved, environ), form=_TARGETS[resolved.destination.scheme][1]
+        )
 
     target = deferred_target.DeferredTarget(
-        resolve=resolve, open_target=open_with, encode=_encoder(settings), form=_encoder
+        resolve=resolve, open_target=open_with, encode=encoder(settings), form=encoder
     )
     return UploadTarget(target, target.encode)
 
 
-def _open_sink(settings: Settings, environ: Mapping[str, str]) -> Sink:
-    destination = settings.destination
-    if destination.scheme == "file":
-        from pathlib import Path  # noqa: PLC0415 - a bucket needs no paths
+def _open_directory(settings: Settings, _environ: Mapping[str, str]) -> Sink:
+    from pathlib import Path  # noqa: PLC0415 - a bucket needs no paths
 
-        from logferry.sinks.directory import DirectorySink  # noqa: PLC0415 - only one kind of sink is used
+    from logferry.sinks.directory import DirectorySink  # noqa: PLC0415 - only one kind of sink is used
 
-        return DirectorySink(Path(destination.path))
+    return DirectorySink(Path(settings.destination.path))
+
+
+def _open_bucket(settings: Settings, environ: Mapping[str, str]) -> Sink:
     from logferry.sinks.s3 import open_sink  # noqa: PLC0415 - only one kind of sink is used
 
     return open_sink(
-        destination.bucket,
-        destination.path,
+        settings.destination.bucket,
+        settings.destination.path,
         environ,
         settings.upload_timeout,
         client=settings.s3_client,
         object_headers=settings.s3.headers if settings.s3 else None,
+    )
+
+
+def _open_stream(settings: Settings, environ: Mapping[str, str]) -> Sink:
+    from logferry.sinks.firehose import open_sink  # noqa: PLC0415 - only one kind of sink is used
+
+    return open_sink(
+        settings.destination.authority,
+        settings.destination.path,
+        environ,
+        settings.upload_timeout,
+        max_lines=settings.firehose.max_lines if settings.firehose else None,
+    )
+
+
+def _open_receiver(settings: Settings, environ: Mapping[str, str]) -> Sink:
+    from logferry.sinks import https  # noqa: PLC0415 - only one kind of sink is used
+
+    destination = settings.destination
+    return https.open_sink(
+        scheme=destination.scheme,
+        authority=destination.authority,
+        address=destination.address,
+        path=destination.path,
+        form=settings.format,
+        compression=settings.compression,
+        headers=settings.https.headers if settings.https else {},
+        environ=environ,
+        timeout_seconds=settings.upload_timeout,
     )
 
 
@@ -103,3 +140,19 @@ def _encoder(settings: Settings) -> Callable[[Header, Iterable[bytes], bool], St
         return encode(header, batches, final=final, **options)
 
     return encode_segment
+
+
+def _line_encoder(settings: Settings) -> Callable[[Header, Iterable[bytes], bool], StoredObject]:
+    """Return the encoder for a sink that divides objects into lines, so they are not compressed."""
+    key = settings.key.removesuffix(COMPRESSED[settings.compression])
+    return _encoder(settings._replace(compression="none", key=key))
+
+
+_TARGETS = {
+    "file": (_open_directory, _encoder, "logferry.sinks.directory"),
+    "firehose": (_open_stream, _line_encoder, "logferry.sinks.firehose"),
+    "http": (_open_receiver, _encoder, "logferry.sinks.https"),
+    "https": (_open_receiver, _encoder, "logferry.sinks.https"),
+    "s3": (_open_bucket, _encoder, "logferry.sinks.s3"),
+}
+"""Functions that open the sink and return the encoder, and the module of the sink, by the scheme of the destination."""

@@ -119,7 +119,7 @@ def test_partitions_equal_botocores() -> None:
             suffix = known.get(partition["id"])
             host = service_host(region)
             assert host == (f"s3.{region}.{suffix}" if suffix else "").replace(".us-east-1.", "."), region
-    regexes = {pattern for pattern, _ in PARTITIONS}
+    regexes = {entry[0] for entry in PARTITIONS}
     theirs = {p["regionRegex"] for p in document["partitions"] if p["id"] in known}
     assert regexes == {re.sub(r"^\^|\$$|\\(?=-)", "", text).replace("(us|", "(?:us|") for text in theirs}
 
