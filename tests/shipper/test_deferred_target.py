@@ -18,12 +18,14 @@ from logferry.destination import SCHEMES
 from logferry.errors import SettingsError, SinkRejected, SinkUnavailable
 from logferry.records.model import Header, Origin, StoredObject
 from logferry.settings import Settings
+from logferry.shipper import deferred_target
 from logferry.shipper.deferred_target import RESOLVE_AGAIN_SECONDS, DeferredTarget, OpenTarget
 from logferry.shipper.upload_target import open_target
 from support.parameter_server import fault, parameter_server
 from support.s3_stub import OBJECT, OK, answering, s3_error, server_that, status
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from logferry.errors import SinkError
@@ -376,3 +378,30 @@ def test_an_unknown_destination_has_the_lowest_limit_of_objects() -> None:
     assert settings.object_bytes == min(limits)
     given = {"LOGFERRY_DESTINATION": "ssm:/destination", "LOGFERRY_OBJECT_BYTES": "8MiB"}
     assert Settings.from_environ(given).object_bytes == 8 * 1024 * 1024
+
+
+async def test_a_rotated_token_of_a_receiver_is_used_within_the_same_upload(
+    server: ParameterServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The receiver rejects the old token, and the records need not wait for a new environment."""
+    monkeypatch.setattr(deferred_target, "RESOLVE_AGAIN_SECONDS", 0.0)
+    server.secrets = {"otel": {"SecretString": '{"token": "old-token"}'}}
+
+    def answer(connection: socket.socket, number: int) -> bool:
+        is_valid = requests.values("authorization")[number - 1] == "Bearer new-token"
+        connection.sendall(status("200 OK" if is_valid else "401 Unauthorized", b"wrong token: old-token"))
+        return True
+
+    with server_that(answer) as (stand_in, requests):
+        url = stand_in["AWS_ENDPOINT_URL_S3"]
+        token = "secretsmanager:otel#token"  # noqa: S105 - a reference
+        environ = {**server.environ, "LOGFERRY_DESTINATION": f"{url}/logs", "LOGFERRY_HTTPS_TOKEN": token}
+        target = open_target(Settings.from_environ(environ), environ)
+        with pytest.raises(SinkRejected) as caught:
+            await target.sink.put(OBJECT)
+        assert "401" in str(caught.value)
+        assert "old-token" not in str(caught.value)
+        server.secrets = {"otel": {"SecretString": '{"token": "new-token"}'}}
+        await target.sink.put(OBJECT)
+        await target.sink.close()  # type: ignore[attr-defined]
+    assert requests.values("authorization") == [*["Bearer old-token"] * 2, "Bearer new-token"]
