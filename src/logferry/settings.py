@@ -25,7 +25,7 @@ from logferry.setting import KIB, MIB, Setting, choice, human, seconds, size, wh
 from logferry.settings_validation import aws_mistakes, contradictions, key_mistakes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from logferry.config_file import ConfigFile
     from logferry.destination import Destination
@@ -170,34 +170,40 @@ class Settings(NamedTuple):
         unresolved = references.texts.keys() if references and resolved is None else set[str]()
         texts |= resolved or {}
         tables, unknown = _tables(texts)
-        mistakes += unknown
+        rows = (*SETTINGS, *(row for table in tables.values() for row in table.SETTINGS))
+        known = [row for row in rows if row.name not in unresolved and row.name not in mistakes]
+        parsed, invalid = _parsed(known, texts, secret=references.texts.keys() if references else ())
         given = {name for name, text in texts.items() if text}
-        parsed: dict[str, Any] = {}
-        for setting in (*SETTINGS, *(row for table in tables.values() for row in table.SETTINGS)):
-            text = texts.get(setting.name, "")
-            if setting.name in unresolved:
-                continue
-            try:
-                parsed[setting.name] = setting.parse(text or setting.default)
-            except ValueError as error:
-                # Neither the value of a reference nor the reason, which may quote it, is in the message.
-                is_secret = references and setting.name in references.texts
-                mistakes.append(_mistake_of_reference(setting) if is_secret else _mistake(setting, text, error))
         place = {"DESTINATION": destination.UNRESOLVED} if "DESTINATION" in unresolved else {}
-        mistakes += _combined(parsed | place, given, environ)
+        found = [*mistakes.values(), *unknown, *invalid, *_combined(parsed | place, given, environ)]
         for table in tables.values():
-            mistakes += table.contradictions(parsed, given)
+            found += table.contradictions(parsed, given)
         if file:
-            mistakes = file.attribute(mistakes)
-        if mistakes:
-            raise SettingsError(mistakes)
-        settings = _settings(parsed | place, given)
-        if unresolved:
-            settings = settings._replace(references=references)
+            found = file.attribute(found)
+        if found:
+            raise SettingsError(found)
         complete = {
             n: t.read(parsed) for n, t in tables.items() if not any(row.name in unresolved for row in t.SETTINGS)
         }
-        return settings._replace(**complete) if complete else settings
+        settings = _settings(parsed | place, given)
+        return settings._replace(**complete, references=references if unresolved else None)
+
+
+def _parsed(
+    rows: Iterable[Setting], texts: Mapping[str, str], *, secret: Container[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the values of the settings by their names, and the mistakes. Those of `secret` settings show no value."""
+    parsed: dict[str, Any] = {}
+    mistakes = []
+    for setting in rows:
+        text = texts.get(setting.name, "")
+        try:
+            parsed[setting.name] = setting.parse(text or setting.default)
+        except ValueError as error:
+            # The reason may quote the value.
+            wrong = _mistake_of_reference(setting) if setting.name in secret else _mistake(setting, text, error)
+            mistakes.append(wrong)
+    return parsed, mistakes
 
 
 def _mistake(setting: Setting, text: str, error: ValueError) -> str:
@@ -217,10 +223,10 @@ def _config_file(path: str) -> ConfigFile:
     return file
 
 
-def _references(texts: Mapping[str, str], file: ConfigFile | None) -> tuple[References | None, list[str]]:
-    """Return the references in the texts, and the mistakes in them."""
+def _references(texts: Mapping[str, str], file: ConfigFile | None) -> tuple[References | None, dict[str, str]]:
+    """Return the references in the texts, and the mistakes in them by the name of their setting."""
     if not any(mark in text for text in texts.values() for mark in REFERENCE_MARKS):
-        return None, []
+        return None, {}
     from logferry.references import grammar  # noqa: PLC0415 - most functions have no references
 
     return grammar.find(texts, {name: file.place(name) for name in texts} if file else {})

@@ -41,7 +41,7 @@ async def resolved(
     """Return the values of references by their texts."""
     references, mistakes = find({f"S3_{number}": text for number, text in enumerate(texts)}, {})
     assert references
-    assert mistakes == []
+    assert mistakes == {}
     used = resolver or Resolver(references, environ, timeout_seconds=seconds)
     return {one.text: value for one, value in (await used.resolve()).items()}
 

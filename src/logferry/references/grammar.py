@@ -85,18 +85,18 @@ class References(NamedTuple):
         }
 
 
-def find(texts: Mapping[str, str], places: Mapping[str, str]) -> tuple[References | None, list[str]]:
-    """Return the references in the texts of settings, or None if there are none, and the mistakes."""
+def find(texts: Mapping[str, str], places: Mapping[str, str]) -> tuple[References | None, dict[str, str]]:
+    """Return the references in the texts of settings, or None if there are none, and the mistake of each setting."""
     found: dict[str, str] = {}
     settings: dict[Reference, list[str]] = {}
-    mistakes = []
+    mistakes: dict[str, str] = {}
     for name, text in texts.items():
         parts = _parts(name, text)
         if not parts:
             continue
         if not _may_be_reference(name):
             if parse(text):
-                mistakes.append(_not_allowed(name, text))
+                mistakes[name] = _not_allowed(name, text)
             continue
         for part in parts:
             reference = parse(part)
@@ -104,7 +104,7 @@ def find(texts: Mapping[str, str], places: Mapping[str, str]) -> tuple[Reference
                 settings.setdefault(reference, []).append(name)
                 found[name] = text
             else:
-                mistakes.append(f"LOGFERRY_{name} has {part!r}, which is not a reference: use {FORMS}")
+                mistakes[name] = f"LOGFERRY_{name} begins like a reference, but has another form: use {FORMS}"
     if not settings:
         return None, mistakes
     named = {reference: tuple(dict.fromkeys(names)) for reference, names in settings.items()}
