@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from logferry.options.instrumentation import InstrumentationOptions
     from logferry.options.records import RecordOptions
     from logferry.options.s3 import S3Options
+    from logferry.options.s3_access import S3Access
     from logferry.references.grammar import References
 
 PREFIX = "LOGFERRY_"
@@ -136,6 +137,8 @@ class Settings(NamedTuple):
     """Options of selection and masking, or None if no variable of them is set."""
     s3: S3Options | None = None
     """Options of the objects in S3, or None if no variable of them is set."""
+    s3_access: S3Access | None = None
+    """Role, credentials and endpoint of S3, or None if no variable of them is set."""
     https: HttpsOptions | None = None
     """Options of requests to a receiver, or None if no variable of them is set."""
     firehose: FirehoseOptions | None = None
@@ -175,7 +178,7 @@ class Settings(NamedTuple):
         parsed, invalid = _parsed(known, texts, secret=references.texts.keys() if references else ())
         given = {name for name, text in texts.items() if text}
         place = {"DESTINATION": destination.UNRESOLVED} if "DESTINATION" in unresolved else {}
-        found = [*mistakes.values(), *unknown, *invalid, *_combined(parsed | place, given, environ)]
+        found = [*mistakes.values(), *unknown, *invalid, *_combined(parsed | place, given, environ, tables)]
         for table in tables.values():
             found += table.contradictions(parsed, given)
         if file:
@@ -251,16 +254,30 @@ def _unknown(names: set[str], known: list[str]) -> Iterator[str]:
         yield f"{PREFIX}{name} is not a setting" + (f": use {PREFIX}{near[0]}" if near else ": remove it")
 
 
-def _combined(parsed: Mapping[str, Any], given: set[str], environ: Mapping[str, str]) -> Iterator[str]:
+def _combined(
+    parsed: Mapping[str, Any], given: set[str], environ: Mapping[str, str], tables: Mapping[str, Table]
+) -> Iterator[str]:
     """Yield the mistakes in combinations of the valid values."""
     yield from contradictions(parsed, given)
     if "DESTINATION" not in parsed:
         return
-    yield from aws_mistakes(parsed["DESTINATION"], environ)
+    access = tables.get("s3_access")
+    if access and all(row.name in parsed for row in access.SETTINGS):
+        yield from _access_mistakes(parsed["DESTINATION"], access.read(parsed), environ)
+    else:
+        yield from aws_mistakes(parsed["DESTINATION"], environ)
     if {"KEY", "COMPRESSION"} <= parsed.keys():
         key = _key(parsed, given)
         yield from _zstd_mistakes(parsed["COMPRESSION"])
         yield from key_mistakes(parsed["DESTINATION"], key, compression=parsed["COMPRESSION"], environ=environ)
+
+
+def _access_mistakes(place: Destination, access: S3Access, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the mistakes in the variables of S3. Settings have replaced some of them, and are named instead."""
+    from logferry.aws.variable_names import renamed  # noqa: PLC0415 - most functions set none of them
+
+    for mistake in aws_mistakes(place, access.environ(environ)):
+        yield renamed(mistake, access.names())
 
 
 def _zstd_mistakes(compression: str) -> Iterator[str]:

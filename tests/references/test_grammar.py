@@ -150,6 +150,25 @@ def test_a_value_with_a_comma_cannot_be_in_a_list_of_pairs() -> None:
     assert "hidden" not in str(caught.value)
 
 
+def test_separate_credentials_can_be_references() -> None:
+    """Half a pair is found with the values, because each of both can be in another place."""
+    environ = DESTINATION | {
+        "LOGFERRY_S3_ACCESS_KEY_ID": "key",
+        "LOGFERRY_S3_SECRET_ACCESS_KEY": "secretsmanager:r2#secret",
+        "LOGFERRY_S3_REGION": "auto",
+        "LOGFERRY_S3_ENDPOINT_URL": "https://account.r2.cloudflarestorage.com",
+    }
+    settings = Settings.from_environ(environ)
+    assert settings.s3_access is None
+    resolved = Settings.from_environ(environ, {"S3_SECRET_ACCESS_KEY": "hidden"})
+    assert resolved.s3_access
+    assert "hidden" in resolved.s3_access.variables.values()
+    assert "hidden" not in repr(resolved)
+    with pytest.raises(SettingsError, match="set both, or remove both") as caught:
+        Settings.from_environ({**environ, "LOGFERRY_S3_ACCESS_KEY_ID": ""}, {"S3_SECRET_ACCESS_KEY": "hidden"})
+    assert "hidden" not in str(caught.value)
+
+
 def test_a_value_in_headers_is_escaped() -> None:
     """A header can have commas and percent signs, and is read as it was stored."""
     environ = {
