@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,6 +104,42 @@ async def test_a_missing_permission_and_a_missing_key_are_reported_once_with_the
     assert lines_of(objects) == ["t0-0", "t1-0", "second-0"]
     assert sum(len(one.records) for one in objects) == len(first) + len(service.records_delivered)
     assert "hidden" not in "".join(own_messages(service))
+
+
+async def test_the_secret_key_of_a_compatible_store_comes_from_a_secret_and_is_never_shown(
+    tmp_path: Path, s3: S3Server, bucket: str, server: ParameterServer
+) -> None:
+    """The function has other credentials, which sign the request for the secret."""
+    server.credentials = KEYS
+    store = s3.environment(s3.shipper)
+    file = tmp_path / "logferry.toml"
+    file.write_text(
+        f"""
+destination = "s3://{bucket}/logs"
+flush = "invocation"
+log_level = "debug"
+
+[s3]
+endpoint_url = "{store["AWS_ENDPOINT_URL_S3"]}"
+region = "{store["AWS_REGION"]}"
+access_key_id = "{store["AWS_ACCESS_KEY_ID"]}"
+secret_access_key = "secretsmanager:store#secret"
+"""
+    )
+    settings = {**server.environ, "LOGFERRY_DESTINATION": "", "LOGFERRY_CONFIG": str(file)}
+    server.secrets = {"store": {"SecretString": json.dumps({"secret": "wrong-secret-key"})}}
+    async with environment(tmp_path, settings) as service:
+        await service.invoke({"marker": "t0"})
+        await service.shutdown()
+    messages = "".join(own_messages(service))
+    assert "SignatureDoesNotMatch" in messages
+    assert "wrong-secret-key" not in messages
+    server.secrets = {"store": {"SecretString": json.dumps({"secret": store["AWS_SECRET_ACCESS_KEY"]})}}
+    async with environment(tmp_path, settings) as service:
+        await service.invoke({"marker": "t1"})
+        await service.shutdown()
+    assert lines_of(await arrived_in_s3(s3, bucket)) == ["t0-0", "t1-0"]
+    assert store["AWS_SECRET_ACCESS_KEY"] not in "".join(own_messages(service))
 
 
 async def test_a_snapshot_has_no_value(tmp_path: Path, s3: S3Server, bucket: str, server: ParameterServer) -> None:
