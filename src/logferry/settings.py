@@ -22,7 +22,7 @@ from logferry.errors import SettingsError
 from logferry.flush.policy import DEFAULT_BYTES, DEFAULT_INVOCATIONS, DEFAULT_SECONDS, Flush, Policy, Thresholds, Timing
 from logferry.records import object_key
 from logferry.setting import KIB, MIB, Setting, choice, human, seconds, size, whole
-from logferry.settings_validation import aws_mistakes, contradictions, key_mistakes
+from logferry.settings_validation import aws_mistakes, contradictions, key_mistakes, unused_mistakes
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from logferry.config_file import ConfigFile
     from logferry.destination import Destination
     from logferry.options import Table
+    from logferry.options.fallback import FallbackOptions
     from logferry.options.firehose import FirehoseOptions
     from logferry.options.https import HttpsOptions
     from logferry.options.instrumentation import InstrumentationOptions
@@ -143,9 +144,11 @@ class Settings(NamedTuple):
     """Options of requests to a receiver, or None if no variable of them is set."""
     firehose: FirehoseOptions | None = None
     """Options of a stream, or None if no variable of them is set."""
+    fallback: FallbackOptions | None = None
+    """The fallback destination, or None if it is not set."""
     references: References | None = None
-    """References whose values are not known yet, or None if there are none. The settings that have them are neither in
-    `destination` nor in the options of their table."""
+    """References whose values are not known yet, or None if there are none. A destination that is one is `UNRESOLVED`,
+    and a table of options that has one is None."""
 
     @property
     def format(self) -> str:
@@ -157,7 +160,9 @@ class Settings(NamedTuple):
     def object_bytes(self) -> int | None:
         """Maximum size of the batches in an object, in bytes, or None without a limit."""
         given = self.records.object_bytes if self.records else None
-        return given or destination.object_bytes(self.destination)
+        places = [self.destination, *([self.fallback.destination] if self.fallback else [])]
+        limits = [limit for each in places if (limit := destination.object_bytes(each))]
+        return given or min(limits, default=None)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], resolved: Mapping[str, str] | None = None) -> Settings:
@@ -177,18 +182,22 @@ class Settings(NamedTuple):
         known = [row for row in rows if row.name not in unresolved and row.name not in mistakes]
         parsed, invalid = _parsed(known, texts, secret=references.texts.keys() if references else ())
         given = {name for name, text in texts.items() if text}
-        place = {"DESTINATION": destination.UNRESOLVED} if "DESTINATION" in unresolved else {}
-        found = [*mistakes.values(), *unknown, *invalid, *_combined(parsed | place, given, environ, tables)]
+        filled = parsed | {name: destination.UNRESOLVED for name in unresolved if name.endswith("DESTINATION")}
+        changed = {row.name for row in rows if texts.get(row.name, "") not in {"", row.default}}
+        found = [*mistakes.values(), *unknown, *invalid, *unused_mistakes(filled, changed)]
+        found += _combined(filled, given, environ, tables)
         for table in tables.values():
             found += table.contradictions(parsed, given)
         if file:
             found = file.attribute(found)
         if found:
-            raise SettingsError(found)
+            raise SettingsError([*dict.fromkeys(found)])
         complete = {
-            n: t.read(parsed) for n, t in tables.items() if not any(row.name in unresolved for row in t.SETTINGS)
+            name: table.read(filled)
+            for name, table in tables.items()
+            if all(row.name in filled for row in table.SETTINGS)
         }
-        settings = _settings(parsed | place, given)
+        settings = _settings(filled, given)
         return settings._replace(**complete, references=references if unresolved else None)
 
 
@@ -261,15 +270,32 @@ def _combined(
     yield from contradictions(parsed, given)
     if "DESTINATION" not in parsed:
         return
-    access = tables.get("s3_access")
-    if access and all(row.name in parsed for row in access.SETTINGS):
-        yield from _access_mistakes(parsed["DESTINATION"], access.read(parsed), environ)
-    else:
-        yield from aws_mistakes(parsed["DESTINATION"], environ)
+    access = _access(parsed, tables)
     if {"KEY", "COMPRESSION"} <= parsed.keys():
-        key = _key(parsed, given)
         yield from _zstd_mistakes(parsed["COMPRESSION"])
-        yield from key_mistakes(parsed["DESTINATION"], key, compression=parsed["COMPRESSION"], environ=environ)
+    for name in ("DESTINATION", "FALLBACK_DESTINATION"):
+        if (place := parsed.get(name)) is not None:
+            if access and place.scheme == "s3":
+                yield from _access_mistakes(place, access, environ)
+            else:
+                yield from aws_mistakes(place, environ)
+            yield from _key_mistakes(name, place, parsed, given, environ)
+
+
+def _key_mistakes(
+    name: str, place: Destination, parsed: Mapping[str, Any], given: set[str], environ: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield the mistakes in the keys of one of the destinations. Most are the same for both."""
+    if {"KEY", "COMPRESSION"} <= parsed.keys():
+        key, compression = _key(parsed, given), parsed["COMPRESSION"]
+        yield from key_mistakes(place, key, compression=compression, environ=environ, setting=f"{PREFIX}{name}")
+
+
+def _access(parsed: Mapping[str, Any], tables: Mapping[str, Table]) -> S3Access | None:
+    """Return the access to S3 if one of its settings is set and all of them are valid."""
+    table = tables.get("s3_access")
+    is_valid = table and all(row.name in parsed for row in table.SETTINGS)
+    return table.read(parsed) if table and is_valid else None
 
 
 def _access_mistakes(place: Destination, access: S3Access, environ: Mapping[str, str]) -> Iterator[str]:

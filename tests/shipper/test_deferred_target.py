@@ -20,7 +20,7 @@ from logferry.records.model import Header, Origin, StoredObject
 from logferry.settings import Settings
 from logferry.shipper import deferred_target
 from logferry.shipper.deferred_target import RESOLVE_AGAIN_SECONDS, DeferredTarget, OpenTarget
-from logferry.shipper.upload_target import open_target
+from logferry.shipper.upload_target import open_fallback_target, open_target
 from support.parameter_server import fault, parameter_server
 from support.s3_stub import OBJECT, OK, answering, s3_error, server_that, status
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from logferry.errors import SinkError
+    from logferry.shipper.upload_target import UploadTarget
     from support.parameter_server import ParameterServer
 
     Encode = Callable[[Header, Iterable[bytes], bool], StoredObject]
@@ -82,6 +83,7 @@ class Scene:
             open_target=self.open,
             encode=encode("before"),
             form="compressed",
+            name="ssm:/destination",
             wall_clock=lambda: self.now,
         )
 
@@ -256,7 +258,7 @@ async def test_a_failed_second_resolution_keeps_the_rejection() -> None:
     assert len(scene.sinks) == 1
 
 
-# --- with the S3 client, and stand-ins of SSM and S3
+# --- with stand-ins of SSM and Secrets Manager
 
 
 @pytest.fixture
@@ -266,6 +268,56 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ParameterServer]:
         for name, text in served.environ.items():
             monkeypatch.setenv(name, text)
         yield served
+
+
+def _fallback(server: ParameterServer, **variables: str) -> tuple[UploadTarget, UploadTarget]:
+    """Return the targets of both destinations."""
+    environ = {**server.environ, **{f"LOGFERRY_{name}": text for name, text in variables.items()}}
+    settings = Settings.from_environ(environ)
+    fallback = open_fallback_target(settings, environ)
+    assert fallback
+    return open_target(settings, environ), fallback
+
+
+async def test_a_fallback_destination_without_references_works_while_none_can_be_resolved(
+    server: ParameterServer, tmp_path: Path
+) -> None:
+    """The records need not wait for SSM."""
+    server.permanent_fault = fault(500, "InternalServerError")
+    first, second = _fallback(
+        server, DESTINATION="ssm:/destination", FALLBACK_DESTINATION=f"file://{tmp_path}/second", LOG_LEVEL="debug"
+    )
+    with pytest.raises(SinkUnavailable):
+        await first.sink.put(OBJECT)
+    requests = len(server.requests)
+    await second.sink.put(OBJECT)
+    assert len(server.requests) == requests
+    assert (tmp_path / "second" / OBJECT.key).exists()
+    assert str(second.sink) == f"file://{tmp_path}/second"
+
+
+async def test_a_fallback_destination_can_be_a_reference_and_its_objects_have_the_mark(
+    server: ParameterServer, tmp_path: Path
+) -> None:
+    """It is opened with its first use, like any other fallback destination."""
+    server.parameters = {"/first": [f"file://{tmp_path}/first"], "/second": [f"file://{tmp_path}/second"]}
+    first, second = _fallback(server, DESTINATION="ssm:/first", FALLBACK_DESTINATION="ssm:/second")
+    assert (str(first.sink), str(second.sink)) == ("ssm:/first", "ssm:/second")
+    header = Header(Origin("0a1b", "orders", "$LATEST", "eu-central-1", concurrent=False), 1, 0, None)
+    for target, place in ((second, "second"), (first, "first")):
+        for _ in range(2):  # before the destination is known, and afterwards
+            stored = target.encode(header, [], False)
+            assert ("fallback" in str(stored.metadata)) == (place == "second")
+            await target.sink.put(stored)
+        assert (tmp_path / place / stored.key).exists()
+
+
+async def test_destinations_that_overlap_by_their_values_are_rejected(server: ParameterServer) -> None:
+    """The settings are validated together."""
+    server.parameters = {"/first": ["s3://bucket/logs"], "/second": ["s3://bucket/logs/second"]}
+    first, _ = _fallback(server, DESTINATION="ssm:/first", FALLBACK_DESTINATION="ssm:/second")
+    with pytest.raises(SinkRejected, match="are the same place, or one contains the other"):
+        await first.sink.put(OBJECT)
 
 
 async def test_an_object_is_stored_at_the_destination_of_a_parameter_with_the_tags_of_a_secret(
@@ -314,7 +366,7 @@ def test_a_target_without_references_imports_nothing_for_them() -> None:
     look = (
         f"import sys; sys.path += [{str(source)!r}, {packages!r}]\n"
         "from logferry.settings import Settings\n"
-        "from logferry.shipper.upload_target import open_target\n"
+        "from logferry.shipper.upload_target import open_fallback_target, open_target\n"
         "environ = {'LOGFERRY_DESTINATION': 's3://bucket', 'AWS_REGION': 'eu-central-1', 'AWS_ACCESS_KEY_ID': 'a',"
         " 'AWS_SECRET_ACCESS_KEY': 'b'}\n"
         "open_target(Settings.from_environ(environ), environ)\n"

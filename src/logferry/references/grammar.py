@@ -24,7 +24,7 @@ MARKS = (f"{SSM}:", f"{SECRETS_MANAGER}:")
 """Beginning of each reference."""
 GROUPS = ("HTTPS_", "S3_")
 """Beginning of the names of the settings that can be references, besides the destination."""
-DESTINATIONS = ("DESTINATION",)
+DESTINATIONS = ("DESTINATION", "FALLBACK_DESTINATION")
 NEVER = ("S3_CLIENT",)
 PAIRS = ("HTTPS_HEADERS", "S3_KMS_CONTEXT", "S3_TAGS")
 """Settings of the form `name=value,name=value`, whose values can be references too."""
@@ -79,6 +79,10 @@ class References(NamedTuple):
 
     def filled(self, values: Mapping[Reference, str]) -> dict[str, str]:
         """Return the texts with the values of the references. Raise ValueError with the remedy."""
+        for reference, value in values.items():
+            if not value:
+                names = ", ".join(self.places[name] for name in self.all[reference])
+                raise ValueError(f"{reference.text} ({names}): the value is empty; store one, or correct the reference")
         return {
             name: _filled(text, values, self.places[name], is_escaped=name in ESCAPED)
             for name, text in self.texts.items()

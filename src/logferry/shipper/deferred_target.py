@@ -65,17 +65,20 @@ class DeferredTarget:
         open_target: Callable[[Mapping[str, str]], OpenTarget],
         encode: Encode,
         form: object,
+        name: str,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Resolve nothing.
 
         `resolve` returns the settings with the values of their references, and `open_target` opens the target with
         them; the latter raises SettingsError. `encode` is used until the target is open, and makes objects in `form`.
+        `name` is the destination in messages: its URL, or the reference.
         """
         self._resolve = resolve
         self._open_target = open_target
         self._encode = encode
         self._form = form
+        self._name = name
         self._encoded: tuple[str, object] = ("", None)
         """Key and form of the last object that was encoded."""
         self._wall_clock = wall_clock
@@ -85,7 +88,10 @@ class DeferredTarget:
         self._resolved_at = 0.0
 
     def __repr__(self) -> str:
-        return "<DeferredTarget>"
+        return f"<DeferredTarget {self._name}>"
+
+    def __str__(self) -> str:
+        return self._name
 
     def encode(self, header: Header, batches: Iterable[bytes], final: bool) -> StoredObject:
         """Return the object of a segment, in the form of the destination if it is known."""

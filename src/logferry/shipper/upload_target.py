@@ -1,7 +1,8 @@
 """Choice of the upload target: the sink of a destination, and the encoder of the objects that it stores.
 
 Guarantees:
-- Only the chosen kind of sink and the chosen compression are imported.
+- Only the chosen kind of sink and the chosen compression are imported. Those of the fallback destination are imported
+  with its first use.
 
 Design: sink and encoder are chosen together, because a destination decides which bytes it can store. The scheme of the
 destination is looked at here and nowhere else in the extension.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from logferry.destination import UNRESOLVED, url_of
 from logferry.errors import SinkRejected
 from logferry.records.encoder import encode
 from logferry.records.object_key import COMPRESSED
@@ -18,6 +20,7 @@ from logferry.records.object_key import COMPRESSED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from logferry.destination import Destination
     from logferry.records.model import Header, StoredObject
     from logferry.references.grammar import References
     from logferry.settings import Settings
@@ -42,19 +45,39 @@ def open_target(settings: Settings, environ: Mapping[str, str]) -> UploadTarget:
     If settings of the upload are references, they are resolved by the first connection or upload.
     """
     if settings.references:
-        return _open_deferred(settings, settings.references, environ)
+        from importlib import import_module  # noqa: PLC0415 - most functions have no references
+
+        # A later import would delay an upload.
+        import_module(_TARGETS[settings.destination.scheme or PROBABLE_SCHEME][2])
+        return _open_deferred(settings, settings.references, environ, fallback=False)
     open_sink, encoder, _ = _TARGETS[settings.destination.scheme]
     return UploadTarget(open_sink(settings, environ), encoder(settings))
 
 
-def _open_deferred(settings: Settings, references: References, environ: Mapping[str, str]) -> UploadTarget:
-    from importlib import import_module  # noqa: PLC0415 - most functions have no references
+def open_fallback_target(settings: Settings, environ: Mapping[str, str]) -> UploadTarget | None:
+    """Return the upload target of the fallback destination, or None if it is not set.
 
-    from logferry.references.resolver import Resolver  # noqa: PLC0415
+    Its sink is opened with its first use. Its objects have a mark.
+    """
+    if not settings.fallback:
+        return None
+    if settings.references and settings.references.texts.keys() - {"DESTINATION"}:
+        return _open_deferred(settings, settings.references, environ, fallback=True)
+    from logferry.sinks.lazy import LazySink  # noqa: PLC0415 - off by default
+
+    settings = settings._replace(destination=settings.fallback.destination)
+    open_sink, encoder, _ = _TARGETS[settings.destination.scheme]
+    sink = LazySink(lambda: open_sink(settings, environ), name=url_of(settings.destination))
+    return UploadTarget(sink, encoder(settings, fallback=True))
+
+
+def _open_deferred(
+    settings: Settings, references: References, environ: Mapping[str, str], *, fallback: bool
+) -> UploadTarget:
+    """Return a target that is opened when the references are resolved."""
+    from logferry.references.resolver import Resolver  # noqa: PLC0415 - most functions have no references
     from logferry.shipper import deferred_target  # noqa: PLC0415
 
-    _, encoder, module = _TARGETS[settings.destination.scheme or PROBABLE_SCHEME]
-    import_module(module)  # a later import would delay an upload
     limit = min(deferred_target.RESOLVE_SECONDS, deferred_target.RESOLVE_SHARE * settings.upload_timeout)
     resolver = Resolver(references, environ, timeout_seconds=limit)
 
@@ -66,14 +89,26 @@ def _open_deferred(settings: Settings, references: References, environ: Mapping[
 
     def open_with(texts: Mapping[str, str]) -> deferred_target.OpenTarget:
         resolved = type(settings).from_environ(environ, texts)
-        return deferred_target.OpenTarget(
-            *open_target(resolved, environ), form=_TARGETS[resolved.destination.scheme][1]
-        )
+        opened = open_fallback_target(resolved, environ) if fallback else open_target(resolved, environ)
+        assert opened  # noqa: S101 - a value is never empty
+        return deferred_target.OpenTarget(*opened, form=_TARGETS[_place(resolved, fallback=fallback).scheme][1])
 
+    place = _place(settings, fallback=fallback)
+    encoder = _TARGETS[place.scheme or PROBABLE_SCHEME][1]
     target = deferred_target.DeferredTarget(
-        resolve=resolve, open_target=open_with, encode=encoder(settings), form=encoder
+        resolve=resolve,
+        open_target=open_with,
+        encode=encoder(settings, fallback=fallback),
+        form=encoder,
+        name=references.texts["FALLBACK_DESTINATION" if fallback else "DESTINATION"]
+        if place == UNRESOLVED
+        else url_of(place),
     )
     return UploadTarget(target, target.encode)
+
+
+def _place(settings: Settings, *, fallback: bool) -> Destination:
+    return settings.fallback.destination if fallback and settings.fallback else settings.destination
 
 
 def _open_directory(settings: Settings, _environ: Mapping[str, str]) -> Sink:
@@ -129,8 +164,8 @@ def _open_receiver(settings: Settings, environ: Mapping[str, str]) -> Sink:
     )
 
 
-def _encoder(settings: Settings) -> Callable[[Header, Iterable[bytes], bool], StoredObject]:
-    options: dict[str, Any] = {"key": settings.key, "types": settings.types}
+def _encoder(settings: Settings, *, fallback: bool = False) -> Callable[[Header, Iterable[bytes], bool], StoredObject]:
+    options: dict[str, Any] = {"key": settings.key, "types": settings.types, "fallback": fallback}
     options["compress"] = settings.compression == "gzip"
     if settings.compression == "zstd":
         from logferry.records import zstd_packing  # noqa: PLC0415 - imported only if it is chosen
@@ -145,10 +180,12 @@ def _encoder(settings: Settings) -> Callable[[Header, Iterable[bytes], bool], St
     return encode_segment
 
 
-def _line_encoder(settings: Settings) -> Callable[[Header, Iterable[bytes], bool], StoredObject]:
+def _line_encoder(
+    settings: Settings, *, fallback: bool = False
+) -> Callable[[Header, Iterable[bytes], bool], StoredObject]:
     """Return the encoder for a sink that divides objects into lines, so they are not compressed."""
     key = settings.key.removesuffix(COMPRESSED[settings.compression])
-    return _encoder(settings._replace(compression="none", key=key))
+    return _encoder(settings._replace(compression="none", key=key), fallback=fallback)
 
 
 _TARGETS = {
