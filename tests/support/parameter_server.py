@@ -98,6 +98,8 @@ class ParameterServer:
 
     def judge(self, service: str, path: str, headers: Mapping[str, str], body: bytes) -> None:
         """Note what AWS would reject in a request."""
+        if not self.is_judge:
+            return
         request = AWSRequest(method="POST", url=f"http://{headers['host']}{path}", data=body)
         _, _, signed = headers["authorization"].partition("SignedHeaders=")
         for name in signed.partition(",")[0].split(";"):
@@ -162,8 +164,7 @@ def _serving(served: ParameterServer, context: ssl.SSLContext | None = None) -> 
             headers = {name.lower(): value for name, value in self.headers.items()}
             body = self.rfile.read(int(headers["content-length"]))
             service = OPERATIONS[headers["x-amz-target"]]
-            if served.is_judge:
-                served.judge(service, self.path, headers, body)
+            served.judge(service, self.path, headers, body)
             served.requests.append((service, json.loads(body)))
             status, response, more = served.respond(service, json.loads(body))
             with contextlib.suppress(OSError):
