@@ -24,6 +24,7 @@ OPENED_UP = (
     "sinks",
     "sinks/firehose",
     "sinks/s3",
+    "references",
     "aws",
     "http_client",
 )

@@ -73,7 +73,7 @@ class AssumedRole:
     async def _assume(self) -> tuple[Credentials, float]:
         """Return credentials and their expiration by the clock of this environment."""
         try:
-            response = await self._signer.exchange(self._send, self._cause)
+            response = await self._signer.exchange(self._send, _cause_of)
             if response.status == _OK:
                 credentials, expires_at = sts.parse_credentials(response.body)
                 return credentials, expires_at - self._signer.clock_offset
@@ -83,30 +83,18 @@ class AssumedRole:
             raise type(error)(sts.event_of(self._role, error)) from error
         raise sts.classify(self._role, sts.parse_error(response.status, response.body))
 
-    @staticmethod
-    def _cause(response: Response) -> str:
-        """Return the cause of an error that a further request can avoid, or an empty string."""
-        if response.status == _OK:
-            return ""
-        error = sts.parse_error(response.status, response.body)
-        if error.is_skewed:
-            return CLOCK
-        return CREDENTIALS if error.code in sts.EXPIRED_CODES else ""
-
     async def _send(self, caller: Credentials) -> Response:
         address, body = self._address, sts.body_of(self._role)
-        path = address.base_path or "/"
-        signed = {"content-type": sts.CONTENT_TYPE, "host": address.host_header}
-        signed = self._signer.sign(
+        headers = self._signer.sign(
             "POST",
-            path,
-            signed,
+            address.base_path,
+            {"content-type": sts.CONTENT_TYPE, "host": address.host_header},
             payload_sha256=hashlib.sha256(body).hexdigest(),
             credentials=caller,
             region=self._role.region,
             encode_path_twice=True,
         )
-        unsigned = {"content-length": str(len(body)), "user-agent": "logferry", "accept-encoding": "identity"}
+        headers |= {"content-length": str(len(body)), "user-agent": "logferry", "accept-encoding": "identity"}
         client = HttpClient(
             address.host,
             address.port,
@@ -116,6 +104,16 @@ class AssumedRole:
             wall_clock=self._wall_clock,
         )
         try:
-            return await client.request("POST", path, signed | unsigned, body)
+            return await client.request("POST", address.base_path, headers, body)
         finally:
             client.close()
+
+
+def _cause_of(response: Response) -> str:
+    """Return the cause of an error that can be corrected, or an empty string."""
+    if response.status == _OK:
+        return ""
+    error = sts.parse_error(response.status, response.body)
+    if error.is_skewed:
+        return CLOCK
+    return CREDENTIALS if error.code in sts.EXPIRED_CODES else ""
