@@ -24,9 +24,9 @@ from logferry.cli.fetch.selection import Selection
 from logferry.cli.object_reader import open_destination, read_all
 from logferry.cli.query.session import Session
 from logferry.cli.verify.completeness import judge
+from logferry.cli.verify.directory_verification import verify_directory
 from logferry.cli.verify.names import verify_names
-from logferry.cli.verify.object_check import CheckedObject, check_object
-from logferry.cli.verify.verification import verify
+from logferry.cli.verify.object_check import check_object
 from logferry.emulator.s3_server import S3Server
 from support import stored_prefix
 from support.fault_proxy import FaultProxy
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from benchmark.run_context import RunContext
     from logferry.cli.stored_objects import ReadObject, UnreadableObject
+    from logferry.cli.verify.checked_object import CheckedObject
 
 OBJECTS = int(os.environ.get("READING_OBJECTS", "10000"))
 """Number of objects of the larger prefix; the smaller one has a tenth."""
@@ -55,9 +56,9 @@ def proof(run: RunContext) -> Iterator[Row]:
     """Time of `verify` for many objects, against the complete check of each, and its growth."""
     with _prefixes() as (small, large):
         samplers: dict[str, Callable[[], float]] = {
-            "verify": lambda: _seconds(lambda: asyncio.run(verify(large))),
+            "verify": lambda: _seconds(lambda: verify_directory(str(_root(large)))),
             "complete check": lambda: _seconds(lambda: asyncio.run(_complete_check(large))),
-            "verify of a tenth": lambda: _seconds(lambda: asyncio.run(verify(small))),
+            "verify of a tenth": lambda: _seconds(lambda: verify_directory(str(_root(small)))),
             "names": lambda: _seconds(lambda: asyncio.run(verify_names(large))),
         }
         found = run.interleaved(samplers, rounds=min(run.rounds, 3))

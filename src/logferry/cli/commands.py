@@ -76,10 +76,12 @@ def verify(  # noqa: PLR0917 - typer reads options from the signature
     if keys and state:
         raise typer.BadParameter("--keys reads no lines, so it has no rows for --state: give one of them")
     with reporting_missing_extra("verify"):
-        from logferry.cli.verify.report import Options, run_verify  # noqa: PLC0415 - only this command reads S3
+        from logferry.cli.verify.command import run_verify  # noqa: PLC0415 - only this command reads S3
+        from logferry.cli.verify.options import Options  # noqa: PLC0415
         from logferry.cli.verify.window import Window  # noqa: PLC0415
 
-    window = Window(since=_time("--since", since), until=_time("--until", until))
+    limits = Window(since=_time("--since", since), until=_time("--until", until))
+    window = limits if limits.is_limited else None
     options = Options(window=window, function=function, names_only=keys, state=state, yes=yes, as_json=as_json)
     raise typer.Exit(run_verify(destination, options))
 

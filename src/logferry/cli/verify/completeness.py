@@ -24,14 +24,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logferry.cli.proof.segment_table import SegmentRow, SegmentTable
-from logferry.cli.verify.object_check import NOTHING_PROCESSED, PlatformLoss, Processed, loss_of_text
+from logferry.cli.verify.checked_object import NOTHING_PROCESSED, PlatformLoss, Processed
 from logferry.cli.verify.window import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from logferry.cli.proof.segment_table import EnvironmentRow, Fault
-    from logferry.cli.verify.object_check import CheckedObject, Loss
+    from logferry.cli.verify.checked_object import CheckedObject, Loss
     from logferry.cli.verify.window import Window
 
 ALL_SEGMENTS = range(1, sys.maxsize)
@@ -128,8 +128,8 @@ def report_of(
         window=window,
         kept_segments=kept,
         names_only=names_only,
-        processed=Processed(
-            *(sum(getattr(each.processed, name) for each in once.values()) for name in ("filtered", "masked", "failed"))
+        processed=_sum(
+            [Processed(*table.scanned.counts(limited=covered is not None)), *(each.processed for each in once.values())]
         ),
     )
 
@@ -182,6 +182,10 @@ def _text_of_loss(loss: Loss) -> str:
     return json.dumps(fields)
 
 
+def _sum(counts: Sequence[Processed]) -> Processed:
+    return Processed(*(sum(getattr(each, name) for each in counts) for name in ("filtered", "masked", "failed")))
+
+
 def _is_relevant(checked: CheckedObject, covered: Mapping[str, range] | None) -> bool:
     if checked.place is None or covered is None:
         return True
@@ -194,9 +198,7 @@ def _environments(table: SegmentTable, covered: Mapping[str, range] | None) -> t
     faults: dict[str, list[Fault]] = defaultdict(list)
     for fault in table.faults():
         faults[fault.environment or ""].append(fault)
-    losses: dict[str, list[Loss]] = defaultdict(list)
-    for loss in map(loss_of_text, table.losses()):
-        losses[loss.environment].append(loss)
+    losses = _losses(table.losses())
     names = sorted({*totals, *losses} if covered is None else covered)
     highest, final = table.highest_segments(), table.final_segments()
     reports = []
@@ -210,6 +212,17 @@ def _environments(table: SegmentTable, covered: Mapping[str, range] | None) -> t
             _environment(name, totals.get(name), faults[name], lost, numbers, ended=final.get(name) == known)
         )
     return tuple(reports)
+
+
+def _losses(texts: Sequence[str]) -> Mapping[str, list[Loss]]:
+    """Return the reported losses of each environment."""
+    losses: dict[str, list[Loss]] = defaultdict(list)
+    if texts:
+        from logferry.cli.verify.object_check import loss_of_text  # noqa: PLC0415 - few environments report a loss
+
+        for loss in map(loss_of_text, texts):
+            losses[loss.environment].append(loss)
+    return losses
 
 
 def _environment(

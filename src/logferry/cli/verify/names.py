@@ -14,8 +14,8 @@ from logferry.cli.fetch.fetch import open_source
 from logferry.cli.fetch.selection import COMPACT, ListRange, Selection, place_of
 from logferry.cli.object_names import is_marker, segment_in
 from logferry.cli.proof.segment_table import SegmentRow, SegmentTable
+from logferry.cli.verify.checked_object import CheckedObject
 from logferry.cli.verify.completeness import report_of
-from logferry.cli.verify.object_check import CheckedObject
 from logferry.cli.verify.verification import STORE_MARGIN
 from logferry.cli.verify.window import EVERYTHING
 

@@ -1,40 +1,22 @@
-"""The report of `logferry verify`: environments, unreadable objects, losses, verdict.
-
-Guarantees: the exit status is the verdict.
-- 0: complete. No record is missing or duplicated, except for reported losses, which are shown.
-- 1: incomplete. A record is missing or duplicated.
-- 2: not verifiable. An object or the destination is unreadable, or there are no objects.
-"""
+"""The report of `logferry verify` on a terminal: environments, unreadable objects, losses, verdict."""
 
 from __future__ import annotations
 
-import asyncio
-import io
-import json
-import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.prompt import Confirm
 from rich.table import Table
 from rich.text import Text
 
-from logferry.cli.console import counted, progress
-from logferry.cli.stored_objects import DestinationError
-from logferry.cli.verify.names import verify_names
-from logferry.cli.verify.verification import verify
-from logferry.cli.verify.window import EVERYTHING
+from logferry.cli.console import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from rich.console import RenderableType
 
+    from logferry.cli.verify.checked_object import Loss, PlatformLoss, Processed
     from logferry.cli.verify.completeness import EnvironmentReport, Report
-    from logferry.cli.verify.object_check import Loss, PlatformLoss, Processed
-    from logferry.cli.verify.window import Window
 
 ROWS = 20
 """Maximum number of environments and of unreadable objects shown, faulty ones first."""
@@ -44,80 +26,16 @@ ENVIRONMENT_CHARACTERS = 16
 _TO_THE_SECOND = len("2026-11-21T02:26:24")
 
 
-@dataclass(frozen=True)
-class Options:
-    """The options of the command."""
-
-    window: Window = EVERYTHING
-    function: str = "*"
-    names_only: bool = False
-    state: Path | None = None
-    yes: bool = False
-    as_json: bool = False
-
-
-def run_verify(destination: str, options: Options = Options()) -> int:
-    """Verify a destination, print the report, and return the exit status."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # keys and metadata can contain surrogates
-    console = Console(stderr=options.as_json)
-    try:
-        with progress(console, "reading names" if options.names_only else "reading objects") as update:
-            report = asyncio.run(_verify(destination, options, console, update))
-    except DestinationError as error:
-        console.print(Text(str(error), style="bold red"), soft_wrap=True)
-        return 2
-    if options.as_json:
-        sys.stdout.write(json.dumps(as_values(report), indent=2) + "\n")
-        return report.status
+def show(report: Report) -> None:
+    """Print the report."""
+    console = Console()
     for part in render(report):
         console.print(part, soft_wrap=isinstance(part, Text))  # a sentence is one line, for grep
-    return report.status
 
 
-async def _verify(destination: str, options: Options, console: Console, update: Callable[[int, int], None]) -> Report:
-    if options.names_only:
-        return await verify_names(destination, options.window, function=options.function, update=update)
-    confirm = (lambda _question: True) if options.yes else None
-    if confirm is None and console.is_terminal and sys.stdin.isatty():
-        confirm = _confirmed
-    return await verify(
-        destination,
-        options.window,
-        function=options.function,
-        state=options.state,
-        confirm=confirm,
-        update=update,
-    )
-
-
-def _confirmed(question: str) -> bool:
-    return Confirm.ask(question, default=False)
-
-
-def as_values(report: Report) -> dict[str, Any]:
-    """Return the report as JSON values. Ranges are pairs of the first and the last segment."""
-    environments = [
-        {
-            **vars(each),
-            "missing_segments": [[gap[0], gap[-1]] for gap in each.missing_segments],
-            "losses": [{**vars(loss), "segments": [loss.segments[0], loss.segments[-1]]} for loss in each.losses],
-        }
-        for each in report.environments
-    ]
-    return {
-        "status": report.status,
-        "objects": report.objects,
-        "kept_segments": report.kept_segments,
-        "names_only": report.names_only,
-        "since": report.window.since_text,
-        "until": report.window.until_text,
-        "open": sum(not each.ended for each in report.environments),
-        "unreadable": [{"key": key, "reason": reason} for key, reason in report.unreadable],
-        "platform_lost": vars(report.platform_lost),
-        "foreign": report.foreign,
-        "environments": environments,
-    }
+def show_mistake(sentence: str, *, on_stderr: bool) -> None:
+    """Print the sentence about a destination that cannot be read."""
+    Console(stderr=on_stderr).print(Text(sentence, style="bold red"), soft_wrap=True)
 
 
 def render(report: Report) -> list[RenderableType]:
