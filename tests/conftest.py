@@ -11,6 +11,7 @@ import pytest_asyncio
 from logferry.emulator.s3_server import S3Server
 from support import aws_emulator as aws
 from support import aws_emulator_wheel
+from support.s3_stub import closing_sinks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,3 +40,10 @@ def aws_emulator() -> type[aws.AwsEmulator]:
         pytest.skip(f"AWS's emulator cannot run here: {reason}")
     aws_emulator_wheel.fetch()
     return aws.AwsEmulator
+
+
+@pytest.fixture
+async def closed_sinks() -> AsyncIterator[None]:
+    """Close the sinks of `s3_sink` after the test, whatever its result."""
+    async with closing_sinks():
+        yield

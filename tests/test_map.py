@@ -13,7 +13,19 @@ from support.import_rules import MAY_IMPORT
 
 SOURCE = Path(logferry.__file__).parent
 MAP = (SOURCE / "README.md").read_text()
-OPENED_UP = ("supervisor", "shipper", "instrumentation", "listener", "journal", "records", "flush", "sinks", "sinks/s3")
+OPENED_UP = (
+    "supervisor",
+    "shipper",
+    "instrumentation",
+    "listener",
+    "journal",
+    "records",
+    "flush",
+    "sinks",
+    "sinks/s3",
+    "aws",
+    "http_client",
+)
 """Packages of which the map shows every module."""
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 MAY_IMPORT: dict[str, set[str]] = {
     "records": {"errors"},
     "journal": {"records", "errors"},
-    "sinks": {"records", "errors", "log"},
+    "http_client": {"errors"},
+    "aws": {"http_client", "errors"},
+    "sinks": {"aws", "http_client", "records", "errors", "log"},
     "listener": {"journal", "records", "errors"},
     "flush": {"journal", "records", "sinks", "deadline", "errors", "log"},
     "settings": {

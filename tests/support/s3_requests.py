@@ -17,7 +17,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.handlers import add_expect_header, add_retry_headers
 
-from logferry.sinks.s3.http_response import Response
+from logferry.http_client.response import Response
 from logferry.sinks.s3.sdk import PARAMETERS
 from logferry.sinks.s3.sink import S3Sink
 

@@ -24,11 +24,12 @@ import structlog  # noqa: E402, F401
 from logferry import log  # noqa: E402, F401
 from logferry.errors import SinkRejected  # noqa: E402
 from logferry.flush import uploader  # noqa: E402, F401
+from logferry.http_client import tls  # noqa: E402
 from logferry.listener import server  # noqa: E402, F401
 from logferry.records.model import StoredObject  # noqa: E402
 from logferry.shipper import lifecycle  # noqa: E402, F401
 from logferry.shipper import main as shipper_main  # noqa: E402, F401
-from logferry.sinks.s3 import open_sink, tls  # noqa: E402
+from logferry.sinks.s3 import open_sink  # noqa: E402
 from logferry.supervisor import supervisor  # noqa: E402, F401
 
 OBJECT = StoredObject(

@@ -49,6 +49,9 @@ MODULE_OF = {
     "S3_EXPECTED_OWNER": "s3",
     "S3_ACL": "s3",
     "S3_REQUEST_PAYER": "s3",
+    "HTTPS_TOKEN": "https",
+    "HTTPS_HEADERS": "https",
+    "FIREHOSE_LINES": "firehose",
 }
 """Module of this package for each setting, in the order of the table in the README."""
 

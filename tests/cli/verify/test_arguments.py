@@ -70,7 +70,7 @@ def test_plain_arguments_have_the_meaning_of_typer(arguments: tuple[str, ...], m
     assert options._replace(window=None) == expected._replace(window=None)
     assert (options.window is None) == (expected.window is None)
     if options.window and expected.window:
-        for one, other in zip(vars(options.window).values(), vars(expected.window).values(), strict=True):
+        for one, other in zip(options.window, expected.window, strict=True):
             assert (one is None) == (other is None)
             assert one is None or abs(one - other) < timedelta(minutes=1)
 

@@ -16,8 +16,9 @@ from botocore.utils import should_bypass_proxies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logferry.sinks.s3.endpoint import PARTITIONS, needs_sdk, resolve, service_host
-from logferry.sinks.s3.proxies import proxy_variable
+from logferry.aws.partitions import PARTITIONS
+from logferry.http_client.proxies import proxy_variable
+from logferry.sinks.s3.endpoint import needs_sdk, resolve, service_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,7 +119,7 @@ def test_partitions_equal_botocores() -> None:
             suffix = known.get(partition["id"])
             host = service_host(region)
             assert host == (f"s3.{region}.{suffix}" if suffix else "").replace(".us-east-1.", "."), region
-    regexes = {pattern for pattern, _ in PARTITIONS}
+    regexes = {entry[0] for entry in PARTITIONS}
     theirs = {p["regionRegex"] for p in document["partitions"] if p["id"] in known}
     assert regexes == {re.sub(r"^\^|\$$|\\(?=-)", "", text).replace("(us|", "(?:us|") for text in theirs}
 

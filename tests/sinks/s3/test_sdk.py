@@ -14,7 +14,8 @@ from aiobotocore.httpsession import AIOHTTPSession
 
 from logferry import log
 from logferry.errors import SinkRejected, SinkUnavailable
-from logferry.sinks.s3 import open_sink, sdk, tls
+from logferry.http_client import tls
+from logferry.sinks.s3 import open_sink, sdk
 from logferry.sinks.s3.sdk import MISLEADING, S3SdkSink
 from logferry.sinks.s3.sdk_session import VerifyingSession, check_overridden_names
 from logferry.sinks.s3.sink import S3Sink

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from logferry.aws.timestamps import amz_date
 from logferry.errors import SinkRejected, SinkUnavailable
+from logferry.http_client.client import SILENT_SECONDS
 from logferry.sinks.s3 import sdk_clock
-from logferry.sinks.s3.http_client import SILENT_SECONDS
 from logferry.sinks.s3.sink import S3Sink
-from logferry.sinks.s3.timestamps import amz_date
 from support.container_endpoint import container_endpoint
 from support.s3_stub import OBJECT, OK, answering, close, s3_at, s3_error, s3_sink, server_that
 

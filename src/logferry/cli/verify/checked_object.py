@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Loss:
+class Loss(NamedTuple):
     """Content of a `logferry.dropped` record: segments that were discarded, with their size."""
 
     environment: str
@@ -16,16 +15,14 @@ class Loss:
     reason: str
 
 
-@dataclass(frozen=True)
-class PlatformLoss:
+class PlatformLoss(NamedTuple):
     """Content of a `platform.logsDropped` record (Telemetry API schema reference)."""
 
     records: int
     bytes: int
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Place of an object by its metadata. The times have the platform's format, or are empty."""
 
     environment: str
@@ -36,8 +33,7 @@ class Place:
     final: bool
 
 
-@dataclass(frozen=True)
-class Processed:
+class Processed(NamedTuple):
     """Records of an object that the settings have filtered or masked, and those for which a rule failed."""
 
     filtered: int = 0
@@ -49,8 +45,7 @@ NOTHING_PROCESSED = Processed()
 """Counts of an object whose settings neither filter nor mask."""
 
 
-@dataclass(frozen=True)
-class CheckedObject:
+class CheckedObject(NamedTuple):
     """Result for one object. `lines` are its line numbers, `repeated` counts the duplicates."""
 
     key: str

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from logferry import destination as destinations
 from logferry.cli.verify.options import Options
+from logferry.cli.verify.report_text import parts_of, plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,15 +34,18 @@ def run_verify(destination: str, options: Options = DEFAULTS) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # keys and metadata can contain surrogates
     report, mistake = _verified(destination, options)
-    if options.as_json and report:
-        sys.stdout.write(json.dumps(as_values(report), indent=2) + "\n")
-        return report.status
-    from logferry.cli.verify.report import show, show_mistake  # noqa: PLC0415 - rich takes 60 ms to import
-
     if report is None:
-        show_mistake(mistake, on_stderr=options.as_json)
+        stream = sys.stderr if options.as_json else sys.stdout
+        stream.write(f"\033[1;31m{mistake}\033[0m\n" if stream.isatty() else f"{mistake}\n")
         return 2
-    show(report)
+    if options.as_json:
+        sys.stdout.write(json.dumps(as_values(report), indent=2) + "\n")
+    elif sys.stdout.isatty():
+        from logferry.cli.verify.report import show  # noqa: PLC0415 - rich takes 60 ms to import
+
+        show(report)
+    else:
+        sys.stdout.write(plain_text(parts_of(report)))
     return report.status
 
 
@@ -49,9 +53,9 @@ def as_values(report: Report) -> dict[str, Any]:
     """Return the report as JSON values. Ranges are pairs of the first and the last segment."""
     environments = [
         {
-            **vars(each),
+            **each._asdict(),
             "missing_segments": [[gap[0], gap[-1]] for gap in each.missing_segments],
-            "losses": [{**vars(loss), "segments": [loss.segments[0], loss.segments[-1]]} for loss in each.losses],
+            "losses": [{**loss._asdict(), "segments": [loss.segments[0], loss.segments[-1]]} for loss in each.losses],
         }
         for each in report.environments
     ]
@@ -64,7 +68,7 @@ def as_values(report: Report) -> dict[str, Any]:
         "until": report.window.until_text,
         "open": sum(not each.ended for each in report.environments),
         "unreadable": [{"key": key, "reason": reason} for key, reason in report.unreadable],
-        "platform_lost": vars(report.platform_lost),
+        "platform_lost": report.platform_lost._asdict(),
         "foreign": report.foreign,
         "environments": environments,
     }
@@ -85,7 +89,7 @@ def _verified(destination: str, options: Options) -> tuple[Report | None, str]:
             options.window,
             function=options.function,
             state=options.state,
-            progress=lambda: _progress(as_json=options.as_json),
+            progress=lambda: _progress(on_terminal=sys.stdout.isatty() and not options.as_json),
         )
     except Exception as error:
         from logferry.cli.stored_objects import DestinationError  # noqa: PLC0415 - a second import costs nothing
@@ -106,9 +110,9 @@ def _directory_of(destination: str) -> str | None:
 
 
 @contextlib.contextmanager
-def _progress(*, as_json: bool) -> Iterator[Callable[[int, int], None]]:
+def _progress(*, on_terminal: bool) -> Iterator[Callable[[int, int], None]]:
     """Yield a function that draws the progress. Import what prints the report, while other processes scan."""
-    if not as_json:
+    if on_terminal:
         import logferry.cli.verify.report  # noqa: PLC0415, F401 - `run_verify` uses it
     if not sys.stderr.isatty():
         yield lambda _done, _total: None

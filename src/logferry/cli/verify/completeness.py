@@ -20,8 +20,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from logferry.cli.proof.segment_table import SegmentRow, SegmentTable
 from logferry.cli.verify.checked_object import NOTHING_PROCESSED, PlatformLoss, Processed
@@ -37,8 +36,7 @@ if TYPE_CHECKING:
 ALL_SEGMENTS = range(1, sys.maxsize)
 
 
-@dataclass(frozen=True)
-class EnvironmentReport:
+class EnvironmentReport(NamedTuple):
     """The segments and records of one execution environment. `ended`: its highest segment is final."""
 
     environment: str
@@ -64,8 +62,7 @@ class EnvironmentReport:
         return not (self.missing or self.missing_lines or self.duplicates)
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """The result for a destination. `unreadable` has pairs of key and reason."""
 
     objects: int

@@ -25,7 +25,7 @@ from logferry.cli.stored_objects import BrokenLinesError, ReadObject, Unreadable
 from logferry.cli.verify.checked_object import NOTHING_PROCESSED, CheckedObject, Loss, Place, PlatformLoss, Processed
 from logferry.cli.verify.line_place import CLOSING_TYPES, place_of_lines
 from logferry.cli.verify.other_formats import in_format_1
-from logferry.records.decoder import integer_parser, refuse_constant
+from logferry.records.bounded_json import integer_parser, refuse_constant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -96,7 +96,7 @@ def _read(lines: Iterable[bytes], place: Place) -> tuple[list[range], list[Loss 
 
 def _check_counts(metadata: Mapping[str, str], processed: Processed) -> None:
     """Raise _ContradictionError if the metadata state another number than the closing line."""
-    for name, number in vars(processed).items():
+    for name, number in processed._asdict().items():
         if name in metadata and _whole(metadata, name, least=0) != number:
             raise _ContradictionError(f"its metadata have {name}={metadata[name]}, its closing line has {number}")
 

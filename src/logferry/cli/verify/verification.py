@@ -61,7 +61,7 @@ async def verify(
     read, and their total.
     """
     try:
-        place = destinations.parse(destination)
+        place = destinations.parse_readable(destination)
     except ValueError as error:
         raise DestinationError(f"{destination!r} is not a valid destination: {error}") from error
     if place.scheme == "file":

@@ -21,20 +21,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from logferry.sinks.s3.proxies import proxy_variable
+from logferry.aws.partitions import dns_suffix
+from logferry.http_client.address import HTTP_PORT, HTTPS_PORT, authority
+from logferry.http_client.proxies import proxy_variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PARTITIONS = (
-    (r"(?:us|eu|ap|sa|ca|me|af|il|mx)-\w+-\d+", "amazonaws.com"),
-    (r"us-gov-\w+-\d+", "amazonaws.com"),
-    (r"cn-\w+-\d+", "amazonaws.com.cn"),
-)
-"""Region names and DNS suffix of each known partition."""
 GLOBAL_REGION = "us-east-1"
-HTTPS_PORT = 443
-HTTP_PORT = 80
 
 # Patterns are compiled on use, because compiling one costs 0.1 ms of CPU time.
 _REGION = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -71,12 +65,6 @@ class Endpoint:
     def host_header(self) -> str:
         """The value of the Host header: the port is omitted if it is the scheme's default."""
         return authority(self.host, self.port, HTTPS_PORT if self.tls else HTTP_PORT)
-
-
-def authority(host: str, port: int, default_port: int) -> str:
-    """Return host and port as in a URL: brackets around an IPv6 address, no default port."""
-    name = f"[{host}]" if ":" in host else host
-    return name if port == default_port else f"{name}:{port}"
 
 
 def resolve(bucket: str, region: str, environ: Mapping[str, str]) -> Endpoint:
@@ -166,7 +154,7 @@ def _reason_in_credentials(environ: Mapping[str, str]) -> str | None:
 
 def service_host(region: str) -> str:
     """Return the host name of S3 in a region, or an empty string if the partition is unknown."""
-    for name, suffix in PARTITIONS:
-        if re.fullmatch(name, region, re.ASCII):
-            return f"s3.{suffix}" if region == GLOBAL_REGION else f"s3.{region}.{suffix}"
-    return ""
+    suffix = dns_suffix(region)
+    if not suffix:
+        return ""
+    return f"s3.{suffix}" if region == GLOBAL_REGION else f"s3.{region}.{suffix}"

@@ -1,16 +1,14 @@
-"""Classification of S3's error responses, and messages of failed connections.
+"""Classification of S3's error responses.
 
 Guarantees:
 - The functions are pure.
 - Responses that later requests may not get (throttling, 5xx, clock) are SinkUnavailable; all others
   are SinkRejected.
 - A message contains S3's code and sentence, bounded and on one line, and then the remedy.
-- A message about a connection names host, cause and remedy.
-- A message contains no access key id, no signature and no password of a URL.
 
 Design: a regular expression finds `<Code>` and `<Message>`, because importing an XML library costs
 CPU time and S3's error documents are flat. S3 reports every missing permission as AccessDenied. Its
-sentence names the policy that is responsible, so the remedy is chosen by the sentence.
+sentence names the policy that is responsible, so the remedy is chosen by the sentence (`access_denied`).
 
 References: S3 API Reference, "Error responses"; IAM User Guide, "Troubleshoot access denied error
 messages".
@@ -18,29 +16,21 @@ messages".
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 from typing import TYPE_CHECKING
 
+from logferry.aws import access_denied
 from logferry.errors import SinkRejected, SinkUnavailable
+from logferry.http_client.failures import Remedies, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from logferry.errors import SinkError
 
-MESSAGE_CHARACTERS = 400
-"""Limit of S3's sentence in a message, in characters. The longest known sentence has 350."""
-
 _CODE = rb"<Code>\s*([A-Za-z0-9._-]{1,80})\s*</Code>"
 _MESSAGE = rb"(?s)<Message>(.*?)</Message>"
 _REGION = rb"<Region>\s*([a-z0-9-]{1,63})\s*</Region>"
-_ENTITIES = {"lt": "<", "gt": ">", "quot": '"', "#34": '"', "apos": "'", "#39": "'", "amp": "&"}
-_ENTITY = "&(" + "|".join(_ENTITIES) + ");"
-_CONFIDENTIAL = r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b|\b[0-9a-fA-F]{64}\b|(?<=//)[^/\s@'\"]+(?=@)|(?i:\bBasic\s+[\w+/=-]+)"
-"""An access key id, a signature, the user of a URL with its password, or a proxy's credentials."""
-
 EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 """Codes for credentials that were valid; reading them again may help."""
 _TRANSIENT_CODES = frozenset(
@@ -59,19 +49,6 @@ _TRANSIENT_STATUS = frozenset({307, 408, 409, 425, 429})
 _SERVER_ERROR = 500
 _FORBIDDEN = 403
 _OTHER_REGION = "use a bucket in this region, or set AWS_ENDPOINT_URL_S3 to the bucket's regional endpoint"
-_SENTENCES = (
-    (r"\bkms:\w+", "allow {0} on the bucket's KMS key, in the function's role and in the key policy"),
-    (r"VPC endpoint policy", "allow s3:PutObject on the bucket in the policy of the VPC endpoint"),
-    (r"service control policy", "the service control policy of the AWS organization must allow it"),
-    (r"resource control policy", "the resource control policy of the AWS organization must allow it"),
-    (r"permissions boundary", "allow s3:PutObject in the permissions boundary of the function's role"),
-    (r"session policy", "allow s3:PutObject in the session policy"),
-    (
-        r"explicit deny in a resource-based policy",
-        "the bucket policy denies it: change the statement, or meet its condition (encryption, VPC, TLS, account)",
-    ),
-)
-"""Cause of a refusal in S3's sentence, and its remedy."""
 _ALLOW = "allow s3:PutObject on it in the function's role"
 _REMEDIES = {
     "AccessDenied": _ALLOW,
@@ -94,11 +71,11 @@ _REMEDIES = {
     "SignatureDoesNotMatch": "the secret key is wrong, or a proxy has changed the request",
 }
 _DEFAULT_REMEDIES = {403: _ALLOW, 405: _REMEDIES["MethodNotAllowed"], 407: "the proxy requires authentication"}
-_RESOLVE = "check AWS_REGION, AWS_ENDPOINT_URL_S3 and the DNS of the VPC"
-_REACH = "check AWS_ENDPOINT_URL_S3 and the route of the VPC to S3"
-CHECK_PROXY = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-"""Causes within this environment: the address is right, so no remedy for it is given."""
+CONNECTION_REMEDIES = Remedies(
+    resolve="check AWS_REGION, AWS_ENDPOINT_URL_S3 and the DNS of the VPC",
+    reach="check AWS_ENDPOINT_URL_S3 and the route of the VPC to S3",
+    respond="a function in a VPC needs an S3 gateway endpoint or another route to S3",
+)
 _CLOCK = "the clock of this environment differs from S3's"
 _NOT_S3 = "not a response of S3: check AWS_ENDPOINT_URL_S3 and proxies"
 
@@ -119,14 +96,6 @@ def region_of(headers: Mapping[str, str], body: bytes) -> str:
     return match[1].decode() if match else ""
 
 
-def bounded(sentence: str) -> str:
-    """Return a sentence on one line, without XML entities and secrets, and bounded in length."""
-    sentence = re.sub(_ENTITY, lambda match: _ENTITIES[match[1]], sentence)
-    sentence = re.sub(_CONFIDENTIAL, "…", sentence)
-    sentence = " ".join("".join(c if c.isprintable() else " " for c in sentence).split()).rstrip(".")
-    return sentence if len(sentence) <= MESSAGE_CHARACTERS else sentence[: MESSAGE_CHARACTERS - 1] + "…"
-
-
 def classify(where: str, status: int, code: str, sentence: str = "") -> SinkError:
     """Return SinkUnavailable (wait) or SinkRejected (change something) for a failed request."""
     event = f"{where}: {status} {code}".rstrip() + (f": {sentence}" if sentence else "")
@@ -135,19 +104,13 @@ def classify(where: str, status: int, code: str, sentence: str = "") -> SinkErro
     return SinkRejected(f"{event}; {_remedy(status, code, sentence)}")
 
 
-def connect_failure(host: str, port: int, error: OSError, *, is_unresolved: bool, remedy: str = "") -> str:
-    """Return the message for a connection that cannot be opened; `remedy` replaces those for S3's hosts."""
-    number = error.errno or 0
-    cause = bounded(os.strerror(number) if number > 0 else error.strerror or str(error))
-    # 1. The name has no address.
-    if is_unresolved:
-        return f"cannot resolve {bounded(host)} (port {port}): {cause}; {remedy or _RESOLVE}"
-    event = f"cannot connect to {bounded(host)}:{port}: {cause}"
-    # 2. No more descriptors or memory.
-    if number in _EXHAUSTED:
-        return event
-    # 3. The address is refused or cannot be reached.
-    return f"{event}; {remedy or _REACH}"
+def retry_after(headers: Mapping[str, str], *, now: float) -> float:
+    """Return the seconds that a response requests until the next attempt, or 0. S3 rarely sends the header."""
+    if "retry-after" not in headers:
+        return 0.0
+    from logferry.sinks import retry_after as header  # noqa: PLC0415 - most starts do not need it
+
+    return header.retry_after(headers, now=now)
 
 
 def not_stored(where: str) -> SinkUnavailable:
@@ -156,8 +119,7 @@ def not_stored(where: str) -> SinkUnavailable:
 
 
 def _remedy(status: int, code: str, sentence: str) -> str:
-    if code in {"AccessDenied", ""} and status == _FORBIDDEN:
-        for pattern, remedy in _SENTENCES:
-            if match := re.search(pattern, sentence):
-                return remedy.format(match[0])
+    denied = code in {"AccessDenied", ""} and status == _FORBIDDEN
+    if denied and (found := access_denied.remedy(sentence, action="s3:PutObject", resource="the bucket")):
+        return found
     return _REMEDIES.get(code) or _DEFAULT_REMEDIES.get(status) or "see S3's error codes"

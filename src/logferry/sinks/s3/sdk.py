@@ -24,6 +24,7 @@ import asyncio
 import base64
 import contextlib
 import os
+import time
 import zlib
 from contextlib import AsyncExitStack
 from typing import Any
@@ -41,8 +42,10 @@ with no_system_certificates():
 from typing import TYPE_CHECKING
 
 from logferry.errors import SinkError, SinkRejected, SinkUnavailable
-from logferry.sinks.s3 import endpoint, errors, http_client, sdk_clock
-from logferry.sinks.s3.tls import AMAZON_ROOTS, TlsContexts, is_bundle_given
+from logferry.http_client import client as http_client
+from logferry.http_client.failures import CHECK_PROXY, bounded, connect_failure, remedies
+from logferry.http_client.tls import AMAZON_ROOTS, TlsContexts, is_bundle_given
+from logferry.sinks.s3 import endpoint, errors, sdk_clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -128,7 +131,7 @@ class S3SdkSink:
         except boto.ParamValidationError as error:
             raise SinkRejected(f"{where}: {_bounded(error)}; correct LOGFERRY_DESTINATION") from error
         except boto.ProxyConnectionError as error:
-            raise SinkUnavailable(f"{where}: {_bounded(error)}; {errors.CHECK_PROXY}") from error
+            raise SinkUnavailable(f"{where}: {_bounded(error)}; {CHECK_PROXY}") from error
         except boto.EndpointConnectionError as error:
             raise SinkUnavailable(f"{where}: {_connect_failure(error)}") from error
         except (boto.BotoCoreError, aiohttp.ClientError, OSError, ValueError) as error:
@@ -236,9 +239,11 @@ def _is_host_of_amazon(region: str | None) -> bool:
 
 def _classified(where: str, error: boto.ClientError) -> SinkError:
     response = error.response
-    sentence = errors.bounded(str(response.get("Error", {}).get("Message", "")))
-    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    return errors.classify(where, status, _code(error), sentence)
+    sentence = bounded(str(response.get("Error", {}).get("Message", "")))
+    metadata = response.get("ResponseMetadata", {})
+    classified = errors.classify(where, int(metadata.get("HTTPStatusCode", 0)), _code(error), sentence)
+    classified.retry_after = errors.retry_after(metadata.get("HTTPHeaders", {}), now=time.time())
+    return classified
 
 
 def _connect_failure(error: boto.EndpointConnectionError) -> str:
@@ -247,17 +252,17 @@ def _connect_failure(error: boto.EndpointConnectionError) -> str:
     if not isinstance(cause, aiohttp.ClientConnectorError):
         return _bounded(repr(error))
     is_proxy = cause.host != urlsplit(str(error.kwargs.get("endpoint_url", ""))).hostname
-    return errors.connect_failure(
+    return connect_failure(
         cause.host,
         cause.port or 0,
         cause.os_error,
+        remedies(CHECK_PROXY) if is_proxy else errors.CONNECTION_REMEDIES,
         is_unresolved=isinstance(cause, aiohttp.ClientConnectorDNSError),
-        remedy=errors.CHECK_PROXY if is_proxy else "",
     )
 
 
 def _bounded(error: object) -> str:
-    return errors.bounded(str(error))
+    return bounded(str(error))
 
 
 def _code(error: boto.ClientError) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import botocore.auth
 
-from logferry.sinks.s3.timestamps import parse_http_date
+from logferry.aws.timestamps import parse_http_date
 
 _botocore_now: Any = getattr(botocore.auth, "get_current_datetime", None)
 _offset = dt.timedelta(0)

@@ -27,21 +27,22 @@ import time
 import zlib
 from typing import TYPE_CHECKING
 
+from logferry.aws import sigv4
+from logferry.aws.credentials import CredentialSource
+from logferry.aws.timestamps import amz_date, parse_http_date
 from logferry.errors import SinkError, SinkRejected, SinkUnavailable
-from logferry.sinks.s3 import errors, sigv4
-from logferry.sinks.s3.credentials import CredentialSource
+from logferry.http_client.client import HttpClient
+from logferry.http_client.response import HttpError
+from logferry.http_client.tls import TlsContexts
+from logferry.sinks.s3 import errors
 from logferry.sinks.s3.endpoint import needs_sdk, resolve
-from logferry.sinks.s3.http_client import HttpClient
-from logferry.sinks.s3.http_response import HttpError
-from logferry.sinks.s3.timestamps import amz_date, parse_http_date
-from logferry.sinks.s3.tls import TlsContexts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from logferry.http_client.response import Response
     from logferry.records.model import StoredObject
     from logferry.sinks.s3.endpoint import Endpoint
-    from logferry.sinks.s3.http_response import Response
 
 USER_AGENT = "logferry"
 INLINE_BYTES = 1024 * 1024
@@ -104,7 +105,9 @@ class S3Sink:
         except SinkError as error:
             raise type(error)(f"{where}: {error}") from error
         if response.status != _OK:
-            raise errors.classify(where, response.status, *errors.parse_error(response.body))
+            failure = errors.classify(where, response.status, *errors.parse_error(response.body))
+            failure.retry_after = errors.retry_after(response.headers, now=self._wall_clock())
+            raise failure
         if not response.headers.get("etag"):
             raise errors.not_stored(where)
 
@@ -183,7 +186,14 @@ class S3Sink:
         self._endpoint: Endpoint = resolve(self._bucket, region, self._environ)
         host, port = self._endpoint.host, self._endpoint.port
         tls = TlsContexts(host, self._environ) if self._endpoint.tls else None
-        self._client = HttpClient(host, port, tls, timeout_seconds=self._timeout, wall_clock=self._wall_clock)
+        self._client = HttpClient(
+            host,
+            port,
+            tls,
+            timeout_seconds=self._timeout,
+            remedies=errors.CONNECTION_REMEDIES,
+            wall_clock=self._wall_clock,
+        )
 
 
 def _headers(stored: StoredObject, further: Mapping[str, str], *, crc32: str, sha256: str) -> dict[str, str]:

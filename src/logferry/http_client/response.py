@@ -17,7 +17,7 @@ from __future__ import annotations
 import httptools
 
 MAX_RESPONSE_BYTES = 64 * 1024
-"""Limit of head and body of one response. S3's error documents have at most a few kilobytes."""
+"""Default limit of head and body of one response. S3's error documents have at most a few kilobytes."""
 
 _FIRST_FINAL_STATUS = 200
 
@@ -40,7 +40,8 @@ class Response:
 class ResponseReader:
     """The state of the response that one connection is receiving."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int = MAX_RESPONSE_BYTES) -> None:
+        self._max_bytes = max_bytes
         self.received = 0
         """Bytes of this response so far, interim responses included."""
         self.response: Response | None = None
@@ -58,7 +59,7 @@ class ResponseReader:
         if self.response is not None:
             self.reusable = False  # bytes after the end of a response belong to no request
             return
-        room = MAX_RESPONSE_BYTES - self.received
+        room = self._max_bytes - self.received
         self.received += len(data)
         try:
             self._parser.feed_data(data[:room])
@@ -82,7 +83,7 @@ class ResponseReader:
     def _cut(self) -> None:
         if self.response is None:
             if not self._head_complete:
-                raise HttpError(f"the response head exceeds {MAX_RESPONSE_BYTES} bytes")
+                raise HttpError(f"the response head exceeds {self._max_bytes} bytes")
             self._complete()
 
     def _complete(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logferry.sinks.s3.timestamps import amz_date, parse_http_date, parse_iso
+from logferry.aws.timestamps import amz_date, parse_http_date, parse_iso
 
 moments = st.integers(0, 32_503_680_000)
 

@@ -11,8 +11,8 @@ import pytest
 from botocore.httpsession import get_cert_path
 
 from logferry.errors import SinkRejected, SinkUnavailable
-from logferry.sinks.s3 import tls
-from logferry.sinks.s3.tls import AMAZON_ROOTS, TlsContexts, complete_bundle
+from logferry.http_client import tls
+from logferry.http_client.tls import AMAZON_ROOTS, TlsContexts, complete_bundle
 from support.s3_stub import OBJECT, close, s3_sink
 from support.tls_server import make_certificate, tls_server
 

@@ -10,22 +10,23 @@ import ssl
 import struct
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
 
-from logferry.sinks.s3 import http_client
-from logferry.sinks.s3.http_client import KEEP_ALIVE_SECONDS, SILENT_SECONDS, HttpClient
-from logferry.sinks.s3.http_connection import HttpConnection, ResponseTimeout
-from logferry.sinks.s3.http_response import MAX_RESPONSE_BYTES, HttpError
-from logferry.sinks.s3.tls import TlsContexts
+from logferry.http_client import client as http_client
+from logferry.http_client.client import KEEP_ALIVE_SECONDS, SILENT_SECONDS, HttpClient
+from logferry.http_client.connection import HttpConnection, ResponseTimeout
+from logferry.http_client.response import MAX_RESPONSE_BYTES, HttpError
+from logferry.http_client.tls import TlsContexts
+from logferry.sinks.s3.errors import CONNECTION_REMEDIES
 from support.fault_connections import silence
 from support.scripted_server import OK, responding, scripted_server
 from support.tls_server import make_certificate
 
 if TYPE_CHECKING:
-    from logferry.sinks.s3.http_response import Response
+    from logferry.http_client.response import Response
     from support.scripted_server import Peer, ScriptedServer
 
 pytestmark = pytest.mark.timeout(30)
@@ -44,9 +45,19 @@ class Clock:
         return time.time() + self.ahead
 
 
-def client_of(server: ScriptedServer, *, timeout: float = 5.0, clock: Clock | None = None) -> HttpClient:
+def client_of(
+    server: ScriptedServer, *, timeout: float = 5.0, clock: Clock | None = None, **options: Any
+) -> HttpClient:
     """Return a client of the server."""
-    return HttpClient("127.0.0.1", server.port, None, timeout_seconds=timeout, wall_clock=clock or time.time)
+    return HttpClient(
+        "127.0.0.1",
+        server.port,
+        None,
+        timeout_seconds=timeout,
+        remedies=CONNECTION_REMEDIES,
+        wall_clock=clock or time.time,
+        **options,
+    )
 
 
 async def put(client: HttpClient, body: bytes = b"body") -> Response:
@@ -342,7 +353,7 @@ async def test_tls_connection_that_the_server_has_ended_is_replaced_before_the_r
 
     async with scripted_server(ends, responding(OK), tls=served) as server:
         contexts = TlsContexts("localhost", {"AWS_CA_BUNDLE": certificate})
-        client = HttpClient("localhost", server.port, contexts, timeout_seconds=5)
+        client = HttpClient("localhost", server.port, contexts, timeout_seconds=5, remedies=CONNECTION_REMEDIES)
         await put(client)
         await put(client)
         await ended.wait()
@@ -439,6 +450,57 @@ async def test_slow_response_on_a_kept_connection_counts() -> None:
         response = await put(client)
         assert response.headers["etag"] in {'"slow"', '"0"'}
         assert time.monotonic() - began < 2
+        client.close()
+
+
+async def test_request_that_is_not_idempotent_is_not_repeated_for_a_slow_server() -> None:
+    """The server's TCP has acknowledged the complete request, so the server would process it twice."""
+
+    async def slow(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(OK)
+        await peer.read_request()
+        await asyncio.sleep(2 * SILENT_SECONDS + 0.2)
+        await peer.send(OK)
+        await peer.wait_for_end()
+
+    async with scripted_server(slow) as server:
+        client = client_of(server, idempotent=False)
+        await put(client)
+        assert (await put(client)).status == 200
+        assert (server.connections, len(server.requests)) == (1, 2)
+        client.close()
+
+
+async def test_request_that_is_not_idempotent_is_repeated_if_its_packets_are_dropped() -> None:
+    """Without an acknowledgement the server does not have the request."""
+
+    async def dies(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(OK)
+        silence(peer.writer)
+        await asyncio.sleep(20)
+
+    async with scripted_server(dies, responding(OK)) as server:
+        client = client_of(server, timeout=20, idempotent=False)
+        await put(client)
+        began = time.monotonic()
+        assert (await put(client, bytes(200_000))).status == 200
+        assert SILENT_SECONDS * 0.9 < time.monotonic() - began < 15
+        assert server.connections == 2
+        client.close()
+
+
+@pytest.mark.parametrize("limit", [MAX_RESPONSE_BYTES, 3 * MAX_RESPONSE_BYTES])
+async def test_limit_of_a_response_is_that_of_the_client(limit: int) -> None:
+    """A longer response is cut, for every response of a connection."""
+    body = bytes(2 * MAX_RESPONSE_BYTES)
+    response = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    async with scripted_server(responding(OK, response), responding(response)) as server:
+        client = client_of(server, max_response_bytes=limit)
+        await put(client)
+        received = len((await put(client)).body)
+        assert received == len(body) if limit > len(body) else received < limit
         client.close()
 
 
@@ -603,7 +665,7 @@ async def test_connect_fails_within_its_limit_if_the_host_does_not_answer(monkey
         await asyncio.Event().wait()
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", never)
-    client = HttpClient("192.0.2.1", 443, None, timeout_seconds=5)
+    client = HttpClient("192.0.2.1", 443, None, timeout_seconds=5, remedies=CONNECTION_REMEDIES)
     with pytest.raises(HttpError, match=r"no connection to 192\.0\.2\.1:443 within 0\.2 s.*VPC"):
         await client.connect()
 
@@ -724,7 +786,7 @@ async def test_trust_in_more_authorities_does_not_extend_the_limit_of_connect(
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", slow)
     with pytest.raises(HttpError, match=r"within 0\.5 s"):
-        await HttpClient("192.0.2.1", 443, contexts, timeout_seconds=5).connect()
+        await HttpClient("192.0.2.1", 443, contexts, timeout_seconds=5, remedies=CONNECTION_REMEDIES).connect()
     assert attempts == 2
 
 
@@ -751,7 +813,9 @@ async def test_request_that_is_cancelled_at_any_moment_leaves_no_socket(tmp_path
 
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Server, "127.0.0.1", 0, ssl=served if tls else None)
-    client = HttpClient("localhost", server.sockets[0].getsockname()[1], contexts, timeout_seconds=5)
+    client = HttpClient(
+        "localhost", server.sockets[0].getsockname()[1], contexts, timeout_seconds=5, remedies=CONNECTION_REMEDIES
+    )
     before = sockets()
     completed = 0
     for turns in range(150):

@@ -13,12 +13,12 @@ from unittest import mock
 import botocore.session
 import pytest
 
+from logferry.aws import credentials as credentials_module
+from logferry.aws.credentials import RENEW_SECONDS, RETRY_SECONDS, CredentialSource, container_endpoint
 from logferry.errors import SinkRejected, SinkUnavailable
-from logferry.sinks.s3 import credentials as credentials_module
-from logferry.sinks.s3.credentials import RENEW_SECONDS, RETRY_SECONDS, CredentialSource, container_endpoint
-from logferry.sinks.s3.endpoint import authority
-from logferry.sinks.s3.http_client import HttpClient
-from logferry.sinks.s3.http_response import HttpError
+from logferry.http_client.address import authority
+from logferry.http_client.client import HttpClient
+from logferry.http_client.response import HttpError
 from support.container_endpoint import TOKEN
 from support.container_endpoint import container_endpoint as served_credentials
 

@@ -11,7 +11,7 @@ from botocore.credentials import Credentials as BotocoreCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logferry.sinks.s3.sigv4 import Credentials, quote, sign
+from logferry.aws.sigv4 import Credentials, quote, sign
 
 EXAMPLE = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 BODY = b"Welcome to Amazon S3."

@@ -24,13 +24,13 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+from logferry.aws.sigv4 import Credentials
+from logferry.aws.timestamps import parse_iso
 from logferry.errors import SinkRejected, SinkUnavailable
-from logferry.sinks.s3.endpoint import HTTP_PORT, authority
-from logferry.sinks.s3.errors import bounded
-from logferry.sinks.s3.http_client import HttpClient
-from logferry.sinks.s3.http_response import HttpError
-from logferry.sinks.s3.sigv4 import Credentials
-from logferry.sinks.s3.timestamps import parse_iso
+from logferry.http_client.address import HTTP_PORT, authority
+from logferry.http_client.client import HttpClient
+from logferry.http_client.failures import bounded, remedies
+from logferry.http_client.response import HttpError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,7 +48,7 @@ _REQUEST_ERRORS = range(400, 500)
 _URL = r"http://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::(\d{1,5}))?(/[!-~]*)?"
 _LOCAL_HOST = r"localhost|127(?:\.\d{1,3}){3}|169\.254(?:\.\d{1,3}){2}|::1|fd00:ec2::23"
 _NEVER = float("inf")
-_REMEDY = "check AWS_CONTAINER_CREDENTIALS_FULL_URI"
+_REMEDIES = remedies("check AWS_CONTAINER_CREDENTIALS_FULL_URI")
 
 
 class CredentialSource:
@@ -92,7 +92,7 @@ class CredentialSource:
 
     async def _fetch(self) -> tuple[Credentials, float]:
         host, port, path = container_endpoint(self._environ)
-        client = HttpClient(host, port, None, timeout_seconds=FETCH_SECONDS, remedy=_REMEDY)
+        client = HttpClient(host, port, None, timeout_seconds=FETCH_SECONDS, remedies=_REMEDIES)
         where = authority(host, port, HTTP_PORT)
         headers = {"Host": where, "Accept": "application/json", **self._authorization()}
         try:

@@ -1,0 +1,1 @@
+"""Credentials, signatures, timestamps and partitions for requests to AWS services."""
