@@ -36,10 +36,12 @@ def object_names(root: str, *, stored_since: float = 0.0, without: str = "") -> 
                 if entry.is_dir(follow_symlinks=False):
                     if not is_hidden(name) and (folder or name != without):
                         folders.append(f"{folder}{name}/")
-                elif is_marker(name) or not entry.is_file():
                     continue
-                elif not stored_since or entry.stat().st_mtime >= stored_since:
-                    names[name.removesuffix(METADATA_SUFFIX)] = None
+                name = name.removesuffix(METADATA_SUFFIX)
+                if name in names or is_marker(name) or not entry.is_file():
+                    continue
+                if not stored_since or entry.stat().st_mtime >= stored_since:
+                    names[name] = None
         for name in names:
             yield folder + name
 

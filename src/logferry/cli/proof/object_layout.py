@@ -31,6 +31,8 @@ _CLOSING = re.compile(
 )
 _COUNT = re.compile(rb'\\"(filtered|masked|failed)\\":(\d{1,18})(?=[,}])')
 """Count in the closing line of records that the settings have filtered or masked."""
+_COUNTED = b'ed\\":'
+"""End of the name of each count, without which none is searched."""
 _LOSS = b'ropped","record":"'
 """End of the type of a reported loss as the encoder writes it: `logferry.dropped` or `platform.logsDropped`."""
 _LOSSES = (b'"logferry.dropped"', b'"platform.logsDropped"')
@@ -77,12 +79,11 @@ def layout_of(body: bytes, *, parse: bool) -> Layout | None:
         return None
     if not _is_plain_text(body, lines) if parse else _LOSS in body:
         return None
-    counts = _counts(more)
+    counts = _counts(more) if _COUNTED in more else (0, 0, 0)
     if counts is None:
         return None
-    return Layout(
-        environment.decode(), int(segment), lines, int(kind == b"final"), first.decode(), last.decode(), **counts
-    )
+    final = 1 if kind == b"final" else 0
+    return Layout(environment.decode(), int(segment), lines, final, first.decode(), last.decode(), *counts)
 
 
 def _are_numbered(body: bytes, place: bytes, lines: int) -> bool:
@@ -112,8 +113,11 @@ def _is_plain_text(body: bytes, lines: int) -> bool:
     return sum(1 for _ in _LINE.finditer(body)) == lines
 
 
-def _counts(more: bytes) -> dict[str, int] | None:
+def _counts(more: bytes) -> tuple[int, int, int] | None:
     """Return the counts in the rest of the closing record, or None if one stands there twice."""
-    found = [(name.decode(), int(number)) for name, number in _COUNT.findall(more)]
+    found = _COUNT.findall(more)
     counts = dict(found)
-    return counts if len(counts) == len(found) else None
+    if len(counts) != len(found):
+        return None
+    filtered, masked, failed = (int(counts.get(name, 0)) for name in (b"filtered", b"masked", b"failed"))
+    return filtered, masked, failed

@@ -13,17 +13,15 @@ objects that another program has compressed.
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
 
-from logferry.cli.proof.object_layout import layout_of
-
-if TYPE_CHECKING:
-    from logferry.cli.proof.object_layout import Layout
+from logferry.cli.proof.object_layout import Layout, layout_of
 
 MAX_BODY_BYTES = 64 << 20
 """Maximum decompressed size of an object, in bytes. A larger one needs the complete check."""
 ENCODER_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\x03"
 """Header of a gzip stream as the encoder writes it: the fastest level, no time, no name (RFC 1952)."""
+_ROW = ",".join(["{}"] * (len(Layout._fields) + 1))
+"""Format of a row: the values of the layout, and the number of the object."""
 _GZIP, _ZSTD = ".gz", ".zst"
 _GZIP_WINDOW = 31
 
@@ -42,7 +40,7 @@ class ObjectScan:
         if layout is None:
             self.others.append(number)
         else:
-            self.rows.append(",".join(map(str, (*layout, number))))
+            self.rows.append(_ROW.format(*layout, number))
 
 
 def scan_body(key: str, body: bytes) -> Layout | None:
