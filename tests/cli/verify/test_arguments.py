@@ -35,6 +35,7 @@ LEFT_TO_TYPER = (
     (URL, "--unknown"),
     (URL, "another"),
     (URL, "--since", "yesterday"),
+    (URL, "--since", "1h", "--until", "2h"),
     (URL, "--since"),
     (URL, "--since", "--json"),
     (URL, "--since="),

@@ -73,9 +73,10 @@ def _window(since: str | None, until: str | None) -> Window | None:
 
     now = datetime.now(UTC)
     try:
-        return Window(
+        window = Window(
             since=None if since is None else parse_time(since, now=now),
             until=None if until is None else parse_time(until, now=now),
         )
     except (ValueError, OverflowError):
         return None
+    return None if window.since and window.until and window.since > window.until else window
