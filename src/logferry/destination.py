@@ -5,6 +5,8 @@ Guarantees:
   place.
 - The text after `s3://bucket/` is the prefix of the keys, without decoding: `%2F`, `+`, `?` and `#`
   have no meaning.
+- After `s3://`, the ARN of an access point can replace the bucket. ARNs that no S3 client of logferry
+  can use are rejected.
 - A prefix that readers cannot address is rejected: empty parts, `.` and `..`, control characters.
 - Records leave the environment over plain HTTP only to a loopback address.
 - No message contains the user, the path or the query of a receiver, because they can be a secret.
@@ -28,10 +30,23 @@ BUCKET_REMEDY = (
     "use s3://bucket/prefix with a bucket name of 3 to 255 letters, digits, dots, hyphens or underscores, "
     "or with the alias of an access point"
 )
+ARN_REMEDY = (
+    "use s3://bucket/prefix with the name of the bucket, or the ARN of an access point, such as "
+    "s3://arn:aws:s3:eu-central-1:123456789012:accesspoint/name/prefix"
+)
+MULTI_REGION_REMEDY = (
+    "a multi-Region access point needs signatures (SigV4A) that logferry does not make: use the bucket or an "
+    "access point in one region"
+)
 
 _BUCKET = r"[A-Za-z0-9._-]{3,255}"
 """Bucket name. Those from before March 2018 in us-east-1 can have upper-case letters and
 underscores."""
+_ACCESS_POINT = (
+    r"(arn:aws[a-z-]*:(?:s3|s3-object-lambda):[a-z0-9-]+:\d{12}:accesspoint[/:][a-z0-9-]{3,50}"
+    r"|arn:aws[a-z-]*:s3-outposts:[a-z0-9-]+:\d{12}:outpost[/:]op-[a-z0-9]+[/:]accesspoint[/:][a-z0-9-]{3,50})(?:/(.*))?"
+)
+"""ARN of an access point (of a bucket, of Object Lambda, or of S3 on Outposts), and the prefix behind it."""
 _DIRECTIVE = r"%(?:[G-Zg-z]|[A-Fa-f](?![0-9A-Fa-f]))"
 """A directive of strftime. `%2F` and other percent escapes of two hexadecimal digits are literal
 text."""
@@ -54,7 +69,7 @@ class Destination(NamedTuple):
 
     scheme: str
     authority: str
-    """The bucket, the name of the stream, or host and port of a receiver."""
+    """The bucket or access point, the name of the stream, or host and port of a receiver."""
     path: str
     """The prefix without slashes at its ends, the absolute path of the directory, path and query of the URL, or the
     region of the stream, if the URL names it."""
@@ -64,7 +79,7 @@ class Destination(NamedTuple):
 
     @property
     def bucket(self) -> str:
-        """The bucket."""
+        """The bucket, or the alias or the ARN of an access point."""
         return self.authority
 
     @property
@@ -124,6 +139,30 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(name.startswith(each[:-1]) if each.endswith("*") else name == each for each in patterns)
 
 
+def _split(place: str) -> tuple[str, str]:
+    bucket, _, prefix = place.partition("/")
+    if not re.fullmatch(_BUCKET, bucket):
+        raise ValueError(BUCKET_REMEDY)
+    return bucket, prefix
+
+
+def _split_arn(place: str) -> tuple[str, str]:
+    """Return the ARN of an access point and the prefix."""
+    match = re.fullmatch(_ACCESS_POINT, place, re.ASCII | re.DOTALL)
+    if match:
+        return match[1], match[2] or ""
+    if re.match(r"arn:[a-z-]+:s3::\d*:accesspoint", place):
+        raise ValueError(MULTI_REGION_REMEDY)
+    raise ValueError(ARN_REMEDY)
+
+
+def url_of(destination: Destination) -> str:
+    """Return the URL of a destination for a message: of a receiver or a stream, without path and query."""
+    has_prefix = destination.scheme in ("s3", "file")
+    parts = (destination.authority, destination.path.rstrip("/")) if has_prefix else (destination.authority,)
+    return f"{destination.scheme}://{'/'.join(filter(None, parts))}"
+
+
 def directive_in(text: str) -> str:
     """Return the first strftime directive of a text, such as `%Y`, or an empty string."""
     match = re.search(_DIRECTIVE, text) if "%" in text else None
@@ -138,9 +177,7 @@ def _parse_directory(scheme: str, place: str) -> Destination:
 
 
 def _parse_bucket(scheme: str, place: str) -> Destination:
-    bucket, _, prefix = place.partition("/")
-    if not re.fullmatch(_BUCKET, bucket):
-        raise ValueError(BUCKET_REMEDY)
+    bucket, prefix = _split_arn(place) if place.startswith("arn:") else _split(place)
     prefix = prefix.strip("/")
     _check_placeholders(prefix)
     _check_parts(prefix)

@@ -61,14 +61,18 @@ _PROXY = r"(?:[Hh][Tt][Tt][Pp][Ss]?://)?(?:[^@/\s]+@)?(?:[A-Za-z0-9._-]+|\[[0-9A
 _REGION_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _AWS_SCHEMES = frozenset({"firehose", "s3"})
 """Schemes of destinations that are AWS services, and the names of these services."""
-_SWITCHES = ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+_FIPS = "AWS_USE_FIPS_ENDPOINT"
+_VARIANTS = (_FIPS, "AWS_USE_DUALSTACK_ENDPOINT")
+"""Variables that choose an endpoint of AWS."""
+_SWITCHES = (*_VARIANTS, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+_R2_REGION = "auto"
 _LABELS_OF_A_SERVICE = 3
 """Labels of a host name after the bucket, such as `nyc3.example.com`. Fewer are the name of a
 server."""
 
 
 def contradictions(values: Mapping[str, Any], given: set[str]) -> Iterator[str]:
-    """Yield the mistakes in combinations of thresholds, spool, key and destination."""
+    """Yield the mistakes in combinations of thresholds, spool and key."""
     if "FLUSH_BYTES" in given and values.get("FLUSH_BYTES", 0) >= values.get("SPOOL_BYTES", float("inf")):
         yield "LOGFERRY_FLUSH_BYTES must be smaller than LOGFERRY_SPOOL_BYTES, because pending records are in the spool"
     one_each = (
@@ -81,13 +85,29 @@ def contradictions(values: Mapping[str, Any], given: set[str]) -> Iterator[str]:
             "LOGFERRY_KEY has {request_id}, but an object can have several invocations: "
             "set LOGFERRY_FLUSH=invocation and no other threshold, or remove {request_id}"
         )
-    destinations = [values[name] for name in ("DESTINATION",) if values.get(name)]
-    for name in unused_settings(destinations, given):
-        yield f"LOGFERRY_{name} has no effect with a destination {destinations[0].scheme}://: remove it"
 
 
-def key_mistakes(destination: Destination, key: str, *, compression: str, environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield the mistakes in names that query engines misread or skip, or that S3 rejects."""
+def unused_mistakes(values: Mapping[str, Any], changed: set[str]) -> Iterator[str]:
+    """Yield the settings that have no effect with the destinations, among those that are changed from their default."""
+    names = [name for name in ("DESTINATION", "FALLBACK_DESTINATION") if name == "DESTINATION" or name in changed]
+    destinations = [values[name] for name in names] if all(values.get(name) for name in names) else []
+    schemes = " and ".join(dict.fromkeys(f"{each.scheme}://" for each in destinations))
+    for name in unused_settings(destinations, changed):
+        yield f"LOGFERRY_{name} has no effect with a destination {schemes}: remove it"
+
+
+def key_mistakes(
+    destination: Destination,
+    key: str,
+    *,
+    compression: str,
+    environ: Mapping[str, str],
+    setting: str = "LOGFERRY_DESTINATION",
+) -> Iterator[str]:
+    """Yield the mistakes in names that query engines misread or skip, or that S3 rejects.
+
+    `setting` is the variable of the destination.
+    """
     suffix = object_key.COMPRESSED[compression]
     if not key.endswith(suffix):
         yield (
@@ -103,12 +123,12 @@ def key_mistakes(destination: Destination, key: str, *, compression: str, enviro
         yield f"LOGFERRY_KEY has {found}, which is not replaced: use fields such as {{year}}, {{month}} or {{hour}}"
     prefix = destination.path.split("/") if destination.scheme == "s3" and destination.path else []
     parts = key.split("/")
-    yield from _part_mistakes("LOGFERRY_DESTINATION", prefix, prefix, environ)
+    yield from _part_mistakes(setting, prefix, prefix, environ)
     yield from _part_mistakes("LOGFERRY_KEY", parts, parts[:-1], environ)
     size = _key_bytes("/".join([*prefix, key]), environ)
     if destination.scheme == "s3" and size > MAX_KEY_BYTES:
         yield (
-            f"LOGFERRY_KEY makes keys of up to {size} bytes with the prefix of LOGFERRY_DESTINATION, but S3 allows "
+            f"LOGFERRY_KEY makes keys of up to {size} bytes with the prefix of {setting}, but S3 allows "
             f"{MAX_KEY_BYTES}: shorten one of them"
         )
 
@@ -152,7 +172,6 @@ def aws_mistakes(destination: Destination, environ: Mapping[str, str]) -> Iterat
         yield from _proxy_mistakes("https_proxy", environ)
     if destination.scheme not in _AWS_SCHEMES:
         return
-    tls = True
     for name in _SWITCHES:
         if environ.get(name, "").lower() not in {"", "true", "false"}:
             yield f"{name} is {environ[name]!r}: use true or false"
@@ -161,10 +180,10 @@ def aws_mistakes(destination: Destination, environ: Mapping[str, str]) -> Iterat
             yield f"{name} is {environ[name]!r}, which is not a region: use a name such as eu-central-1"
     variables = (f"AWS_ENDPOINT_URL_{destination.scheme.upper()}", "AWS_ENDPOINT_URL")
     endpoint = next((name for name in variables if environ.get(name)), None)
-    if endpoint and environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
-        tls = not environ[endpoint].startswith("http://")
-        if mistake := _endpoint_mistake(environ[endpoint], destination):
-            yield f"{endpoint} is {environ[endpoint]!r}{mistake}"
+    if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        endpoint = None
+    yield from _endpoint_mistakes(endpoint, destination, environ)
+    tls = not (endpoint and environ[endpoint].startswith("http://"))
     if tls:
         yield from _bundle_mistakes(environ)
     yield from _proxy_mistakes("https_proxy" if tls else "http_proxy", environ)
@@ -174,6 +193,26 @@ def _bundle_mistakes(environ: Mapping[str, str]) -> Iterator[str]:
     bundle = environ.get("AWS_CA_BUNDLE")
     if bundle and not os.path.exists(bundle):
         yield f"AWS_CA_BUNDLE is {bundle!r}, but there is no such file: correct the path, or remove the variable"
+
+
+def _endpoint_mistakes(endpoint: str | None, destination: Destination, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the mistakes in the endpoint: in the variable of its URL, or in the choice of an endpoint of AWS."""
+    region = environ.get("AWS_REGION", "")
+    chosen = [name for name in _VARIANTS if environ.get(name, "").lower() == "true"]
+    if endpoint:
+        if mistake := _endpoint_mistake(environ[endpoint], destination):
+            yield f"{endpoint} is {_without_user(environ[endpoint])!r}{mistake}"
+        for name in chosen:
+            yield f"{name} chooses an endpoint of AWS, but {endpoint} is set: remove one of them"
+    elif region == _R2_REGION:
+        yield "AWS_REGION is auto, which is a region of Cloudflare R2: set LOGFERRY_S3_ENDPOINT_URL to the endpoint"
+    elif region.startswith("cn-") and _FIPS in chosen:
+        yield f"{_FIPS} is true, but the regions of China have no FIPS endpoints: remove it"
+
+
+def _without_user(url: str) -> str:
+    """Return a URL without user and password, which a message must not contain."""
+    return re.sub(r"//.*@", "//", url)
 
 
 def _endpoint_mistake(url: str, destination: Destination) -> str:

@@ -9,17 +9,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aws": {"http_client", "errors"},
     "sinks": {"aws", "http_client", "records", "errors", "log"},
     "listener": {"journal", "records", "errors"},
-    "flush": {"journal", "records", "sinks", "deadline", "errors", "log"},
+    "flush": {"journal", "records", "sinks", "deadline", "errors", "log", "loop_clock"},
     "settings": {
         *("flush.policy", "records.object_key", "records.zstd_packing", "destination", "errors"),
-        *("options", "setting", "settings_validation", "values"),
+        *("options", "setting", "settings_validation", "values", "aws.variable_names"),
     },
-    "options": {"records", "setting", "settings_validation", "values"},
+    "options": {"aws", "destination", "records", "setting", "settings_validation", "values"},
     "settings_validation": {"flush.policy", "records.object_key", "destination"},
     "instrumentation": {"listener", "records", "errors"},
     "shipper": {
         *("flush", "instrumentation", "journal", "listener", "records", "settings", "sinks"),
-        *("deadline", "errors", "ipc", "log"),
+        *("deadline", "destination", "errors", "ipc", "log", "loop_clock"),
     },
     "supervisor": {"ipc", "values", "shipper.main"},
 }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from logferry.cli.verify.window import Window
 
 _FLAGS = ("--keys", "--yes", "--json")
-_VALUES = ("--since", "--until", "--function", "--state")
+_VALUES = ("--since", "--until", "--function", "--state", "--fallback")
 
 
 def plain_arguments(arguments: Sequence[str]) -> tuple[str, Options] | None:
@@ -60,6 +60,7 @@ def _options(found: dict[str, str]) -> tuple[str, Options] | None:
         function=found.get("--function", "*"),
         names_only="--keys" in found,
         state=state,
+        fallback=found.get("--fallback", ""),
         yes="--yes" in found,
         as_json="--json" in found,
     )

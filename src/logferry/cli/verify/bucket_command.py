@@ -1,4 +1,4 @@
-"""Verification that needs an event loop: a bucket, or the names of a destination."""
+"""Verification that needs an event loop: a bucket, the names of a destination, or two destinations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def verify_with_event_loop(destination: str, options: Options) -> Report:
-    """Verify a bucket, or the names of a destination, with progress on stderr. Raise DestinationError."""
+    """Verify a bucket, names, or two destinations, with progress on stderr. Raise DestinationError."""
     with error_progress("reading names" if options.names_only else "reading objects") as update:
         return asyncio.run(_verify(destination, options, update))
 
@@ -30,12 +30,20 @@ def verify_with_event_loop(destination: str, options: Options) -> Report:
 async def _verify(destination: str, options: Options, update: Callable[[int, int], None]) -> Report:
     window = options.window or EVERYTHING
     if options.names_only:
-        return await verify_names(destination, window, function=options.function, update=update)
+        return await verify_names(
+            destination, window, function=options.function, fallback=options.fallback, update=update
+        )
     confirm = (lambda _question: True) if options.yes else None
     if confirm is None and sys.stderr.isatty() and sys.stdin.isatty():
         confirm = _confirmed
     return await verify(
-        destination, window, function=options.function, state=options.state, confirm=confirm, update=update
+        destination,
+        window,
+        function=options.function,
+        state=options.state,
+        fallback=options.fallback,
+        confirm=confirm,
+        update=update,
     )
 
 

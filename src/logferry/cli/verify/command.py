@@ -70,6 +70,7 @@ def as_values(report: Report) -> dict[str, Any]:
         "unreadable": [{"key": key, "reason": reason} for key, reason in report.unreadable],
         "platform_lost": report.platform_lost._asdict(),
         "foreign": report.foreign,
+        "fallback": report.fallback._asdict() if report.fallback else None,
         "environments": environments,
     }
 
@@ -78,7 +79,7 @@ def _verified(destination: str, options: Options) -> tuple[Report | None, str]:
     """Return the report, or None and the sentence that names the mistake of the destination."""
     try:
         directory = _directory_of(destination)
-        if directory is None or options.names_only:
+        if directory is None or options.names_only or options.fallback:
             from logferry.cli.verify.bucket_command import verify_with_event_loop  # noqa: PLC0415 - asyncio
 
             return verify_with_event_loop(destination, options), ""

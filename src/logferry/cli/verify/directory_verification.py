@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from logferry.cli.proof.segment_table import SegmentTable
     from logferry.cli.verify.checked_object import CheckedObject
     from logferry.cli.verify.completeness import Report
+    from logferry.cli.verify.scanned_objects import FurtherCheck
     from logferry.cli.verify.window import Window
 
     Progress = Callable[[], AbstractContextManager[Callable[[int, int], None]]]
@@ -47,11 +48,13 @@ def verify_directory(
     *,
     function: str = "*",
     state: Path | None = None,
+    check_further: FurtherCheck | None = None,
     progress: Progress = _no_progress,
 ) -> Report:
     """Read every object of a directory and return the report. Raise DestinationError.
 
     `function` is a glob of names. `state` is a file with the rows of earlier runs, which is read and replaced.
+    `check_further` checks the objects of the fallback destination (`add_further`).
     `progress` gives a function that receives the number of read objects and their total. It is called after the start
     of the processes, because a progress bar has a thread.
     """
@@ -60,7 +63,7 @@ def verify_directory(
     scan = DirectoryScan(root, names)
     try:
         from logferry.cli.proof.segment_table import SegmentTable  # noqa: PLC0415 - see Design
-        from logferry.cli.verify.scanned_objects import judge_scanned, load_state  # noqa: PLC0415
+        from logferry.cli.verify.scanned_objects import add_further, judge_scanned, load_state  # noqa: PLC0415
         from logferry.cli.verify.window import EVERYTHING  # noqa: PLC0415
 
         with SegmentTable() as table:
@@ -68,8 +71,11 @@ def verify_directory(
             with progress() as update:
                 scanned = scan.finish(update)
             checked = _check(table, scanned, names, root)
+            summary = add_further(table, checked, check_further)
             compacted = _compacted(root, function)
-            return judge_scanned(table, checked, window or EVERYTHING, compacted=compacted, state=state)
+            return judge_scanned(
+                table, checked, window or EVERYTHING, compacted=compacted, state=state, fallback=summary
+            )
     finally:
         scan.stop()
 

@@ -17,5 +17,6 @@ class Options(NamedTuple):
     function: str = "*"
     names_only: bool = False
     state: Path | None = None
+    fallback: str = ""
     yes: bool = False
     as_json: bool = False

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from logferry.cli.verify.checked_object import Loss, PlatformLoss, Processed
-    from logferry.cli.verify.completeness import EnvironmentReport, Report
+    from logferry.cli.verify.completeness import EnvironmentReport, FallbackSummary, Report
 
 ROWS = 20
 """Maximum number of environments and of unreadable objects shown, faulty ones first."""
@@ -122,6 +122,7 @@ def _sums(report: Report) -> list[str]:
     if platform.records or platform.bytes:
         sentences.append(f"Dropped by the platform before delivery: {_amount([platform])}.")
     sentences += _processed(report.processed)
+    sentences += _fallback(report.fallback)
     if report.kept_segments:
         sentences.append(
             f"Not read now: {counted(report.kept_segments, 'segment')}, "
@@ -138,6 +139,16 @@ def _sums(report: Report) -> list[str]:
             "Records after its last object cannot be verified."
         )
     return sentences
+
+
+def _fallback(summary: FallbackSummary | None) -> Iterator[str]:
+    """Yield the sentences about the fallback destination."""
+    if summary is None:
+        return
+    copies = f", {summary.copies} of them copies of segments in the first one" if summary.copies else ""
+    yield f"In the fallback destination {summary.destination}: {counted(summary.objects, 'object')}{copies}."
+    for environment, segment in summary.different[:ROWS]:
+        yield f"Different records in both destinations: segment {segment} of {environment}."
 
 
 def _processed(counts: Processed) -> Iterator[str]:

@@ -14,14 +14,18 @@ from logferry.cli.verify.checked_object import CheckedObject
 from logferry.cli.verify.completeness import report_of, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
     from logferry.cli.compact.compactor import State
     from logferry.cli.proof.object_scan import ObjectScan
     from logferry.cli.proof.segment_table import SegmentTable
-    from logferry.cli.verify.completeness import Report
+    from logferry.cli.verify.completeness import FallbackSummary, Report
     from logferry.cli.verify.window import Window
+
+    FurtherCheck = Callable[
+        [Sequence[CheckedObject], Collection[tuple[str, int]]], tuple[FallbackSummary, list[CheckedObject]]
+    ]
 
 
 def load_state(table: SegmentTable, state: Path | None) -> None:
@@ -48,6 +52,24 @@ def keys_to_check_again(table: SegmentTable, checked: Iterable[CheckedObject], k
     return [keys[number] for number in table.scanned.take(segments)]
 
 
+def add_further(
+    table: SegmentTable, checked: list[CheckedObject], check: FurtherCheck | None
+) -> FallbackSummary | None:
+    """Store the scanned rows, and add the objects of another destination. Raise DestinationError.
+
+    `check` receives the checked objects and the segments of all others, and returns a summary and further objects. Their
+    rows replace those of the scan.
+    """
+    table.scanned.store()
+    if check is None:
+        return None
+    intact = {(row.environment, row.segment) for row in table.rows() if row.loss is None}
+    summary, further = check(checked, intact)
+    checked += further
+    table.scanned.take((text_of(each.place.environment), each.place.segment) for each in further if each.place)
+    return summary
+
+
 def judge_scanned(
     table: SegmentTable,
     checked: list[CheckedObject],
@@ -55,14 +77,14 @@ def judge_scanned(
     *,
     compacted: State | None = None,
     state: Path | None = None,
+    fallback: FallbackSummary | None = None,
 ) -> Report:
     """Return the report for the scanned and the checked objects, and write the state. Raise DestinationError."""
-    table.scanned.store()
     if compacted is not None:
         for rows in compacted.segments():
             table.keep(rows)
         checked = [*checked, *map(_damaged, compacted.damaged.items())]
-    report = report_of(table, checked, window, all_rows=state is not None)
+    report = report_of(table, checked, window, all_rows=state is not None)._replace(fallback=fallback)
     if state is not None:
         try:
             table.save(state)

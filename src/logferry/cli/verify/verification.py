@@ -24,19 +24,27 @@ from logferry.cli.proof.object_scan import ObjectScan
 from logferry.cli.proof.segment_table import SegmentTable
 from logferry.cli.stored_objects import DestinationError
 from logferry.cli.verify.directory_verification import verify_directory
+from logferry.cli.verify.fallback_objects import check_fallback
 from logferry.cli.verify.object_bodies import open_bodies
 from logferry.cli.verify.object_check import check_object
-from logferry.cli.verify.scanned_objects import judge_scanned, keys_to_check, keys_to_check_again, load_state
+from logferry.cli.verify.scanned_objects import (
+    add_further,
+    judge_scanned,
+    keys_to_check,
+    keys_to_check_again,
+    load_state,
+)
 from logferry.cli.verify.window import EVERYTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from logferry.cli.stored_objects import Destination, ReadObject, UnreadableObject
     from logferry.cli.verify.checked_object import CheckedObject
-    from logferry.cli.verify.completeness import Report
+    from logferry.cli.verify.completeness import FallbackSummary, Report
     from logferry.cli.verify.object_bodies import BucketBodies
+    from logferry.cli.verify.scanned_objects import FurtherCheck
     from logferry.cli.verify.window import Window
 
 CONCURRENCY = 64
@@ -51,12 +59,14 @@ async def verify(
     *,
     function: str = "*",
     state: Path | None = None,
+    fallback: str = "",
     confirm: Callable[[str], bool] | None = None,
     update: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Report:
     """Read every object of a destination and return the report. Raise DestinationError.
 
     `function` is a glob of names. `state` is a file with the rows of earlier runs, which is read and replaced.
+    `fallback` is the fallback destination, whose objects are read too.
     `confirm` answers the question before an expensive read. `update` receives the number of objects that have been
     read, and their total.
     """
@@ -64,20 +74,43 @@ async def verify(
         place = destinations.parse_readable(destination)
     except ValueError as error:
         raise DestinationError(f"{destination!r} is not a valid destination: {error}") from error
+    # Objects that were stored earlier have no records in the window.
+    stored_since = window.since - STORE_MARGIN if window.since else None
+
+    async def check_copies(
+        checked: Sequence[CheckedObject], intact: Collection[tuple[str, int]]
+    ) -> tuple[FallbackSummary, list[CheckedObject]]:
+        return await check_fallback(
+            destination,
+            fallback,
+            checked,
+            intact=intact,
+            selection=Selection(function),
+            stored_since=stored_since,
+            confirm=confirm,
+        )
+
+    further: FurtherCheck | None = (lambda *given: asyncio.run(check_copies(*given))) if fallback else None
     if place.scheme == "file":
         return await asyncio.to_thread(
-            verify_directory, place.path, window, function=function, state=state, progress=lambda: nullcontext(update)
+            verify_directory,
+            place.path,
+            window,
+            function=function,
+            state=state,
+            check_further=further,
+            progress=lambda: nullcontext(update),
         )
     with SegmentTable() as table:
         load_state(table, state)
         async with open_bodies(destination, confirm) as (bodies, complete):
-            # Objects that were stored earlier have no records in the window.
-            keys = await bodies.keys(window.since - STORE_MARGIN if window.since else None, Selection(function))
+            keys = await bodies.keys(stored_since, Selection(function))
             scan = await _scan(bodies, keys, update)
             checked = await _check(complete, keys_to_check(table, scan, keys))
             checked += await _check(complete, keys_to_check_again(table, checked, keys))
             compacted = await read_state(bodies.source, bodies.listed, Selection(function))
-        return judge_scanned(table, checked, window, compacted=compacted, state=state)
+        summary = await asyncio.to_thread(add_further, table, checked, further)
+        return judge_scanned(table, checked, window, compacted=compacted, state=state, fallback=summary)
 
 
 async def _scan(bodies: BucketBodies, keys: Sequence[str], update: Callable[[int, int], None]) -> ObjectScan:
