@@ -8,6 +8,7 @@ Guarantees:
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -50,4 +51,5 @@ def _verify(arguments: list[str]) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         status = 1
+    gc.freeze()  # the collections at the end of the process would take 8 ms
     sys.exit(status)

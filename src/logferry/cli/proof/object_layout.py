@@ -38,14 +38,13 @@ _LOSS = b'ropped","record":"'
 _LOSSES = (b'"logferry.dropped"', b'"platform.logsDropped"')
 """Types of a reported loss."""
 _TEXT = rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*+)*+"'
-_LINE = re.compile(
+_LINE = (
     rb'^\{"time":"[^"\\\x00-\x1f]*+"(?:,"type":"[^"\\\x00-\x1f]*+")?+(?:,"(?:message|record|event)":' + _TEXT + rb")?+"
     rb'(?:,"requestId":"[0-9a-f-]*+","requestIdSource":"[a-z]*+")?+'
     rb'(?:,"(?!(?:time|type|environment|segment|line)")[^"\\\x00-\x1f]*+":' + _TEXT + rb")*+"
-    rb',"environment":"[^"\\]++","segment":\d++,"line":\d++\}$',
-    re.MULTILINE,
+    rb',"environment":"[^"\\]++","segment":\d++,"line":\d++\}$'
 )
-"""Complete line. Each name that the proof reads is there once, and unescaped."""
+"""Expression of a complete line, compiled with its first use. Each name that the proof reads is there once."""
 
 _cached: list[Sequence[bytes]] = [()]
 """The texts of `_following`, for the longest object so far."""
@@ -110,7 +109,7 @@ def _is_plain_text(body: bytes, lines: int) -> bool:
         body.decode()
     except UnicodeDecodeError:
         return False
-    return sum(1 for _ in _LINE.finditer(body)) == lines
+    return sum(1 for _ in re.finditer(_LINE, body, re.MULTILINE)) == lines
 
 
 def _counts(more: bytes) -> tuple[int, int, int] | None:

@@ -12,13 +12,11 @@ libraries of the output are imported while other processes scan the objects.
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from logferry import destination as destinations
 from logferry.cli.verify.options import Options
-from logferry.cli.verify.report_text import parts_of, plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,12 +37,16 @@ def run_verify(destination: str, options: Options = DEFAULTS) -> int:
         stream.write(f"\033[1;31m{mistake}\033[0m\n" if stream.isatty() else f"{mistake}\n")
         return 2
     if options.as_json:
+        import json  # noqa: PLC0415 - imported during the scan, as the text of the report below
+
         sys.stdout.write(json.dumps(as_values(report), indent=2) + "\n")
     elif sys.stdout.isatty():
         from logferry.cli.verify.report import show  # noqa: PLC0415 - rich takes 60 ms to import
 
         show(report)
     else:
+        from logferry.cli.verify.report_text import parts_of, plain_text  # noqa: PLC0415
+
         sys.stdout.write(plain_text(parts_of(report)))
     return report.status
 
@@ -90,7 +92,7 @@ def _verified(destination: str, options: Options) -> tuple[Report | None, str]:
             options.window,
             function=options.function,
             state=options.state,
-            progress=lambda: _progress(on_terminal=sys.stdout.isatty() and not options.as_json),
+            progress=lambda: _progress(as_json=options.as_json),
         )
     except Exception as error:
         from logferry.cli.stored_objects import DestinationError  # noqa: PLC0415 - a second import costs nothing
@@ -111,10 +113,14 @@ def _directory_of(destination: str) -> str | None:
 
 
 @contextlib.contextmanager
-def _progress(*, on_terminal: bool) -> Iterator[Callable[[int, int], None]]:
+def _progress(*, as_json: bool) -> Iterator[Callable[[int, int], None]]:
     """Yield a function that draws the progress. Import what prints the report, while other processes scan."""
-    if on_terminal:
-        import logferry.cli.verify.report  # noqa: PLC0415, F401 - `run_verify` uses it
+    if as_json:
+        import json  # noqa: PLC0415, F401 - `run_verify` uses it
+    elif sys.stdout.isatty():
+        import logferry.cli.verify.report  # noqa: PLC0415
+    else:
+        import logferry.cli.verify.report_text  # noqa: PLC0415, F401
     if not sys.stderr.isatty():
         yield lambda _done, _total: None
         return

@@ -208,7 +208,11 @@ def _environments(table: SegmentTable, covered: Mapping[str, range] | None) -> t
         faults[fault.environment or ""].append(fault)
     losses = _losses(table.losses())
     names = sorted({*totals, *losses} if covered is None else covered)
-    highest, final = table.highest_segments(), table.final_segments()
+    if covered is None:  # the totals are those of all segments
+        highest = {name: row.highest_segment for name, row in totals.items()}
+        final = {name: row.highest_segment for name, row in totals.items() if not row.is_open}
+    else:
+        highest, final = table.highest_segments(), table.final_segments()
     reports = []
     for name in names:
         numbers = covered[name] if covered is not None else ALL_SEGMENTS

@@ -57,8 +57,8 @@ def add_further(
 ) -> FallbackSummary | None:
     """Store the scanned rows, and add the objects of another destination. Raise DestinationError.
 
-    `check` receives the checked objects and the segments of all others, and returns a summary and further objects. Their
-    rows replace those of the scan.
+    `check` receives the checked objects and the segments of all others, and returns a summary and further objects.
+    Their rows replace those of the scan.
     """
     table.scanned.store()
     if check is None:
