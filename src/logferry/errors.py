@@ -38,6 +38,13 @@ class SegmentLost(LogferryError):
 class SinkError(LogferryError):
     """An object could not be stored. The segment stays in the spool."""
 
+    status = 0
+    """Status of the destination's response, or 0 without one."""
+    code = ""
+    """Error code of the response, such as `AccessDenied`."""
+    sentence = ""
+    """The response's explanation, bounded and on one line."""
+
 
 class SinkUnavailable(SinkError):
     """A transient failure (network, 5xx, throttling). The object may have been stored; try again later."""

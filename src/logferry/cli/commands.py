@@ -85,6 +85,34 @@ def verify(  # noqa: PLR0917 - typer reads options from the signature
 
 
 @cli.command()
+def check(
+    destination: Annotated[
+        str, typer.Argument(help="s3://bucket/prefix or file:///directory (default: that of the settings)")
+    ] = "",
+    settings: Annotated[
+        str,
+        typer.Option(
+            help="env file, or JSON of `aws lambda get-function-configuration`; - reads stdin (default: environment)",
+            metavar="FILE",
+        ),
+    ] = "",
+    reading: Annotated[
+        bool, typer.Option("--reading", help="also check the permissions of the reading commands")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Verify settings, credentials, network and permissions by storing a canary object.
+
+    The canary is PREFIX/_logferry_check/_canary. All readers ignore it, and it is deleted if that is allowed.
+
+    Exit status: 0 logferry can store objects, 1 a check has failed, 2 the settings cannot be read.
+    """
+    from logferry.cli.check.command import Options, run_check  # noqa: PLC0415 - only this command needs the sinks
+
+    raise typer.Exit(run_check(Options(destination, settings, reading=reading, as_json=as_json)))
+
+
+@cli.command()
 def compact(  # noqa: PLR0917 - typer reads options from the signature
     destination: Annotated[str, typer.Argument(help="s3://bucket/prefix or file:///directory")],
     run: Annotated[bool, typer.Option("--run", help="write the files; without it, only show what is due")] = False,

@@ -1,0 +1,233 @@
+"""Checks of a destination in S3: credentials, client, network, bucket, permissions.
+
+Guarantees:
+- The canary is stored by the client that the extension uses for these settings, with the same headers.
+- A missing permission is named, with an IAM statement for this bucket, prefix and key.
+- Permissions that the extension does not need are no fault: without `s3:DeleteObject`, the canary remains.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from logferry.aws.timestamps import parse_http_date
+from logferry.cli.check import aws_requests, s3_put
+from logferry.cli.check.aws_requests import AwsAccess, RequestError
+from logferry.cli.check.credentials import find_credentials, identity_step
+from logferry.cli.check.denial import action_in
+from logferry.cli.check.iam_statements import LIST, Target, statements
+from logferry.cli.check.network import RESOLVE, TLS, network_steps
+from logferry.cli.check.result import Step
+from logferry.http_client.failures import CHECK_PROXY, remedies
+from logferry.http_client.proxies import proxy_variable
+from logferry.sinks.s3 import endpoint
+from logferry.sinks.s3.errors import CONNECTION_REMEDIES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from logferry.cli.check.context import Context
+
+CLOCK_SECONDS = 300
+"""Difference of the clocks that is reported, in seconds. S3 refuses signatures that differ by more than 900."""
+_NOT_FOUND = 404
+_AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
+_GET, _DELETE = "s3:GetObject", "s3:DeleteObject"
+_LEFT = "delete it by hand, or with a lifecycle rule"
+
+
+class _Address(NamedTuple):
+    """The host to which the extension connects first."""
+
+    host: str
+    port: int
+    tls: bool
+    is_proxy: bool
+
+
+async def s3_steps(context: Context) -> AsyncIterator[Step]:
+    """Yield the steps for a bucket."""
+    place, environ = context.settings.destination, context.environ
+    found = await find_credentials(environ)
+    yield found.step
+    if not found.credentials:
+        return
+    apply(found.variables, environ)
+    reason, step = _client_step(context)
+    yield step
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or endpoint.GLOBAL_REGION
+    access = AwsAccess(region, found.credentials)
+    owner, account = await _identity(access, context)
+    yield owner
+    is_connected = True
+    async for step in _network(access, context, is_sdk=bool(reason)):
+        is_connected = is_connected and step.status != "failed"
+        yield step
+    if not is_connected:
+        return
+    async for step in _bucket(access, context):
+        yield step
+    kms_key = (context.settings.s3.headers if context.settings.s3 else {}).get(
+        "x-amz-server-side-encryption-aws-kms-key-id", ""
+    )
+    target = Target(place.bucket, place.path, region, account, kms_key)
+    put = await s3_put.put_canary(context, target)
+    yield put.step
+    if context.reading:
+        async for step in _reading(access, target, put.key):
+            yield step
+    if put.key:
+        yield await _delete(access, place.bucket, put.key)
+
+
+def apply(variables: Mapping[str, str], environ: dict[str, str]) -> None:
+    """Set variables of the check, and of this process, because the SDK reads them there."""
+    environ.update(variables)
+    os.environ.update(variables)
+
+
+def _client_step(context: Context) -> tuple[str, Step]:
+    """Return the reason for the SDK, which may be empty, and the step."""
+    settings, environ = context.settings, context.environ
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    if settings.s3_client == "sdk":
+        reason = "LOGFERRY_S3_CLIENT=sdk"
+    else:
+        reason = endpoint.needs_sdk(settings.destination.bucket, region, environ) or ""
+    if not reason:
+        return "", Step("client", "ok", f"logferry's own S3 client, region {region}")
+    remedy = "" if region else "set AWS_REGION; Lambda sets it for a function"
+    detail = f"the AWS SDK, because {reason}; it needs the full layer"
+    return reason, Step("client", "ok" if region else "warning", detail, remedy=remedy)
+
+
+async def _identity(access: AwsAccess, context: Context) -> tuple[Step, str]:
+    """Ask STS for the owner of the credentials, if the destination is AWS's."""
+    environ = context.environ
+    url = endpoint.endpoint_url(environ)
+    host = url.partition("://")[2].partition("/")[0].partition(":")[0]
+    is_sts_given = environ.get("AWS_ENDPOINT_URL_STS") or environ.get("AWS_ENDPOINT_URL")
+    if url and not host.endswith(_AMAZON) and not is_sts_given:
+        return Step("identity", "skipped", "the endpoint is not one of AWS"), ""
+    return await identity_step(access, context.function)
+
+
+async def _network(access: AwsAccess, context: Context, *, is_sdk: bool) -> AsyncIterator[Step]:
+    """Yield the steps for the endpoint, or for the proxy in front of it."""
+    bucket = context.settings.destination.bucket
+    if bucket.endswith("--x-s3"):
+        yield Step(RESOLVE, "skipped", "S3 Express: the SDK chooses the host for each session")
+        return
+    try:
+        address = await _address(access, context, is_sdk=is_sdk)
+    except RequestError as error:
+        yield Step(RESOLVE, "failed", f"the address is unknown: {error}", remedy="check the destination and AWS_REGION")
+        return
+    notes = remedies(CHECK_PROXY) if address.is_proxy else CONNECTION_REMEDIES
+    async for step in network_steps(address.host, address.port, context.environ, tls=address.tls, remedies=notes):
+        yield step
+    if address.is_proxy:
+        yield Step(TLS, "skipped", "through the proxy; storing the canary shows it")
+
+
+async def _address(access: AwsAccess, context: Context, *, is_sdk: bool) -> _Address:
+    """Return the host of the bucket, or that of the proxy. Raise RequestError."""
+    bucket, environ = context.settings.destination.bucket, context.environ
+    if not is_sdk:
+        found = endpoint.resolve(bucket, access.region, environ)
+        return _Address(found.host, found.port, found.tls, is_proxy=False)
+    host, port, tls = await aws_requests.host_of(access, bucket, "key")
+    variable = proxy_variable("https" if tls else "http", host, str(port), environ)
+    if not variable:
+        return _Address(host, port, tls, is_proxy=False)
+    proxy = environ[variable].partition("://")[2] or environ[variable]
+    name, _, number = proxy.rpartition("@")[2].strip("/").rpartition(":")
+    if not number.isdigit():
+        return _Address(f"{name}:{number}".strip(":"), 80, tls=False, is_proxy=True)
+    return _Address(name.strip("[]"), int(number), tls=False, is_proxy=True)
+
+
+async def _bucket(access: AwsAccess, context: Context) -> AsyncIterator[Step]:
+    """Yield the steps for the region of the bucket and for the clock, both from an unsigned request."""
+    bucket = context.settings.destination.bucket
+    try:
+        head = await aws_requests.bucket_head(access, bucket)
+    except RequestError as error:
+        yield Step("region", "skipped", f"unknown: {error}")
+        return
+    if head.region and head.region != access.region:
+        yield Step(
+            "region",
+            "warning",
+            f"the bucket is in {head.region}, and requests are signed for {access.region}",
+            notes=("each new environment sends one request twice, and traffic between regions is billed",),
+            remedy=f"use a bucket in {access.region}, or a function in {head.region}",
+        )
+    elif head.region:
+        yield Step("region", "ok", head.region)
+    elif head.status == _NOT_FOUND:
+        yield Step("region", "skipped", f"the bucket {bucket} is not found without credentials")
+    else:
+        yield Step("region", "skipped", "the server does not name the region of the bucket")
+    yield _clock(head.date)
+
+
+def _clock(date: str) -> Step:
+    theirs = parse_http_date(date)
+    if theirs is None:
+        return Step("clock", "skipped", "the server sends no date")
+    difference = round(time.time() - theirs)
+    detail = f"{abs(difference)} s {'fast' if difference > 0 else 'slow'}, compared with the server"
+    if abs(difference) <= CLOCK_SECONDS:
+        return Step("clock", "ok", detail if abs(difference) > 1 else "equal to that of the server")
+    from logferry.sinks.s3 import sdk_clock  # noqa: PLC0415 - imports botocore
+
+    sdk_clock.correct(date)
+    return Step("clock", "warning", detail, remedy="set the clock of this machine, for example with NTP")
+
+
+async def _reading(access: AwsAccess, target: Target, key: str) -> AsyncIterator[Step]:
+    """Yield the steps for the permissions of the reading commands."""
+    prefix = f"{target.prefix}/" if target.prefix else ""
+    try:
+        await aws_requests.list_prefix(access, target.bucket, prefix)
+    except RequestError as error:
+        yield _missing_for_reading("list", error, LIST, target)
+    else:
+        yield Step("list", "ok", f"s3://{target.bucket}/{prefix}")
+    if not key:
+        yield Step("read", "skipped", "there is no canary to read")
+        return
+    try:
+        await aws_requests.read_object(access, target.bucket, key)
+    except RequestError as error:
+        yield _missing_for_reading("read", error, _GET, target)
+    else:
+        yield Step("read", "ok", "the canary was read")
+
+
+def _missing_for_reading(name: str, error: RequestError, action: str, target: Target) -> Step:
+    """Return the step for a request that the reading commands send."""
+    if not error.is_denied:
+        return Step(name, "failed", str(error), remedy="see the error of S3")
+    missing = action_in(error.sentence) or action
+    return Step(
+        name,
+        "failed",
+        str(error),
+        notes=("the reading commands need it; the role of the function does not",),
+        remedy=f"allow {missing} for those who read",
+        statements=statements([missing], target),
+        missing=(missing,),
+    )
+
+
+async def _delete(access: AwsAccess, bucket: str, key: str) -> Step:
+    try:
+        await aws_requests.delete_object(access, bucket, key)
+    except RequestError as error:
+        reason = f"{_DELETE} is not allowed, and logferry does not need it" if error.is_denied else str(error)
+        return Step("delete", "skipped", f"s3://{bucket}/{key} remains: {reason}", remedy=_LEFT)
+    return Step("delete", "ok", "the canary was deleted")
