@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from logferry import log
 from logferry.cli.check import output, settings_source
 from logferry.cli.check.context import Checks, Context
 from logferry.cli.check.result import Report, Step
@@ -71,6 +72,7 @@ def run_check(options: Options) -> int:
     show = _nothing if options.as_json else lambda step: output.show_step(console, step)
     try:
         with _applied(source.environ):
+            log.configure(level="error", as_json=False)  # the steps show what a sink logs
             asyncio.run(_check(source, options, report, show))
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 from logferry.aws.timestamps import parse_http_date
 from logferry.cli.check import aws_requests, s3_put
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 CLOCK_SECONDS = 300
 """Difference of the clocks that is reported, in seconds. S3 refuses signatures that differ by more than 900."""
 _NOT_FOUND = 404
+_PROXY_PORTS = {"http": 80, "https": 443}
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 _GET, _DELETE = "s3:GetObject", "s3:DeleteObject"
 _LEFT = "delete it by hand, or with a lifecycle rule"
@@ -142,11 +144,9 @@ async def _address(access: AwsAccess, context: Context, *, is_sdk: bool) -> _Add
     variable = proxy_variable("https" if tls else "http", host, str(port), environ)
     if not variable:
         return _Address(host, port, tls, is_proxy=False)
-    proxy = environ[variable].partition("://")[2] or environ[variable]
-    name, _, number = proxy.rpartition("@")[2].strip("/").rpartition(":")
-    if not number.isdigit():
-        return _Address(f"{name}:{number}".strip(":"), 80, tls=False, is_proxy=True)
-    return _Address(name.strip("[]"), int(number), tls=False, is_proxy=True)
+    text = environ[variable]
+    proxy = urlsplit(text if "://" in text else f"http://{text}")
+    return _Address(proxy.hostname or "", proxy.port or _PROXY_PORTS.get(proxy.scheme, 80), tls=False, is_proxy=True)
 
 
 async def _bucket(access: AwsAccess, context: Context) -> AsyncIterator[Step]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from logferry.cli.check.diagnosis import Diagnosis
 
 NAME = "put"
+_AGAIN = "repeat the check; the extension repeats the upload too"
 SDK_SECONDS = 5.0
 """Time for the import of the SDK and for corrections within one put, in seconds."""
 
@@ -127,9 +128,7 @@ def _stored(canary: _Canary, target: Target, *notes: str) -> Step:
 
 def _refused(error: SinkError, found: Diagnosis, target: Target) -> Step:
     """Return the failed step: what S3 answered, what is missing, and how to allow it."""
-    text, _, remedy = str(error).rpartition("; ")
-    text = text or remedy
-    text = text.partition(": ")[2] if text.startswith("put ") else text
+    text, remedy = _text_and_remedy(error)
     notes = [f"missing: {permission}, in {advice.policy}" for permission, advice in found.missing.items()]
     if found.is_inferred and found.is_stored:
         notes.append("S3 does not name the permission; the canary was stored without the headers that need it")
@@ -151,6 +150,17 @@ def _refused(error: SinkError, found: Diagnosis, target: Target) -> Step:
         statements=statements(added, target),
         missing=tuple(found.missing),
     )
+
+
+def _text_and_remedy(error: SinkError) -> tuple[str, str]:
+    """Return the message of a sink without the name of the object, and its remedy."""
+    text = str(error).partition(": ")[2] or str(error)
+    if error.status:
+        event = f"{error.status} {error.code}".rstrip() + (f": {error.sentence}" if error.sentence else "")
+        remedy = text.removeprefix(event).removeprefix("; ")
+        return event, remedy or _AGAIN
+    event, _, remedy = text.rpartition("; ")
+    return (event, remedy) if event else (text, _AGAIN)
 
 
 def _remedy_of(setting: str) -> str:
