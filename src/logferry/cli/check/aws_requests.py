@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from logferry.aws.sigv4 import Credentials
 
-REQUEST_SECONDS = 10.0
+REQUEST_SECONDS = 5.0
 """Limit of one request with its connection, in seconds."""
 CONNECT_SECONDS = 3.0
 

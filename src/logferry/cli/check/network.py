@@ -29,6 +29,7 @@ RESOLVE, CONNECT, TLS = "name", "connection", "TLS"
 _EXPIRED, _NOT_YET_VALID = 10, 9
 """OpenSSL's verification errors for a certificate outside its period of validity."""
 _NO_PORT = -1
+_NO_TLS = "check that the port serves TLS: for a plain server, use http:// in the endpoint URL"
 
 
 async def network_steps(
@@ -44,7 +45,7 @@ async def network_steps(
     if not connected or connected.status != "ok":
         yield Step(TLS, "skipped", "there is no connection")
     else:
-        yield await _tls(host, port, TlsContexts(host, environ), remedies)
+        yield await _tls(host, port, TlsContexts(host, environ))
 
 
 async def _resolve(host: str, port: int, remedies: Remedies) -> Step:
@@ -79,7 +80,7 @@ async def _connect(host: str, port: int, remedies: Remedies) -> Step:
     return Step(CONNECT, "ok", f"{where} in {(time.monotonic() - started) * 1000:.0f} ms")
 
 
-async def _tls(host: str, port: int, contexts: TlsContexts, remedies: Remedies) -> Step:
+async def _tls(host: str, port: int, contexts: TlsContexts) -> Step:
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             try:
@@ -89,7 +90,7 @@ async def _tls(host: str, port: int, contexts: TlsContexts, remedies: Remedies) 
                     raise
                 writer = await _open_tls(host, port, contexts)
     except TimeoutError:
-        return Step(TLS, "failed", f"no handshake within {CONNECT_SECONDS:g} s", remedy=remedies.respond)
+        return Step(TLS, "failed", f"no handshake within {CONNECT_SECONDS:g} s", remedy=_NO_TLS)
     except SinkRejected as error:
         text, _, remedy = str(error).partition("; ")
         return Step(TLS, "failed", text, remedy=remedy)
@@ -101,7 +102,7 @@ async def _tls(host: str, port: int, contexts: TlsContexts, remedies: Remedies) 
             TLS,
             "failed",
             f"the handshake failed: {reason}",
-            remedy="check that the port serves TLS: for a plain server, use http:// in the endpoint URL",
+            remedy=_NO_TLS,
         )
     session: ssl.SSLObject = writer.get_extra_info("ssl_object")
     certificate = session.getpeercert() or {}
