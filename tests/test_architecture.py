@@ -30,8 +30,8 @@ NOT_IN_THE_LAYER = {"emulator", "cli", "layer"}
 EXTENSION = sorted(path for path in SOURCE.rglob("*.py") if not NOT_IN_THE_LAYER & set(path.relative_to(SOURCE).parts))
 EVERYTHING = sorted(SOURCE.rglob("*.py"))
 
-COMPOSITION_ROOT = {"shipper.main", "shipper.event_loop"}
-"""The second module builds the components that need an event loop."""
+COMPOSITION_ROOT = {"shipper.main", "shipper.event_loop", "shipper.upload_target"}
+"""The second module builds the components that need an event loop, the third chooses the sink."""
 PURE_PACKAGES = ("records",)
 PURE_MODULES = (
     *("deadline", "destination", "errors", "ipc", "values"),

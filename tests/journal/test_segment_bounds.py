@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from logferry.journal.segment import OpenFile
-from logferry.records import decoder
+from logferry.records import batch_facts, decoder
 from logferry.records.encoder import encode
 from logferry.records.invocations import Invocations
 from logferry.records.object_key import DEFAULT_KEY
@@ -201,7 +201,7 @@ def test_odd_request_id_of_an_invoke_event_is_not_noted(tmp_path: Path) -> None:
 
 def test_batches_without_stored_records_wait_for_one_with_records(tmp_path: Path) -> None:
     """`LOGFERRY_TYPES=function` and a quiet function would otherwise store an object without records per invocation."""
-    journal = open_journal(tmp_path, is_omitted=decoder.is_only_platform)
+    journal = open_journal(tmp_path, is_omitted=batch_facts.is_only_platform)
     start = (
         b'[{"time":"2026-11-19T00:00:00.000Z","type":"platform.start","record":{"requestId":"' + A.encode() + b'"}}]'
     )
@@ -254,4 +254,4 @@ def test_batches_without_stored_records_are_sealed_at_the_limit_of_a_segment(tmp
 )
 def test_only_a_batch_of_platform_events_has_no_stored_record(body: bytes, *, expected: bool) -> None:
     """Any other batch counts as one with records."""
-    assert decoder.is_only_platform(body) is expected
+    assert batch_facts.is_only_platform(body) is expected

@@ -11,7 +11,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from logferry.records import decoder
+from logferry.records import batch_facts, bounded_json, decoder
 from logferry.records.internal import UNPARSABLE, InternalBatch
 from support.batch_strategies import ANYTHING, JSON_VALUES, deliveries
 from support.decoded import events_in
@@ -141,7 +141,9 @@ def test_huge_number_does_not_affect_its_neighbours() -> None:
     assert [e.type for e in events_in(body)] == ["", "function"]
 
 
-@pytest.mark.parametrize(("depth", "kind"), [(decoder.MAX_DEPTH - 1, "function"), (decoder.MAX_DEPTH, UNPARSABLE)])
+@pytest.mark.parametrize(
+    ("depth", "kind"), [(bounded_json.MAX_DEPTH - 1, "function"), (bounded_json.MAX_DEPTH, UNPARSABLE)]
+)
 def test_event_that_is_nested_too_deep_is_kept_as_text(depth: int, kind: str) -> None:
     """The limit is exact, because the bytes must not depend on the caller."""
     body = b'[{"type":"function","record":' + b"[" * depth + b"]" * depth + b"}]"
@@ -220,19 +222,19 @@ def test_end_of_a_batch_shows_whether_a_record_was_cut(value: Any, at: float, *,
     for body in (*cut(text, 1 + int(at * (len(text) - 2))), b"[" + text.encode() + b"]"):
         reader = decoder.Reader()
         list(reader.read(body))
-        assert not (reader.has_partial_record and decoder.ends_complete(body))
+        assert not (reader.has_partial_record and batch_facts.ends_complete(body))
 
 
 @pytest.mark.parametrize("record", ['line "}]\n', "", {"a": {"time": "x"}}, {"time": "x"}, [], 'ä,{"time":"x'])
 def test_complete_batch_is_recognised_by_its_end(record: Any) -> None:
     """The platform writes batches without spaces."""
     events = [{"time": "2026-11-21T02:26:24.357Z", "type": "function", "record": each} for each in ("x", record)]
-    assert decoder.ends_complete(json.dumps(events, separators=(",", ":")).encode())
+    assert batch_facts.ends_complete(json.dumps(events, separators=(",", ":")).encode())
 
 
 @THOROUGH
 @given(ANYTHING)
 def test_batch_without_the_platform_marker_has_no_platform_event(body: bytes) -> None:
     """The cheap check is exact for a negative result, except for a type that is written with escapes."""
-    if not decoder.mentions_platform(body):
+    if not batch_facts.mentions_platform(body):
         assert not any(e.type.startswith("platform.") for e in events_in(body)) or b"\\u" in body

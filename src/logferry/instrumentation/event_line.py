@@ -21,7 +21,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from logferry.records.decoder import MAX_DEPTH, nesting_depth, refuse_constant
+from logferry.records.bounded_json import MAX_DEPTH, nesting_depth, refuse_constant
 from logferry.records.internal import CALL, EVENT, METRIC
 from logferry.records.model import iso
 from logferry.records.timestamps import is_canonical

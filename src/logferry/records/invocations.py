@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
-from logferry.records import attribution, decoder
+from logferry.records import attribution, batch_facts, decoder
 from logferry.records.internal import OUT_OF_MEMORY, TIMEOUT
 from logferry.records.started_requests import StartedRequests, valid_id
 
@@ -66,8 +66,8 @@ class Invocations:
 
     def see(self, body: bytes) -> None:
         """Take in a batch."""
-        may_be_cut = len(body) >= CUT_BYTES and not decoder.ends_complete(body)
-        if decoder.mentions_platform(body) or self._reader.has_partial_record or may_be_cut:
+        may_be_cut = len(body) >= CUT_BYTES and not batch_facts.ends_complete(body)
+        if batch_facts.mentions_platform(body) or self._reader.has_partial_record or may_be_cut:
             for event in self._reader.read(body):
                 if not isinstance(event, decoder.Event):
                     continue  # a run of function lines

@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from logferry.records import attribution, decoder
+from logferry.records import attribution, bounded_json, decoder
 from logferry.records.fast_path import TEXT, TIME, RequestIdCache
 from logferry.records.internal import ATTRIBUTION, FORMAT, NOTES, PREFIX, SENT
 from logferry.records.model import iso
@@ -215,7 +215,7 @@ class Lines:
             if not isinstance(record, str):
                 return f'{{"time":"{self._time}",{kind}"record":{quoted(value)}{ending}'
             # Only a numeric escape can be a lone surrogate.
-            if "\\u" not in value or decoder.is_text(record):
+            if "\\u" not in value or bounded_json.is_text(record):
                 return f'{{"time":"{self._time}",{kind}"message":{value}{ending}'
         if value is not None and event.type.startswith(PREFIX):
             return f'{{"time":"{self._time_or_latest}",{kind}"record":{quoted(value)}{ending}'
@@ -227,7 +227,7 @@ class Lines:
 
     def _make_column(self, kind: str) -> str:
         """Return the column `type`, empty if its value is not text."""
-        column = f'"type":{json.dumps(kind)},' if decoder.is_text(kind) else ""
+        column = f'"type":{json.dumps(kind)},' if bounded_json.is_text(kind) else ""
         if len(self._columns) >= ENDINGS_KEPT:
             self._columns.clear()
         self._columns[kind] = column

@@ -18,7 +18,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from logferry.records import attribution, decoder, fast_path
+from logferry.records import attribution, batch_facts, decoder, fast_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -66,7 +66,7 @@ def find(bodies: Iterable[bytes], request_id: str, *, latest: str | None) -> str
     reader, has_started = decoder.Reader(), latest == request_id
     for body in bodies:
         has_started = has_started or wanted in body
-        if not has_started or not (_HINT in body or decoder.mentions_platform(body)):
+        if not has_started or not (_HINT in body or batch_facts.mentions_platform(body)):
             continue
         for kind, text, started in _texts(reader.read(body)):
             if kind == decoder.START:

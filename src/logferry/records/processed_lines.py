@@ -17,7 +17,7 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any
 
-from logferry.records import attribution, decoder
+from logferry.records import attribution, bounded_json, decoder
 from logferry.records.fast_path import TEXT, TIME
 from logferry.records.fields import LEVEL_NAMES, as_members
 from logferry.records.internal import DAMAGED, DROPPED, INVOCATION, PREFIX, SENT, UNPARSABLE
@@ -207,7 +207,7 @@ class ProcessedLines(Lines):
             if not isinstance(record, str):
                 return "record", self._masked_record(event.type, value, record)
             # Only a numeric escape can be a lone surrogate.
-            if "\\u" not in value or decoder.is_text(record):
+            if "\\u" not in value or bounded_json.is_text(record):
                 text = self._masked_text(record)
                 return "message", value if text is record else json.dumps(text, ensure_ascii=False)
         if value is not None and event.type.startswith(PREFIX):
@@ -272,7 +272,7 @@ class ProcessedLines(Lines):
     def _make_column(self, kind: str) -> str:
         """Return the column `type`. A posted element can have any text as its type, so an unknown one is masked."""
         if self._masker and kind and not kind.startswith((attribution.PLATFORM, PREFIX)) and kind not in LINES:
-            column = super()._make_column(self._masked_text(kind) if decoder.is_text(kind) else kind)
+            column = super()._make_column(self._masked_text(kind) if bounded_json.is_text(kind) else kind)
             self._columns[kind] = column
             return column
         return super()._make_column(kind)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from logferry.records import attribution, decoder
+from logferry.records import attribution, batch_facts, bounded_json, decoder
 from logferry.records.internal import OUT_OF_MEMORY, TIMEOUT
 from logferry.records.started_requests import IN_HEADER
 
@@ -45,7 +45,7 @@ class SegmentFacts:
         self._started: dict[str, None] = {}
         reader = decoder.Reader()
         for body in bodies:
-            if decoder.mentions_platform(body) or reader.has_partial_record or not decoder.ends_complete(body):
+            if batch_facts.mentions_platform(body) or reader.has_partial_record or not batch_facts.ends_complete(body):
                 for event in reader.read(body):
                     if isinstance(event, decoder.Event):
                         self._see(event)
@@ -85,5 +85,5 @@ class SegmentFacts:
         value = tracing.get("value") if isinstance(tracing, dict) else None
         if isinstance(value, str) and (trace := _TRACE.search(value)):
             self.traces[request] = trace[1]
-        if isinstance(tenant, str) and 0 < len(tenant) <= _MAX_TENANT_CHARACTERS and decoder.is_text(tenant):
+        if isinstance(tenant, str) and 0 < len(tenant) <= _MAX_TENANT_CHARACTERS and bounded_json.is_text(tenant):
             self.tenants[request] = tenant

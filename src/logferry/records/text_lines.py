@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from logferry.records import decoder
+from logferry.records import bounded_json, decoder
 from logferry.records.formatted_lines import FormattedLines
 from logferry.records.model import iso
 from logferry.records.selection import LINES
@@ -55,7 +55,7 @@ class TextLines(FormattedLines):
         text = self._masked_content(event).removesuffix("\n")
         if event.type not in LINES:
             text = _platform_text(event.type, text)
-        if not decoder.is_text(text):
+        if not bounded_json.is_text(text):
             text = text.encode(errors="backslashreplace").decode()
         return f"{self._time_or_latest} {text}\n"
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from logferry.flush.uploader import Uploader
 from logferry.listener.server import listening
-from logferry.records.encoder import encode
 from logferry.shipper.background_flush import BackgroundFlush
 from logferry.shipper.change_signal import ChangeSignal
 from logferry.shipper.channel import Channel
@@ -24,23 +23,22 @@ from logferry.shipper.shutdown_flush import ShutdownFlush
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from logferry.flush.scheduler import InvokeDecision, Scheduler
     from logferry.journal.journal import Journal
     from logferry.listener.intake import Intake
     from logferry.records.invocations import Invocations
-    from logferry.records.model import Header, StoredObject
     from logferry.settings import Settings
     from logferry.shipper.event_collection import EventCollection
     from logferry.shipper.events import Invoke, Shutdown
     from logferry.shipper.invocation_records import InvocationRecords
-    from logferry.sinks.base import Sink
+    from logferry.shipper.upload_target import UploadTarget
 
 
 def run(
     *,
-    sink: Sink,
+    target: UploadTarget,
     settings: Settings,
     channel: socket.socket,
     listener: socket.socket,
@@ -59,20 +57,11 @@ def run(
     `connect_early`: open a connection to the sink before the first event. `collection` is None if the function's own
     events are not accepted, and `records` if invocations have no summary.
     """
-    options: dict[str, Any] = {"key": settings.key, "types": settings.types}
-    options["compress"] = settings.compression == "gzip"
-    if settings.compression == "zstd":
-        from logferry.records import zstd_packing  # noqa: PLC0415 - imported only if it is chosen
-
-        options["packing"] = zstd_packing.packing()
-    if settings.records and settings.records.processing:
-        options["make_lines"] = settings.records.processing.make_lines
-
-    def encode_segment(header: Header, batches: Iterable[bytes], final: bool) -> StoredObject:
-        return encode(header, batches, final=final, **options)
 
     async def serve() -> None:
-        uploader = Uploader(journal=journal, sink=sink, encode=encode_segment, timeout_seconds=settings.upload_timeout)
+        uploader = Uploader(
+            journal=journal, sink=target.sink, encode=target.encode, timeout_seconds=settings.upload_timeout
+        )
         packets = (
             Channel(channel, on_packet=collection.on_packet, on_done=collection.on_done)
             if collection

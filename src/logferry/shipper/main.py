@@ -1,4 +1,4 @@
-"""Composition root of the shipper: settings, sinks and clocks are chosen here and nowhere else.
+"""Composition root of the shipper: settings and clocks are chosen here and nowhere else.
 
 Guarantees:
 - Batches are answered some milliseconds after the fork, before the libraries are imported.
@@ -25,7 +25,7 @@ from logferry.journal.journal import Journal
 from logferry.listener.dedup import Deduplicator
 from logferry.listener.intake import Intake
 from logferry.listener.path_token import PathToken
-from logferry.records import decoder
+from logferry.records import batch_facts, decoder
 from logferry.records.internal import InternalBatch
 from logferry.records.invocations import Invocations
 from logferry.records.model import Origin
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from logferry.records.model import Header
     from logferry.shipper.event_collection import EventCollection
     from logferry.shipper.invocation_records import InvocationRecords
-    from logferry.sinks.base import Sink
 
 MANAGED_INSTANCES = "lambda-managed-instances"
 
@@ -106,15 +105,16 @@ def run_shipper(
     )
     with SteppedImport(server=server, queue=queue):
         from logferry.shipper import event_loop  # noqa: PLC0415 - imports asyncio and everything that needs it
+        from logferry.shipper.upload_target import open_target  # noqa: PLC0415 - after the first responses
 
         if settings.records and settings.records.processing:
             settings.records.processing.load()
-        sink = _open_sink(settings)
+        target = open_target(settings, os.environ)
     server.finish()
     collect_from_here()
     if not queue.supervisor_ended:
         event_loop.run(
-            sink=sink,
+            target=target,
             settings=settings,
             channel=channel,
             listener=listener,
@@ -239,7 +239,7 @@ def _open_journal(settings: Settings, origin: Origin, invocations: Invocations, 
             warn=log.get_logger().warning,
             started=invocations.started,
             segment_bytes=settings.records.object_bytes if settings.records else None,
-            is_omitted=(lambda _: False) if "platform" in settings.types else decoder.is_only_platform,
+            is_omitted=(lambda _: False) if "platform" in settings.types else batch_facts.is_only_platform,
         )
 
     orphans.adopt(settings.spool_dir)
@@ -282,23 +282,3 @@ def _snap_start(environ: Mapping[str, str]) -> bool:
 
 def _json_format(environ: Mapping[str, str]) -> bool:
     return environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
-
-
-def _open_sink(settings: Settings) -> Sink:
-    destination = settings.destination
-    if destination.scheme == "file":
-        from pathlib import Path  # noqa: PLC0415 - a bucket needs no paths
-
-        from logferry.sinks.directory import DirectorySink  # noqa: PLC0415 - only one kind of sink is used
-
-        return DirectorySink(Path(destination.path))
-    from logferry.sinks.s3 import open_sink  # noqa: PLC0415 - only one kind of sink is used
-
-    return open_sink(
-        destination.bucket,
-        destination.path,
-        os.environ,
-        settings.upload_timeout,
-        client=settings.s3_client,
-        object_headers=settings.s3.headers if settings.s3 else None,
-    )

@@ -25,7 +25,7 @@ from logferry.cli.object_names import looks_like_logferry
 from logferry.cli.stored_objects import BrokenLinesError, ReadObject, UnreadableObject
 from logferry.cli.verify.line_place import CLOSING_TYPES, place_of_lines
 from logferry.cli.verify.other_formats import in_format_1
-from logferry.records.decoder import integer_parser, refuse_constant
+from logferry.records.bounded_json import integer_parser, refuse_constant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

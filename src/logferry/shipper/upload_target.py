@@ -1,0 +1,70 @@
+"""Choice of the upload target: the sink of a destination, and the encoder of the objects that it stores.
+
+Guarantees:
+- Only the chosen kind of sink and the chosen compression are imported.
+
+Design: sink and encoder are chosen together, because a destination decides which bytes it can store. The scheme of the
+destination is looked at here and nowhere else in the extension.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from logferry.records.encoder import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from logferry.records.model import Header, StoredObject
+    from logferry.settings import Settings
+    from logferry.sinks.base import Sink
+
+
+class UploadTarget(NamedTuple):
+    """A destination that is ready for uploads."""
+
+    sink: Sink
+    encode: Callable[[Header, Iterable[bytes], bool], StoredObject]
+    """Return the object of a segment, from its header, its batches, and whether it is the last one."""
+
+
+def open_target(settings: Settings, environ: Mapping[str, str]) -> UploadTarget:
+    """Return the upload target of the destination."""
+    return UploadTarget(_open_sink(settings, environ), _encoder(settings))
+
+
+def _open_sink(settings: Settings, environ: Mapping[str, str]) -> Sink:
+    destination = settings.destination
+    if destination.scheme == "file":
+        from pathlib import Path  # noqa: PLC0415 - a bucket needs no paths
+
+        from logferry.sinks.directory import DirectorySink  # noqa: PLC0415 - only one kind of sink is used
+
+        return DirectorySink(Path(destination.path))
+    from logferry.sinks.s3 import open_sink  # noqa: PLC0415 - only one kind of sink is used
+
+    return open_sink(
+        destination.bucket,
+        destination.path,
+        environ,
+        settings.upload_timeout,
+        client=settings.s3_client,
+        object_headers=settings.s3.headers if settings.s3 else None,
+    )
+
+
+def _encoder(settings: Settings) -> Callable[[Header, Iterable[bytes], bool], StoredObject]:
+    options: dict[str, Any] = {"key": settings.key, "types": settings.types}
+    options["compress"] = settings.compression == "gzip"
+    if settings.compression == "zstd":
+        from logferry.records import zstd_packing  # noqa: PLC0415 - imported only if it is chosen
+
+        options["packing"] = zstd_packing.packing()
+    if settings.records and settings.records.processing:
+        options["make_lines"] = settings.records.processing.make_lines
+
+    def encode_segment(header: Header, batches: Iterable[bytes], final: bool) -> StoredObject:
+        return encode(header, batches, final=final, **options)
+
+    return encode_segment
