@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_all_mistakes_are_reported_at_once() -> None:
-    """Nothing else is checked, because the extension would be idle."""
+    """The other checks are left out, because the extension would be idle."""
     done = check({"LOGFERRY_FLUSH": "never", "LOGFERRY_S3_TAGS": "a", "LOGFERRY_FLUSCH": "size"})
     assert (done.status, list(done.steps)) == (1, ["settings"])
     notes = " ".join(done.steps["settings"]["notes"])

@@ -57,7 +57,7 @@ class RequestError(Exception):
 
 @dataclass(frozen=True)
 class BucketHead:
-    """What the response to an unsigned HeadBucket shows. Texts are empty if the server does not send them."""
+    """Facts in the response to an unsigned HeadBucket. Texts are empty if the server does not send them."""
 
     status: int
     region: str

@@ -1,4 +1,4 @@
-"""What the checks of each kind of destination get, and their interface."""
+"""The context of the checks, and the interface of those for one kind of destination."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 Guarantees:
 - No secret is shown, and an access key ID is shortened.
-- The extension's sources are read as the extension reads them. For others (a profile, SSO, a web identity), the AWS
-  SDK is asked, and the result is used as variables, so that the client is the one that Lambda would use.
+- The extension's sources are read as the extension reads them. The AWS SDK finds others: a profile, SSO, a web identity.
+  The result is then used as variables, so that the client is the one that Lambda would use.
 - The owner is optional: a failure that is not a refusal of the credentials is no fault.
 
 References: AWS SDKs and Tools Reference Guide, "Standardized credential providers"; AWS STS API Reference,

@@ -2,7 +2,7 @@
 
 Guarantees:
 - A permission is taken from the sentence only if the sentence names it.
-- `advice` tells an addition (no policy allows the action) from a denial, which no addition can lift.
+- `advice` separates a missing permission from an explicit deny, which no allowing statement can lift.
 
 References: IAM User Guide, "Troubleshoot access denied error messages".
 """
@@ -28,7 +28,7 @@ _POLICIES = (
 
 
 class Advice(NamedTuple):
-    """What must change."""
+    """The policy that must change, and how."""
 
     policy: str
     """Policy that must change."""

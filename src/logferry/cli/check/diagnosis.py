@@ -35,7 +35,7 @@ _UNSUPPORTED_STATUS = frozenset({400, 501})
 
 @dataclass
 class Diagnosis:
-    """What is refused, and why."""
+    """Refused permissions and settings."""
 
     missing: dict[str, Advice] = field(default_factory=dict)
     """Missing permissions, and the policy that must change for each."""

@@ -23,7 +23,7 @@ from logferry.errors import SinkError, SinkUnavailable
 from logferry.http_client.client import CONNECT_SECONDS
 from logferry.records.model import Header, Origin, iso
 from logferry.records.object_key import render_key
-from logferry.sinks.s3 import open_sink
+from logferry.shipper.upload_target import open_target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,21 +60,16 @@ class _Canary:
         settings = self._context.settings
         place = settings.destination
         stored = canary_of(object_headers=headers, folder=self.folder)
-        sink = open_sink(
-            place.bucket,
-            place.path,
-            self._context.environ,
-            settings.upload_timeout,
-            client=settings.s3_client,
-            object_headers=headers,
-        )
+        if settings.s3:
+            settings = settings._replace(s3=settings.s3._replace(headers=headers))
+        sink = open_target(settings, self._context.environ).sink
         limit = settings.upload_timeout + CONNECT_SECONDS + SDK_SECONDS
         started = time.monotonic()
         try:
             async with asyncio.timeout(limit):
                 await sink.put(stored)
         except SinkError as error:
-            return error
+            return _with_response(error)
         except TimeoutError:
             return SinkUnavailable(f"put {stored.key}: not stored within {limit:g} s")
         finally:
@@ -150,6 +145,17 @@ def _refused(error: SinkError, found: Diagnosis, target: Target) -> Step:
         statements=statements(added, target),
         missing=tuple(found.missing),
     )
+
+
+def _with_response(error: SinkError) -> SinkError:
+    """Return the error with the response of S3, which an error that it was made from may have."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, SinkError) and cause.status:
+            error.status, error.code, error.sentence = cause.status, cause.code, cause.sentence
+            break
+        cause = cause.__cause__
+    return error
 
 
 def _text_and_remedy(error: SinkError) -> tuple[str, str]:
