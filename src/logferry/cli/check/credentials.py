@@ -2,7 +2,7 @@
 
 Guarantees:
 - No secret is shown, and an access key ID is shortened.
-- The extension's sources are read as the extension reads them. The AWS SDK finds others: a profile, SSO, a web identity.
+- The extension's sources are read as the extension reads them. The AWS SDK finds others, such as a profile or SSO.
   The result is then used as variables, so that the client is the one that Lambda would use.
 - The owner is optional: a failure that is not a refusal of the credentials is no fault.
 

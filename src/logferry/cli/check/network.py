@@ -106,7 +106,7 @@ async def _tls(host: str, port: int, contexts: TlsContexts) -> Step:
         )
     session: ssl.SSLObject = writer.get_extra_info("ssl_object")
     certificate = session.getpeercert() or {}
-    detail = f"{session.version()}; certificate of {host} until {certificate.get('notAfter', 'an unknown date')}"
+    detail = f"{session.version()}; the certificate is valid until {certificate.get('notAfter', 'an unknown date')}"
     await _close(writer)
     return Step(TLS, "ok", detail)
 
