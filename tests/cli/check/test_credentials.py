@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from logferry.cli.check.credentials import shortened
 from support.check_runs import DESTINATION, check, refusing, s3_that
 from support.container_endpoint import container_endpoint
 from support.moto_s3 import REGION, MotoS3, moto_s3
@@ -140,6 +141,15 @@ def test_missing_credentials_fail_before_anything_is_sent(given: dict[str, str],
     assert (done.status, done.steps["credentials"]["status"]) == (1, "failed")
     assert detail in done.steps["credentials"]["detail"]
     assert not requests.texts
+
+
+@pytest.mark.parametrize(
+    ("key_id", "shown"),
+    [("AKIAPROFILEKEY123456", "AKIA…3456"), ("minio-admin1", "mini…min1"), ("minioadmin", "mi…"), ("a", "a…")],
+)
+def test_a_key_id_is_shortened_to_less_than_it_is_long(key_id: str, shown: str) -> None:
+    """The key IDs of some stores are short words, of which 8 characters would be too much."""
+    assert shortened(key_id) == shown
 
 
 def test_a_temporary_key_without_its_token_is_a_warning() -> None:
