@@ -209,8 +209,10 @@ supervisor.main()
 """
 
 
-def test_at_the_first_next_a_bare_interpreter_holds_a_bounded_set_of_modules() -> None:
+def test_at_the_first_next_a_bare_interpreter_holds_a_bounded_set_of_modules(tmp_path: Path) -> None:
     """The process prints its modules after it has registered and subscribed, before it requests its first event."""
+    script = tmp_path / "script.py"  # Python 3.13 imports another module for code in `-c`
+    script.write_text(PRINT_MODULES_AT_FIRST_NEXT.format(folders=[str(SOURCE.parent)]))
     answer = b"HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: x\r\nContent-Length: 2\r\n\r\n{}"
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(20)
@@ -225,7 +227,7 @@ def test_at_the_first_next_a_bare_interpreter_holds_a_bounded_set_of_modules() -
         thread = threading.Thread(target=serve)
         thread.start()
         done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", PRINT_MODULES_AT_FIRST_NEXT.format(folders=[str(SOURCE.parent)])],
+            [sys.executable, "-I", "-S", str(script)],
             env={"AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{server.getsockname()[1]}", "LOGFERRY_PORT": "0"},
             capture_output=True,
             text=True,
