@@ -261,7 +261,7 @@ READS_ENVIRON = {"supervisor.supervisor", "shipper.main", "sinks.s3.sdk", "sinks
 READS_THE_WALL_CLOCK = {
     *("supervisor.supervisor", "shipper.main", "shipper.event_queue", "shipper.lifecycle"),
     *("shipper.event_collection", "supervisor.event_pipe"),
-    *("aws.credentials", "http_client.client", "http_client.connection", "sinks.s3.sink"),
+    *("aws.assumed_role", "aws.credentials", "http_client.client", "http_client.connection", "sinks.s3.sink"),
 }
 """Deadlines of the platform, signatures and credentials have dates; a freeze shows only on the wall clock."""
 TOUCHES_THE_DISK = {

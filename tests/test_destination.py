@@ -27,6 +27,44 @@ def test_parse_takes_the_prefix_literally_without_outer_slashes(value: str, expe
     assert parse(value) == expected
 
 
+ACCOUNT = "eu-central-1:123456789012"
+OBJECT_LAMBDA = f"arn:aws:s3-object-lambda:{ACCOUNT}:accesspoint/l-1"
+OUTPOST = f"arn:aws:s3-outposts:{ACCOUNT}:outpost/op-01ac5d28a6a232904/accesspoint/logs"
+
+
+@pytest.mark.parametrize(
+    ("place", "bucket", "prefix"),
+    [
+        (f"arn:aws:s3:{ACCOUNT}:accesspoint/logs", f"arn:aws:s3:{ACCOUNT}:accesspoint/logs", ""),
+        (f"arn:aws:s3:{ACCOUNT}:accesspoint/logs/", f"arn:aws:s3:{ACCOUNT}:accesspoint/logs", ""),
+        (f"arn:aws:s3:{ACCOUNT}:accesspoint/logs/a/b=1", f"arn:aws:s3:{ACCOUNT}:accesspoint/logs", "a/b=1"),
+        (f"arn:aws-cn:s3:{ACCOUNT}:accesspoint:logs/a", f"arn:aws-cn:s3:{ACCOUNT}:accesspoint:logs", "a"),
+        (f"{OBJECT_LAMBDA}/a", OBJECT_LAMBDA, "a"),
+        (f"{OUTPOST}/a/b", OUTPOST, "a/b"),
+    ],
+)  # fmt: skip
+def test_parse_separates_the_arn_of_an_access_point_from_the_prefix(place: str, bucket: str, prefix: str) -> None:
+    """The resource of an ARN contains slashes too."""
+    assert parse(f"s3://{place}") == Destination("s3", bucket, prefix)
+
+
+@pytest.mark.parametrize(
+    ("place", "remedy"),
+    [
+        ("arn:aws:s3:::bucket/prefix", "with the name of the bucket"),
+        (f"arn:aws:s3:{ACCOUNT}:accesspoint", "the ARN of an access point, such as"),
+        (f"arn:aws:s3:{ACCOUNT}:bucket/logs", "the ARN of an access point, such as"),
+        ("arn:aws:s3::123456789012:accesspoint/mfzwi23gnjvgw.mrap/logs", "multi-Region .* in one region"),
+        (f"arn:aws:s3:{ACCOUNT}:accesspoint/logs/a//b", "readers cannot address"),
+        (f"arn:aws:s3:{ACCOUNT}:accesspoint/logs/%Y", "fields of LOGFERRY_KEY"),
+    ],
+)
+def test_parse_refuses_other_arns_with_the_remedy(place: str, remedy: str) -> None:
+    """A multi-Region access point needs a signature that neither client makes."""
+    with pytest.raises(ValueError, match=remedy):
+        parse(f"s3://{place}")
+
+
 @pytest.mark.parametrize("bucket", ["Legacy_Bucket", "a_b", "MyBucket.Logs", 255 * "b", "my-alias-abc123-s3alias"])
 def test_parse_accepts_legacy_bucket_names_and_aliases(bucket: str) -> None:
     """Buckets from before March 2018 in us-east-1 keep their names (S3 User Guide, "Naming rules")."""

@@ -59,7 +59,7 @@ def test_each_default_is_a_valid_value_and_an_empty_value_counts_as_not_set(sett
         ("DESTINATION", "s3://b", "3 to 255 letters"),
         ("DESTINATION", "s3://" + 256 * "b", "3 to 255 letters"),
         ("DESTINATION", "s3://büro", "3 to 255 letters"),
-        ("DESTINATION", "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/logs", "alias of an access point"),
+        ("DESTINATION", "s3://arn:aws:s3:::bucket/logs", "with the name of the bucket"),
         ("DESTINATION", "https://bucket.s3.amazonaws.com", "use s3://bucket/prefix"),
         ("DESTINATION", "s3://bucket/%Y/%m", "%Y is not replaced: use the fields of LOGFERRY_KEY"),
         ("DESTINATION", "s3://bucket/day=%d", "%d is not replaced"),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from logferry.options.instrumentation import InstrumentationOptions
     from logferry.options.records import RecordOptions
     from logferry.options.s3 import S3Options
+    from logferry.options.s3_access import S3Access
 
 PREFIX = "LOGFERRY_"
 # ruff: noqa: E501 - a row of the table is easier to read on one line
@@ -119,6 +120,8 @@ class Settings(NamedTuple):
     """Options of selection and masking, or None if no variable of them is set."""
     s3: S3Options | None = None
     """Options of the objects in S3, or None if no variable of them is set."""
+    s3_access: S3Access | None = None
+    """Role, credentials and endpoint of S3, or None if no variable of them is set."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
@@ -134,7 +137,7 @@ class Settings(NamedTuple):
             except ValueError as error:
                 found = f"is {text!r}" if text else "is not set"
                 mistakes.append(f"{PREFIX}{setting.name} {found}: {error}")
-        mistakes += _combined(parsed, given, environ)
+        mistakes += _combined(parsed, given, environ, tables)
         for table in tables.values():
             mistakes += table.contradictions(parsed, given)
         if mistakes:
@@ -162,16 +165,30 @@ def _unknown(names: set[str], known: list[str]) -> Iterator[str]:
         yield f"{PREFIX}{name} is not a setting" + (f": use {PREFIX}{near[0]}" if near else ": remove it")
 
 
-def _combined(parsed: Mapping[str, Any], given: set[str], environ: Mapping[str, str]) -> Iterator[str]:
+def _combined(
+    parsed: Mapping[str, Any], given: set[str], environ: Mapping[str, str], tables: Mapping[str, Table]
+) -> Iterator[str]:
     """Yield the mistakes in combinations of the valid values."""
     yield from contradictions(parsed, given)
     if "DESTINATION" not in parsed:
         return
-    yield from aws_mistakes(parsed["DESTINATION"], environ)
+    access = tables.get("s3_access")
+    if access and all(row.name in parsed for row in access.SETTINGS):
+        yield from _access_mistakes(parsed["DESTINATION"], access.read(parsed), environ)
+    else:
+        yield from aws_mistakes(parsed["DESTINATION"], environ)
     if {"KEY", "COMPRESSION"} <= parsed.keys():
         key = _key(parsed, given)
         yield from _zstd_mistakes(parsed["COMPRESSION"])
         yield from key_mistakes(parsed["DESTINATION"], key, compression=parsed["COMPRESSION"], environ=environ)
+
+
+def _access_mistakes(place: Destination, access: S3Access, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the mistakes in the variables of S3. Settings have replaced some of them, and are named instead."""
+    from logferry.aws.variable_names import renamed  # noqa: PLC0415 - most functions set none of them
+
+    for mistake in aws_mistakes(place, access.environ(environ)):
+        yield renamed(mistake, access.names())
 
 
 def _zstd_mistakes(compression: str) -> Iterator[str]:

@@ -60,7 +60,11 @@ _ENDPOINT = r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::(\d{1,5}))?((?:/[^\
 _PROXY = r"(?:[Hh][Tt][Tt][Pp][Ss]?://)?(?:[^@/\s]+@)?(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\])(?::\d{1,5})?/?"
 _REGION_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-_SWITCHES = ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+_FIPS = "AWS_USE_FIPS_ENDPOINT"
+_VARIANTS = (_FIPS, "AWS_USE_DUALSTACK_ENDPOINT")
+"""Variables that choose an endpoint of AWS."""
+_SWITCHES = (*_VARIANTS, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+_R2_REGION = "auto"
 _LABELS_OF_A_SERVICE = 3
 """Labels of a host name after the bucket, such as `nyc3.example.com`. Fewer are the name of a
 server."""
@@ -145,7 +149,6 @@ def aws_mistakes(destination: Destination, environ: Mapping[str, str]) -> Iterat
     """Yield the mistakes in the AWS variables that decide how S3 is reached."""
     if destination.scheme != "s3":
         return
-    tls = True
     for name in _SWITCHES:
         if environ.get(name, "").lower() not in {"", "true", "false"}:
             yield f"{name} is {environ[name]!r}: use true or false"
@@ -153,14 +156,34 @@ def aws_mistakes(destination: Destination, environ: Mapping[str, str]) -> Iterat
         if environ.get(name) and not set(environ[name]) <= _REGION_CHARACTERS:
             yield f"{name} is {environ[name]!r}, which is not a region: use a name such as eu-central-1"
     endpoint = next((name for name in _ENDPOINT_VARIABLES if environ.get(name)), None)
-    if endpoint and environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
-        tls = not environ[endpoint].startswith("http://")
-        if mistake := _endpoint_mistake(environ[endpoint], destination.bucket):
-            yield f"{endpoint} is {environ[endpoint]!r}{mistake}"
+    if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        endpoint = None
+    yield from _endpoint_mistakes(endpoint, destination.bucket, environ)
+    tls = not (endpoint and environ[endpoint].startswith("http://"))
     bundle = environ.get("AWS_CA_BUNDLE")
     if tls and bundle and not os.path.exists(bundle):
         yield f"AWS_CA_BUNDLE is {bundle!r}, but there is no such file: correct the path, or remove the variable"
     yield from _proxy_mistakes("https_proxy" if tls else "http_proxy", environ)
+
+
+def _endpoint_mistakes(endpoint: str | None, bucket: str, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the mistakes in the endpoint: in the variable of its URL, or in the choice of an endpoint of AWS."""
+    region = environ.get("AWS_REGION", "")
+    chosen = [name for name in _VARIANTS if environ.get(name, "").lower() == "true"]
+    if endpoint:
+        if mistake := _endpoint_mistake(environ[endpoint], bucket):
+            yield f"{endpoint} is {_without_user(environ[endpoint])!r}{mistake}"
+        for name in chosen:
+            yield f"{name} chooses an endpoint of AWS, but {endpoint} is set: remove one of them"
+    elif region == _R2_REGION:
+        yield "AWS_REGION is auto, which is a region of Cloudflare R2: set LOGFERRY_S3_ENDPOINT_URL to the endpoint"
+    elif region.startswith("cn-") and _FIPS in chosen:
+        yield f"{_FIPS} is true, but the regions of China have no FIPS endpoints: remove it"
+
+
+def _without_user(url: str) -> str:
+    """Return a URL without user and password, which a message must not contain."""
+    return re.sub(r"//.*@", "//", url)
 
 
 def _endpoint_mistake(url: str, bucket: str) -> str:

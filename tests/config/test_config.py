@@ -126,7 +126,13 @@ def _policy(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "name", ["execution-role-policy.json", "execution-role-policy-kms.json", "stop-cloudwatch.json"]
+    "name",
+    [
+        "execution-role-policy.json",
+        "execution-role-policy-assume.json",
+        "execution-role-policy-kms.json",
+        "stop-cloudwatch.json",
+    ],
 )
 def test_an_identity_policy_passes_cfn_lint(name: str, tmp_path: Path) -> None:
     """cfn-lint checks the grammar of the policy and the names of its actions."""
@@ -144,6 +150,15 @@ def test_the_bucket_policy_passes_cfn_lint(tmp_path: Path) -> None:
     _cfn_lint(tmp_path / "template.json")
 
 
+def test_the_trust_policy_of_the_role_passes_cfn_lint(tmp_path: Path) -> None:
+    """The role has the permission of `execution-role-policy.json`."""
+    policy = {"PolicyName": "p", "PolicyDocument": _policy("execution-role-policy.json")}
+    properties = {"AssumeRolePolicyDocument": _policy("cross-account-role-trust.json"), "Policies": [policy]}
+    template = {"Resources": {"Role": {"Type": "AWS::IAM::Role", "Properties": properties}}}
+    (tmp_path / "template.json").write_text(json.dumps(template))
+    _cfn_lint(tmp_path / "template.json")
+
+
 def test_an_invalid_policy_does_not_pass_cfn_lint(tmp_path: Path) -> None:
     """The check has an effect: a policy with an invalid Effect fails."""
     policy = _policy("execution-role-policy.json")
@@ -156,12 +171,18 @@ def test_an_invalid_policy_does_not_pass_cfn_lint(tmp_path: Path) -> None:
 
 
 def test_the_policies_grant_only_the_required_actions() -> None:
-    """The actions are s3:PutObject on the prefix, and kms:GenerateDataKey through S3."""
+    """The actions are s3:PutObject on the prefix, kms:GenerateDataKey through S3, and sts:AssumeRole on one role."""
     (store,) = _policy("execution-role-policy.json")["Statement"]
     assert (_words(store["Action"]), store["Resource"]) == (PUT_OBJECT, "arn:aws:s3:::my-log-bucket/logs/*")
     (encrypt,) = _policy("execution-role-policy-kms.json")["Statement"]
     assert _words(encrypt["Action"]) == {"kms:GenerateDataKey"}
     assert encrypt["Condition"]["StringEquals"]["kms:ViaService"].startswith("s3.")
+    (assume,) = _policy("execution-role-policy-assume.json")["Statement"]
+    (trust,) = _policy("cross-account-role-trust.json")["Statement"]
+    assert _words(assume["Action"]) == _words(trust["Action"]) == {"sts:AssumeRole"}
+    assert re.fullmatch(r"arn:aws:iam::\d{12}:role/[a-z-]+", assume["Resource"])
+    assert trust["Condition"]["StringEquals"]["sts:ExternalId"]
+    assert trust["Principal"]["AWS"].endswith(":role/my-function-role")
     allowed = [s for s in _policy("bucket-policy-cross-account.json")["Statement"] if s["Effect"] == "Allow"]
     assert [_words(statement["Action"]) for statement in allowed] == [PUT_OBJECT]
 

@@ -101,6 +101,18 @@ async def test_response_without_framing_lasts_until_the_end_of_the_connection() 
     assert (response.status, response.headers["etag"], response.body) == (200, "x", b"abc")
 
 
+@pytest.mark.parametrize("framing", [b"Content-Length: 1000", b"Transfer-Encoding: chunked"])
+async def test_response_to_head_is_complete_after_its_head(framing: bytes) -> None:
+    """The stated length is that of the object, and the connection is used again."""
+    async with scripted_server(responding(HEAD + framing + b"\r\nETag: x\r\n\r\n", OK)) as server:
+        client = client_of(server)
+        response = await client.request("HEAD", "/key", {"host": "h"})
+        assert (response.status, response.headers["etag"], response.body) == (200, "x", b"")
+        assert (await put(client)).headers["etag"] == '"0"'
+        assert server.connections == 1
+        client.close()
+
+
 async def test_trailer_is_not_a_header_of_the_response() -> None:
     """The ETag in the head confirms an object; a trailer may come from an intermediary."""
     response = await response_to(HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nETag: x\r\n\r\n")

@@ -12,9 +12,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "flush": {"journal", "records", "sinks", "deadline", "errors", "log"},
     "settings": {
         *("flush.policy", "records.object_key", "records.zstd_packing", "destination", "errors"),
-        *("options", "setting", "settings_validation", "values"),
+        *("options", "setting", "settings_validation", "values", "aws.variable_names"),
     },
-    "options": {"records", "setting", "settings_validation", "values"},
+    "options": {"aws", "records", "setting", "settings_validation", "values"},
     "settings_validation": {"flush.policy", "records.object_key", "destination"},
     "instrumentation": {"listener", "records", "errors"},
     "shipper": {

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logferry.records.model import StoredObject
+from logferry.settings import Settings
+from logferry.shipper.upload_target import open_target
 from logferry.sinks.s3 import open_sink
 
 if TYPE_CHECKING:
@@ -55,6 +57,25 @@ def s3_sink(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     sink = open_sink(bucket, prefix, os.environ, seconds, client, object_headers=object_headers)
+    _opened.append(sink)
+    return sink
+
+
+def sink_of_settings(
+    environment: Mapping[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    client: str = "auto",
+    destination: str = "s3://bucket",
+    **settings: str,
+) -> Sink:
+    """Return the sink that the shipper opens in this environment. The names of `settings` have no prefix."""
+    given = {"DESTINATION": destination, "S3_CLIENT": client} | settings
+    for name in UNSET:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {**environment, **{f"LOGFERRY_{name}": value for name, value in given.items()}}.items():
+        monkeypatch.setenv(name, value)
+    sink = open_target(Settings.from_environ(os.environ), os.environ).sink
     _opened.append(sink)
     return sink
 

@@ -3,15 +3,17 @@
 Guarantees:
 - Credentials are read for each request. Nothing is read before the first request, so a snapshot
   contains none.
-- Credentials of the container endpoint are kept and renewed `RENEW_SECONDS` before they expire, one
-  renewal at a time.
-- A renewal that fails uses the present credentials until they expire.
+- Temporary credentials are kept and renewed `RENEW_SECONDS` before they expire, one renewal at a
+  time.
+- A renewal that fails uses the present credentials until they expire, unless the service has
+  rejected them.
 - A value that no HTTP header can carry is an error before a request is signed with it.
 - No message contains a secret.
 
 Design: Lambda passes static credentials as variables. Under SnapStart and on Managed Instances it
-serves temporary credentials at a local HTTP endpoint. Every other source needs the AWS SDK
-(`endpoint.needs_sdk`).
+serves temporary credentials at a local HTTP endpoint. `assumed_role` has the credentials of a role,
+which are kept and renewed by the same class. Every other source needs the AWS SDK
+(`sinks.s3.endpoint.needs_sdk`).
 
 References: AWS SDKs and Tools Reference Guide, "Container credential provider"; Lambda Developer
 Guide, "Handling uniqueness with Lambda SnapStart" and "Lambda Managed Instances".
@@ -33,7 +35,7 @@ from logferry.http_client.failures import bounded, remedies
 from logferry.http_client.response import HttpError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
 RENEW_SECONDS = 300
 """Time before the expiration at which credentials are renewed, in seconds."""
@@ -51,44 +53,63 @@ _NEVER = float("inf")
 _REMEDIES = remedies("check AWS_CONTAINER_CREDENTIALS_FULL_URI")
 
 
-class CredentialSource:
-    """The current credentials."""
+class RenewedCredentials:
+    """Temporary credentials that are kept, and renewed before they expire."""
 
-    def __init__(self, environ: Mapping[str, str], *, wall_clock: Callable[[], float] = time.time) -> None:
-        self._environ = environ
+    def __init__(
+        self, fetch: Callable[[], Awaitable[tuple[Credentials, float]]], *, wall_clock: Callable[[], float] = time.time
+    ) -> None:
+        """`fetch` returns credentials and their expiration in seconds since the epoch, or raises SinkError."""
+        self._fetch = fetch
         self._wall_clock = wall_clock
-        self._fetched: Credentials | None = None
+        self._present: Credentials | None = None
         self._expires_at = _NEVER
         self._renew_at = 0.0
         self._one_renewal = asyncio.Lock()
 
     async def get(self) -> Credentials:
         """Return valid credentials. Raises SinkUnavailable or SinkRejected with the cause."""
-        access_key, secret_key = (self._environ.get(f"AWS_{name}") for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
-        if access_key and secret_key:
-            token = self._environ.get("AWS_SECURITY_TOKEN") or self._environ.get("AWS_SESSION_TOKEN")
-            return _checked(access_key, secret_key, token, source="the AWS_ variables")
         async with self._one_renewal:
-            if self._fetched is None or self._wall_clock() >= self._renew_at:
-                await self._renew()
-            assert self._fetched is not None  # noqa: S101 - _renew raises otherwise
-            return self._fetched
+            if self._present is None or self._wall_clock() >= self._renew_at:
+                self._present = await self._renewed()
+            return self._present
 
     def expire(self, rejected: Credentials) -> None:
         """Renew credentials that the service has rejected as expired, unless another request has done so."""
-        if self._fetched == rejected:
-            self._renew_at = 0.0
+        if self._present == rejected:
+            self._renew_at = self._expires_at = 0.0
 
-    async def _renew(self) -> None:
+    async def _renewed(self) -> Credentials:
         try:
-            self._fetched, self._expires_at = await self._fetch()
+            found, self._expires_at = await self._fetch()
         except (SinkUnavailable, SinkRejected):
-            if self._fetched is None or self._wall_clock() >= self._expires_at:
-                self._fetched = None
+            if self._present is None or self._wall_clock() >= self._expires_at:
+                self._present = None
                 raise
             self._renew_at = self._wall_clock() + RETRY_SECONDS
-        else:
-            self._renew_at = self._expires_at - RENEW_SECONDS
+            return self._present
+        self._renew_at = self._expires_at - RENEW_SECONDS
+        return found
+
+
+class CredentialSource:
+    """The current credentials of the environment."""
+
+    def __init__(self, environ: Mapping[str, str], *, wall_clock: Callable[[], float] = time.time) -> None:
+        self._environ = environ
+        self._container = RenewedCredentials(self._fetch, wall_clock=wall_clock)
+
+    async def get(self) -> Credentials:
+        """Return valid credentials. Raises SinkUnavailable or SinkRejected with the cause."""
+        access_key, secret_key = (self._environ.get(f"AWS_{name}") for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
+        if access_key and secret_key:
+            token = self._environ.get("AWS_SECURITY_TOKEN") or self._environ.get("AWS_SESSION_TOKEN")
+            return checked(access_key, secret_key, token, source="the AWS_ variables")
+        return await self._container.get()
+
+    def expire(self, rejected: Credentials) -> None:
+        """Renew credentials that the service has rejected as expired, unless another request has done so."""
+        self._container.expire(rejected)
 
     async def _fetch(self) -> tuple[Credentials, float]:
         host, port, path = container_endpoint(self._environ)
@@ -154,10 +175,10 @@ def _parsed(body: bytes, source: str) -> tuple[Credentials, float]:
         raise SinkUnavailable(f"{source} gave no valid expiration: {bounded(repr(expiration))}")
     if not all(isinstance(key, str) for key in keys):
         raise SinkUnavailable(f"{source} gave no credentials: a value is not a string")
-    return _checked(*keys, source=source), expires_at
+    return checked(*keys, source=source), expires_at
 
 
-def _checked(access_key: str, secret_key: str, token: str | None, *, source: str) -> Credentials:
+def checked(access_key: str, secret_key: str, token: str | None, *, source: str) -> Credentials:
     """Return credentials. Raises SinkRejected for a value that would break or change a header."""
     for name, value in (("access key", access_key), ("secret key", secret_key), ("session token", token or "")):
         if not _is_header_value(value) or " " in value:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from logferry import destination
 from logferry.cli.directory_reader import Directory
-from logferry.cli.stored_objects import DestinationError
+from logferry.cli.stored_objects import DestinationError, check_bucket
 from logferry.settings_validation import aws_mistakes
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def open_destination(url: str) -> AbstractAsyncContextManager[Destination]:
         place = destination.parse(url)
     except ValueError as error:
         raise DestinationError(f"{url!r} is not a valid destination: {error}") from error
+    check_bucket(url, place.bucket)
     if mistakes := [*aws_mistakes(place, os.environ)]:
         raise DestinationError(f"cannot read {url}: {'; '.join(mistakes)}")
     if place.scheme == "file":

@@ -116,6 +116,14 @@ class Lines:
         return stored
 
 
+def check_bucket(url: str, bucket: str) -> None:
+    """Raise DestinationError for the ARN of an access point: DuckDB, obstore, Athena and Spark cannot address it."""
+    if bucket.startswith("arn:"):
+        raise DestinationError(
+            f"cannot read {url}: the destination is an ARN; use the name of the bucket or the alias of the access point"
+        )
+
+
 def check_size(size: int, most: int) -> None:
     """Raise ValueError if an object or its metadata are too large."""
     if size > most:

@@ -118,6 +118,8 @@ class HttpConnection(asyncio.Protocol):
     async def exchange(self, head: bytes, body: bytes, timeout_seconds: float) -> Response:
         """Send a request and return its response. Raises HttpError (ResponseTimeout included)."""
         self._requested = True
+        if head.startswith(b"HEAD "):
+            self._reader = ResponseReader(has_body=False)
         self._note_use()
         self._timeout, self._progress_at = timeout_seconds, self._used_at
         self._timer = self._loop.call_later(timeout_seconds, self._check_progress)

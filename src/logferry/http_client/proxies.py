@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from logferry.http_client.address import host_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -22,6 +24,13 @@ def proxy_variable(scheme: str, host: str, port: str | None, environ: Mapping[st
     if not found or _is_bypassed(host, port, environ):
         return None
     return found
+
+
+def proxy_of_url(url: str, environ: Mapping[str, str]) -> str | None:
+    """Return the name of the variable whose proxy a request to a plain URL must use, or None."""
+    scheme, _, rest = url.partition("://")
+    port = rest.partition("/")[0].partition(":")[2]
+    return proxy_variable(scheme, host_of(url), port or None, environ)
 
 
 def _variable(prefix: str, environ: Mapping[str, str]) -> str | None:

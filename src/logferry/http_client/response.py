@@ -4,6 +4,7 @@ Guarantees:
 - Interim responses (1xx) are skipped, whether the request asked for them or not.
 - Chunked bodies, bodies of a known length and bodies up to the end of the connection are read.
 - Trailers are discarded: only the head confirms an object.
+- A response to HEAD is complete after its head, whatever length it states.
 - The received bytes of one response are limited. A longer body is cut, and the connection is not
   used again.
 
@@ -40,7 +41,9 @@ class Response:
 class ResponseReader:
     """The state of the response that one connection is receiving."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_body: bool = True) -> None:
+        """`has_body` is False for a response to HEAD."""
+        self._has_body = has_body
         self.received = 0
         """Bytes of this response so far, interim responses included."""
         self.response: Response | None = None
@@ -101,6 +104,10 @@ class ResponseReader:
             self._headers = {}
             return
         self._head_complete = True
+        if not self._has_body:
+            self.reusable = self._parser.should_keep_alive()
+            self._complete()
+            return
         self._until_eof = not {"content-length", "transfer-encoding"} & self._headers.keys()
 
     def on_body(self, data: bytes) -> None:

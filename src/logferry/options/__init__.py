@@ -49,6 +49,17 @@ MODULE_OF = {
     "S3_EXPECTED_OWNER": "s3",
     "S3_ACL": "s3",
     "S3_REQUEST_PAYER": "s3",
+    "S3_IF_NONE_MATCH": "s3",
+    "S3_ROLE_ARN": "s3_access",
+    "S3_ROLE_EXTERNAL_ID": "s3_access",
+    "S3_ROLE_SESSION_NAME": "s3_access",
+    "S3_ACCESS_KEY_ID": "s3_access",
+    "S3_SECRET_ACCESS_KEY": "s3_access",
+    "S3_SESSION_TOKEN": "s3_access",
+    "S3_REGION": "s3_access",
+    "S3_ENDPOINT_URL": "s3_access",
+    "S3_DUALSTACK": "s3_access",
+    "S3_FIPS": "s3_access",
 }
 """Module of this package for each setting, in the order of the table in the README."""
 

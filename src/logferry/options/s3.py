@@ -1,4 +1,4 @@
-"""Settings of the objects in S3: encryption, storage class, tags, owner, access.
+"""Settings of the objects in S3: encryption, storage class, tags, owner, ACL, conditional writes.
 
 Guarantees:
 - A valid set of values gives request headers that S3 accepts for the object of a PutObject request. Contradictory
@@ -109,6 +109,7 @@ SETTINGS = (
     Setting("S3_EXPECTED_OWNER", "", "an account ID", "account that must own the bucket; S3 refuses the object otherwise", _owner),
     Setting("S3_ACL", "", "`bucket-owner-full-control`, `private`, …", "canned ACL of the objects; the role needs `s3:PutObjectAcl`, and the bucket must have ACLs enabled", _one_of(ACLS)),
     Setting("S3_REQUEST_PAYER", "false", "`true`, `false`", "`true`: the function's account pays for requests to a requester-pays bucket", values.parse_truth),
+    Setting("S3_IF_NONE_MATCH", "false", "`true`, `false`", "`true`: S3 stores an object only if its key does not exist, so that no object is overwritten", values.parse_truth),
 )  # fmt: skip
 
 
@@ -144,5 +145,6 @@ def read(parsed: Mapping[str, Any]) -> S3Options:
         "x-amz-expected-bucket-owner": parsed["S3_EXPECTED_OWNER"],
         "x-amz-acl": parsed["S3_ACL"],
         "x-amz-request-payer": "requester" if parsed["S3_REQUEST_PAYER"] else "",
+        "if-none-match": "*" if parsed["S3_IF_NONE_MATCH"] else "",
     }
     return S3Options(headers={name: value for name, value in headers.items() if value})

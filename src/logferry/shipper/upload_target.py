@@ -44,13 +44,16 @@ def _open_sink(settings: Settings, environ: Mapping[str, str]) -> Sink:
         return DirectorySink(Path(destination.path))
     from logferry.sinks.s3 import open_sink  # noqa: PLC0415 - only one kind of sink is used
 
+    access = settings.s3_access
     return open_sink(
         destination.bucket,
         destination.path,
-        environ,
+        access.environ(environ) if access else environ,
         settings.upload_timeout,
         client=settings.s3_client,
         object_headers=settings.s3.headers if settings.s3 else None,
+        role=access.role(environ) if access else None,
+        names=access.names() if access else None,
     )
 
 

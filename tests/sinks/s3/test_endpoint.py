@@ -16,14 +16,17 @@ from botocore.utils import should_bypass_proxies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logferry.aws.partitions import PARTITIONS
+from logferry.aws.partitions import PARTITIONS, dns_suffix, dual_stack_suffix, partition_of
 from logferry.http_client.proxies import proxy_variable
-from logferry.sinks.s3.endpoint import needs_sdk, resolve, service_host
+from logferry.sinks.s3.endpoint import needs_sdk, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+ACCESS_POINT = "arn:aws:s3:eu-west-1:123456789012:accesspoint/logs"
+OUTPOST = "arn:aws:s3-outposts:eu-west-1:123456789012:outpost/op-01ac5d28a6a232904/accesspoint/logs"
+OBJECT_LAMBDA = "arn:aws:s3-object-lambda:eu-west-1:123456789012:accesspoint/logs"
 CONTAINER = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9001/credentials"}
 
 
@@ -35,6 +38,7 @@ CONTAINER = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9001/creden
         CONTAINER,
         {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials"},
         KEYS | {"AWS_USE_FIPS_ENDPOINT": "false", "AWS_USE_DUALSTACK_ENDPOINT": ""},
+        KEYS | {"AWS_USE_FIPS_ENDPOINT": "true", "AWS_USE_DUALSTACK_ENDPOINT": "True"},
         KEYS | {"HTTP_PROXY": "http://proxy:3128"},
         KEYS | {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": ".amazonaws.com"},
         KEYS | {"HTTPS_PROXY": "http://proxy:3128", "no_proxy": "*"},
@@ -51,7 +55,13 @@ def test_needs_sdk_gives_no_reason_for_the_common_configuration(environ: Mapping
 @pytest.mark.parametrize(
     ("bucket", "region", "environ", "reason"),
     [
-        ("arn:aws:s3:eu-west-1:1:accesspoint/p", "eu-west-1", {}, "ARN"),
+        ("arn:aws:s3:eu-west-1:1:accesspoint/p", "eu-west-1", {}, "an ARN, but not that of an access point"),
+        (OUTPOST, "eu-west-1", {}, "an ARN, but not that of an access point"),
+        (OBJECT_LAMBDA, "eu-west-1", {}, "an ARN, but not that of an access point"),
+        (ACCESS_POINT, "eu-west-1", {"AWS_ENDPOINT_URL": "https://x.example"}, "ARN .* and an endpoint URL is set"),
+        (ACCESS_POINT, "eu-west-2", {"AWS_S3_USE_ARN_REGION": "false"}, "AWS_S3_USE_ARN_REGION"),
+        (ACCESS_POINT, "cn-north-1", {}, "another partition than cn-north-1"),
+        (ACCESS_POINT.replace("eu-west-1", "us-iso-east-1"), "us-iso-east-1", {}, "an unknown one"),
         ("logs--euc1-az1--x-s3", "eu-west-1", {}, "--x-s3 .S3 Express"),
         ("point--xa-s3", "eu-west-1", {}, "--xa-s3"),
         ("a/b", "eu-west-1", {}, "bucket name"),
@@ -61,8 +71,10 @@ def test_needs_sdk_gives_no_reason_for_the_common_configuration(environ: Mapping
         ("logs", "eusc-de-east-1", {}, "no known partition"),
         ("logs", "aws-global", {}, "not the name of one region"),
         ("logs", "us-east-1-fips", {}, "not the name of one region"),
-        ("logs", "eu-west-1", {"AWS_USE_FIPS_ENDPOINT": "true"}, "AWS_USE_FIPS_ENDPOINT"),
-        ("logs", "eu-west-1", {"AWS_USE_DUALSTACK_ENDPOINT": "True"}, "AWS_USE_DUALSTACK_ENDPOINT"),
+        ("logs", "eu-west-1", {"AWS_USE_FIPS_ENDPOINT": "yes"}, "AWS_USE_FIPS_ENDPOINT is neither true nor false"),
+        ("logs", "cn-north-1", {"AWS_USE_FIPS_ENDPOINT": "true"}, "cn-north-1 has no FIPS endpoint"),
+        ("logs", "eu-west-1", {"AWS_USE_FIPS_ENDPOINT": "true", "AWS_ENDPOINT_URL": "https://x"}, "endpoint URL"),
+        ("logs", "eu-west-1", {"AWS_USE_DUALSTACK_ENDPOINT": "true", "AWS_ENDPOINT_URL": "https://x"}, "endpoint URL"),
         ("logs", "eu-west-1", {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}, "AWS_IGNORE_CONFIGURED"),
         ("logs", "eu-west-1", {"AWS_SIGV4A_SIGNING_REGION_SET": "*"}, "AWS_SIGV4A_SIGNING_REGION_SET"),
         ("logs", "eu-west-1", {"HTTPS_PROXY": "http://p:1"}, "HTTPS_PROXY applies to s3.eu-west-1.amazonaws.com"),
@@ -109,19 +121,22 @@ def test_resolve_fails_for_a_region_that_needs_the_sdk() -> None:
 
 
 def test_partitions_equal_botocores() -> None:
-    """A region of AWS that botocore knows has the same DNS suffix here, or none."""
+    """A region of AWS that botocore knows has the same DNS suffixes here, or none."""
     document = json.loads((Path(botocore.__file__).parent / "data/partitions.json").read_text())
-    known = {"aws": "amazonaws.com", "aws-us-gov": "amazonaws.com", "aws-cn": "amazonaws.com.cn"}
+    known = {"aws", "aws-us-gov", "aws-cn"}
+    theirs = set()
     for partition in document["partitions"]:
+        name, outputs = partition["id"], partition["outputs"]
+        suffixes = outputs["dnsSuffix"], outputs["dualStackDnsSuffix"]
         for region in partition["regions"]:
             if region.endswith("-global"):
                 continue
-            suffix = known.get(partition["id"])
-            host = service_host(region)
-            assert host == (f"s3.{region}.{suffix}" if suffix else "").replace(".us-east-1.", "."), region
-    regexes = {pattern for pattern, _ in PARTITIONS}
-    theirs = {p["regionRegex"] for p in document["partitions"] if p["id"] in known}
-    assert regexes == {re.sub(r"^\^|\$$|\\(?=-)", "", text).replace("(us|", "(?:us|") for text in theirs}
+            expected = (name, *suffixes) if name in known else ("", "", "")
+            assert (partition_of(region), dns_suffix(region), dual_stack_suffix(region)) == expected, region
+        if name in known:
+            regex = re.sub(r"^\^|\$$|\\(?=-)", "", partition["regionRegex"]).replace("(us|", "(?:us|")
+            theirs.add((regex, name, *suffixes))
+    assert set(PARTITIONS) == theirs
 
 
 names = st.sampled_from(

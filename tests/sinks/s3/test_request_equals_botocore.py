@@ -120,6 +120,50 @@ def test_request_equals_botocores_for_every_address(region: str, endpoint: str) 
         assert_equal(OBJECT, bucket=bucket, region=region, environ=environ)
 
 
+VARIANTS = [
+    {"AWS_USE_FIPS_ENDPOINT": fips, "AWS_USE_DUALSTACK_ENDPOINT": dual_stack}
+    for fips in ("", "true")
+    for dual_stack in ("", "true")
+]
+ARNS = [
+    "arn:aws:s3:{region}:123456789012:accesspoint/logs",
+    "arn:aws:s3:{region}:123456789012:accesspoint:my-access-point",
+    "arn:aws:s3:{region}:123456789012:accesspoint/" + 50 * "a",
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: "-".join(variant.values()) or "plain")
+def test_request_equals_botocores_for_every_fips_and_dual_stack_endpoint(variant: dict[str, str]) -> None:
+    """Each bucket name and region has the address of botocore; China has no FIPS endpoints."""
+    environ = environ_with("") | variant
+    for region in REGIONS:
+        for bucket in BUCKETS:
+            if region.startswith("cn-") and variant["AWS_USE_FIPS_ENDPOINT"]:
+                assert "no FIPS endpoint" in str(needs_sdk(bucket, region, environ))
+                continue
+            assert needs_sdk(bucket, region, environ) is None
+            assert_equal(OBJECT, bucket=bucket, region=region, environ=environ)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: "-".join(variant.values()) or "plain")
+def test_request_equals_botocores_for_every_access_point(variant: dict[str, str]) -> None:
+    """The region of the ARN decides, whatever the region of the function is."""
+    environ = environ_with("") | variant
+    compared = 0
+    for region in REGIONS:
+        for arn in ARNS:
+            bucket = arn.format(region=region)
+            if region.startswith("cn-"):
+                bucket = bucket.replace("arn:aws:", "arn:aws-cn:")
+            if region.startswith("us-gov-"):
+                bucket = bucket.replace("arn:aws:", "arn:aws-us-gov:")
+            for own_region in (region, "eu-north-1", "us-east-1"):
+                if needs_sdk(bucket, own_region, environ) is None:
+                    assert_equal(OBJECT, bucket=bucket, region=own_region, environ=environ)
+                    compared += 1
+    assert compared == (66 if variant["AWS_USE_FIPS_ENDPOINT"] else 72), "regions of China have no FIPS endpoint"
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     stored=objects,
@@ -174,6 +218,7 @@ pairs = st.dictionaries(
     owner=st.sampled_from(["", "123456789012"]),
     acl=st.sampled_from(["", "bucket-owner-full-control"]),
     payer=st.booleans(),
+    if_none_match=st.booleans(),
 )
 def test_request_equals_botocores_for_any_options(
     *,
@@ -186,6 +231,7 @@ def test_request_equals_botocores_for_any_options(
     owner: str,
     acl: str,
     payer: bool,
+    if_none_match: bool,
 ) -> None:
     """Each valid combination gives the same headers, and the same signature over them."""
     is_kms = encryption.startswith("aws:kms")
@@ -201,6 +247,7 @@ def test_request_equals_botocores_for_any_options(
         "LOGFERRY_S3_EXPECTED_OWNER": owner,
         "LOGFERRY_S3_ACL": acl,
         "LOGFERRY_S3_REQUEST_PAYER": str(payer),
+        "LOGFERRY_S3_IF_NONE_MATCH": str(if_none_match),
     }
     options = Settings.from_environ(environ).s3
     assert options is not None

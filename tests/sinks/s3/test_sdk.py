@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("closed_sinks")]
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1"}
+SEVERAL_REGIONS = "AWS_SIGV4A_SIGNING_REGION_SET is set (signature for several regions)"
 BUSY = s3_error("503 Slow Down", "SlowDown")
 EXPRESS = "logs--euc1-az1--x-s3"
 SESSION = status(
@@ -49,7 +50,7 @@ def test_open_sink_returns_the_own_client_for_the_common_configuration() -> None
     ("environ", "client", "reason"),
     [
         (KEYS, "sdk", "LOGFERRY_S3_CLIENT=sdk"),
-        (KEYS | {"AWS_USE_FIPS_ENDPOINT": "true"}, "auto", "AWS_USE_FIPS_ENDPOINT is set (FIPS endpoint)"),
+        (KEYS | {"AWS_SIGV4A_SIGNING_REGION_SET": "*"}, "auto", SEVERAL_REGIONS),
     ],
 )
 @pytest.mark.parametrize("level", ["info", "warning"])
@@ -88,6 +89,10 @@ from logferry.sinks.s3 import open_sink
 open_sink("bucket", "", os.environ, 1.0)
 print(*sorted(sys.modules))
 """
+ACCESS = {
+    *("aws.assumed_role", "aws.role", "aws.sts", "aws.variable_names", "options", "options.s3_access"),
+    *("sinks.s3.access_point", "sinks.s3.existing_object", "sinks.s3.named_settings"),
+}
 NOT_LOADED = {"aiohttp", "aioboto3", "botocore", "structlog", "dataclasses", "urllib.parse", "pathlib", "email", "xml"}
 
 
@@ -103,6 +108,7 @@ def test_own_client_imports_no_library_that_it_does_not_need() -> None:
     added = {name for name in ours - theirs if not name.startswith("logferry")}
     assert added == {"__future__"}
     assert not NOT_LOADED & (ours - theirs)
+    assert not {f"logferry.{name}" for name in ACCESS} & ours, "a role or separate credentials are not set"
 
 
 # --- names in certificates
@@ -159,9 +165,9 @@ def test_amazon_roots_are_for_hosts_of_aws_only(
         monkeypatch.delenv(name, raising=False)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    assert sdk._is_host_of_amazon("eu-west-1") is expected
-    assert sdk._is_host_of_amazon("cn-north-1") is False
-    assert sdk._is_host_of_amazon(None) is False
+    assert sdk._is_host_of_amazon("eu-west-1", os.environ) is expected
+    assert sdk._is_host_of_amazon("cn-north-1", os.environ) is False
+    assert sdk._is_host_of_amazon(None, os.environ) is False
 
 
 # --- configurations that only the SDK covers

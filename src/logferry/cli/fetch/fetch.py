@@ -26,7 +26,7 @@ from logferry.cli.fetch.manifests import read_manifests
 from logferry.cli.fetch.request_usage import RequestUsage, check_price
 from logferry.cli.fetch.selection import Selection
 from logferry.cli.object_names import looks_like_logferry
-from logferry.cli.stored_objects import DestinationError
+from logferry.cli.stored_objects import DestinationError, check_bucket
 from logferry.settings_validation import aws_mistakes
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ async def open_source(url: str, usage: RequestUsage | None = None) -> AsyncItera
         place = destination.parse(url)
     except ValueError as error:
         raise DestinationError(f"{url!r} is not a valid destination: {error}") from error
+    check_bucket(url, place.bucket)
     if mistakes := [*aws_mistakes(place, os.environ)]:
         raise DestinationError(f"cannot read {url}: {'; '.join(mistakes)}")
     if place.scheme == "file":

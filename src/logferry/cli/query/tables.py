@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from logferry import destination
 from logferry.cli.query.views import VIEWS, typed_columns
 from logferry.cli.sql import statement
-from logferry.cli.stored_objects import DestinationError
+from logferry.cli.stored_objects import DestinationError, check_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -107,6 +107,7 @@ def _location(engine: Engine, url: str) -> str:
         if engine == "athena":
             raise DestinationError(f"Athena cannot read {url}: use a destination in S3")
         return place.path.replace("'", "''")
+    check_bucket(url, place.bucket)
     scheme = "s3a" if engine == "spark" else "s3"
     return "/".join(filter(None, (f"{scheme}://{place.bucket}", place.path))).replace("'", "''")
 

@@ -9,7 +9,7 @@ Guarantees:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from logferry.errors import SinkRejected
 from logferry.log import get_logger
@@ -19,6 +19,8 @@ from logferry.sinks.s3.sink import S3Sink
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from logferry.aws.credential_provider import CredentialProvider
+    from logferry.aws.role import Role
     from logferry.records.model import StoredObject
     from logferry.sinks.base import Sink
 
@@ -31,37 +33,68 @@ def open_sink(
     client: str = "auto",
     *,
     object_headers: Mapping[str, str] | None = None,
+    role: Role | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Sink:
     """Return the sink for a bucket; `client` is `auto`, or `sdk` to use the AWS SDK in any case.
 
     `object_headers` are further headers of each PutObject request, such as `x-amz-storage-class`.
+    `role` is assumed with the credentials in `environ`.
+    `names` has the AWS variables that settings replace in `environ`, and the names of these settings.
     """
     further = object_headers or {}
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     reason = "LOGFERRY_S3_CLIENT=sdk" if client == "sdk" else needs_sdk(bucket, region, environ)
+    if role and not reason:
+        from logferry.aws import sts  # noqa: PLC0415 - most functions assume no role
+
+        reason = sts.needs_sdk(role, environ)
+    sink: Sink
     if not reason and region:
-        return S3Sink(
+        sink = S3Sink(
             bucket=bucket,
             prefix=prefix,
             region=region,
             environ=environ,
             timeout_seconds=timeout_seconds,
             object_headers=further,
+            credentials=_assumed(role, environ) if role else None,
         )
-    return _open_sdk_sink(
-        bucket, prefix, region, timeout_seconds, reason or "AWS_REGION is not set", object_headers=further
-    )
+    else:
+        sink = _open_sdk_sink(
+            _named(reason or "AWS_REGION is not set", names),
+            bucket=bucket,
+            prefix=prefix,
+            region=region,
+            timeout_seconds=timeout_seconds,
+            object_headers=further,
+            environ=environ,
+            replaced=frozenset(names or ()),
+            role=role,
+        )
+    if not names:
+        return sink
+    from logferry.sinks.s3.named_settings import NamedSettingsSink  # noqa: PLC0415 - most functions set none of them
+
+    return NamedSettingsSink(sink, names)
 
 
-def _open_sdk_sink(
-    bucket: str,
-    prefix: str,
-    region: str | None,
-    timeout_seconds: float,
-    reason: str,
-    *,
-    object_headers: Mapping[str, str],
-) -> Sink:
+def _assumed(role: Role, environ: Mapping[str, str]) -> CredentialProvider:
+    from logferry.aws.assumed_role import AssumedRole  # noqa: PLC0415 - most functions assume no role
+    from logferry.aws.credentials import CredentialSource  # noqa: PLC0415 - imported already
+
+    return AssumedRole(role, CredentialSource(environ), environ)
+
+
+def _named(reason: str, names: Mapping[str, str] | None) -> str:
+    if not names:
+        return reason
+    from logferry.aws.variable_names import renamed  # noqa: PLC0415 - most functions set none of them
+
+    return renamed(reason, names)
+
+
+def _open_sdk_sink(reason: str, **options: Any) -> Sink:
     try:
         from logferry.sinks.s3.sdk import S3SdkSink  # noqa: PLC0415 - costs 130 ms of CPU time and 16 MB
     except ImportError as error:
@@ -69,9 +102,7 @@ def _open_sdk_sink(
             f"{reason}, so the AWS SDK is needed, but it cannot be imported ({error}); use the full layer"
         )
     get_logger().info("the AWS SDK is the S3 client", reason=reason)
-    return S3SdkSink(
-        bucket=bucket, prefix=prefix, region=region, timeout_seconds=timeout_seconds, object_headers=object_headers
-    )
+    return S3SdkSink(**options)
 
 
 class _MissingSdkSink:

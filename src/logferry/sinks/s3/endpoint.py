@@ -9,8 +9,9 @@ Guarantees:
 
 Design: without a configured endpoint the bucket is part of the host name (virtual-hosted style).
 Buckets whose name does not match a TLS wildcard, and all configured endpoints, have the bucket in
-the path. us-east-1 has the global host name. Regions of the partitions aws, aws-cn and aws-us-gov
-are known; the host names of others are not.
+the path. us-east-1 has the global host name, unless the endpoint is a dual-stack or FIPS one.
+Regions of the partitions aws, aws-cn and aws-us-gov are known; the host names of others are not.
+`access_point` has the rules for ARNs.
 
 References: Amazon S3 User Guide, "Virtual hosting of buckets"; AWS SDKs and Tools Reference Guide,
 "Service-specific endpoints"; botocore, `partitions.json`.
@@ -21,9 +22,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from logferry.aws.partitions import dns_suffix
-from logferry.http_client.address import HTTP_PORT, HTTPS_PORT, authority
-from logferry.http_client.proxies import proxy_variable
+from logferry.aws.partitions import dns_suffix, partition_of
+from logferry.http_client.address import HTTPS_PORT, Address, host_of, parse_url
+from logferry.http_client.proxies import proxy_of_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,55 +36,60 @@ _REGION = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PSEUDO_REGION = r"aws-global|s3-external-1|fips-.*|.*-fips"
 _BUCKET = r"[a-zA-Z0-9._-]{3,255}"
 _HOST_STYLE_BUCKET = r"[a-z0-9](?:[a-z0-9-]{1,61}[a-z0-9])"
-_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_ENDPOINT_URL = (
-    rf"(?P<scheme>https?)://(?P<host>{_LABEL}(?:\.{_LABEL})*)(?::(?P<port>\d{{1,5}}))?"
-    r"(?P<path>(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*)/?"
-)
+_FIPS, _DUAL_STACK = "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"
 _SWITCHES = (
-    ("AWS_USE_FIPS_ENDPOINT", "FIPS endpoint"),
-    ("AWS_USE_DUALSTACK_ENDPOINT", "dual-stack endpoint"),
     ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "ignored endpoint URL"),
     ("AWS_SIGV4A_SIGNING_REGION_SET", "signature for several regions"),
 )
+_WITHOUT_FIPS = "aws-cn"
+"""Partition without FIPS endpoints."""
 _CONTAINER_VARIABLES = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
 
 
-class Endpoint:
+class Endpoint(Address):
     """The address of a bucket and the region that a request is signed for."""
 
-    __slots__ = ("base_path", "host", "port", "region", "tls")
+    __slots__ = ("region",)
 
     def __init__(self, *, host: str, port: int, base_path: str, tls: bool, region: str) -> None:
-        self.host = host
-        self.port = port
-        self.base_path = base_path
-        self.tls = tls
+        super().__init__(host=host, port=port, base_path=base_path, tls=tls)
         self.region = region
-
-    @property
-    def host_header(self) -> str:
-        """The value of the Host header: the port is omitted if it is the scheme's default."""
-        return authority(self.host, self.port, HTTPS_PORT if self.tls else HTTP_PORT)
 
 
 def resolve(bucket: str, region: str, environ: Mapping[str, str]) -> Endpoint:
     """Return the address of a bucket; ValueError if `needs_sdk` gives a reason."""
     url = endpoint_url(environ)
     if url:
-        match = re.fullmatch(_ENDPOINT_URL, url, re.ASCII)
-        if not match:
+        address = parse_url(url)
+        if not address:
             raise ValueError(f"the endpoint URL {url} is not a plain http or https URL")
-        tls = match["scheme"] == "https"
-        port = int(match["port"] or (HTTPS_PORT if tls else HTTP_PORT))
-        base_path = f"{match['path']}/{bucket}"
-        return Endpoint(host=match["host"].lower(), port=port, base_path=base_path, tls=tls, region=region)
-    regional_host = service_host(region)
-    if not regional_host:
+        return Endpoint(
+            host=address.host,
+            port=address.port,
+            base_path=f"{address.base_path}/{bucket}",
+            tls=address.tls,
+            region=region,
+        )
+    base_path = ""
+    if is_arn(bucket):
+        from logferry.sinks.s3 import access_point  # noqa: PLC0415 - most destinations are buckets
+
+        region, label = access_point.region_and_label(bucket)
+        host = _host("s3-accesspoint", region, environ)
+    else:
+        label, host = bucket, service_host(region, environ)
+    if not host:
         raise ValueError(f"the region {region} is in no known partition")
-    in_host = re.fullmatch(_HOST_STYLE_BUCKET, bucket, re.ASCII)
-    host, base_path = (f"{bucket}.{regional_host}", "") if in_host else (regional_host, f"/{bucket}")
+    if is_arn(bucket) or re.fullmatch(_HOST_STYLE_BUCKET, bucket, re.ASCII):
+        host = f"{label}.{host}"
+    else:
+        base_path = f"/{bucket}"
     return Endpoint(host=host, port=HTTPS_PORT, base_path=base_path, tls=True, region=region)
+
+
+def is_arn(bucket: str) -> bool:
+    """Return whether a destination is the ARN of an access point."""
+    return bucket.startswith("arn:")
 
 
 def endpoint_url(environ: Mapping[str, str]) -> str:
@@ -93,21 +99,24 @@ def endpoint_url(environ: Mapping[str, str]) -> str:
 
 def needs_sdk(bucket: str, region: str | None, environ: Mapping[str, str]) -> str | None:
     """Return the reason why a configuration needs the AWS SDK, or None for the own client."""
-    if reason := _reason_in_bucket(bucket):
+    if reason := _reason_in_bucket(bucket, region or "", environ):
         return reason
     for name, feature in _SWITCHES:
         if environ.get(name, "").lower() not in {"", "false"}:
             return f"{name} is set ({feature})"
     return (
         _reason_in_address(region, endpoint_url(environ))
+        or _reason_in_variants(region or "", environ)
         or _reason_in_proxy(region or "", environ)
         or _reason_in_credentials(environ)
     )
 
 
-def _reason_in_bucket(bucket: str) -> str | None:
-    if bucket.startswith("arn:"):
-        return "the destination is an ARN"
+def _reason_in_bucket(bucket: str, region: str, environ: Mapping[str, str]) -> str | None:
+    if is_arn(bucket):
+        from logferry.sinks.s3 import access_point  # noqa: PLC0415 - most destinations are buckets
+
+        return access_point.needs_sdk(bucket, region, environ, has_endpoint_url=bool(endpoint_url(environ)))
     if bucket.endswith("-s3") and "--" in bucket:
         return f"the bucket name ends with {bucket[bucket.rindex('--') :]} (S3 Express or another special bucket type)"
     if not re.fullmatch(_BUCKET, bucket, re.ASCII):
@@ -120,22 +129,30 @@ def _reason_in_address(region: str | None, url: str) -> str | None:
         return "AWS_REGION is not set"
     if not re.fullmatch(_REGION, region, re.ASCII) or re.fullmatch(_PSEUDO_REGION, region, re.ASCII):
         return f"the region {region} is not the name of one region"
-    if not url and not service_host(region):
+    if not url and not dns_suffix(region):
         return f"the region {region} is in no known partition"
-    match = re.fullmatch(_ENDPOINT_URL, url, re.ASCII) if url else None
-    if url and not (match and 0 < int(match["port"] or 1) <= 65535):  # noqa: PLR2004 - a port
+    if url and not parse_url(url):
         return "the endpoint URL is not a plain http or https URL"
+    return None
+
+
+def _reason_in_variants(region: str, environ: Mapping[str, str]) -> str | None:
+    """Return why the FIPS or dual-stack endpoint is not covered. The SDK has no address for it either."""
+    for name in (_FIPS, _DUAL_STACK):
+        if environ.get(name, "").lower() not in {"", "true", "false"}:
+            return f"{name} is neither true nor false"
+        if is_on(name, environ) and endpoint_url(environ):
+            return f"{name} is set, and so is an endpoint URL"
+    if is_on(_FIPS, environ) and partition_of(region) == _WITHOUT_FIPS:
+        return f"{_FIPS} is set, but {region} has no FIPS endpoint"
     return None
 
 
 def _reason_in_proxy(region: str, environ: Mapping[str, str]) -> str | None:
     """Apply the proxy variables to the host name of the service, as botocore does."""
-    url = endpoint_url(environ)
-    match = re.fullmatch(_ENDPOINT_URL, url, re.ASCII) if url else None
-    scheme = match["scheme"] if match else "https"
-    host = match["host"] if match else service_host(region)
-    variable = proxy_variable(scheme, host, match["port"] if match else None, environ)
-    return f"{variable} applies to {host}" if variable else None
+    url = endpoint_url(environ) or f"https://{service_host(region, environ)}"
+    variable = proxy_of_url(url, environ)
+    return f"{variable} applies to {host_of(url)}" if variable else None
 
 
 def _reason_in_credentials(environ: Mapping[str, str]) -> str | None:
@@ -152,9 +169,21 @@ def _reason_in_credentials(environ: Mapping[str, str]) -> str | None:
     return None
 
 
-def service_host(region: str) -> str:
+def service_host(region: str, environ: Mapping[str, str]) -> str:
     """Return the host name of S3 in a region, or an empty string if the partition is unknown."""
+    if region == GLOBAL_REGION and not is_on(_FIPS, environ) and not is_on(_DUAL_STACK, environ):
+        return f"s3.{dns_suffix(region)}"
+    return _host("s3", region, environ)
+
+
+def is_on(name: str, environ: Mapping[str, str]) -> bool:
+    """Return whether a variable such as AWS_USE_FIPS_ENDPOINT is true."""
+    return environ.get(name, "").lower() == "true"
+
+
+def _host(service: str, region: str, environ: Mapping[str, str]) -> str:
+    """Return `service[-fips][.dualstack].region.suffix`, or an empty string if the partition is unknown."""
     suffix = dns_suffix(region)
-    if not suffix:
-        return ""
-    return f"s3.{suffix}" if region == GLOBAL_REGION else f"s3.{region}.{suffix}"
+    fips = "-fips" if is_on(_FIPS, environ) else ""
+    dual_stack = ".dualstack" if is_on(_DUAL_STACK, environ) else ""
+    return f"{service}{fips}{dual_stack}.{region}.{suffix}" if suffix else ""

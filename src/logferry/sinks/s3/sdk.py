@@ -33,6 +33,7 @@ from logferry.sinks.s3.sdk_session import VerifyingSession, no_system_certificat
 
 with no_system_certificates():
     import aioboto3
+    import aiobotocore.session
     import aiohttp
     from aiobotocore.config import AioConfig
     from botocore import exceptions as boto
@@ -47,9 +48,11 @@ from logferry.http_client.tls import AMAZON_ROOTS, TlsContexts, is_bundle_given
 from logferry.sinks.s3 import endpoint, errors, sdk_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
+    from logferry.aws.role import Role
     from logferry.records.model import StoredObject
+    from logferry.sinks.s3.existing_object import ExistingObjects
 
 DIRECTORY_BUCKET = "--x-s3"
 """Suffix of an S3 Express bucket, whose requests are signed with the credentials of a session."""
@@ -72,8 +75,12 @@ PARAMETERS = {
     "x-amz-expected-bucket-owner": "ExpectedBucketOwner",
     "x-amz-acl": "ACL",
     "x-amz-request-payer": "RequestPayer",
+    "if-none-match": "IfNoneMatch",
 }
 """Parameters of the SDK for the headers of `options.s3`."""
+STS_RESPONSE_SECONDS = 2.0
+"""Limit for a response of STS, in seconds, as in `aws.assumed_role`."""
+_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)
 
 
@@ -88,8 +95,14 @@ class S3SdkSink:
         region: str | None,
         timeout_seconds: float,
         object_headers: Mapping[str, str] | None = None,
+        environ: Mapping[str, str] | None = None,
+        replaced: Collection[str] = (),
+        role: Role | None = None,
     ) -> None:
-        """`object_headers` are further headers of each request, each of them one of `PARAMETERS`."""
+        """`object_headers` are further headers of each request, each of them one of `PARAMETERS`.
+
+        `environ` has the AWS variables. `replaced` names those of them that differ from the variables of the process.
+        """
         for name in MISLEADING:
             os.environ.pop(name, None)
         self._object_parameters = {PARAMETERS[name]: value for name, value in (object_headers or {}).items()}
@@ -97,12 +110,16 @@ class S3SdkSink:
         self._prefix = prefix
         self._timeout = timeout_seconds
         self._region = region
-        self._session = aioboto3.Session(region_name=region)
+        self._environ = os.environ if environ is None else environ
+        self._replaced = replaced
+        self._role = role
+        self._session = self._make_session()
         self._stack = AsyncExitStack()
         self._client: Any = None
         self._one_makes_it = asyncio.Lock()
         self._in_flight = 0
-        self._roots = AMAZON_ROOTS if _is_host_of_amazon(region) else None
+        self._roots = AMAZON_ROOTS if _is_host_of_amazon(region, self._environ) else None
+        self._existing: ExistingObjects | None = None
 
     def __repr__(self) -> str:
         return f"<S3SdkSink s3://{self._bucket}/{self._prefix}>"
@@ -120,9 +137,9 @@ class S3SdkSink:
         key = f"{self._prefix}/{stored.key}" if self._prefix else stored.key
         where = f"put s3://{self._bucket}/{key}"
         try:
-            etag = await self._put_corrected(key, stored)
-        except SinkRejected as error:
-            raise SinkRejected(f"{where}: {error}") from error
+            is_stored = await self._put_unless_stored(key, stored)
+        except SinkError as error:
+            raise type(error)(f"{where}: {error}") from error
         except boto.ClientError as error:
             raise _classified(where, error) from error
         except _NO_CREDENTIALS as error:
@@ -135,13 +152,43 @@ class S3SdkSink:
             raise SinkUnavailable(f"{where}: {_connect_failure(error)}") from error
         except (boto.BotoCoreError, aiohttp.ClientError, OSError, ValueError) as error:
             raise SinkUnavailable(f"{where}: {_bounded(repr(error))}") from error
-        if not etag:
+        if not is_stored:
             raise errors.not_stored(where)
 
     async def close(self) -> None:
         """Close the client's connections."""
         await self._stack.aclose()
         self._client = None
+
+    async def _put_unless_stored(self, key: str, stored: StoredObject) -> bool:
+        """Return whether S3 holds the object: it has given an ETag, or a conditional request has found the object."""
+        try:
+            return bool(await self._put_corrected(key, stored))
+        except boto.ClientError as error:
+            if "IfNoneMatch" not in self._object_parameters or _code(error) != "PreconditionFailed":
+                raise
+        await self._check_existing(key, stored)
+        return True
+
+    async def _check_existing(self, key: str, stored: StoredObject) -> None:
+        """Return if S3 holds the object already. Raise SinkRejected or SinkUnavailable otherwise."""
+        from logferry.sinks.s3 import existing_object  # noqa: PLC0415 - rarely needed
+
+        names = [PARAMETERS[name] for name in existing_object.OWNER_HEADERS]
+        request = {"Bucket": self._bucket, "Key": key}
+        request |= {name: self._object_parameters[name] for name in names if name in self._object_parameters}
+
+        async def head(further: Mapping[str, str]) -> tuple[int, Mapping[str, str]]:
+            client = await self._made()
+            try:
+                response = await client.head_object(**request, **({"ChecksumMode": "ENABLED"} if further else {}))
+            except boto.ClientError as error:
+                response = error.response
+            found = response["ResponseMetadata"]
+            return found["HTTPStatusCode"], found["HTTPHeaders"]
+
+        self._existing = self._existing or existing_object.ExistingObjects()
+        await self._existing.check(stored, head)
 
     async def _put_corrected(self, key: str, stored: StoredObject) -> str:
         """Put one object, once more after each correction; botocore follows redirects itself."""
@@ -162,7 +209,7 @@ class S3SdkSink:
             return sdk_clock.correct(headers.get("date", ""))
         if code in errors.EXPIRED_CODES:
             # A new session reads the credentials again.
-            self._session, self._client = aioboto3.Session(region_name=self._region), None
+            self._session, self._client = self._make_session(), None
             return True
         return False
 
@@ -203,6 +250,49 @@ class S3SdkSink:
                 self._client = await self._make_client()
             return self._client
 
+    def _make_session(self) -> Any:
+        """Return a session with the credentials of the requests to S3."""
+        if not self._role:
+            return self._session_of_caller()
+        from logferry.sinks.s3.sdk_role import SdkRoleCredentials  # noqa: PLC0415 - only with a role
+
+        core = aiobotocore.session.get_session()
+        core.register_component("credential_provider", SdkRoleCredentials(self._role, self._open_sts))
+        return aioboto3.Session(region_name=self._region, botocore_session=core)
+
+    def _session_of_caller(self) -> Any:
+        """Return a session with the credentials of the environment, or with those that replace them."""
+        keys = {}
+        if "AWS_ACCESS_KEY_ID" in self._replaced:
+            keys = {name.lower(): self._environ.get(name) for name in _CREDENTIALS}
+        return aioboto3.Session(region_name=self._region, **keys)
+
+    def _open_sts(self) -> Any:
+        """Return the context manager of an STS client with the credentials of the caller."""
+        assert self._role  # noqa: S101 - the caller has one
+        config = AioConfig(
+            connect_timeout=http_client.CONNECT_SECONDS,
+            read_timeout=STS_RESPONSE_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": 1},
+            defaults_mode="legacy",
+            http_session_cls=VerifyingSession,
+            use_dualstack_endpoint=self._role.dualstack,
+            use_fips_endpoint=self._role.fips,
+        )
+        return self._session_of_caller().client(
+            "sts", region_name=self._role.region, endpoint_url=self._role.sts_url or None, config=config
+        )
+
+    def _endpoint_url(self) -> str | None:
+        return self._environ["AWS_ENDPOINT_URL_S3"] if "AWS_ENDPOINT_URL_S3" in self._replaced else None
+
+    def _variants(self) -> dict[str, bool]:
+        """Return the choice of the endpoint if it is not that of the process."""
+        if not self._replaced:
+            return {}
+        names = {"use_dualstack_endpoint": "AWS_USE_DUALSTACK_ENDPOINT", "use_fips_endpoint": "AWS_USE_FIPS_ENDPOINT"}
+        return {option: endpoint.is_on(name, self._environ) for option, name in names.items()}
+
     async def _make_client(self) -> Any:
         if is_bundle_given(os.environ):
             TlsContexts("", os.environ).current()  # botocore would not name the variable of a missing file
@@ -218,22 +308,22 @@ class S3SdkSink:
             connector_args={"keepalive_timeout": http_client.KEEP_ALIVE_SECONDS},
             http_session_cls=VerifyingSession,
             s3={"addressing_style": "auto"},
+            **self._variants(),
         )
+        options = {"config": config, "verify": self._roots, "endpoint_url": self._endpoint_url()}
         try:
-            client = await self._stack.enter_async_context(
-                self._session.client("s3", config=config, verify=self._roots)
-            )
+            client = await self._stack.enter_async_context(self._session.client("s3", **options))
         except (boto.BotoCoreError, ValueError) as error:
             raise SinkRejected(f"no S3 client can be made: {_bounded(error)}; check the AWS_ variables") from error
         client.meta.events.unregister("before-call.s3", add_expect_header)
         return client
 
 
-def _is_host_of_amazon(region: str | None) -> bool:
+def _is_host_of_amazon(region: str | None, environ: Mapping[str, str]) -> bool:
     """Return whether the host has a certificate of Amazon and no bundle is configured."""
-    if is_bundle_given(os.environ) or endpoint.endpoint_url(os.environ):
+    if is_bundle_given(environ) or endpoint.endpoint_url(environ):
         return False
-    return endpoint.service_host(region or "").endswith(".amazonaws.com")
+    return endpoint.service_host(region or "", environ).endswith(".amazonaws.com")
 
 
 def _classified(where: str, error: boto.ClientError) -> SinkError:

@@ -28,6 +28,11 @@ def correct(date: str) -> bool:
     return True
 
 
+def offset_seconds() -> float:
+    """Return the time of S3 minus the time of this environment, in seconds, as far as it is known."""
+    return _offset.total_seconds()
+
+
 def _now(*arguments: Any, **options: Any) -> Any:
     return _botocore_now(*arguments, **options) + _offset
 

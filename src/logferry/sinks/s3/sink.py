@@ -6,6 +6,8 @@ Guarantees:
 - A response that shows how the request must be corrected leads to a corrected request within the
   same `put`. There are three corrections (region of the bucket, clock, expired credentials), and
   each is made once.
+- With `If-None-Match: *`, an object of the same segment at the key counts as stored, and any other
+  object is an error (see `existing_object`).
 - Each request is signed at the moment it is sent. A signature from before a freeze would be out of
   date.
 
@@ -35,14 +37,16 @@ from logferry.http_client.client import HttpClient
 from logferry.http_client.response import HttpError
 from logferry.http_client.tls import TlsContexts
 from logferry.sinks.s3 import errors
-from logferry.sinks.s3.endpoint import needs_sdk, resolve
+from logferry.sinks.s3.endpoint import is_arn, needs_sdk, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from logferry.aws.credential_provider import CredentialProvider
     from logferry.http_client.response import Response
     from logferry.records.model import StoredObject
     from logferry.sinks.s3.endpoint import Endpoint
+    from logferry.sinks.s3.existing_object import ExistingObjects
 
 USER_AGENT = "logferry"
 INLINE_BYTES = 1024 * 1024
@@ -52,6 +56,7 @@ Larger ones are computed in a thread.
 """
 
 _OK = 200
+_CONDITION_FAILED = 412
 _OTHER_REGION_STATUS = frozenset({301, 302, 307, 400})
 
 
@@ -67,9 +72,13 @@ class S3Sink:
         environ: Mapping[str, str],
         timeout_seconds: float,
         object_headers: Mapping[str, str] | None = None,
+        credentials: CredentialProvider | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """`object_headers` are further headers of each request, in lower case."""
+        """`object_headers` are further headers of each request, in lower case.
+
+        `credentials` is given if they are not those of the environment.
+        """
         self._object_headers = object_headers or {}
         self._bucket = bucket
         self._prefix = prefix
@@ -77,7 +86,8 @@ class S3Sink:
         self._timeout = timeout_seconds
         self._wall_clock = wall_clock
         self._clock_offset = 0.0
-        self._credentials = CredentialSource(environ, wall_clock=wall_clock)
+        self._credentials = credentials or CredentialSource(environ, wall_clock=wall_clock)
+        self._existing: ExistingObjects | None = None
         self._use_region(region)
 
     def __repr__(self) -> str:
@@ -98,6 +108,9 @@ class S3Sink:
         where = f"put s3://{self._bucket}/{key}"
         try:
             response = await self._put(key, stored)
+            if response.status == _CONDITION_FAILED and self._is_refused_by_condition(response):
+                await self._check_existing(key, stored)
+                return
         except (HttpError, OSError) as error:
             raise SinkUnavailable(f"{where}: {error}") from error
         except UnicodeEncodeError as error:
@@ -114,26 +127,51 @@ class S3Sink:
         self._client.close()
 
     async def _put(self, key: str, stored: StoredObject) -> Response:
-        """Send requests until none of the three corrections applies any more."""
         body = stored.body
         crc32, sha256 = await asyncio.to_thread(_checksums, body) if len(body) > INLINE_BYTES else _checksums(body)
         headers = _headers(stored, self._object_headers, crc32=crc32, sha256=sha256)
+        return await self._corrected("PUT", key, headers, body)
+
+    async def _corrected(self, method: str, key: str, headers: Mapping[str, str], body: bytes) -> Response:
+        """Send requests until none of the three corrections applies any more."""
         path = sigv4.quote(key, keep_slash=True)
         corrected: set[str] = set()
         while True:
             credentials = await self._credentials.get()
             endpoint = self._endpoint
-            response = await self._send(path, headers, body, credentials)
+            response = await self._send(method, path, headers, body, credentials)
             correction = await self._correction(response, credentials, endpoint)
             if not correction or correction in corrected:
                 return response
             corrected.add(correction)
 
-    async def _send(self, path: str, headers: dict[str, str], body: bytes, credentials: sigv4.Credentials) -> Response:
+    def _is_refused_by_condition(self, response: Response) -> bool:
+        """Return whether S3, and not a proxy, has refused the object because its key exists."""
+        return "if-none-match" in self._object_headers and errors.parse_error(response.body)[0] == "PreconditionFailed"
+
+    async def _check_existing(self, key: str, stored: StoredObject) -> None:
+        """Return if S3 holds the object already. Raise SinkRejected or SinkUnavailable otherwise."""
+        from logferry.sinks.s3 import existing_object  # noqa: PLC0415 - rarely needed
+
+        own = {
+            name: self._object_headers[name] for name in existing_object.OWNER_HEADERS if name in self._object_headers
+        }
+
+        async def head(further: Mapping[str, str]) -> tuple[int, Mapping[str, str]]:
+            headers = {"x-amz-content-sha256": hashlib.sha256(b"").hexdigest(), **own, **further}
+            response = await self._corrected("HEAD", key, headers, b"")
+            return response.status, response.headers
+
+        self._existing = self._existing or existing_object.ExistingObjects()
+        await self._existing.check(stored, head)
+
+    async def _send(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, credentials: sigv4.Credentials
+    ) -> Response:
         path = f"{self._endpoint.base_path}/{path}"
         signed = {"host": self._endpoint.host_header, **headers}
         signed |= sigv4.sign(
-            "PUT",
+            method,
             path,
             "",
             signed,
@@ -144,9 +182,11 @@ class S3Sink:
             amz_date=amz_date(self._wall_clock() + self._clock_offset),
             encode_path_twice=False,
         )
-        unsigned = {"content-length": str(len(body)), "user-agent": USER_AGENT, "accept-encoding": "identity"}
+        unsigned = {"user-agent": USER_AGENT, "accept-encoding": "identity"}
+        if method == "PUT":
+            unsigned["content-length"] = str(len(body))
         client = self._client
-        response = await client.request("PUT", path, signed | unsigned, body)
+        response = await client.request(method, path, signed | unsigned, body)
         if client is not self._client:
             client.close()  # a concurrent put has found the bucket in another region
         return response
@@ -162,7 +202,8 @@ class S3Sink:
         # 1. The bucket is in another region.
         if response.status in _OTHER_REGION_STATUS:
             region = errors.region_of(response.headers, response.body)
-            if region and region != endpoint.region and not needs_sdk(self._bucket, region, self._environ):
+            is_other = region and region != endpoint.region and not is_arn(self._bucket)
+            if is_other and not needs_sdk(self._bucket, region, self._environ):
                 if self._endpoint.region != region:
                     self._client.close()
                     self._use_region(region)
