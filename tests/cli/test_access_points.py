@@ -18,4 +18,6 @@ def test_a_command_refuses_the_arn_of_an_access_point_with_the_remedy(command: t
     """The engines address buckets by name, and an access point has an alias for them."""
     done = run(*command)
     assert done.status == 2, done
-    assert "use the name of the bucket or the alias of the access point" in " ".join((done.stdout + done.stderr).split())
+    assert "use the name of the bucket or the alias of the access point" in " ".join(
+        (done.stdout + done.stderr).split()
+    )

@@ -88,7 +88,7 @@ def test_the_default_key_of_the_bucket_is_named_from_the_sentence() -> None:
     [
         ("with an explicit deny in a resource-based policy", "the policy of the bucket"),
         ("with an explicit deny in a service control policy", "a service control policy"),
-        ("with an explicit deny in an identity-based policy", "the policy of the role"),
+        ("with an explicit deny in an identity-based policy", "the function's role"),
     ],
 )
 def test_an_explicit_deny_has_no_statement_that_would_not_help(reason: str, policy: str) -> None:
@@ -103,7 +103,10 @@ def test_an_explicit_deny_has_no_statement_that_would_not_help(reason: str, poli
     ("reason", "policy"),
     [
         ("because no VPC endpoint policy allows the s3:PutObject action", "the policy of the VPC endpoint"),
-        ("because no permissions boundary allows the s3:PutObject action", "the permissions boundary of the role"),
+        (
+            "because no permissions boundary allows the s3:PutObject action",
+            "the permissions boundary of the function's role",
+        ),
         ("because no resource-based policy allows the s3:PutObject action", "the policy of the bucket or of the key"),
         ("because no session policy allows the s3:PutObject action", "the policy of the session"),
     ],

@@ -66,7 +66,7 @@ async def test_a_bucket_without_rights_fails_with_the_statement(s3: S3Server, bu
     finally:
         await s3.delete_bucket(f"other-{bucket}")
     assert done.returncode == 1
-    assert "missing: s3:PutObject, in the policy of the role" in done.stdout
+    assert "missing: s3:PutObject, in the function's role" in done.stdout
     printed = "\n".join(line.strip() for line in done.stdout.splitlines())
     statement = json.loads(printed[printed.index("{") : printed.index("}") + 1])
     assert statement == {

@@ -25,13 +25,12 @@ from aiobotocore.session import get_session
 from botocore import UNSIGNED
 from botocore.exceptions import BotoCoreError, ClientError
 
+from logferry.aws.sigv4 import Credentials
 from logferry.http_client.failures import bounded
 from logferry.sinks.s3.sdk_session import VerifyingSession
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Mapping
-
-    from logferry.aws.sigv4 import Credentials
 
 REQUEST_SECONDS = 5.0
 """Limit of one request with its connection, in seconds."""
@@ -66,11 +65,13 @@ class BucketHead:
 
 @dataclass(frozen=True)
 class AwsAccess:
-    """Region, credentials and the endpoint of S3, as the sink uses them. Without a URL, the SDK finds the endpoint."""
+    """Region, credentials and endpoint of a service. Without a URL, the SDK finds the endpoint."""
 
     region: str
     credentials: Credentials | None
-    endpoint_url: str | None = None
+    endpoint_url: str = ""
+    is_dualstack: bool = False
+    is_fips: bool = False
 
 
 async def bucket_head(access: AwsAccess, bucket: str) -> BucketHead:
@@ -111,6 +112,16 @@ async def caller(access: AwsAccess) -> tuple[str, str]:
         except _ERRORS as error:
             raise _failure(error) from error
     return str(identity["Account"]), str(identity["Arn"])
+
+
+async def assumed(access: AwsAccess, parameters: Mapping[str, str | int]) -> Credentials:
+    """Return the credentials of a role. Raise RequestError."""
+    async with _client("sts", access) as client:
+        try:
+            found = (await _limited(client.assume_role(**parameters)))["Credentials"]
+        except _ERRORS as error:
+            raise _failure(error) from error
+    return Credentials(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
 
 
 async def list_prefix(access: AwsAccess, bucket: str, prefix: str) -> int:
@@ -159,9 +170,11 @@ async def _client(service: str, access: AwsAccess, **options: Any) -> AsyncItera
         retries={"mode": "standard", "total_max_attempts": 1},
         defaults_mode="legacy",
         http_session_cls=VerifyingSession,  # it verifies host names in certificates
+        use_dualstack_endpoint=access.is_dualstack,
+        use_fips_endpoint=access.is_fips,
         **options,
     )
-    endpoint = {"endpoint_url": access.endpoint_url} if access.endpoint_url and service == "s3" else {}
+    endpoint = {"endpoint_url": access.endpoint_url} if access.endpoint_url else {}
     try:
         opening = get_session().create_client(service, region_name=access.region, config=config, **endpoint, **keys)
         client = await opening.__aenter__()

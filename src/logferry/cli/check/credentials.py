@@ -62,12 +62,15 @@ class Found(NamedTuple):
     variables: Mapping[str, str]
 
 
-async def find_credentials(environ: Mapping[str, str]) -> Found:
-    """Return the credentials of an environment."""
+async def find_credentials(environ: Mapping[str, str], *, are_settings: bool = False) -> Found:
+    """Return the credentials of an environment.
+
+    `are_settings` states that settings of logferry have replaced the AWS variables.
+    """
     present = [name for name in _KEYS if environ.get(name)]
     # 1. Variables, as on Lambda.
     if len(present) == len(_KEYS):
-        return await _own(environ, "environment variables")
+        return await _own(environ, "LOGFERRY_S3_ACCESS_KEY_ID" if are_settings else "environment variables")
     if present:
         other = next(name for name in _KEYS if name not in present)
         return _failed(f"{present[0]} is set without {other}", f"set {other}, or remove {present[0]}")

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 _ACTION = re.compile(r"not authorized to perform: ((?:s3|s3express|kms|sts):\w+)")
 _ANY_ACTION = re.compile(r"\b((?:s3|kms|s3express):[A-Z]\w+)")
-_ROLE = "the policy of the role"
+_ROLE = "the function's role"
 _POLICIES = (
     ("identity-based policy", _ROLE),
     ("resource-based policy", "the policy of the bucket or of the key"),
     ("VPC endpoint policy", "the policy of the VPC endpoint"),
-    ("permissions boundary", "the permissions boundary of the role"),
+    ("permissions boundary", f"the permissions boundary of {_ROLE}"),
     ("session policy", "the policy of the session"),
     ("service control policy", "a service control policy of the organization"),
     ("resource control policy", "a resource control policy of the organization"),

@@ -21,6 +21,7 @@ from logferry.cli.check.denial import action_in
 from logferry.cli.check.iam_statements import LIST, Target, statements
 from logferry.cli.check.network import RESOLVE, TLS, network_steps
 from logferry.cli.check.result import Step
+from logferry.cli.check.s3_setup import S3Setup, assume, named, setup_of, sts_access
 from logferry.http_client.failures import CHECK_PROXY, remedies
 from logferry.http_client.proxies import proxy_variable
 from logferry.sinks.s3 import endpoint
@@ -29,13 +30,13 @@ from logferry.sinks.s3.errors import CONNECTION_REMEDIES
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from logferry.aws.sigv4 import Credentials
     from logferry.cli.check.context import Context
 
 CLOCK_SECONDS = 300
 """Difference of the clocks that is reported, in seconds. S3 refuses signatures that differ by more than 900."""
 _NOT_FOUND = 404
 _PROXY_PORTS = {"http": 80, "https": 443}
-_AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 _GET, _DELETE = "s3:GetObject", "s3:DeleteObject"
 _LEFT = "delete it by hand, or with a lifecycle rule"
 
@@ -51,30 +52,46 @@ class _Address(NamedTuple):
 
 async def s3_steps(context: Context) -> AsyncIterator[Step]:
     """Yield the steps for a bucket."""
-    place, environ = context.settings.destination, context.environ
-    found = await find_credentials(environ)
+    names = setup_of(context).names
+    async for step in _steps(context):
+        yield named(step, names)
+
+
+async def _steps(context: Context) -> AsyncIterator[Step]:
+    setup = setup_of(context)
+    found = await find_credentials(setup.environ, are_settings=setup.has_own_credentials)
     yield found.step
     if not found.credentials:
         return
-    apply(found.variables, environ)
-    reason, step = _client_step(context)
-    yield step
-    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or endpoint.GLOBAL_REGION
-    access = AwsAccess(region, found.credentials)
-    owner, account = await _identity(access, context)
+    apply(found.variables, context.environ)
+    setup, credentials = setup_of(context), found.credentials
+    yield _client_step(setup, context)
+    owner, account = await _identity(setup, credentials, context)
     yield owner
-    is_connected = True
-    async for step in _network(access, context, is_sdk=bool(reason)):
+    if setup.role:
+        step, assumed = await assume(setup, setup.role, credentials)
+        yield step
+        if not assumed:
+            return
+        credentials, account = assumed, setup.role.arn.split(":")[4]
+    access, is_connected = setup.access(credentials), True
+    async for step in _network(access, setup, context):
         is_connected = is_connected and step.status != "failed"
         yield step
-    if not is_connected:
-        return
+    if is_connected:
+        async for step in _objects(access, account, context):
+            yield step
+
+
+async def _objects(access: AwsAccess, account: str, context: Context) -> AsyncIterator[Step]:
+    """Yield the steps for the bucket and its objects."""
+    settings = context.settings
     async for step in _bucket(access, context):
         yield step
-    kms_key = (context.settings.s3.headers if context.settings.s3 else {}).get(
-        "x-amz-server-side-encryption-aws-kms-key-id", ""
-    )
-    target = Target(place.bucket, place.path, region, account, kms_key)
+    headers = settings.s3.headers if settings.s3 else {}
+    kms_key = headers.get("x-amz-server-side-encryption-aws-kms-key-id", "")
+    place = settings.destination
+    target = Target(place.bucket, place.path, access.region, account, kms_key)
     put = await s3_put.put_canary(context, target)
     yield put.step
     if context.reading:
@@ -90,54 +107,46 @@ def apply(variables: Mapping[str, str], environ: dict[str, str]) -> None:
     os.environ.update(variables)
 
 
-def _client_step(context: Context) -> tuple[str, Step]:
-    """Return the reason for the SDK, which may be empty, and the step."""
-    settings, environ = context.settings, context.environ
-    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
-    if settings.s3_client == "sdk":
-        reason = "LOGFERRY_S3_CLIENT=sdk"
-    else:
-        reason = endpoint.needs_sdk(settings.destination.bucket, region, environ) or ""
+def _client_step(setup: S3Setup, context: Context) -> Step:
+    reason = setup.needs_sdk(context)
     if not reason:
-        return "", Step("client", "ok", f"logferry's own S3 client, region {region}")
-    remedy = "" if region else "set AWS_REGION; Lambda sets it for a function"
+        return Step("client", "ok", f"logferry's own S3 client, region {setup.region}")
+    remedy = "" if setup.region else "set AWS_REGION; Lambda sets it for a function"
     detail = f"the AWS SDK, because {reason}; it needs the full layer"
-    return reason, Step("client", "ok" if region else "warning", detail, remedy=remedy)
+    return Step("client", "ok" if setup.region else "warning", detail, remedy=remedy)
 
 
-async def _identity(access: AwsAccess, context: Context) -> tuple[Step, str]:
-    """Ask STS for the owner of the credentials, if the destination is AWS's."""
-    environ = context.environ
-    url = endpoint.endpoint_url(environ)
-    host = url.partition("://")[2].partition("/")[0].partition(":")[0]
-    is_sts_given = environ.get("AWS_ENDPOINT_URL_STS") or environ.get("AWS_ENDPOINT_URL")
-    if url and not host.endswith(_AMAZON) and not is_sts_given:
+async def _identity(setup: S3Setup, credentials: Credentials, context: Context) -> tuple[Step, str]:
+    """Ask STS for the owner of the credentials, if they are meant for AWS."""
+    access = sts_access(context, credentials)
+    is_for_sts = setup.is_amazon or (access.endpoint_url and not setup.has_own_credentials) or setup.role
+    if not is_for_sts:
         return Step("identity", "skipped", "the endpoint is not one of AWS"), ""
     return await identity_step(access, context.function)
 
 
-async def _network(access: AwsAccess, context: Context, *, is_sdk: bool) -> AsyncIterator[Step]:
+async def _network(access: AwsAccess, setup: S3Setup, context: Context) -> AsyncIterator[Step]:
     """Yield the steps for the endpoint, or for the proxy in front of it."""
     bucket = context.settings.destination.bucket
     if bucket.endswith("--x-s3"):
         yield Step(RESOLVE, "skipped", "S3 Express: the SDK chooses the host for each session")
         return
     try:
-        address = await _address(access, context, is_sdk=is_sdk)
+        address = await _address(access, setup, context)
     except RequestError as error:
         yield Step(RESOLVE, "failed", f"the address is unknown: {error}", remedy="check the destination and AWS_REGION")
         return
     notes = remedies(CHECK_PROXY) if address.is_proxy else CONNECTION_REMEDIES
-    async for step in network_steps(address.host, address.port, context.environ, tls=address.tls, remedies=notes):
+    async for step in network_steps(address.host, address.port, setup.environ, tls=address.tls, remedies=notes):
         yield step
     if address.is_proxy:
         yield Step(TLS, "skipped", "through the proxy; storing the canary shows it")
 
 
-async def _address(access: AwsAccess, context: Context, *, is_sdk: bool) -> _Address:
+async def _address(access: AwsAccess, setup: S3Setup, context: Context) -> _Address:
     """Return the host of the bucket, or that of the proxy. Raise RequestError."""
-    bucket, environ = context.settings.destination.bucket, context.environ
-    if not is_sdk:
+    bucket, environ = context.settings.destination.bucket, setup.environ
+    if not setup.needs_sdk(context):
         found = endpoint.resolve(bucket, access.region, environ)
         return _Address(found.host, found.port, found.tls, is_proxy=False)
     host, port, tls = await aws_requests.host_of(access, bucket, "key")
