@@ -29,6 +29,7 @@ from logferry.cli.check import output, settings_source
 from logferry.cli.check.context import Checks, Context
 from logferry.cli.check.result import Report, Step
 from logferry.cli.check.settings_step import check_settings
+from logferry.destination import shown
 from logferry.settings import PREFIX
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 CHECKS = {
     "s3": ("logferry.cli.check.s3_checks", "s3_steps"),
+    "firehose": ("logferry.cli.check.firehose_checks", "firehose_steps"),
+    "http": ("logferry.cli.check.receiver_checks", "receiver_steps"),
+    "https": ("logferry.cli.check.receiver_checks", "receiver_steps"),
     "file": ("logferry.cli.check.directory_checks", "directory_steps"),
 }
 """Module and function with the checks of each scheme."""
@@ -68,7 +72,7 @@ def run_check(options: Options) -> int:
     except settings_source.SourceError as error:
         Console(stderr=True).print(Text(str(error)), soft_wrap=True)
         return NOT_CHECKED
-    report = Report(source.environ.get(f"{PREFIX}DESTINATION", ""), source.origin)
+    report = Report(shown(source.environ.get(f"{PREFIX}DESTINATION", "")), source.origin)
     show = _nothing if options.as_json else lambda step: output.show_step(console, step)
     try:
         with _applied(source.environ):

@@ -12,8 +12,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_ACTION = re.compile(r"not authorized to perform: ((?:s3|s3express|kms|sts):\w+)")
-_ANY_ACTION = re.compile(r"\b((?:s3|kms|s3express):[A-Z]\w+)")
+_ACTION = re.compile(r"not authorized to perform: ((?:s3|s3express|kms|sts|firehose):\w+)")
+_ANY_ACTION = re.compile(r"\b((?:s3|kms|s3express|firehose):[A-Z]\w+)")
 _ROLE = "the function's role"
 _POLICIES = (
     ("identity-based policy", _ROLE),

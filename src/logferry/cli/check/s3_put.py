@@ -9,18 +9,15 @@ Guarantees:
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from logferry.cli.check import sink_put
 from logferry.cli.check.canary import FOLDER, canary_of
 from logferry.cli.check.diagnosis import diagnose
 from logferry.cli.check.header_groups import PUT
 from logferry.cli.check.iam_statements import Target, statements
 from logferry.cli.check.result import Step
-from logferry.errors import SinkError, SinkUnavailable
-from logferry.http_client.client import CONNECT_SECONDS
 from logferry.records.model import Header, Origin, iso
 from logferry.records.object_key import render_key
 from logferry.shipper.upload_target import open_target
@@ -30,11 +27,7 @@ if TYPE_CHECKING:
 
     from logferry.cli.check.context import Context
     from logferry.cli.check.diagnosis import Diagnosis
-
-NAME = "put"
-_AGAIN = "repeat the check; the extension repeats the upload too"
-SDK_SECONDS = 5.0
-"""Time for the import of the SDK and for corrections within one put, in seconds."""
+    from logferry.errors import SinkError
 
 
 class Put(NamedTuple):
@@ -63,19 +56,9 @@ class _Canary:
         if settings.s3:
             settings = settings._replace(s3=settings.s3._replace(headers=headers))
         sink = open_target(settings, self._context.environ).sink
-        limit = settings.upload_timeout + CONNECT_SECONDS + SDK_SECONDS
         started = time.monotonic()
-        try:
-            async with asyncio.timeout(limit):
-                await sink.put(stored)
-        except SinkError as error:
-            return _with_response(error)
-        except TimeoutError:
-            return SinkUnavailable(f"put {stored.key}: not stored within {limit:g} s")
-        finally:
-            closing = getattr(sink, "close", lambda: None)()
-            if inspect.isawaitable(closing):
-                await closing
+        if error := await sink_put.put_bounded(sink, stored, timeout_seconds=settings.upload_timeout):
+            return error
         self.seconds = time.monotonic() - started
         self.key = f"{place.path}/{stored.key}" if place.path else stored.key
         return None
@@ -118,12 +101,14 @@ def _object_folder(context: Context, epoch_seconds: float) -> str:
 
 
 def _stored(canary: _Canary, target: Target, *notes: str) -> Step:
-    return Step(NAME, "ok", f"s3://{target.bucket}/{canary.key} in {canary.seconds * 1000:.0f} ms", notes=notes)
+    return Step(
+        sink_put.NAME, "ok", f"s3://{target.bucket}/{canary.key} in {canary.seconds * 1000:.0f} ms", notes=notes
+    )
 
 
 def _refused(error: SinkError, found: Diagnosis, target: Target) -> Step:
     """Return the failed step: what S3 answered, what is missing, and how to allow it."""
-    text, remedy = _text_and_remedy(error)
+    text, remedy = sink_put.text_and_remedy(error)
     notes = [f"missing: {permission}, in {advice.policy}" for permission, advice in found.missing.items()]
     if found.is_inferred and found.is_stored:
         notes.append("S3 does not name the permission; the canary was stored without the headers that need it")
@@ -137,7 +122,7 @@ def _refused(error: SinkError, found: Diagnosis, target: Target) -> Step:
     remedies += [f"remove or change the statement that denies it in {policy}" for policy in sorted(denied)]
     remedies += [_remedy_of(group.setting) for group in found.refused]
     return Step(
-        NAME,
+        sink_put.NAME,
         "failed",
         text,
         notes=tuple(notes),
@@ -145,28 +130,6 @@ def _refused(error: SinkError, found: Diagnosis, target: Target) -> Step:
         statements=statements(added, target),
         missing=tuple(found.missing),
     )
-
-
-def _with_response(error: SinkError) -> SinkError:
-    """Return the error with the response of S3, which an error that it was made from may have."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, SinkError) and cause.status:
-            error.status, error.code, error.sentence = cause.status, cause.code, cause.sentence
-            break
-        cause = cause.__cause__
-    return error
-
-
-def _text_and_remedy(error: SinkError) -> tuple[str, str]:
-    """Return the message of a sink without the name of the object, and its remedy."""
-    text = str(error).partition(": ")[2] or str(error)
-    if error.status:
-        event = f"{error.status} {error.code}".rstrip() + (f": {error.sentence}" if error.sentence else "")
-        remedy = text.removeprefix(event).removeprefix("; ")
-        return event, remedy or _AGAIN
-    event, _, remedy = text.rpartition("; ")
-    return (event, remedy) if event else (text, _AGAIN)
 
 
 def _remedy_of(setting: str) -> str:
