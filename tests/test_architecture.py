@@ -262,6 +262,7 @@ READS_THE_WALL_CLOCK = {
     *("supervisor.supervisor", "shipper.main", "shipper.event_queue", "shipper.lifecycle"),
     *("shipper.event_collection", "supervisor.event_pipe"),
     *("aws.assumed_role", "aws.credentials", "http_client.client", "http_client.connection", "sinks.s3.sink"),
+    *("sinks.https.sink", "sinks.s3.sdk"),
 }
 """Deadlines of the platform, signatures and credentials have dates; a freeze shows only on the wall clock."""
 TOUCHES_THE_DISK = {

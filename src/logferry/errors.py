@@ -4,6 +4,7 @@
     ├── SettingsError        a person must correct the settings
     ├── JournalFull          refuse the batch
     ├── SegmentLost          count the loss
+    ├── RecordsRejected      remove the segment, and count the loss of some of its records
     └── SinkError            keep the segment
         ├── SinkUnavailable  retry later
         └── SinkRejected     retry rarely, and report the remedy
@@ -35,6 +36,14 @@ class SegmentLost(LogferryError):
     """A sealed segment is missing or unreadable. Only its loss can be counted."""
 
 
+class RecordsRejected(LogferryError):
+    """The destination has stored an object except for `records` of its records, and will never store those."""
+
+    def __init__(self, message: str, *, records: int) -> None:
+        super().__init__(message)
+        self.records = records
+
+
 class SinkError(LogferryError):
     """An object could not be stored. The segment stays in the spool."""
 
@@ -44,6 +53,8 @@ class SinkError(LogferryError):
     """Error code of the response, such as `AccessDenied`."""
     sentence = ""
     """The response's explanation, bounded and on one line."""
+    retry_after = 0.0
+    """Time until the next attempt that the destination requests, in seconds; 0 without a request."""
 
 
 class SinkUnavailable(SinkError):

@@ -31,6 +31,13 @@ class Setting(NamedTuple):
     range: str
     meaning: str
     parse: Callable[[str], Any]
+    shown: Callable[[str], str] = str
+    """Return the value as a message may contain it."""
+
+
+def hidden(_text: str) -> str:
+    """Return what a message contains instead of a secret value."""
+    return "…"
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from logferry.destination import Destination
     from logferry.options import Table
+    from logferry.options.firehose import FirehoseOptions
+    from logferry.options.https import HttpsOptions
     from logferry.options.instrumentation import InstrumentationOptions
     from logferry.options.records import RecordOptions
     from logferry.options.s3 import S3Options
@@ -37,8 +39,8 @@ PREFIX = "LOGFERRY_"
 # ruff: noqa: E501 - a row of the table is easier to read on one line
 SETTINGS = (
     Setting(
-        "DESTINATION", "", "`s3://bucket/prefix`, `file:///directory`",
-        "destination of the objects; the only setting without a default", destination.parse,
+        "DESTINATION", "", "`s3://bucket/prefix`, `firehose://stream`, `https://host/path`, `file:///directory`",
+        "destination of the objects; the only setting without a default", destination.parse, destination.shown,
     ),
     Setting(
         "FLUSH", "adaptive", "`invocation`, `time`, `size`, `adaptive`",
@@ -122,6 +124,22 @@ class Settings(NamedTuple):
     """Options of the objects in S3, or None if no variable of them is set."""
     s3_access: S3Access | None = None
     """Role, credentials and endpoint of S3, or None if no variable of them is set."""
+    https: HttpsOptions | None = None
+    """Options of requests to a receiver, or None if no variable of them is set."""
+    firehose: FirehoseOptions | None = None
+    """Options of a stream, or None if no variable of them is set."""
+
+    @property
+    def format(self) -> str:
+        """Format of the objects: `ndjson`, `text` or `otlp`."""
+        processing = self.records.processing if self.records else None
+        return processing.format if processing else "ndjson"
+
+    @property
+    def object_bytes(self) -> int | None:
+        """Maximum size of the batches in an object, in bytes, or None without a limit."""
+        given = self.records.object_bytes if self.records else None
+        return given or destination.SCHEMES[self.destination.scheme].object_bytes
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
@@ -135,7 +153,7 @@ class Settings(NamedTuple):
             try:
                 parsed[setting.name] = setting.parse(text or setting.default)
             except ValueError as error:
-                found = f"is {text!r}" if text else "is not set"
+                found = f"is {setting.shown(text)!r}" if text else "is not set"
                 mistakes.append(f"{PREFIX}{setting.name} {found}: {error}")
         mistakes += _combined(parsed, given, environ, tables)
         for table in tables.values():

@@ -20,7 +20,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from logferry.destination import directive_in
+from logferry.destination import directive_in, unused_settings
 from logferry.flush.policy import Flush
 from logferry.records import object_key
 
@@ -59,7 +59,8 @@ _UNKNOWN_FIELD_BYTES = 64
 _ENDPOINT = r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::(\d{1,5}))?((?:/[^\s?#]*)?)"
 _PROXY = r"(?:[Hh][Tt][Tt][Pp][Ss]?://)?(?:[^@/\s]+@)?(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\])(?::\d{1,5})?/?"
 _REGION_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
-_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+_AWS_SCHEMES = frozenset({"firehose", "s3"})
+"""Schemes of destinations that are AWS services, and the names of these services."""
 _FIPS = "AWS_USE_FIPS_ENDPOINT"
 _VARIANTS = (_FIPS, "AWS_USE_DUALSTACK_ENDPOINT")
 """Variables that choose an endpoint of AWS."""
@@ -71,7 +72,7 @@ server."""
 
 
 def contradictions(values: Mapping[str, Any], given: set[str]) -> Iterator[str]:
-    """Yield the mistakes in combinations of thresholds, spool and key."""
+    """Yield the mistakes in combinations of thresholds, spool, key and destination."""
     if "FLUSH_BYTES" in given and values.get("FLUSH_BYTES", 0) >= values.get("SPOOL_BYTES", float("inf")):
         yield "LOGFERRY_FLUSH_BYTES must be smaller than LOGFERRY_SPOOL_BYTES, because pending records are in the spool"
     one_each = (
@@ -84,6 +85,9 @@ def contradictions(values: Mapping[str, Any], given: set[str]) -> Iterator[str]:
             "LOGFERRY_KEY has {request_id}, but an object can have several invocations: "
             "set LOGFERRY_FLUSH=invocation and no other threshold, or remove {request_id}"
         )
+    destinations = [values[name] for name in ("DESTINATION",) if values.get(name)]
+    for name in unused_settings(destinations, given):
+        yield f"LOGFERRY_{name} has no effect with a destination {destinations[0].scheme}://: remove it"
 
 
 def key_mistakes(destination: Destination, key: str, *, compression: str, environ: Mapping[str, str]) -> Iterator[str]:
@@ -146,8 +150,11 @@ def _key_bytes(template: str, environ: Mapping[str, str]) -> int:
 
 
 def aws_mistakes(destination: Destination, environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield the mistakes in the AWS variables that decide how S3 is reached."""
-    if destination.scheme != "s3":
+    """Yield the mistakes in the AWS and proxy variables that decide how the destination is reached."""
+    if destination.scheme == "https":
+        yield from _bundle_mistakes(environ)
+        yield from _proxy_mistakes("https_proxy", environ)
+    if destination.scheme not in _AWS_SCHEMES:
         return
     for name in _SWITCHES:
         if environ.get(name, "").lower() not in {"", "true", "false"}:
@@ -155,23 +162,29 @@ def aws_mistakes(destination: Destination, environ: Mapping[str, str]) -> Iterat
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         if environ.get(name) and not set(environ[name]) <= _REGION_CHARACTERS:
             yield f"{name} is {environ[name]!r}, which is not a region: use a name such as eu-central-1"
-    endpoint = next((name for name in _ENDPOINT_VARIABLES if environ.get(name)), None)
+    variables = (f"AWS_ENDPOINT_URL_{destination.scheme.upper()}", "AWS_ENDPOINT_URL")
+    endpoint = next((name for name in variables if environ.get(name)), None)
     if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
         endpoint = None
-    yield from _endpoint_mistakes(endpoint, destination.bucket, environ)
+    yield from _endpoint_mistakes(endpoint, destination, environ)
     tls = not (endpoint and environ[endpoint].startswith("http://"))
-    bundle = environ.get("AWS_CA_BUNDLE")
-    if tls and bundle and not os.path.exists(bundle):
-        yield f"AWS_CA_BUNDLE is {bundle!r}, but there is no such file: correct the path, or remove the variable"
+    if tls:
+        yield from _bundle_mistakes(environ)
     yield from _proxy_mistakes("https_proxy" if tls else "http_proxy", environ)
 
 
-def _endpoint_mistakes(endpoint: str | None, bucket: str, environ: Mapping[str, str]) -> Iterator[str]:
+def _bundle_mistakes(environ: Mapping[str, str]) -> Iterator[str]:
+    bundle = environ.get("AWS_CA_BUNDLE")
+    if bundle and not os.path.exists(bundle):
+        yield f"AWS_CA_BUNDLE is {bundle!r}, but there is no such file: correct the path, or remove the variable"
+
+
+def _endpoint_mistakes(endpoint: str | None, destination: Destination, environ: Mapping[str, str]) -> Iterator[str]:
     """Yield the mistakes in the endpoint: in the variable of its URL, or in the choice of an endpoint of AWS."""
     region = environ.get("AWS_REGION", "")
     chosen = [name for name in _VARIANTS if environ.get(name, "").lower() == "true"]
     if endpoint:
-        if mistake := _endpoint_mistake(environ[endpoint], bucket):
+        if mistake := _endpoint_mistake(environ[endpoint], destination):
             yield f"{endpoint} is {_without_user(environ[endpoint])!r}{mistake}"
         for name in chosen:
             yield f"{name} chooses an endpoint of AWS, but {endpoint} is set: remove one of them"
@@ -186,10 +199,13 @@ def _without_user(url: str) -> str:
     return re.sub(r"//.*@", "//", url)
 
 
-def _endpoint_mistake(url: str, bucket: str) -> str:
+def _endpoint_mistake(url: str, destination: Destination) -> str:
     match = re.fullmatch(_ENDPOINT, url)
     if not match or int(match[2] or 0) > 65_535:  # noqa: PLR2004 - the highest port
-        return ": use a URL such as https://s3.example.com, without a query"
+        return f": use a URL such as https://{destination.scheme}.example.com, without a query"
+    if destination.scheme != "s3":
+        return ""
+    bucket = destination.bucket
     host, path = match[1].lower(), match[3].strip("/")
     in_host = host.startswith(f"{bucket.lower()}.") and _is_s3_host(host.removeprefix(f"{bucket.lower()}."))
     if in_host or path.rpartition("/")[2] == bucket:

@@ -7,6 +7,7 @@ import pytest
 from logferry.flush.circuit_breaker import (
     FIRST_SECONDS,
     JITTER,
+    LONGEST_REQUESTED_SECONDS,
     LONGEST_SECONDS,
     REJECTED_SECONDS,
     CircuitBreaker,
@@ -59,3 +60,31 @@ def test_breaker_allows_rare_trials_from_the_first_rejection_on() -> None:
     """A missing permission does not appear within seconds."""
     breaker = CircuitBreaker(jitter=lambda: STEADY)
     assert breaker.failed(0.0, rejected=True) == REJECTED_SECONDS > LONGEST_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("requested", "failures", "jitter", "seconds"),
+    [
+        (0.0, 1, 0.0, FIRST_SECONDS * (1 - JITTER)),
+        (30.0, 1, 0.0, 30.0),
+        (30.0, 1, 1.0, 30.0 * (1 + JITTER)),
+        (1.0, 7, STEADY, LONGEST_SECONDS),
+        (86_400.0, 1, 0.0, LONGEST_REQUESTED_SECONDS),
+    ],
+)
+def test_breaker_waits_at_least_as_long_as_the_destination_requests(
+    requested: float, failures: int, jitter: float, seconds: float
+) -> None:
+    """Jitter only extends the time, and the limit keeps a faulty destination from ending uploads."""
+    breaker = CircuitBreaker(jitter=lambda: jitter)
+    for _ in range(failures - 1):
+        breaker.failed(0.0, rejected=False)
+    assert breaker.failed(0.0, rejected=False, requested_seconds=requested) == pytest.approx(seconds)
+    assert not breaker.allows(seconds - 0.001)
+    assert breaker.allows(seconds + 0.001)
+
+
+def test_breaker_waits_no_shorter_after_a_rejection_with_a_requested_time() -> None:
+    """A 403 with a short Retry-After is still a 403."""
+    breaker = CircuitBreaker(jitter=lambda: STEADY)
+    assert breaker.failed(0.0, rejected=True, requested_seconds=5.0) == REJECTED_SECONDS

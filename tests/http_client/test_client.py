@@ -10,7 +10,7 @@ import ssl
 import struct
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
@@ -45,7 +45,9 @@ class Clock:
         return time.time() + self.ahead
 
 
-def client_of(server: ScriptedServer, *, timeout: float = 5.0, clock: Clock | None = None) -> HttpClient:
+def client_of(
+    server: ScriptedServer, *, timeout: float = 5.0, clock: Clock | None = None, **options: Any
+) -> HttpClient:
     """Return a client of the server."""
     return HttpClient(
         "127.0.0.1",
@@ -54,6 +56,7 @@ def client_of(server: ScriptedServer, *, timeout: float = 5.0, clock: Clock | No
         timeout_seconds=timeout,
         remedies=CONNECTION_REMEDIES,
         wall_clock=clock or time.time,
+        **options,
     )
 
 
@@ -459,6 +462,57 @@ async def test_slow_response_on_a_kept_connection_counts() -> None:
         response = await put(client)
         assert response.headers["etag"] in {'"slow"', '"0"'}
         assert time.monotonic() - began < 2
+        client.close()
+
+
+async def test_request_that_is_not_idempotent_is_not_repeated_for_a_slow_server() -> None:
+    """The server's TCP has acknowledged the complete request, so the server would process it twice."""
+
+    async def slow(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(OK)
+        await peer.read_request()
+        await asyncio.sleep(2 * SILENT_SECONDS + 0.2)
+        await peer.send(OK)
+        await peer.wait_for_end()
+
+    async with scripted_server(slow) as server:
+        client = client_of(server, idempotent=False)
+        await put(client)
+        assert (await put(client)).status == 200
+        assert (server.connections, len(server.requests)) == (1, 2)
+        client.close()
+
+
+async def test_request_that_is_not_idempotent_is_repeated_if_its_packets_are_dropped() -> None:
+    """Without an acknowledgement the server does not have the request."""
+
+    async def dies(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(OK)
+        silence(peer.writer)
+        await asyncio.sleep(20)
+
+    async with scripted_server(dies, responding(OK)) as server:
+        client = client_of(server, timeout=20, idempotent=False)
+        await put(client)
+        began = time.monotonic()
+        assert (await put(client, bytes(200_000))).status == 200
+        assert SILENT_SECONDS * 0.9 < time.monotonic() - began < 15
+        assert server.connections == 2
+        client.close()
+
+
+@pytest.mark.parametrize("limit", [MAX_RESPONSE_BYTES, 3 * MAX_RESPONSE_BYTES])
+async def test_limit_of_a_response_is_that_of_the_client(limit: int) -> None:
+    """A longer response is cut, for every response of a connection."""
+    body = bytes(2 * MAX_RESPONSE_BYTES)
+    response = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    async with scripted_server(responding(OK, response), responding(response)) as server:
+        client = client_of(server, max_response_bytes=limit)
+        await put(client)
+        received = len((await put(client)).body)
+        assert received == len(body) if limit > len(body) else received < limit
         client.close()
 
 

@@ -90,5 +90,5 @@ def test_a_mistake_is_named_with_its_remedy(options: dict[str, str], remedy: str
 
 def test_an_option_of_s3_needs_a_destination_in_s3() -> None:
     """A directory has no storage class."""
-    with pytest.raises(SettingsError, match="need a destination in S3"):
+    with pytest.raises(SettingsError, match="LOGFERRY_S3_STORAGE_CLASS has no effect with a destination file://"):
         Settings.from_environ({"LOGFERRY_DESTINATION": "file:///tmp/out", "LOGFERRY_S3_STORAGE_CLASS": "STANDARD_IA"})

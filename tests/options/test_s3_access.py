@@ -26,14 +26,14 @@ KEYS = {"ACCESS_KEY_ID": "AKIASEPARATE", "SECRET_ACCESS_KEY": "separate-secret"}
 R2 = KEYS | {"REGION": "auto", "ENDPOINT_URL": "https://abc123.r2.cloudflarestorage.com"}
 
 
-def access(environ: dict[str, str] = DESTINATION, **options: str) -> S3Access:
+def access(environ: dict[str, str] = DESTINATION, /, **options: str) -> S3Access:
     """Return the access of these settings, without their prefix."""
     settings = Settings.from_environ(environ | {f"LOGFERRY_S3_{name}": value for name, value in options.items()})
     assert settings.s3_access is not None
     return settings.s3_access
 
 
-def mistakes(environ: dict[str, str] = DESTINATION, **options: str) -> list[str]:
+def mistakes(environ: dict[str, str] = DESTINATION, /, **options: str) -> list[str]:
     """Return the mistakes in these settings."""
     with pytest.raises(SettingsError) as raised:
         access(environ, **options)

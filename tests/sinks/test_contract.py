@@ -21,6 +21,9 @@ from logferry.errors import SinkError, SinkRejected, SinkUnavailable
 from logferry.http_client import client as http_client
 from logferry.sinks.directory import DirectorySink
 from logferry.sinks.s3 import sdk_session
+from support.firehose_stub import FIREHOSE_OK, as_firehose, firehose_sink
+from support.log_receiver import LogReceiver, https_sink, log_receiver
+from support.moto_firehose import MotoStream
 from support.moto_s3 import MotoS3, moto_s3
 from support.s3_stub import (
     OBJECT,
@@ -42,11 +45,14 @@ if TYPE_CHECKING:
 
     from logferry.emulator.s3_server import S3Server
     from logferry.emulator.seaweedfs import Identity
+    from logferry.records.model import StoredObject
     from logferry.sinks.base import Sink
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("closed_sinks")]
 
 CLIENTS = ["auto", "sdk"]
+KINDS = {"own": "auto", "sdk": "sdk", "firehose": "firehose", "https": "https"}
+"""Sinks that send requests: the setting of each S3 client, the stream, and the receiver on the web."""
 ODD_KEYS = [
     "function=orders/version=$LATEST/a b/ä ö/x",
     "plus+percent%25/&?#'()!*~;:@,/x",
@@ -59,6 +65,28 @@ ODD_KEYS = [
 def client(request: pytest.FixtureRequest) -> str:
     """Return the setting for each S3 client in turn."""
     return str(request.param)
+
+
+@pytest.fixture(params=list(KINDS.values()), ids=list(KINDS))
+def kind(request: pytest.FixtureRequest) -> str:
+    """Return each sink that sends requests in turn."""
+    return str(request.param)
+
+
+def sink_of(
+    kind: str, environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, *, seconds: float = TIMEOUT
+) -> Sink:
+    """Return a sink for the endpoint of an environment."""
+    if kind == "firehose":
+        return firehose_sink(as_firehose(environment), timeout_seconds=seconds)
+    if kind == "https":
+        return https_sink(f"{environment['AWS_ENDPOINT_URL_S3']}/logs", seconds=seconds)
+    return s3_sink(environment, "logs", monkeypatch, client=kind, seconds=seconds)
+
+
+def confirmation(kind: str) -> bytes:
+    """Return the response with which a service confirms an object."""
+    return FIREHOSE_OK if kind == "firehose" else OK
 
 
 def list_files(root: Path) -> list[str]:
@@ -159,6 +187,101 @@ async def test_concurrent_puts_are_all_stored(place: Place) -> None:
     """The uploader puts one object at a time, but a sink does not depend on that."""
     await asyncio.gather(*(place.sink.put(OBJECT._replace(key=f"k/{n}")) for n in range(10)))
     assert len(await place.keys()) == 10
+
+
+# --- a stream, which has no keys and no idempotent request
+
+
+@pytest.fixture
+async def stream(moto: MotoS3, bucket: str) -> MotoStream:
+    """Create a stream of moto that delivers to an empty bucket."""
+    created = MotoStream(moto, bucket)
+    await created.create()
+    return created
+
+
+def lines_of(count: int, *, size: int = 0, first: int = 1) -> StoredObject:
+    """Return an object with numbered lines."""
+    body = b"".join(b"%d %s\n" % (number, b"x" * size) for number in range(first, first + count))
+    return OBJECT._replace(key=f"k/{first}", body=body)
+
+
+@pytest.mark.parametrize(("count", "size"), [(0, 0), (1, 0), (1, 1_000_000), (5_000, 1_000)])
+async def test_put_delivers_the_lines_of_an_object_of_any_size(stream: MotoStream, count: int, size: int) -> None:
+    """The bucket of the stream has the same bytes, whatever the number of requests is."""
+    stored = lines_of(count, size=size)
+    sink = firehose_sink(stream.environment, stream=stream.name)
+    await sink.put(stored)
+    sink.close()
+    assert sorted((await stream.delivered()).splitlines()) == sorted(stored.body.splitlines())
+
+
+async def test_concurrent_puts_deliver_all_lines(stream: MotoStream) -> None:
+    """The uploader puts one object at a time, but a sink does not depend on that."""
+    objects = [lines_of(10, first=10 * number + 1) for number in range(10)]
+    sink = firehose_sink(stream.environment, stream=stream.name)
+    await asyncio.gather(*map(sink.put, objects))
+    sink.close()
+    delivered = (await stream.delivered()).splitlines()
+    assert sorted(delivered) == sorted(b"".join(one.body for one in objects).splitlines())
+
+
+async def test_repeated_put_delivers_the_lines_again(stream: MotoStream) -> None:
+    """The uploader repeats a put only after a failure. Readers remove repetitions by the place of each line."""
+    stored = lines_of(3)
+    sink = firehose_sink(stream.environment, stream=stream.name)
+    await sink.put(stored)
+    await sink.put(stored)
+    sink.close()
+    assert (await stream.delivered()) == stored.body * 2
+
+
+async def test_put_is_rejected_with_the_remedy_for_a_missing_stream(moto: MotoS3, bucket: str) -> None:
+    """The message contains the destination, Firehose's code, and the remedy."""
+    sink = firehose_sink(MotoStream(moto, bucket).environment, stream="never-made")
+    message = await rejection(sink)
+    assert message.startswith(f"put firehose://never-made: {OBJECT.key}: 400 ResourceNotFoundException: ")
+    assert message.endswith("; create the stream, or correct its name or region in LOGFERRY_DESTINATION")
+
+
+# --- a receiver on the web, which has no keys and recognises a repeated request
+
+
+@pytest.fixture
+def receiver() -> Iterator[LogReceiver]:
+    """Run a receiver that stores each request."""
+    with log_receiver() as running:
+        yield running
+
+
+@pytest.mark.parametrize("size", [0, 1, 5_000_000])
+async def test_receiver_gets_objects_of_any_size_unchanged(receiver: LogReceiver, size: int) -> None:
+    """The receiver stores the body under its idempotency key."""
+    await https_sink(receiver.url).put(OBJECT._replace(body=bytes(size)))
+    assert {key: one.body for key, one in receiver.objects.items()} == {"0a1b/1": bytes(size)}
+
+
+async def test_receiver_recognises_a_repeated_put(receiver: LogReceiver) -> None:
+    """After an ambiguous failure the same put is made again, and there is still one object."""
+    sink = https_sink(receiver.url)
+    for _ in range(3):
+        await sink.put(OBJECT)
+    assert len(receiver.requests) == 3
+    assert {key: one.body for key, one in receiver.objects.items()} == {"0a1b/1": OBJECT.body}
+
+
+async def test_receiver_gets_concurrent_puts(receiver: LogReceiver) -> None:
+    """The uploader puts one object at a time, but a sink does not depend on that."""
+    objects = [OBJECT._replace(metadata=OBJECT.metadata | {"segment": str(number)}) for number in range(10)]
+    await asyncio.gather(*map(https_sink(receiver.url).put, objects))
+    assert sorted(receiver.objects) == [f"0a1b/{number}" for number in range(10)]
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+async def test_key_is_not_sent_to_a_receiver(receiver: LogReceiver, key: str) -> None:
+    """A key may contain characters that no header can have."""
+    await https_sink(receiver.url).put(OBJECT._replace(key=key))
+    assert list(receiver.objects) == ["0a1b/1"]
 
 
 # --- the directory
@@ -275,44 +398,69 @@ def chunked(line: str, body: bytes, headers: str = "") -> bytes:
     return CHUNKED.format(line, headers, len(body), body.decode()).encode()
 
 
-@pytest.mark.parametrize(
-    ("answer", "error"),
-    [
-        (s3_error("503 Slow Down", "SlowDown"), SinkUnavailable),
-        (chunked("503 Slow Down", b"<Error><Code>SlowDown</Code></Error>"), SinkUnavailable),
-        (s3_error("500 Internal Server Error", "InternalError"), SinkUnavailable),
-        (status("503 Service Unavailable"), SinkUnavailable),
-        (status("502 Bad Gateway", PAGE, HTML), SinkUnavailable),
-        (status("429 Too Many Requests"), SinkUnavailable),
-        (s3_error("400 Bad Request", "RequestTimeout"), SinkUnavailable),
-        (s3_error("403 Forbidden", "RequestTimeTooSkewed"), SinkUnavailable),
-        (status("403 Forbidden", PAGE, HTML), SinkRejected),
-        (s3_error("400 Bad Request", "ExpiredToken"), SinkRejected),
-        (s3_error("404 Not Found", "NoSuchBucket"), SinkRejected),
-        (chunked("404 Not Found", b"<Error><Code>NoSuchBucket</Code></Error>"), SinkRejected),
-        (status("200 OK", PAGE, HTML), SinkUnavailable),
-        (status("200 OK", XHTML, HTML), SinkUnavailable),
-        (status("200 OK"), SinkUnavailable),
-        (b"SSH-2.0-OpenSSH_9.6\r\n", SinkUnavailable),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\ntoo short", SinkUnavailable),
-    ],
-    ids=lambda v: v[:40].decode("ascii", "replace") if isinstance(v, bytes) else "",
-)
+ANSWERS: list[tuple[bytes, type[SinkError]]] = [
+    (status("503 Service Unavailable"), SinkUnavailable),
+    (status("502 Bad Gateway", PAGE, HTML), SinkUnavailable),
+    (status("429 Too Many Requests"), SinkUnavailable),
+    (status("403 Forbidden", PAGE, HTML), SinkRejected),
+    (status("200 OK", PAGE, HTML), SinkUnavailable),
+    (status("200 OK", XHTML, HTML), SinkUnavailable),
+    (b"SSH-2.0-OpenSSH_9.6\r\n", SinkUnavailable),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\ntoo short", SinkUnavailable),
+]
+"""Responses that no service sends: those of a proxy, or of another server."""
+S3_ANSWERS: list[tuple[bytes, type[SinkError]]] = [
+    (s3_error("503 Slow Down", "SlowDown"), SinkUnavailable),
+    (chunked("503 Slow Down", b"<Error><Code>SlowDown</Code></Error>"), SinkUnavailable),
+    (s3_error("500 Internal Server Error", "InternalError"), SinkUnavailable),
+    (s3_error("400 Bad Request", "RequestTimeout"), SinkUnavailable),
+    (s3_error("403 Forbidden", "RequestTimeTooSkewed"), SinkUnavailable),
+    (s3_error("400 Bad Request", "ExpiredToken"), SinkRejected),
+    (s3_error("404 Not Found", "NoSuchBucket"), SinkRejected),
+    (chunked("404 Not Found", b"<Error><Code>NoSuchBucket</Code></Error>"), SinkRejected),
+]
+
+
+def shown(value: object) -> str:
+    """Return the beginning of a response, as the name of a test."""
+    return value[:40].decode("ascii", "replace") if isinstance(value, bytes) else ""
+
+
+@pytest.mark.parametrize(("answer", "error"), ANSWERS, ids=shown)
+async def test_put_raises_the_class_of_error_for_the_response_of_another_server(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, error: type[SinkError], kind: str
+) -> None:
+    """Wait, or change something; the page of a proxy is not accepted as a confirmation."""
+    assert "://" in await failure_for(answer, error, monkeypatch, kind)
+
+
+@pytest.mark.parametrize("kind", ["auto", "sdk", "firehose"])
+async def test_put_is_unavailable_for_an_empty_confirmation(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """S3 sends an ETag and Firehose its results. For a receiver on the web, every 2xx is a confirmation."""
+    assert "://" in await failure_for(status("200 OK"), SinkUnavailable, monkeypatch, kind)
+
+
+@pytest.mark.parametrize(("answer", "error"), S3_ANSWERS, ids=shown)
 async def test_put_raises_the_class_of_error_that_the_response_calls_for(
     monkeypatch: pytest.MonkeyPatch, answer: bytes, error: type[SinkError], client: str
 ) -> None:
-    """Wait, or change something; the page of a proxy is not accepted as a confirmation of S3."""
+    """S3's code decides, not only its status."""
+    assert "s3://logs/" in await failure_for(answer, error, monkeypatch, client)
+
+
+async def failure_for(answer: bytes, error: type[SinkError], monkeypatch: pytest.MonkeyPatch, kind: str) -> str:
+    """Return the message of a put to a server that always gives this answer."""
 
     def behave(connection: socket.socket, _number: int) -> bool:
         connection.sendall(answer)
         return b"too short" not in answer and not answer.startswith(b"SSH")
 
     with server_that(behave) as (environment, _):
-        sink = s3_sink(environment, "bucket", monkeypatch, client=client, seconds=2.0)
+        sink = sink_of(kind, environment, monkeypatch, seconds=2.0)
         with pytest.raises(error) as caught:
             await sink.put(OBJECT)
         await close(sink)
-    assert "s3://bucket/" in str(caught.value)
+    return str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -343,7 +491,7 @@ async def test_put_succeeds_for_every_form_of_a_confirmation(
 
 
 async def test_put_fails_for_an_endless_response_with_bounded_memory(
-    monkeypatch: pytest.MonkeyPatch, client: str
+    monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """The clients stop reading at their limit; the own client still sees the status."""
     monkeypatch.setattr(sdk_session, "MAX_RESPONSE_BYTES", 1 << 20)
@@ -356,17 +504,17 @@ async def test_put_fails_for_an_endless_response_with_bounded_memory(
             sent += connection.send(b"1000\r\n" + bytes(4096) + b"\r\n")
 
     with server_that(endless) as (environment, _):
-        sink = s3_sink(environment, "bucket", monkeypatch, client=client)
+        sink = sink_of(kind, environment, monkeypatch)
         with pytest.raises(SinkUnavailable):
             await sink.put(OBJECT)
         await close(sink)
     assert sent < 50_000_000
 
 
-async def test_one_attempt_is_one_request(monkeypatch: pytest.MonkeyPatch, client: str) -> None:
+async def test_one_attempt_is_one_request(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """A retry in a library would ignore the deadline and the circuit breaker."""
     with server_that(answering(s3_error("503 Slow Down", "SlowDown"))) as (environment, requests):
-        sink = s3_sink(environment, "bucket", monkeypatch, client=client)
+        sink = sink_of(kind, environment, monkeypatch)
         with pytest.raises(SinkUnavailable):
             await sink.put(OBJECT)
         await close(sink)
@@ -397,14 +545,14 @@ async def test_put_follows_a_redirect_to_another_region_within_one_call(
 
 
 async def seconds_to_unavailable(
-    environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, client: str, *, seconds: float = TIMEOUT
+    environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, kind: str, *, seconds: float = TIMEOUT
 ) -> float:
     """Put one object where that is impossible, and return the time until the error.
 
     The SDK makes its client before the measurement, which takes seconds on a busy machine.
     """
-    sink = s3_sink(environment, "bucket", monkeypatch, client=client, seconds=seconds)
-    if client == "sdk":
+    sink = sink_of(kind, environment, monkeypatch, seconds=seconds)
+    if kind == "sdk":
         await sink.connect()
     began = time.monotonic()
     with pytest.raises(SinkUnavailable):
@@ -415,12 +563,12 @@ async def seconds_to_unavailable(
 
 
 async def test_put_is_unavailable_at_once_if_the_connection_is_refused(
-    monkeypatch: pytest.MonkeyPatch, client: str
+    monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """The error does not wait for CONNECT_SECONDS."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    assert await seconds_to_unavailable(s3_at(port), monkeypatch, client) < 2
+    assert await seconds_to_unavailable(s3_at(port), monkeypatch, kind) < 2
 
 
 @pytest.mark.parametrize(
@@ -449,7 +597,7 @@ async def test_message_names_the_host_that_cannot_be_reached(
 
 
 async def test_put_is_unavailable_within_the_limit_if_the_host_swallows_connections(
-    monkeypatch: pytest.MonkeyPatch, client: str
+    monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """In a VPC without a route to S3, CONNECT_SECONDS limits the attempt."""
     monkeypatch.setattr(http_client, "CONNECT_SECONDS", 0.3)
@@ -461,30 +609,30 @@ async def test_put_is_unavailable_within_the_limit_if_the_host_swallows_connecti
             filler.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 filler.connect(full.getsockname())
-        assert await seconds_to_unavailable(s3_at(full.getsockname()[1]), monkeypatch, client) < 3
+        assert await seconds_to_unavailable(s3_at(full.getsockname()[1]), monkeypatch, kind) < 3
 
 
 async def test_put_is_unavailable_within_the_timeout_if_the_server_never_responds(
-    monkeypatch: pytest.MonkeyPatch, client: str
+    monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """LOGFERRY_UPLOAD_TIMEOUT is also the limit of the client."""
     with server_that(lambda _connection, _number: True) as (environment, _):
-        assert await seconds_to_unavailable(environment, monkeypatch, client, seconds=0.3) < 3
+        assert await seconds_to_unavailable(environment, monkeypatch, kind, seconds=0.3) < 3
 
 
 async def test_put_is_repeated_once_if_the_kept_connection_was_closed(
-    monkeypatch: pytest.MonkeyPatch, client: str
+    monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """A server may close an idle connection while the next request is in transit."""
 
     def closes_after_the_first(connection: socket.socket, number: int) -> bool:
         if number == 2:
             return False  # the kept connection is closed without a response
-        connection.sendall(OK)
+        connection.sendall(confirmation(kind))
         return True
 
     with server_that(closes_after_the_first) as (environment, requests):
-        sink = s3_sink(environment, "bucket", monkeypatch, client=client)
+        sink = sink_of(kind, environment, monkeypatch)
         await sink.put(OBJECT)
         await sink.put(OBJECT)
         await close(sink)
@@ -492,20 +640,18 @@ async def test_put_is_repeated_once_if_the_kept_connection_was_closed(
 
 
 async def test_put_is_unavailable_after_two_requests_if_the_server_always_closes(
-    monkeypatch: pytest.MonkeyPatch, client: str
+    monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """The repetition is not repeated."""
     with server_that(lambda _connection, _number: False) as (environment, requests):
-        sink = s3_sink(environment, "bucket", monkeypatch, client=client)
+        sink = sink_of(kind, environment, monkeypatch)
         with pytest.raises(SinkUnavailable):
             await sink.put(OBJECT)
         await close(sink)
         assert len(requests) <= 2
 
 
-async def test_put_that_was_cancelled_does_not_affect_the_next_one(
-    monkeypatch: pytest.MonkeyPatch, client: str
-) -> None:
+async def test_put_that_was_cancelled_does_not_affect_the_next_one(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """The uploader cancels an upload at its deadline; the late response must not be taken for the next one's."""
     cancelled, sent = threading.Event(), threading.Event()
 
@@ -516,11 +662,11 @@ async def test_put_that_was_cancelled_does_not_affect_the_next_one(
                 connection.sendall(s3_error("403 Forbidden", "AccessDenied"))
             sent.set()
         else:
-            connection.sendall(OK)
+            connection.sendall(confirmation(kind))
         return True
 
     with server_that(late) as (environment, requests):
-        sink = s3_sink(environment, "bucket", monkeypatch, client=client)
+        sink = sink_of(kind, environment, monkeypatch)
         await cancel_put_in_flight(sink, requests)
         cancelled.set()
         assert await asyncio.to_thread(sent.wait, 20)

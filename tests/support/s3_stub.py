@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 OBJECT = StoredObject(
     key="function=orders/dt=2026-11-21/hour=02/0a1b-00000001.ndjson.gz",
     body=b"\x1f\x8b not even gzip \x00\xff",
-    metadata={"environment": "0a1b", "records": "2", "final": "true"},
+    metadata={"environment": "0a1b", "segment": "1", "records": "2", "final": "true"},
     content_type="application/x-ndjson",
 )
 TIMEOUT = 5.0
@@ -56,7 +56,11 @@ def s3_sink(
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    sink = open_sink(bucket, prefix, os.environ, seconds, client, object_headers=object_headers)
+    return opened(open_sink(bucket, prefix, os.environ, seconds, client, object_headers=object_headers))
+
+
+def opened(sink: Sink) -> Sink:
+    """Return a sink, which `closing_sinks` closes at the end of the test."""
     _opened.append(sink)
     return sink
 

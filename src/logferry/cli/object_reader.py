@@ -39,7 +39,7 @@ each."""
 def open_destination(url: str) -> AbstractAsyncContextManager[Destination]:
     """Return the destination of a URL, for use with `async with`. Raise DestinationError."""
     try:
-        place = destination.parse(url)
+        place = destination.parse_readable(url)
     except ValueError as error:
         raise DestinationError(f"{url!r} is not a valid destination: {error}") from error
     check_bucket(url, place.bucket)

@@ -5,6 +5,7 @@ Guarantees:
   each further failure. Then one trial is allowed, which closes the breaker or opens it for longer.
 - Permanent errors (403, 404) are retried at the fixed interval `REJECTED_SECONDS`, starting with
   the first failure.
+- A trial is not earlier than the destination requests (`Retry-After`), up to `LONGEST_REQUESTED_SECONDS`.
 
 Design: jitter spreads the trials, so that a thousand environments do not return in the same second.
 The module is pure: time and random numbers are arguments. It avoids `dataclasses`, which imports
@@ -24,6 +25,8 @@ LONGEST_SECONDS = 60.0
 """Longest time between two trials, in seconds, without jitter."""
 REJECTED_SECONDS = 300.0
 """Time until the trial after a 403 or 404, in seconds. A person has to change something, and that takes minutes."""
+LONGEST_REQUESTED_SECONDS = 300.0
+"""Longest time that a destination can request, in seconds, without jitter. The spool is bounded."""
 JITTER = 0.25
 """Largest random deviation of these times, as a fraction."""
 
@@ -59,9 +62,15 @@ class CircuitBreaker:
         """Close the breaker after a successful attempt."""
         self.failures, self.next_attempt_at = 0, 0.0
 
-    def failed(self, now: float, *, rejected: bool) -> float:
-        """Open the breaker after a failed attempt; return the seconds until the next one."""
+    def failed(self, now: float, *, rejected: bool, requested_seconds: float = 0.0) -> float:
+        """Open the breaker after a failed attempt; return the seconds until the next one.
+
+        `requested_seconds` is the time that the destination requests. Jitter only extends it.
+        """
         self.failures += 1
         seconds = REJECTED_SECONDS if rejected else backoff(self.failures, jitter=self.jitter)
+        if requested_seconds:
+            requested = min(requested_seconds, LONGEST_REQUESTED_SECONDS) * (1 + JITTER * self.jitter())
+            seconds = max(seconds, requested)
         self.next_attempt_at = now + seconds
         return seconds

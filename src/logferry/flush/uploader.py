@@ -5,7 +5,9 @@ Guarantees:
   the spool, and the repeated upload overwrites the object (see `encoder`).
 - One upload is in flight at a time, so that the caller waits for all uploads by waiting for one.
 - A failing sink costs one attempt, then nothing until the circuit breaker allows a trial.
-- With `force`, at SHUTDOWN, transient failures are retried until the deadline.
+- With `force`, at SHUTDOWN, transient failures are retried until the deadline. A time that the
+  destination requests counts only if it ends before the deadline.
+- If a destination stores an object without some of its records, their loss is logged and reported.
 - An object that does not fit into the upload timeout gets more time with each attempt. Meanwhile
   the other segments are uploaded (see `upload_limits`).
 - An upload during which the environment was frozen is repeated at once (see `bounded_put`).
@@ -20,7 +22,7 @@ import os
 from typing import TYPE_CHECKING
 
 from logferry.deadline import Deadline
-from logferry.errors import SegmentLost, SinkError, SinkRejected
+from logferry.errors import RecordsRejected, SegmentLost, SinkError, SinkRejected
 from logferry.flush.bounded_put import BoundedPut, UploadTimeout
 from logferry.flush.circuit_breaker import CircuitBreaker, backoff
 from logferry.flush.upload_limits import UploadLimits
@@ -141,7 +143,7 @@ class Uploader:
                 await self._upload(segment)
             except SinkError as error:
                 failures += 1
-                seconds = self._seconds_until_retry(failures)
+                seconds = self._seconds_until_retry(failures, error.retry_after)
                 self._log_failure(segment, error, retry_in=seconds)
                 self._open_breaker(error)
                 if isinstance(error, SinkRejected):
@@ -150,9 +152,10 @@ class Uploader:
             else:
                 failures = 0
 
-    def _seconds_until_retry(self, failures: int) -> float:
+    def _seconds_until_retry(self, failures: int, requested_seconds: float) -> float:
         seconds = backoff(failures, first=RETRY_SECONDS, longest=LONGEST_RETRY_SECONDS, jitter=self._breaker.jitter)
-        return min(seconds, self._until.remaining(_now()))
+        remaining = self._until.remaining(_now())
+        return min(max(seconds, requested_seconds) if requested_seconds < remaining else seconds, remaining)
 
     def _next_segment(self) -> Segment | None:
         now = _now()
@@ -173,13 +176,23 @@ class Uploader:
             except UploadTimeout:
                 self._limits.note_timeout(segment, size, _now())
                 raise
-            self._journal.remove(segment)
+            except RecordsRejected as error:
+                self._lose_records(segment, stored, error)
+            else:
+                self._journal.remove(segment)
         self._uploaded += 1
         if self._failure_logged:
             log.warning("uploads work again", after_failures=self._breaker.failures)
         self._breaker.succeeded()
         self._failure_logged = self._rejected = False
         log.debug("uploaded", key=stored.key, bytes=size, records=stored.metadata["records"])
+
+    def _lose_records(self, segment: Segment, stored: StoredObject, error: RecordsRejected) -> None:
+        """Report the records that the destination will never store, and remove the segment."""
+        log.error("the destination rejected records", key=stored.key, records=error.records, reason=str(error))
+        is_complete = error.records >= int(stored.metadata["records"])
+        reason = "the destination rejected " + ("the records" if is_complete else "some of the records")
+        self._journal.lose(segment, reason=reason, records=None if is_complete else error.records)
 
     async def _encoded(self, segment: Segment) -> StoredObject:
         if segment.size <= INLINE_BYTES:
@@ -191,7 +204,9 @@ class Uploader:
             return self._encode(header, batches, segment.final)
 
     def _open_breaker(self, error: SinkError) -> float:
-        return self._breaker.failed(_now(), rejected=isinstance(error, SinkRejected))
+        return self._breaker.failed(
+            _now(), rejected=isinstance(error, SinkRejected), requested_seconds=error.retry_after
+        )
 
     def _log_failure(self, segment: Segment, error: SinkError, *, retry_in: float) -> None:
         rejected = isinstance(error, SinkRejected)

@@ -8,12 +8,15 @@ Guarantees:
 - A reused connection without a response or a TCP acknowledgement for `SILENT_SECONDS` is doubted.
   The request is sent again on a new connection, which gets the full timeout. The first response
   counts.
+- A request that is not idempotent is sent again only if a part of it has no acknowledgement. A server
+  that has the complete request is slow, and would process it twice.
 - Opening a connection takes at most `CONNECT_SECONDS`. The message of a failure names host, cause
   and remedy.
 
 Design: a middlebox may drop a connection during a freeze without a reset, and then only silence
 shows it. The doubted connection stays open, so a server that is slow but healthy is not
-interrupted. PUT is idempotent, so the second request is harmless.
+interrupted. PUT is idempotent, so the second request is harmless. The owner of the client states it
+if its requests are not.
 
 References: RFC 9112, section 9.3.1 (retrying requests).
 """
@@ -27,14 +30,15 @@ import time
 from typing import TYPE_CHECKING
 
 from logferry.http_client.connection import HttpConnection, ResponseTimeout
-from logferry.http_client.failures import connect_failure
-from logferry.http_client.response import HttpError
+from logferry.http_client.failures import CHECK_PROXY, connect_failure
+from logferry.http_client.response import MAX_RESPONSE_BYTES, HttpError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
     from typing import Any
 
     from logferry.http_client.failures import Remedies
+    from logferry.http_client.proxy_tunnel import ProxyTunnel
     from logferry.http_client.response import Response
     from logferry.http_client.tls import TlsContexts
 
@@ -62,14 +66,24 @@ class HttpClient:
         timeout_seconds: float,
         remedies: Remedies,
         wall_clock: Callable[[], float] = time.time,
+        idempotent: bool = True,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
+        tunnel: ProxyTunnel | None = None,
     ) -> None:
-        """Store the address. `remedies` end the message of a connection that cannot be opened."""
+        """Store the address. `remedies` end the message of a connection that cannot be opened.
+
+        `idempotent` states whether a request that arrives twice has the effect of one. A response longer than
+        `max_response_bytes` is cut. Connections are opened through `tunnel` if it is given.
+        """
+        self._tunnel = tunnel
         self._host = host
         self._port = port
         self._tls = tls
         self._timeout = timeout_seconds
         self._wall_clock = wall_clock
         self._remedies = remedies
+        self._idempotent = idempotent
+        self._max_response_bytes = max_response_bytes
         self._connection: HttpConnection | None = None
         self._lock = asyncio.Lock()
 
@@ -120,8 +134,9 @@ class HttpClient:
                         raise
                 return await self._open_once()
         except TimeoutError as error:
+            way, remedy = (f" through {self._tunnel}", CHECK_PROXY) if self._tunnel else ("", self._remedies.respond)
             raise HttpError(
-                f"no connection to {self._host}:{self._port} within {CONNECT_SECONDS:g} s; {self._remedies.respond}"
+                f"no connection to {self._host}:{self._port}{way} within {CONNECT_SECONDS:g} s; {remedy}"
             ) from error
         except ssl.SSLError:
             raise
@@ -132,10 +147,19 @@ class HttpClient:
 
     async def _open_once(self) -> HttpConnection:
         context = self._tls.current() if self._tls else None
-        _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: HttpConnection(self._wall_clock), self._host, self._port, ssl=context
-        )
+        loop = asyncio.get_running_loop()
+        if self._tunnel:
+            tunnel = await self._tunnel.open(self._host, self._port)
+            name = self._host if context else None
+            _, connection = await loop.create_connection(
+                self._make_connection, sock=tunnel, ssl=context, server_hostname=name
+            )
+            return connection
+        _, connection = await loop.create_connection(self._make_connection, self._host, self._port, ssl=context)
         return connection
+
+    def _make_connection(self) -> HttpConnection:
+        return HttpConnection(self._wall_clock, max_response_bytes=self._max_response_bytes)
 
     async def _request_on_new(self, head: bytes, body: bytes) -> Response:
         connection = await self._open()
@@ -144,7 +168,7 @@ class HttpClient:
         return response
 
     async def _request_on_kept(self, kept: HttpConnection, head: bytes, body: bytes) -> Response:
-        repetition = _Repetition(kept, lambda: self._request_on_new(head, body))
+        repetition = _Repetition(kept, lambda: self._request_on_new(head, body), idempotent=self._idempotent)
         try:
             response = await kept.exchange(head, body, self._timeout)
         except HttpError as error:
@@ -167,8 +191,11 @@ class HttpClient:
 class _Repetition:
     """The second request for a kept connection, which is made if the connection stays silent."""
 
-    def __init__(self, kept: HttpConnection, request: Callable[[], Coroutine[Any, Any, Response]]) -> None:
+    def __init__(
+        self, kept: HttpConnection, request: Callable[[], Coroutine[Any, Any, Response]], *, idempotent: bool
+    ) -> None:
         self._kept = kept
+        self._idempotent = idempotent
         self._request = request
         self._loop = asyncio.get_running_loop()
         self._acknowledged = kept.acknowledged_bytes()
@@ -191,7 +218,8 @@ class _Repetition:
         if self._kept.has_received:
             return
         now, before, self._acknowledged = self._loop.time(), self._acknowledged, self._kept.acknowledged_bytes()
-        if self._acknowledged != before:
+        # 1. The server's TCP has acknowledged more. 2. It has everything, and the request must not arrive twice.
+        if self._acknowledged != before or (not self._idempotent and self._kept.is_acknowledged()):
             self._progress_at = now
         if now < self._progress_at + SILENT_SECONDS:
             self._timer = self._loop.call_at(self._progress_at + SILENT_SECONDS, self._check)

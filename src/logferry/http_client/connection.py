@@ -25,7 +25,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from logferry.http_client.response import HttpError, ResponseReader
+from logferry.http_client.response import MAX_RESPONSE_BYTES, HttpError, ResponseReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,8 @@ WRITE_BYTES = 64 * 1024
 """Bytes that are handed to the transport at a time."""
 _LAST_ACK = slice(56, 60)
 """`tcpi_last_ack_recv` of Linux's `struct tcp_info`: age of the last acknowledgement in ms."""
+_UNACKED = slice(24, 28)
+"""`tcpi_unacked` in the same structure: sent packets without an acknowledgement."""
 _BYTES_ACKED = slice(120, 128)
 """`tcpi_bytes_acked` in the same structure: acknowledged bytes of the connection."""
 _UNKNOWN = float("inf")
@@ -48,13 +50,16 @@ class ResponseTimeout(HttpError):
 class HttpConnection(asyncio.Protocol):
     """A connection to one host."""
 
-    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, wall_clock: Callable[[], float] = time.time, *, max_response_bytes: int = MAX_RESPONSE_BYTES
+    ) -> None:
         self._wall_clock = wall_clock
+        self._max_response_bytes = max_response_bytes
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._socket: socket.socket
         self._poll = select.poll()
-        self._reader = ResponseReader()
+        self._reader = ResponseReader(max_response_bytes)
         self._requested = False
         self._closed = False
         self._writable = True
@@ -97,6 +102,11 @@ class HttpConnection(asyncio.Protocol):
         """
         return self._tcp_info()[_BYTES_ACKED]
 
+    def is_acknowledged(self) -> bool:
+        """Return whether the server's TCP has acknowledged everything that was written; False if it is unknown."""
+        unacked = self._tcp_info()[_UNACKED]
+        return bool(unacked) and not any(unacked) and not self._transport.get_write_buffer_size()
+
     def _seconds_since_ack(self) -> float:
         """Return the age of the last acknowledgement in seconds; infinity if it is unknown."""
         age = self._tcp_info()[_LAST_ACK]
@@ -119,7 +129,7 @@ class HttpConnection(asyncio.Protocol):
         """Send a request and return its response. Raises HttpError (ResponseTimeout included)."""
         self._requested = True
         if head.startswith(b"HEAD "):
-            self._reader = ResponseReader(has_body=False)
+            self._reader = ResponseReader(self._max_response_bytes, has_body=False)
         self._note_use()
         self._timeout, self._progress_at = timeout_seconds, self._used_at
         self._timer = self._loop.call_later(timeout_seconds, self._check_progress)
@@ -133,7 +143,7 @@ class HttpConnection(asyncio.Protocol):
         finally:
             self._timer.cancel()
         response, reusable = self._reader.response, self._reader.reusable
-        self._reader, self._requested = ResponseReader(), False
+        self._reader, self._requested = ResponseReader(self._max_response_bytes), False
         self._note_use()
         if not reusable:
             self.abort()

@@ -18,7 +18,7 @@ from __future__ import annotations
 import httptools
 
 MAX_RESPONSE_BYTES = 64 * 1024
-"""Limit of head and body of one response. S3's error documents have at most a few kilobytes."""
+"""Default limit of head and body of one response. S3's error documents have at most a few kilobytes."""
 
 _FIRST_FINAL_STATUS = 200
 
@@ -41,8 +41,9 @@ class Response:
 class ResponseReader:
     """The state of the response that one connection is receiving."""
 
-    def __init__(self, *, has_body: bool = True) -> None:
+    def __init__(self, max_bytes: int = MAX_RESPONSE_BYTES, *, has_body: bool = True) -> None:
         """`has_body` is False for a response to HEAD."""
+        self._max_bytes = max_bytes
         self._has_body = has_body
         self.received = 0
         """Bytes of this response so far, interim responses included."""
@@ -61,7 +62,7 @@ class ResponseReader:
         if self.response is not None:
             self.reusable = False  # bytes after the end of a response belong to no request
             return
-        room = MAX_RESPONSE_BYTES - self.received
+        room = self._max_bytes - self.received
         self.received += len(data)
         try:
             self._parser.feed_data(data[:room])
@@ -85,7 +86,7 @@ class ResponseReader:
     def _cut(self) -> None:
         if self.response is None:
             if not self._head_complete:
-                raise HttpError(f"the response head exceeds {MAX_RESPONSE_BYTES} bytes")
+                raise HttpError(f"the response head exceeds {self._max_bytes} bytes")
             self._complete()
 
     def _complete(self) -> None:

@@ -126,9 +126,17 @@ class Backlog:
                 return
         raise JournalFull(f"LOGFERRY_SPOOL_BYTES={self._limit} is taken by segments that cannot be discarded")
 
-    def lose(self, gone: Segment, *, reason: str) -> None:
-        """Discard a segment and enter its number, its records and bytes, and the reason."""
-        self.discard([gone], self._losses_with(gone, reason=reason))
+    def lose(self, gone: Segment, *, reason: str, records: int | None = None) -> None:
+        """Discard a segment and enter its number, its records and bytes, and the reason.
+
+        `records` is given if only so many are lost. Their bytes are not known, and losses that the segment reports are
+        at the destination.
+        """
+        if records is None:
+            self.discard([gone], self._losses_with(gone, reason=reason))
+        else:
+            number = gone.number
+            self.discard([gone], [Loss(gone.environment, number, number, records=records, bytes=0, reason=reason)])
 
     def discard(self, gone: Sequence[Segment], lost: Iterable[Loss]) -> None:
         """Enter the losses of some segments. Their files are removed once the ledger is on disk."""

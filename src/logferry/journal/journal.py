@@ -255,9 +255,12 @@ class Journal:
         """Commit: the segment is stored at the destination."""
         self._backlog.remove(done)
 
-    def lose(self, gone: Segment, *, reason: str) -> None:
-        """Discard a sealed segment and enter its number, its records and bytes, and the reason."""
-        self._backlog.lose(gone, reason=reason)
+    def lose(self, gone: Segment, *, reason: str, records: int | None = None) -> None:
+        """Discard a sealed segment and enter its number, its records and bytes, and the reason.
+
+        With `records`, only so many of its records are lost, and the others are stored at the destination.
+        """
+        self._backlog.lose(gone, reason=reason, records=records)
 
     # --- the open segment
 

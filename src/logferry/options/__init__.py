@@ -60,6 +60,9 @@ MODULE_OF = {
     "S3_ENDPOINT_URL": "s3_access",
     "S3_DUALSTACK": "s3_access",
     "S3_FIPS": "s3_access",
+    "HTTPS_TOKEN": "https",
+    "HTTPS_HEADERS": "https",
+    "FIREHOSE_LINES": "firehose",
 }
 """Module of this package for each setting, in the order of the table in the README."""
 

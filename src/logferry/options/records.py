@@ -186,6 +186,17 @@ def contradictions(parsed: Mapping[str, Any], given: set[str]) -> Iterator[str]:
 def _format_mistakes(parsed: Mapping[str, Any], given: set[str]) -> Iterator[str]:
     """Yield the combinations with a format that its readers do not support."""
     form, key, compression = parsed.get("FORMAT"), parsed.get("KEY", ""), parsed.get("COMPRESSION")
+    if "DESTINATION" in parsed and parsed["DESTINATION"].scheme in {"https", "http"}:
+        if form == TEXT:
+            yield (
+                "LOGFERRY_FORMAT is text, whose lines have no number, so a receiver cannot remove repeated lines: use "
+                "ndjson or otlp"
+            )
+        return
+    if "DESTINATION" in parsed and parsed["DESTINATION"].scheme == "firehose" and form in {TEXT, OTLP}:
+        cause = "whose lines have no number" if form == TEXT else "whose objects cannot be divided"
+        yield f"LOGFERRY_FORMAT is {form}, {cause}, so a stream cannot deliver them correctly: use ndjson"
+        return
     if form == TEXT and parsed.get("LINE_FIELDS"):
         yield "LOGFERRY_LINE_FIELDS adds columns, which text does not have: remove it, or change LOGFERRY_FORMAT"
     if form != OTLP:

@@ -127,9 +127,6 @@ def contradictions(parsed: Mapping[str, Any], _given: set[str]) -> Iterator[str]
             yield f"LOGFERRY_{name} has no effect without KMS: set LOGFERRY_S3_ENCRYPTION=aws:kms"
     if parsed.get("S3_BUCKET_KEY") and encryption == "aws:kms:dsse":
         yield "LOGFERRY_S3_BUCKET_KEY cannot be used with aws:kms:dsse: remove it, or set LOGFERRY_S3_ENCRYPTION=aws:kms"
-    destination = parsed.get("DESTINATION")
-    if destination is not None and destination.scheme != "s3":
-        yield "LOGFERRY_S3_ settings need a destination in S3: remove them, or set LOGFERRY_DESTINATION=s3://bucket/prefix"
 
 
 def read(parsed: Mapping[str, Any]) -> S3Options:

@@ -238,7 +238,7 @@ def _open_journal(settings: Settings, origin: Origin, invocations: Invocations, 
             follow=follow,
             warn=log.get_logger().warning,
             started=invocations.started,
-            segment_bytes=settings.records.object_bytes if settings.records else None,
+            segment_bytes=settings.object_bytes,
             is_omitted=(lambda _: False) if "platform" in settings.types else batch_facts.is_only_platform,
         )
 

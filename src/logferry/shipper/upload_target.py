@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logferry.records.encoder import encode
+from logferry.records.object_key import COMPRESSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -31,29 +32,60 @@ class UploadTarget(NamedTuple):
 
 def open_target(settings: Settings, environ: Mapping[str, str]) -> UploadTarget:
     """Return the upload target of the destination."""
-    return UploadTarget(_open_sink(settings, environ), _encoder(settings))
+    open_sink, encoder = _TARGETS[settings.destination.scheme]
+    return UploadTarget(open_sink(settings, environ), encoder(settings))
 
 
-def _open_sink(settings: Settings, environ: Mapping[str, str]) -> Sink:
-    destination = settings.destination
-    if destination.scheme == "file":
-        from pathlib import Path  # noqa: PLC0415 - a bucket needs no paths
+def _open_directory(settings: Settings, _environ: Mapping[str, str]) -> Sink:
+    from pathlib import Path  # noqa: PLC0415 - a bucket needs no paths
 
-        from logferry.sinks.directory import DirectorySink  # noqa: PLC0415 - only one kind of sink is used
+    from logferry.sinks.directory import DirectorySink  # noqa: PLC0415 - only one kind of sink is used
 
-        return DirectorySink(Path(destination.path))
+    return DirectorySink(Path(settings.destination.path))
+
+
+def _open_bucket(settings: Settings, environ: Mapping[str, str]) -> Sink:
     from logferry.sinks.s3 import open_sink  # noqa: PLC0415 - only one kind of sink is used
 
     access = settings.s3_access
     return open_sink(
-        destination.bucket,
-        destination.path,
+        settings.destination.bucket,
+        settings.destination.path,
         access.environ(environ) if access else environ,
         settings.upload_timeout,
         client=settings.s3_client,
         object_headers=settings.s3.headers if settings.s3 else None,
         role=access.role(environ) if access else None,
         names=access.names() if access else None,
+    )
+
+
+def _open_stream(settings: Settings, environ: Mapping[str, str]) -> Sink:
+    from logferry.sinks.firehose import open_sink  # noqa: PLC0415 - only one kind of sink is used
+
+    return open_sink(
+        settings.destination.authority,
+        settings.destination.path,
+        environ,
+        settings.upload_timeout,
+        max_lines=settings.firehose.max_lines if settings.firehose else None,
+    )
+
+
+def _open_receiver(settings: Settings, environ: Mapping[str, str]) -> Sink:
+    from logferry.sinks import https  # noqa: PLC0415 - only one kind of sink is used
+
+    destination = settings.destination
+    return https.open_sink(
+        scheme=destination.scheme,
+        authority=destination.authority,
+        address=destination.address,
+        path=destination.path,
+        form=settings.format,
+        compression=settings.compression,
+        headers=settings.https.headers if settings.https else {},
+        environ=environ,
+        timeout_seconds=settings.upload_timeout,
     )
 
 
@@ -71,3 +103,19 @@ def _encoder(settings: Settings) -> Callable[[Header, Iterable[bytes], bool], St
         return encode(header, batches, final=final, **options)
 
     return encode_segment
+
+
+def _line_encoder(settings: Settings) -> Callable[[Header, Iterable[bytes], bool], StoredObject]:
+    """Return the encoder for a sink that divides objects into lines, so they are not compressed."""
+    key = settings.key.removesuffix(COMPRESSED[settings.compression])
+    return _encoder(settings._replace(compression="none", key=key))
+
+
+_TARGETS = {
+    "file": (_open_directory, _encoder),
+    "firehose": (_open_stream, _line_encoder),
+    "http": (_open_receiver, _encoder),
+    "https": (_open_receiver, _encoder),
+    "s3": (_open_bucket, _encoder),
+}
+"""Functions that open the sink and return the encoder, by the scheme of the destination."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @contextlib.asynccontextmanager
 async def open_store(url: str) -> AsyncIterator[Store]:
     """Yield the store of a destination URL, which has been read before. Raise DestinationError."""
-    place = destination.parse(url)
+    place = destination.parse_readable(url)
     if place.scheme == "file":
         yield DirectoryStore(Path(place.path))
         return

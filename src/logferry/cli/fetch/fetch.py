@@ -93,7 +93,7 @@ async def open_source(url: str, usage: RequestUsage | None = None) -> AsyncItera
     """Yield the source of a destination URL. Raise DestinationError."""
     usage = usage or RequestUsage()
     try:
-        place = destination.parse(url)
+        place = destination.parse_readable(url)
     except ValueError as error:
         raise DestinationError(f"{url!r} is not a valid destination: {error}") from error
     check_bucket(url, place.bucket)

@@ -77,7 +77,7 @@ def lifecycle(url: str) -> dict[str, Any]:
     Raw objects are deleted after their compaction. The rule is the backstop. They are too small for
     another storage class.
     """
-    prefix = destination.parse(url).path
+    prefix = destination.parse_readable(url).path
     folder = f"{prefix}/" if prefix else ""
     return {
         "Rules": [
@@ -100,7 +100,7 @@ def lifecycle(url: str) -> dict[str, Any]:
 def _location(engine: Engine, url: str) -> str:
     """Return a destination as the engine addresses it. Raise DestinationError."""
     try:
-        place = destination.parse(url)
+        place = destination.parse_readable(url)
     except ValueError as error:
         raise DestinationError(f"{url!r} is not a valid destination: {error}") from error
     if place.scheme == "file":
@@ -138,7 +138,7 @@ def _proof(engine: Engine) -> list[Definition]:
 
 def _lifecycle_comment(url: str) -> str:
     """Return the lifecycle rule as comment lines, with the command that sets it."""
-    bucket = destination.parse(url).bucket
+    bucket = destination.parse_readable(url).bucket
     rule = json.dumps(lifecycle(url), indent=2)
     text = (
         f"Lifecycle rule, for a file lifecycle.json. It replaces the existing rules of the bucket:\n"

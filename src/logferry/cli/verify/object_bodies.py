@@ -56,7 +56,7 @@ async def open_bodies(url: str, confirm: Callable[[str], bool] | None) -> AsyncI
     `confirm` answers the question before an expensive read. Without it, such a read raises an error.
     """
     async with open_source(url) as source, open_destination(url) as complete:
-        place = destination.parse(url)
+        place = destination.parse_readable(url)
         local = place.scheme == "file"
         yield _DirectoryBodies(source, Path(place.path)) if local else _BucketBodies(source, confirm), complete
 

@@ -8,7 +8,7 @@ Guarantees:
 
 Design: a regular expression finds `<Code>` and `<Message>`, because importing an XML library costs
 CPU time and S3's error documents are flat. S3 reports every missing permission as AccessDenied. Its
-sentence names the policy that is responsible, so the remedy is chosen by the sentence.
+sentence names the policy that is responsible, so the remedy is chosen by the sentence (`access_denied`).
 
 References: S3 API Reference, "Error responses"; IAM User Guide, "Troubleshoot access denied error
 messages".
@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from logferry.aws import access_denied
 from logferry.errors import SinkRejected, SinkUnavailable
 from logferry.http_client.failures import Remedies, bounded
 
@@ -48,19 +49,6 @@ _TRANSIENT_STATUS = frozenset({307, 408, 409, 425, 429})
 _SERVER_ERROR = 500
 _FORBIDDEN = 403
 _OTHER_REGION = "use a bucket in this region, or set AWS_ENDPOINT_URL_S3 to the bucket's regional endpoint"
-_SENTENCES = (
-    (r"\bkms:\w+", "allow {0} on the bucket's KMS key, in the function's role and in the key policy"),
-    (r"VPC endpoint policy", "allow s3:PutObject on the bucket in the policy of the VPC endpoint"),
-    (r"service control policy", "the service control policy of the AWS organization must allow it"),
-    (r"resource control policy", "the resource control policy of the AWS organization must allow it"),
-    (r"permissions boundary", "allow s3:PutObject in the permissions boundary of the function's role"),
-    (r"session policy", "allow s3:PutObject in the session policy"),
-    (
-        r"explicit deny in a resource-based policy",
-        "the bucket policy denies it: change the statement, or meet its condition (encryption, VPC, TLS, account)",
-    ),
-)
-"""Cause of a refusal in S3's sentence, and its remedy."""
 _ALLOW = "allow s3:PutObject on it in the function's role"
 _REMEDIES = {
     "AccessDenied": _ALLOW,
@@ -120,14 +108,22 @@ def classify(where: str, status: int, code: str, sentence: str = "") -> SinkErro
     return error
 
 
+def retry_after(headers: Mapping[str, str], *, now: float) -> float:
+    """Return the seconds that a response requests until the next attempt, or 0. S3 rarely sends the header."""
+    if "retry-after" not in headers:
+        return 0.0
+    from logferry.sinks import retry_after as header  # noqa: PLC0415 - most starts do not need it
+
+    return header.retry_after(headers, now=now)
+
+
 def not_stored(where: str) -> SinkUnavailable:
     """Return the error for a 200 without an ETag, which a proxy or a captive portal sent."""
     return SinkUnavailable(f"{where}: 200 without an ETag; {_NOT_S3}")
 
 
 def _remedy(status: int, code: str, sentence: str) -> str:
-    if code in {"AccessDenied", ""} and status == _FORBIDDEN:
-        for pattern, remedy in _SENTENCES:
-            if match := re.search(pattern, sentence):
-                return remedy.format(match[0])
+    denied = code in {"AccessDenied", ""} and status == _FORBIDDEN
+    if denied and (found := access_denied.remedy(sentence, action="s3:PutObject", resource="the bucket")):
+        return found
     return _REMEDIES.get(code) or _DEFAULT_REMEDIES.get(status) or "see S3's error codes"

@@ -24,6 +24,7 @@ import asyncio
 import base64
 import contextlib
 import os
+import time
 import zlib
 from contextlib import AsyncExitStack
 from typing import Any
@@ -329,8 +330,10 @@ def _is_host_of_amazon(region: str | None, environ: Mapping[str, str]) -> bool:
 def _classified(where: str, error: boto.ClientError) -> SinkError:
     response = error.response
     sentence = bounded(str(response.get("Error", {}).get("Message", "")))
-    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    return errors.classify(where, status, _code(error), sentence)
+    metadata = response.get("ResponseMetadata", {})
+    classified = errors.classify(where, int(metadata.get("HTTPStatusCode", 0)), _code(error), sentence)
+    classified.retry_after = errors.retry_after(metadata.get("HTTPHeaders", {}), now=time.time())
+    return classified
 
 
 def _connect_failure(error: boto.EndpointConnectionError) -> str:

@@ -118,7 +118,9 @@ class S3Sink:
         except SinkError as error:
             raise type(error)(f"{where}: {error}") from error
         if response.status != _OK:
-            raise errors.classify(where, response.status, *errors.parse_error(response.body))
+            failure = errors.classify(where, response.status, *errors.parse_error(response.body))
+            failure.retry_after = errors.retry_after(response.headers, now=self._wall_clock())
+            raise failure
         if not response.headers.get("etag"):
             raise errors.not_stored(where)
 

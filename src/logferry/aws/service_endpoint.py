@@ -1,0 +1,130 @@
+"""Address of a regional AWS service, and the configurations that logferry's own client does not cover. Pure.
+
+Guarantees:
+- `resolve` gives the address that botocore 1.40 gives for a service with the usual host names. A contract test
+  compares them (tests/sinks/firehose/test_request_equals_botocore.py).
+- Each configuration that `resolve` does not cover has a reason in `not_covered`, and nothing is sent then.
+
+Design: S3 has rules of its own for buckets and access points (`sinks.s3.endpoint`). All other services have the host
+name `service.region.suffix`.
+
+References: AWS SDKs and Tools Reference Guide, "Service-specific endpoints" and "Dual-stack and FIPS endpoints".
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from logferry.aws.partitions import dns_suffix, dual_stack_suffix
+from logferry.http_client.address import HTTPS_PORT, Address, parse_url
+from logferry.http_client.proxies import proxy_variable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FIPS, DUAL_STACK = "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"
+IGNORE_URLS = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
+# The patterns are compiled on use, because compiling one costs 0.1 ms of CPU time.
+_REGION = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_PSEUDO_REGION = r"aws-global|fips-.*|.*-fips"
+_CONTAINER_VARIABLES = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
+
+
+def endpoint_url(service: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return name and value of the variable that sets the endpoint of a service, or two empty strings."""
+    if is_on(IGNORE_URLS, environ):
+        return "", ""
+    for name in (f"AWS_ENDPOINT_URL_{service.upper()}", "AWS_ENDPOINT_URL"):
+        if url := environ.get(name):
+            return name, url
+    return "", ""
+
+
+def resolve(service: str, region: str, environ: Mapping[str, str]) -> Address:
+    """Return the address of a service in a region; ValueError if `not_covered` gives a reason.
+
+    The base path is the path of the requests to a service without resources in its paths.
+    """
+    name, url = endpoint_url(service, environ)
+    if url:
+        address = parse_url(url)
+        if not address:
+            raise ValueError(f"{name} is not a plain http or https URL")
+        if url.endswith("/") or not address.base_path:
+            address.base_path += "/"
+        return address
+    host = service_host(service, region, environ)
+    if not host:
+        raise ValueError(f"the region {region} is in no known partition")
+    return Address(host=host, port=HTTPS_PORT, base_path="/", tls=True)
+
+
+def service_host(service: str, region: str, environ: Mapping[str, str]) -> str:
+    """Return `service[-fips].region.suffix`, or an empty string if the partition is unknown."""
+    suffix = dual_stack_suffix(region) if is_on(DUAL_STACK, environ) else dns_suffix(region)
+    fips = "-fips" if is_on(FIPS, environ) else ""
+    return f"{service}{fips}.{region}.{suffix}" if suffix else ""
+
+
+def is_on(name: str, environ: Mapping[str, str]) -> bool:
+    """Return whether a variable such as AWS_USE_FIPS_ENDPOINT is true."""
+    return environ.get(name, "").lower() == "true"
+
+
+def not_covered(service: str, region: str, environ: Mapping[str, str]) -> str:
+    """Return why the own client cannot send requests to a service, with the remedy, or an empty string."""
+    return _region_reason(region) or _address_reason(service, region, environ) or _credentials_reason(environ)
+
+
+def _region_reason(region: str) -> str:
+    if not region:
+        return "AWS_REGION is not set; set it to the region of the service"
+    if not re.fullmatch(_REGION, region, re.ASCII) or re.fullmatch(_PSEUDO_REGION, region, re.ASCII):
+        return f"{region} is not the name of one region; use a name such as eu-central-1"
+    return ""
+
+
+def _address_reason(service: str, region: str, environ: Mapping[str, str]) -> str:
+    name, url = endpoint_url(service, environ)
+    address = parse_url(url) if url else None
+    # Four cases: 1. a URL that is not plain, 2. a URL and a choice of endpoints that contradict each other,
+    # 3. a region whose host names are unknown, 4. a proxy.
+    if url and not address:
+        return f"{name} is not a plain http or https URL; use one such as https://{service}.example.com"
+    if url:
+        for switch in (FIPS, DUAL_STACK):
+            if is_on(switch, environ):
+                return f"{switch} and {name} are both set; remove one of them"
+    host = address.host if address else service_host(service, region, environ)
+    if not host:
+        return f"the region {region} is in no known partition; set AWS_ENDPOINT_URL_{service.upper()}"
+    if proxy := _proxy(address, host, environ):
+        return f"{proxy} applies to {host}, and this destination does not support a proxy; add {host} to NO_PROXY"
+    return ""
+
+
+def _proxy(address: Address | None, host: str, environ: Mapping[str, str]) -> str:
+    """Return the variable whose proxy applies to a host, as botocore finds it, or an empty string."""
+    if not address:
+        return proxy_variable("https", host, None, environ) or ""
+    port = None if address.host_header == address.host else str(address.port)
+    return proxy_variable("https" if address.tls else "http", host, port, environ) or ""
+
+
+def _credentials_reason(environ: Mapping[str, str]) -> str:
+    keys = [bool(environ.get(name)) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")]
+    if all(keys):
+        return ""
+    if any(keys):
+        return "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not both set; set both"
+    if environ.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
+        return "AWS_WEB_IDENTITY_TOKEN_FILE is set, which this destination does not support; give the function a role"
+    if not any(environ.get(name) for name in _CONTAINER_VARIABLES):
+        return (
+            "neither static nor container credentials are set; give the function a role, or set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY"
+        )
+    if environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", "").lower().startswith("https:"):
+        return "AWS_CONTAINER_CREDENTIALS_FULL_URI is an https URL, which is not supported; use http"
+    return ""

@@ -1,0 +1,150 @@
+"""Classification of Firehose's error responses, and the result of each record of a request. Pure.
+
+Guarantees:
+- Responses that later requests may not get (throttling, 5xx, clock) are SinkUnavailable; all others are SinkRejected.
+- A record counts as accepted only if the response has a RecordId for it, and no error. A response that has not exactly
+  one result for each record is an error, because a proxy may have sent it.
+- A message contains Firehose's code and sentence, bounded and on one line, and then the remedy.
+
+References: Firehose API Reference, "PutRecordBatch" and "Common errors"; AWS JSON 1.1 protocol, "Operation error
+serialization".
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from logferry.aws import access_denied
+from logferry.aws.request_signer import CLOCK, CREDENTIALS
+from logferry.errors import SinkRejected, SinkUnavailable
+from logferry.http_client.failures import Remedies, bounded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from logferry.errors import SinkError
+    from logferry.http_client.response import Response
+
+ACTION = "firehose:PutRecordBatch"
+EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
+"""Codes for credentials that were valid; reading them again may help."""
+_CLOCK_CODES = frozenset({"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"})
+_CLOCK_SENTENCES = ("Signature expired", "Signature not yet current")
+"""Sentences of InvalidSignatureException for a request whose time is not the service's."""
+_TRANSIENT_CODES = frozenset(
+    {
+        *("InternalFailure", "InternalError", "InternalServerError", "InternalServerException"),
+        *("ServiceUnavailable", "ServiceUnavailableException", "SlowDown", "RequestTimeout", "RequestTimeoutException"),
+        *("Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException"),
+        *("LimitExceededException", "RequestThrottled", "RequestThrottledException", "RequestLimitExceeded"),
+    }
+)  # fmt: skip
+_TRANSIENT_STATUS = frozenset({408, 425, 429})
+_OK, _FIRST_ERROR, _FORBIDDEN, _SERVER_ERROR = 200, 400, 403, 500
+_ALLOW = f"allow {ACTION} on the stream in the function's role"
+_DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorized", "UnauthorizedOperation"})
+_NO_STREAM = "create the stream, or correct its name or region in LOGFERRY_DESTINATION"
+_KEYS = "the access key is unknown here: check AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL_FIREHOSE"
+_KMS = (
+    "Firehose cannot use the KMS key of the stream: enable the key, and allow Firehose to use it with a grant "
+    "(StartDeliveryStreamEncryption)"
+)
+_REMEDIES = {
+    "ExpiredToken": "the credentials of this environment have expired",
+    "ExpiredTokenException": "the credentials of this environment have expired",
+    "InvalidClientTokenId": _KEYS,
+    "InvalidKMSResourceException": _KMS,
+    "InvalidSignatureException": "the secret key is wrong, or a proxy has changed the request",
+    "InvalidSourceException": "the stream reads from another source: use a stream with the source Direct PUT",
+    "OptInRequired": "enable the region in the account",
+    "ResourceNotFoundException": _NO_STREAM,
+    "UnknownOperationException": "the endpoint is not that of Firehose: check AWS_ENDPOINT_URL_FIREHOSE",
+    "UnrecognizedClientException": _KEYS,
+}
+_DEFAULT_REMEDIES = {
+    403: _ALLOW,
+    404: "the endpoint is not that of Firehose: check AWS_ENDPOINT_URL_FIREHOSE",
+    407: "the proxy requires authentication",
+}
+CONNECTION_REMEDIES = Remedies(
+    resolve="check the region, AWS_ENDPOINT_URL_FIREHOSE and the DNS of the VPC",
+    reach="check AWS_ENDPOINT_URL_FIREHOSE and the route of the VPC to Firehose",
+    respond="a function in a VPC needs an interface endpoint for Firehose (kinesis-firehose) or another route to it",
+)
+_NOT_FIREHOSE = "not a response of Firehose: check AWS_ENDPOINT_URL_FIREHOSE and proxies"
+
+
+def parse_error(headers: Mapping[str, str], body: bytes) -> tuple[str, str]:
+    """Return code and sentence of an error response, both empty if it is none of Firehose."""
+    try:
+        document = json.loads(body)
+        code = str(document.get("__type") or document.get("code") or "")
+        sentence = document.get("message") or document.get("Message") or ""
+    except (ValueError, AttributeError, RecursionError):
+        code, sentence = "", ""
+    code = headers.get("x-amzn-errortype") or code
+    # `namespace#Code` in the body, and `Code:http://…` in the header.
+    return bounded(code.partition(":")[0].rpartition("#")[2]), bounded(str(sentence))
+
+
+def correctable_cause(response: Response) -> str:
+    """Return the cause of an error that a signer can correct (`request_signer`), or an empty string."""
+    if response.status == _OK:
+        return ""
+    code, sentence = parse_error(response.headers, response.body)
+    if _is_clock_error(code, sentence):
+        return CLOCK
+    return CREDENTIALS if code in EXPIRED_CODES else ""
+
+
+def _is_clock_error(code: str, sentence: str) -> bool:
+    return code in _CLOCK_CODES or sentence.startswith(_CLOCK_SENTENCES)
+
+
+def classify(where: str, status: int, code: str, sentence: str = "") -> SinkError:
+    """Return SinkUnavailable (wait) or SinkRejected (change something) for a failed request."""
+    event = f"{where}: {status} {code}".rstrip() + (f": {sentence}" if sentence else "")
+    if _is_clock_error(code, sentence):
+        return SinkUnavailable(f"{event}; the clock of this environment differs from Firehose's")
+    if code in _TRANSIENT_CODES or status in _TRANSIENT_STATUS or status >= _SERVER_ERROR:
+        return SinkUnavailable(event)
+    if status < _FIRST_ERROR:
+        return SinkUnavailable(f"{event}; {_NOT_FIREHOSE}")
+    return SinkRejected(f"{event}; {_remedy(status, code, sentence)}")
+
+
+def _remedy(status: int, code: str, sentence: str) -> str:
+    if code in _DENIED_CODES or (not code and status == _FORBIDDEN):
+        return access_denied.remedy(sentence, action=ACTION, resource="the stream") or _ALLOW
+    return _REMEDIES.get(code) or _DEFAULT_REMEDIES.get(status) or "see the error codes of PutRecordBatch"
+
+
+def results(where: str, body: bytes, count: int) -> Sequence[str]:
+    """Return the error of each record of a request, empty for an accepted one.
+
+    Raises SinkUnavailable if the body is not the response to a request with `count` records.
+    """
+    try:
+        entries = json.loads(body)["RequestResponses"]
+        errors = [_error_of(entry) for entry in entries]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        errors = []
+    if len(errors) != count:
+        raise SinkUnavailable(f"{where}: 200 without one result for each record; {_NOT_FIREHOSE}")
+    return errors
+
+
+def _error_of(entry: Mapping[str, Any]) -> str:
+    code = entry.get("ErrorCode")
+    if entry.get("RecordId") and not code:
+        return ""
+    return bounded(": ".join(str(text) for text in (code, entry.get("ErrorMessage")) if text)) or "no RecordId"
+
+
+def not_accepted(where: str, waiting: int, total: int, error: str) -> SinkUnavailable:
+    """Return the error for records that Firehose has refused several times."""
+    return SinkUnavailable(
+        f"{where}: {waiting} of {total} records are not accepted yet: {error}; if this recurs, request a higher quota "
+        "of the stream"
+    )
