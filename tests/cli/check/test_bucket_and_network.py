@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -67,11 +68,15 @@ def test_a_wrong_clock_is_a_warning_and_the_canary_is_stored(client: str) -> Non
                 return dated(skewed, offset_seconds=3600)
         return dated(refusing({})(head), offset_seconds=3600)
 
-    with s3_that(respond) as (environment, _):
+    with s3_that(respond) as (environment, requests):
         done = check(environment | {"LOGFERRY_S3_CLIENT": client}, DESTINATION)
     assert done.status == 0, done.output
     assert done.steps["clock"]["status"] == "warning"
     assert " s slow, compared with the server" in done.steps["clock"]["detail"]
+    (deleted,) = [text for text in requests.texts if text.startswith("DELETE ")]
+    signed_at = dt.datetime.fromisoformat(deleted.lower().partition("x-amz-date: ")[2][:16].upper())
+    ahead = signed_at - dt.datetime.now(dt.UTC)
+    assert 3500 < ahead.total_seconds() < 3700, "the other requests are signed with the clock of the server too"
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore import UNSIGNED
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from logferry.aws.sigv4 import Credentials
 from logferry.http_client.failures import bounded
@@ -36,7 +37,11 @@ REQUEST_SECONDS = 5.0
 """Limit of one request with its connection, in seconds."""
 CONNECT_SECONDS = 3.0
 
-_ERRORS = (BotoCoreError, ClientError, aiohttp.ClientError, OSError, ValueError)
+_UNPARSABLE = (ResponseParserError, LookupError, TypeError, AttributeError)
+"""Errors of botocore for a response that has another form than the service's."""
+_ERRORS = (BotoCoreError, ClientError, aiohttp.ClientError, OSError, ValueError, *_UNPARSABLE)
+
+_NOT_AWS = "the response has not the form of the service; check the endpoint URL and proxies"
 
 
 class RequestError(Exception):
@@ -111,16 +116,20 @@ async def caller(access: AwsAccess) -> tuple[str, str]:
             identity = await _limited(client.get_caller_identity())
         except _ERRORS as error:
             raise _failure(error) from error
-    return str(identity["Account"]), str(identity["Arn"])
+    if "Arn" not in identity:
+        raise RequestError(_NOT_AWS)
+    return str(identity.get("Account", "")), str(identity["Arn"])
 
 
 async def assumed(access: AwsAccess, parameters: Mapping[str, str | int]) -> Credentials:
     """Return the credentials of a role. Raise RequestError."""
     async with _client("sts", access) as client:
         try:
-            found = (await _limited(client.assume_role(**parameters)))["Credentials"]
+            found = (await _limited(client.assume_role(**parameters))).get("Credentials")
         except _ERRORS as error:
             raise _failure(error) from error
+    if not found:
+        raise RequestError(_NOT_AWS)
     return Credentials(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
 
 
@@ -198,6 +207,8 @@ def _failure(error: Exception) -> RequestError:
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         text = " ".join(filter(None, (str(status) if status and code != str(status) else "", code)))
         return RequestError(f"{text}: {sentence}" if sentence else text, status=status, code=code, sentence=sentence)
+    if isinstance(error, _UNPARSABLE):
+        return RequestError(_NOT_AWS)
     if isinstance(error, TimeoutError):
         return RequestError(f"no response within {REQUEST_SECONDS:g} s")
     return RequestError(bounded(str(error) or type(error).__name__))
