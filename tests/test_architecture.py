@@ -35,7 +35,7 @@ COMPOSITION_ROOT = {"shipper.main", "shipper.event_loop", "shipper.upload_target
 PURE_PACKAGES = ("records",)
 PURE_MODULES = (
     *("deadline", "destination", "errors", "ipc", "values"),
-    *("flush.circuit_breaker", "flush.policy"),
+    *("flush.circuit_breaker", "flush.failover", "flush.policy"),
     *("flush.upload_limits", "journal.frame"),
     *("instrumentation.event_attribution", "instrumentation.event_line", "instrumentation.event_losses"),
     *("instrumentation.invocation_summary", "instrumentation.proc_files", "instrumentation.usage"),
@@ -262,7 +262,7 @@ READS_THE_WALL_CLOCK = {
     *("supervisor.supervisor", "shipper.main", "shipper.event_queue", "shipper.lifecycle"),
     *("shipper.event_collection", "supervisor.event_pipe"),
     *("aws.assumed_role", "aws.credentials", "http_client.client", "http_client.connection", "sinks.s3.sink"),
-    *("sinks.https.sink", "sinks.s3.sdk"),
+    *("sinks.firehose.sink", "sinks.https.sink", "sinks.s3.sdk"),
 }
 """Deadlines of the platform, signatures and credentials have dates; a freeze shows only on the wall clock."""
 TOUCHES_THE_DISK = {

@@ -156,7 +156,8 @@ SELECT
 FROM logs
 WHERE type = 'logferry.invocation';
 
--- One row for each object: the numbers of its records, and of those that the settings have filtered or masked.
+-- One row for each object: the numbers of its records, and of those that the settings have filtered or masked, and
+-- whether it was stored in the fallback destination.
 CREATE OR REPLACE VIEW object_counts AS
 SELECT
     time,
@@ -167,6 +168,7 @@ SELECT
     coalesce(CAST(json_extract_scalar(record, '$.filtered') AS BIGINT), 0) AS filtered,
     coalesce(CAST(json_extract_scalar(record, '$.masked') AS BIGINT), 0) AS masked,
     coalesce(CAST(json_extract_scalar(record, '$.failed') AS BIGINT), 0) AS failed,
+    coalesce(json_extract_scalar(record, '$.fallback'), 'false') = 'true' AS fallback,
     dt,
     hour
 FROM logs

@@ -143,7 +143,8 @@ SELECT
 FROM logs
 WHERE type = 'logferry.invocation';
 
--- One row for each object: the numbers of its records, and of those that the settings have filtered or masked.
+-- One row for each object: the numbers of its records, and of those that the settings have filtered or masked, and
+-- whether it was stored in the fallback destination.
 CREATE OR REPLACE VIEW object_counts AS
 SELECT
     time,
@@ -154,6 +155,7 @@ SELECT
     coalesce(CAST(TRY(json_extract_string(record, '$.filtered')) AS BIGINT), 0) AS filtered,
     coalesce(CAST(TRY(json_extract_string(record, '$.masked')) AS BIGINT), 0) AS masked,
     coalesce(CAST(TRY(json_extract_string(record, '$.failed')) AS BIGINT), 0) AS failed,
+    coalesce(TRY(json_extract_string(record, '$.fallback')), 'false') = 'true' AS fallback,
     dt,
     hour
 FROM logs

@@ -145,7 +145,8 @@ SELECT
 FROM logs
 WHERE type = 'logferry.invocation';
 
--- One row for each object: the numbers of its records, and of those that the settings have filtered or masked.
+-- One row for each object: the numbers of its records, and of those that the settings have filtered or masked, and
+-- whether it was stored in the fallback destination.
 CREATE OR REPLACE TEMPORARY VIEW object_counts AS
 SELECT
     time,
@@ -156,6 +157,7 @@ SELECT
     coalesce(CAST(get_json_object(record, '$.filtered') AS BIGINT), 0) AS filtered,
     coalesce(CAST(get_json_object(record, '$.masked') AS BIGINT), 0) AS masked,
     coalesce(CAST(get_json_object(record, '$.failed') AS BIGINT), 0) AS failed,
+    coalesce(get_json_object(record, '$.fallback'), 'false') = 'true' AS fallback,
     dt,
     hour
 FROM logs

@@ -69,7 +69,7 @@ class Destination(NamedTuple):
 
     scheme: str
     authority: str
-    """The bucket, the alias or the ARN of an access point, the name of the stream, or host and port of a receiver."""
+    """The bucket or access point, the name of the stream, or host and port of a receiver."""
     path: str
     """The prefix without slashes at its ends, the absolute path of the directory, path and query of the URL, or the
     region of the stream, if the URL names it."""
@@ -154,6 +154,13 @@ def _split_arn(place: str) -> tuple[str, str]:
     if re.match(r"arn:[a-z-]+:s3::\d*:accesspoint", place):
         raise ValueError(MULTI_REGION_REMEDY)
     raise ValueError(ARN_REMEDY)
+
+
+def url_of(destination: Destination) -> str:
+    """Return the URL of a destination for a message: of a receiver or a stream, without path and query."""
+    has_prefix = destination.scheme in ("s3", "file")
+    parts = (destination.authority, destination.path.rstrip("/")) if has_prefix else (destination.authority,)
+    return f"{destination.scheme}://{'/'.join(filter(None, parts))}"
 
 
 def directive_in(text: str) -> str:

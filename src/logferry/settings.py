@@ -21,13 +21,14 @@ from logferry.errors import SettingsError
 from logferry.flush.policy import DEFAULT_BYTES, DEFAULT_INVOCATIONS, DEFAULT_SECONDS, Flush, Policy, Thresholds, Timing
 from logferry.records import object_key
 from logferry.setting import KIB, MIB, Setting, choice, human, seconds, size, whole
-from logferry.settings_validation import aws_mistakes, contradictions, key_mistakes
+from logferry.settings_validation import aws_mistakes, contradictions, key_mistakes, unused_mistakes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from logferry.destination import Destination
     from logferry.options import Table
+    from logferry.options.fallback import FallbackOptions
     from logferry.options.firehose import FirehoseOptions
     from logferry.options.https import HttpsOptions
     from logferry.options.instrumentation import InstrumentationOptions
@@ -129,6 +130,9 @@ class Settings(NamedTuple):
     firehose: FirehoseOptions | None = None
     """Options of a stream, or None if no variable of them is set."""
 
+    fallback: FallbackOptions | None = None
+    """The fallback destination, or None if it is not set."""
+
     @property
     def format(self) -> str:
         """Format of the objects: `ndjson`, `text` or `otlp`."""
@@ -139,7 +143,9 @@ class Settings(NamedTuple):
     def object_bytes(self) -> int | None:
         """Maximum size of the batches in an object, in bytes, or None without a limit."""
         given = self.records.object_bytes if self.records else None
-        return given or destination.SCHEMES[self.destination.scheme].object_bytes
+        places = [self.destination, *([self.fallback.destination] if self.fallback else [])]
+        limits = [limit for each in places if (limit := destination.SCHEMES[each.scheme].object_bytes)]
+        return given or min(limits, default=None)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
@@ -148,18 +154,22 @@ class Settings(NamedTuple):
         tables, mistakes = _tables(texts)
         given = {name for name, text in texts.items() if text}
         parsed: dict[str, Any] = {}
-        for setting in (*SETTINGS, *(row for table in tables.values() for row in table.SETTINGS)):
+        rows = (*SETTINGS, *(row for table in tables.values() for row in table.SETTINGS))
+        for setting in rows:
             text = texts.get(setting.name, "")
             try:
                 parsed[setting.name] = setting.parse(text or setting.default)
             except ValueError as error:
                 found = f"is {setting.shown(text)!r}" if text else "is not set"
                 mistakes.append(f"{PREFIX}{setting.name} {found}: {error}")
+        mistakes += unused_mistakes(
+            parsed, {row.name for row in rows if texts.get(row.name, "") not in {"", row.default}}
+        )
         mistakes += _combined(parsed, given, environ, tables)
         for table in tables.values():
             mistakes += table.contradictions(parsed, given)
         if mistakes:
-            raise SettingsError(mistakes)
+            raise SettingsError([*dict.fromkeys(mistakes)])
         settings = _settings(parsed, given)
         return settings._replace(**{name: table.read(parsed) for name, table in tables.items()}) if tables else settings
 
@@ -190,15 +200,32 @@ def _combined(
     yield from contradictions(parsed, given)
     if "DESTINATION" not in parsed:
         return
-    access = tables.get("s3_access")
-    if access and all(row.name in parsed for row in access.SETTINGS):
-        yield from _access_mistakes(parsed["DESTINATION"], access.read(parsed), environ)
-    else:
-        yield from aws_mistakes(parsed["DESTINATION"], environ)
+    access = _access(parsed, tables)
     if {"KEY", "COMPRESSION"} <= parsed.keys():
-        key = _key(parsed, given)
         yield from _zstd_mistakes(parsed["COMPRESSION"])
-        yield from key_mistakes(parsed["DESTINATION"], key, compression=parsed["COMPRESSION"], environ=environ)
+    for name in ("DESTINATION", "FALLBACK_DESTINATION"):
+        if (place := parsed.get(name)) is not None:
+            if access and place.scheme == "s3":
+                yield from _access_mistakes(place, access, environ)
+            else:
+                yield from aws_mistakes(place, environ)
+            yield from _key_mistakes(name, place, parsed, given, environ)
+
+
+def _key_mistakes(
+    name: str, place: Destination, parsed: Mapping[str, Any], given: set[str], environ: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield the mistakes in the keys of one of the destinations. Most are the same for both."""
+    if {"KEY", "COMPRESSION"} <= parsed.keys():
+        key, compression = _key(parsed, given), parsed["COMPRESSION"]
+        yield from key_mistakes(place, key, compression=compression, environ=environ, setting=f"{PREFIX}{name}")
+
+
+def _access(parsed: Mapping[str, Any], tables: Mapping[str, Table]) -> S3Access | None:
+    """Return the access to S3 if one of its settings is set and all of them are valid."""
+    table = tables.get("s3_access")
+    is_valid = table and all(row.name in parsed for row in table.SETTINGS)
+    return table.read(parsed) if table and is_valid else None
 
 
 def _access_mistakes(place: Destination, access: S3Access, environ: Mapping[str, str]) -> Iterator[str]:

@@ -72,7 +72,7 @@ server."""
 
 
 def contradictions(values: Mapping[str, Any], given: set[str]) -> Iterator[str]:
-    """Yield the mistakes in combinations of thresholds, spool, key and destination."""
+    """Yield the mistakes in combinations of thresholds, spool and key."""
     if "FLUSH_BYTES" in given and values.get("FLUSH_BYTES", 0) >= values.get("SPOOL_BYTES", float("inf")):
         yield "LOGFERRY_FLUSH_BYTES must be smaller than LOGFERRY_SPOOL_BYTES, because pending records are in the spool"
     one_each = (
@@ -85,13 +85,29 @@ def contradictions(values: Mapping[str, Any], given: set[str]) -> Iterator[str]:
             "LOGFERRY_KEY has {request_id}, but an object can have several invocations: "
             "set LOGFERRY_FLUSH=invocation and no other threshold, or remove {request_id}"
         )
-    destinations = [values[name] for name in ("DESTINATION",) if values.get(name)]
-    for name in unused_settings(destinations, given):
-        yield f"LOGFERRY_{name} has no effect with a destination {destinations[0].scheme}://: remove it"
 
 
-def key_mistakes(destination: Destination, key: str, *, compression: str, environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield the mistakes in names that query engines misread or skip, or that S3 rejects."""
+def unused_mistakes(values: Mapping[str, Any], changed: set[str]) -> Iterator[str]:
+    """Yield the settings that have no effect with the destinations, among those that are changed from their default."""
+    names = [name for name in ("DESTINATION", "FALLBACK_DESTINATION") if name == "DESTINATION" or name in changed]
+    destinations = [values[name] for name in names] if all(values.get(name) for name in names) else []
+    schemes = " and ".join(dict.fromkeys(f"{each.scheme}://" for each in destinations))
+    for name in unused_settings(destinations, changed):
+        yield f"LOGFERRY_{name} has no effect with a destination {schemes}: remove it"
+
+
+def key_mistakes(
+    destination: Destination,
+    key: str,
+    *,
+    compression: str,
+    environ: Mapping[str, str],
+    setting: str = "LOGFERRY_DESTINATION",
+) -> Iterator[str]:
+    """Yield the mistakes in names that query engines misread or skip, or that S3 rejects.
+
+    `setting` is the variable of the destination.
+    """
     suffix = object_key.COMPRESSED[compression]
     if not key.endswith(suffix):
         yield (
@@ -107,12 +123,12 @@ def key_mistakes(destination: Destination, key: str, *, compression: str, enviro
         yield f"LOGFERRY_KEY has {found}, which is not replaced: use fields such as {{year}}, {{month}} or {{hour}}"
     prefix = destination.path.split("/") if destination.scheme == "s3" and destination.path else []
     parts = key.split("/")
-    yield from _part_mistakes("LOGFERRY_DESTINATION", prefix, prefix, environ)
+    yield from _part_mistakes(setting, prefix, prefix, environ)
     yield from _part_mistakes("LOGFERRY_KEY", parts, parts[:-1], environ)
     size = _key_bytes("/".join([*prefix, key]), environ)
     if destination.scheme == "s3" and size > MAX_KEY_BYTES:
         yield (
-            f"LOGFERRY_KEY makes keys of up to {size} bytes with the prefix of LOGFERRY_DESTINATION, but S3 allows "
+            f"LOGFERRY_KEY makes keys of up to {size} bytes with the prefix of {setting}, but S3 allows "
             f"{MAX_KEY_BYTES}: shorten one of them"
         )
 

@@ -130,6 +130,7 @@ def _policy(name: str) -> dict[str, Any]:
     [
         "execution-role-policy.json",
         "execution-role-policy-assume.json",
+        "execution-role-policy-fallback.json",
         "execution-role-policy-kms.json",
         "stop-cloudwatch.json",
     ],
@@ -174,6 +175,8 @@ def test_the_policies_grant_only_the_required_actions() -> None:
     """The actions are s3:PutObject on the prefix, kms:GenerateDataKey through S3, and sts:AssumeRole on one role."""
     (store,) = _policy("execution-role-policy.json")["Statement"]
     assert (_words(store["Action"]), store["Resource"]) == (PUT_OBJECT, "arn:aws:s3:::my-log-bucket/logs/*")
+    (fallback,) = _policy("execution-role-policy-fallback.json")["Statement"]
+    assert fallback == store | {"Sid": fallback["Sid"], "Resource": "arn:aws:s3:::my-fallback-bucket/logs/*"}
     (encrypt,) = _policy("execution-role-policy-kms.json")["Statement"]
     assert _words(encrypt["Action"]) == {"kms:GenerateDataKey"}
     assert encrypt["Condition"]["StringEquals"]["kms:ViaService"].startswith("s3.")

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from logferry.deadline import Deadline
-from logferry.flush import uploader as uploader_module
+from logferry.flush import target as target_module
 from support.journal_harness import numbered
 from support.sink_doubles import SlowSink, StallingSink
 from support.uploader_harness import FAR, TIMEOUT, logged, new_uploader, numbers, sealed_journal
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Encode large segments in the event loop, because virtual time does not wait for threads."""
-    monkeypatch.setattr(uploader_module, "INLINE_BYTES", 1_000_000_000)
+    monkeypatch.setattr(target_module, "INLINE_BYTES", 1_000_000_000)
 
 
 async def hold(uploader: Uploader, *, seconds: float = 900.0) -> float:

@@ -299,7 +299,7 @@ def test_uploader_repeats_an_upload_after_a_freeze(tmp_path: Path, frozen: float
     async def scenario() -> None:
         it = new_uploader(journal, sink)
         await it.drain(Deadline(START + bound))
-        assert it._breaker.failures == 0
+        assert it._first.breaker.failures == 0
 
     run(scenario())
     assert journal.sealed == ()
@@ -316,7 +316,7 @@ def test_uploader_reports_a_missing_segment_and_uploads_the_others(tmp_path: Pat
         await it.drain(FAR)
         journal.seal()
         await it.drain(FAR)
-        assert it._breaker.failures == 0
+        assert it._first.breaker.failures == 0
 
     with capture_logs() as logs:
         run(scenario())

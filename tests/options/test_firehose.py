@@ -64,7 +64,7 @@ def test_url_that_is_no_stream_is_a_mistake_with_a_remedy(url: str, remedy: str 
     ("name", "value"),
     [
         ("KEY", "{environment}-{segment}.ndjson.gz"),
-        ("COMPRESSION", "gzip"),
+        ("COMPRESSION", "zstd"),
         ("S3_CLIENT", "sdk"),
         ("S3_STORAGE_CLASS", "STANDARD_IA"),
         ("HTTPS_TOKEN", "token"),

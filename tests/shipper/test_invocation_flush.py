@@ -117,7 +117,7 @@ def test_hanging_connection_costs_at_most_the_upload_timeout(tmp_path: Path) -> 
             number = it.invoke("r1")
             it.runtime_done("r1")
             assert await it.done(number) == UPLOAD_TIMEOUT
-            assert (sink.requests, it.uploader._put._connecting.done()) == ([], True)  # type: ignore[union-attr]
+            assert (sink.requests, it.uploader._first.put._connecting.done()) == ([], True)  # type: ignore[union-attr]
 
     run(scenario())
 

@@ -50,6 +50,7 @@ class StageReached:
 
     stage: str
     key: str
+    bucket: str
 
 
 class FaultProxy:
@@ -67,6 +68,8 @@ class FaultProxy:
         self._server: asyncio.Server | None = None
         self._port = 0
         self._fault = Fault.NONE
+        self.faulty_bucket = ""
+        """Bucket whose requests have the fault, or empty for all of them."""
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
@@ -161,8 +164,9 @@ class FaultProxy:
             self._server.close()
             self._server = None
 
-    def _note(self, stage: str, key: str) -> None:
-        seen = StageReached(stage, key)
+    def _note(self, stage: str, place: str) -> None:
+        bucket, _, key = place.partition("/")
+        seen = StageReached(stage, key, bucket)
         self.stages.append(seen)
         self._changed.set()
         self.at_stage(seen)
@@ -188,12 +192,13 @@ class FaultProxy:
         """Serve the requests of one connection until it is closed."""
         while True:
             request = await read_message(reader)
-            key = request.split(b" ", 2)[1].decode().lstrip("/").partition("/")[2]
-            self._note(ARRIVED, key)
-            fault = self._fault
+            place = request.split(b" ", 2)[1].decode().lstrip("/")
+            self._note(ARRIVED, place)
+            is_faulty = self.faulty_bucket in ("", place.partition("/")[0])
+            fault = self._fault if is_faulty else Fault.NONE
             # 1. Faults that do not store the object.
             if response := response_without_storing(fault, request):
-                self._note(REFUSED, key)
+                self._note(REFUSED, place)
                 await write(writer, response)
                 continue
             if fault is Fault.ENDLESS:
@@ -209,14 +214,14 @@ class FaultProxy:
                 await write(writer, b"HTTP/1.1 100 Continue\r\n\r\n")
             await asyncio.sleep(LATENCIES.get(fault, 0))
             response = await self._forward(request)
-            self._note(STORED, key)
+            self._note(STORED, place)
             # 3. Faults after storing.
             if fault is Fault.RESET_AFTER_STORING:
                 reset(writer)
                 return
             response = as_chunked(response) if fault is Fault.CHUNKED else response
             await write(writer, response, pause=DRIP_SECONDS if fault is Fault.SLOW_DRIP else 0)
-            self._note(RESPONDED, key)
+            self._note(RESPONDED, place)
 
     async def _forward(self, request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection(*self._upstream)

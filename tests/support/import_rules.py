@@ -14,12 +14,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("flush.policy", "records.object_key", "records.zstd_packing", "destination", "errors"),
         *("options", "setting", "settings_validation", "values", "aws.variable_names"),
     },
-    "options": {"aws", "records", "setting", "settings_validation", "values"},
+    "options": {"aws", "destination", "records", "setting", "settings_validation", "values"},
     "settings_validation": {"flush.policy", "records.object_key", "destination"},
     "instrumentation": {"listener", "records", "errors"},
     "shipper": {
         *("flush", "instrumentation", "journal", "listener", "records", "settings", "sinks"),
-        *("deadline", "errors", "ipc", "log"),
+        *("deadline", "destination", "errors", "ipc", "log"),
     },
     "supervisor": {"ipc", "values", "shipper.main"},
 }

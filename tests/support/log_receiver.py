@@ -36,7 +36,7 @@ _KEY = re.compile(r'"([0-9a-z]+/\d+)"')
 
 
 class Answer(NamedTuple):
-    """What the receiver does with one request."""
+    """The reaction of the receiver to one request."""
 
     status: int = 200
     body: bytes = b""

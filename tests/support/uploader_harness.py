@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from logferry.deadline import Deadline
@@ -25,9 +26,10 @@ FAR = Deadline(START + 1e6)
 """A deadline that no test reaches."""
 
 
-def encode_segment(header: Header, batches: Iterable[bytes], final: bool) -> StoredObject:
+def encode_segment(header: Header, batches: Iterable[bytes], final: bool, *, fallback: bool = False) -> StoredObject:
     """Encode as the extension does, without compression."""
-    return encode(header, batches, final=final, key=DEFAULT_KEY, compress=False, types=frozenset({"function"}))
+    types = frozenset({"function"})
+    return encode(header, batches, final=final, key=DEFAULT_KEY, compress=False, types=types, fallback=fallback)
 
 
 def sealed_journal(directory: Path, *sizes: int) -> Journal:
@@ -39,14 +41,15 @@ def sealed_journal(directory: Path, *sizes: int) -> Journal:
     return journal
 
 
-def new_uploader(journal: Journal, sink: Any) -> Uploader:
-    """Return an uploader without jitter."""
+def new_uploader(journal: Journal, sink: Any, fallback: Any = None) -> Uploader:
+    """Return an uploader without jitter. `fallback` is the sink of the fallback destination."""
     return Uploader(
         journal=journal,
         sink=sink,
         encode=encode_segment,
         timeout_seconds=TIMEOUT,
         breaker=CircuitBreaker(jitter=lambda: 0.5),
+        fallback=(fallback, partial(encode_segment, fallback=True)) if fallback else None,
     )
 
 

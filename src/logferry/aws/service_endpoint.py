@@ -5,7 +5,7 @@ Guarantees:
   compares them (tests/sinks/firehose/test_request_equals_botocore.py).
 - Each configuration that `resolve` does not cover has a reason in `not_covered`, and nothing is sent then.
 
-Design: S3 has rules of its own for buckets and access points (`sinks.s3.endpoint`). All other services have the host
+Design: S3 has other rules, for buckets and access points (`sinks.s3.endpoint`). All other services have the host
 name `service.region.suffix`.
 
 References: AWS SDKs and Tools Reference Guide, "Service-specific endpoints" and "Dual-stack and FIPS endpoints".

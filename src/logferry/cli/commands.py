@@ -64,6 +64,9 @@ def verify(  # noqa: PLR0917 - typer reads options from the signature
             metavar="FILE",
         ),
     ] = None,
+    fallback: Annotated[
+        str, typer.Option(help="LOGFERRY_FALLBACK_DESTINATION, whose objects are verified too", metavar="DESTINATION")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask before an expensive read")] = False,
 ) -> None:
@@ -80,7 +83,15 @@ def verify(  # noqa: PLR0917 - typer reads options from the signature
         from logferry.cli.verify.window import Window  # noqa: PLC0415
 
     window = Window(since=_time("--since", since), until=_time("--until", until))
-    options = Options(window=window, function=function, names_only=keys, state=state, yes=yes, as_json=as_json)
+    options = Options(
+        window=window,
+        function=function,
+        names_only=keys,
+        state=state,
+        fallback=fallback,
+        yes=yes,
+        as_json=as_json,
+    )
     raise typer.Exit(run_verify(destination, options))
 
 

@@ -29,6 +29,9 @@ Since = Annotated[str | None, typer.Option(help="ignore older records", metavar=
 Until = Annotated[str | None, typer.Option(help="ignore newer records", metavar="TIME")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object per line")]
 Yes = Annotated[bool, typer.Option("--yes", help="do not ask before more than 20,000 GETs")]
+Fallback = Annotated[
+    str, typer.Option(help="LOGFERRY_FALLBACK_DESTINATION, whose objects are read too", metavar="DESTINATION")
+]
 Grep = Annotated[str | None, typer.Option(help="show only lines that match a regular expression", metavar="REGEX")]
 Highlight = Annotated[str | None, typer.Option(help="highlight what matches a regular expression", metavar="REGEX")]
 Platform = Annotated[bool, typer.Option("--platform", help="show all records of the platform")]
@@ -56,6 +59,7 @@ def logs(  # noqa: PLR0917 - typer reads options from the signature
     grep: Grep = None,
     highlight: Highlight = None,
     platform: Platform = False,
+    fallback: Fallback = "",
     as_json: Json = False,
     yes: Yes = False,
 ) -> None:
@@ -85,7 +89,8 @@ def logs(  # noqa: PLR0917 - typer reads options from the signature
             highlight=_regex("--highlight", highlight),
             as_json=as_json,
         )
-        raise typer.Exit(command.logs(destination, selection(function, since, until), wanted, yes=yes))
+        chosen = selection(function, since, until)
+        raise typer.Exit(command.logs(destination, chosen, wanted, yes=yes, fallback=fallback))
 
 
 def tail(  # noqa: PLR0917
@@ -140,6 +145,7 @@ def query(  # noqa: PLR0917
         str | None, typer.Option(help="run the query in this workgroup of Athena", metavar="NAME")
     ] = None,
     database: Annotated[str, typer.Option(help="database of the tables in Athena", metavar="NAME")] = "default",
+    fallback: Fallback = "",
     yes: Yes = False,
 ) -> None:
     """Run SQL over the stored records with DuckDB, on this machine.
@@ -152,6 +158,8 @@ def query(  # noqa: PLR0917
     Exit status: 0 done, 1 done without unreadable objects, 2 not done.
     """
     form = "json" if as_json else form
+    if fallback and engine == "athena":
+        raise typer.BadParameter("Athena reads the tables of one destination: leave it out", param_hint="--fallback")
     _check_query(sql, saved, form, output)
     with reading("query"):
         from logferry.cli.query.saved import saved_query  # noqa: PLC0415
@@ -172,7 +180,7 @@ def query(  # noqa: PLR0917
             raise typer.Exit(athena.run(text, workgroup=workgroup or "", database=database, as_json=form == "json"))
         from logferry.cli.query import command  # noqa: PLC0415
 
-        raise typer.Exit(command.query(destination, chosen, text, form=form, output=output, yes=yes))
+        raise typer.Exit(command.query(destination, chosen, text, form=form, output=output, yes=yes, fallback=fallback))
 
 
 def report(  # noqa: PLR0917
@@ -186,6 +194,7 @@ def report(  # noqa: PLR0917
     perfetto: Annotated[
         Path | None, typer.Option(help="write a trace for ui.perfetto.dev instead", metavar="FILE")
     ] = None,
+    fallback: Fallback = "",
     as_json: Annotated[bool, typer.Option("--json", help="print the data of the report as JSON instead")] = False,
     yes: Yes = False,
 ) -> None:
@@ -205,6 +214,7 @@ def report(  # noqa: PLR0917
             perfetto=perfetto,
             as_json=as_json,
             yes=yes,
+            fallback=fallback,
         )
         raise typer.Exit(command.report(request))
 

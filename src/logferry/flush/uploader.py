@@ -11,6 +11,8 @@ Guarantees:
 - An object that does not fit into the upload timeout gets more time with each attempt. Meanwhile
   the other segments are uploaded (see `upload_limits`).
 - An upload during which the environment was frozen is repeated at once (see `bounded_put`).
+- If there is a fallback destination, it is used while the first one keeps failing (see `failover`).
+  The limits of time apply to both together.
 - A failure is logged once, with its remedy, and so is the recovery. A rejection is logged even if
   it follows another failure.
 """
@@ -23,22 +25,21 @@ from typing import TYPE_CHECKING
 
 from logferry.deadline import Deadline
 from logferry.errors import RecordsRejected, SegmentLost, SinkError, SinkRejected
-from logferry.flush.bounded_put import BoundedPut, UploadTimeout
 from logferry.flush.circuit_breaker import CircuitBreaker, backoff
-from logferry.flush.upload_limits import UploadLimits
+from logferry.flush.target import Target
 from logferry.log import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Sequence
 
+    from logferry.flush.failover import Failover
+    from logferry.flush.failover_log import FailoverLog
+    from logferry.flush.target import Encode
     from logferry.journal.journal import Journal
     from logferry.journal.segment import Segment
-    from logferry.records.model import Header, StoredObject
+    from logferry.records.model import StoredObject
     from logferry.sinks.base import Sink
 
-INLINE_BYTES = 256 * 1024
-"""Size of a segment up to which it is encoded in the event loop, in bytes. This takes 2 ms. A
-larger one is encoded in a thread, so that batches are answered meanwhile."""
 RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.1, 0.4
 """Time between two attempts at SHUTDOWN, in seconds: the first, doubled with each failure, and the
 longest. The Shutdown phase has 2 seconds."""
@@ -54,21 +55,36 @@ class Uploader:
         *,
         journal: Journal,
         sink: Sink,
-        encode: Callable[[Header, Iterable[bytes], bool], StoredObject],
+        encode: Encode,
         timeout_seconds: float,
         breaker: CircuitBreaker | None = None,
+        fallback: tuple[Sink, Encode] | None = None,
     ) -> None:
-        """`timeout_seconds` is LOGFERRY_UPLOAD_TIMEOUT; `breaker` is given only in tests."""
+        """`timeout_seconds` is LOGFERRY_UPLOAD_TIMEOUT; `breaker` is given only in tests.
+
+        `fallback` has the sink and the encoder of the fallback destination.
+        """
+        breaker = breaker or CircuitBreaker(jitter=_system_random)
         self._journal = journal
-        self._put = BoundedPut(sink)
-        self._encode = encode
-        self._breaker = breaker or CircuitBreaker(jitter=_system_random)
-        self._limits = UploadLimits(timeout_seconds=timeout_seconds, jitter=self._breaker.jitter)
+        self._jitter = breaker.jitter
+        self._first = Target(sink, encode, timeout_seconds=timeout_seconds, breaker=breaker)
+        self._targets = [self._first]
+        self._failover: Failover | None = None
+        self._log: _Log | FailoverLog = _Log()
+        if fallback:
+            from logferry.flush.failover import Failover  # noqa: PLC0415 - off by default
+            from logferry.flush.failover_log import FailoverLog  # noqa: PLC0415
+
+            breaker = CircuitBreaker(jitter=breaker.jitter)
+            self._targets.append(Target(*fallback, timeout_seconds=timeout_seconds, breaker=breaker))
+            self._failover = Failover(*self._targets)
+            self._log = FailoverLog(self._failover)
         self._one_at_a_time = asyncio.Lock()
         self._until = Deadline(0.0)
         """Deadline of the current drain."""
-        self._failure_logged = False
-        self._rejected = False
+        self._in_flight = False
+        self._shares_time = False
+        """Whether the upload in flight must leave time for the fallback destination."""
         self._uploaded = 0
 
     @property
@@ -77,12 +93,12 @@ class Uploader:
         return self._journal.sealed
 
     def attempt_allowed(self) -> bool:
-        """Return whether the circuit breaker allows an attempt now."""
-        return self._breaker.allows(_now())
+        """Return whether a circuit breaker allows an attempt now."""
+        return bool(self._usable())
 
     def has_ready_segment(self) -> bool:
         """Return whether a segment may be uploaded now; this includes an upload in flight."""
-        return self.attempt_allowed() and self._next_segment() is not None
+        return self._in_flight or self._next_upload() is not None
 
     def hold_deadline(self, deadline: Deadline) -> Deadline:
         """Return when to release an invocation that ends at `deadline`.
@@ -90,21 +106,25 @@ class Uploader:
         However large the backlog is after an outage, it is one upload timeout from now. A large
         object whose upload has timed out before gets more time.
         """
-        now = _now()
-        return deadline.no_later_than(now + self._limits.hold_seconds(self.backlog, now))
+        now, backlog = _now(), self.backlog
+        targets = self._usable() or (self._first,)
+        return deadline.no_later_than(now + max(each.limits.hold_seconds(backlog, now) for each in targets))
 
     def connect(self) -> None:
         """Let the sink connect while the function runs, so that no handshake extends the invocation."""
-        self._put.connect()
+        (self._usable() or (self._first,))[0].put.connect()
 
     def cancel_connect(self) -> None:
         """Cancel a pending connection attempt, so that no I/O is in flight when the environment is frozen."""
-        self._put.cancel_connect()
+        for target in self._targets:
+            target.put.cancel_connect()
 
     def shorten_deadline(self, deadline: Deadline) -> None:
         """Let the current drain end at this deadline if it would end later."""
         self._until = self._until.no_later_than(deadline.at)
-        self._put.shorten(deadline)
+        deadline = self._attempt_deadline(deadline)
+        for target in self._targets:
+            target.put.shorten(deadline)
 
     async def drain(self, deadline: Deadline, *, force: bool = False) -> int:
         """Upload until no segment is ready, one fails, or the deadline passes; return the number.
@@ -122,70 +142,106 @@ class Uploader:
         try:
             await (self._upload_with_retries() if force else self._upload_until_failure())
         finally:
+            self._log.drained()
             self._one_at_a_time.release()
-            self._limits.retain(self.backlog)
+            for target in self._targets:
+                target.limits.retain(self.backlog)
         return self._uploaded - before
 
     async def _upload_until_failure(self) -> None:
         # The backlog is looked up each time: the journal may have discarded or sealed segments meanwhile.
-        while self._until.remaining(_now()) and self.attempt_allowed() and (segment := self._next_segment()):
+        while self._until.remaining(_now()) and (upload := self._next_upload()):
+            target, segment = upload
+            self._shares_time = self._failover is not None and self._failover.shares_time(target, _now())
             try:
-                await self._upload(segment)
+                await self._upload(target, segment)
             except SinkError as error:
-                self._log_failure(segment, error, retry_in=self._open_breaker(error))
-                return
+                # The circuit breaker is open now. Only the fallback destination may be usable.
+                self._log.failed(
+                    target, segment, error, retry_in=self._open_breaker(target, error), is_last=not self._usable()
+                )
 
     async def _upload_with_retries(self) -> None:
-        failures = 0
+        failures, requested = 0, 0.0
+        tried: list[Target] = []
+        """Targets that have failed since the last success or pause."""
+        rejected: list[Target] = []
         while self._until.remaining(_now()) and self.backlog:
-            segment = self._limits.in_order(self.backlog)[0]
+            left = [each for each in self._last_order() if each not in rejected and each not in tried]
+            target, *others = left
+            segment = target.limits.in_order(self.backlog)[0]
+            self._shares_time = self._failover is not None and self._failover.shares_last_time(target, others)
             try:
-                await self._upload(segment)
+                await self._upload(target, segment)
             except SinkError as error:
-                failures += 1
-                seconds = self._seconds_until_retry(failures, error.retry_after)
-                self._log_failure(segment, error, retry_in=seconds)
-                self._open_breaker(error)
-                if isinstance(error, SinkRejected):
+                (rejected if isinstance(error, SinkRejected) else tried).append(target)
+                failures += not others
+                requested = max(requested, error.retry_after)
+                seconds = self._seconds_until_retry(failures, requested)
+                self._log.failed(target, segment, error, retry_in=seconds, is_last=not others)
+                self._open_breaker(target, error)
+                if len(rejected) == len(self._targets):
                     return
-                await asyncio.sleep(seconds)
+                if not others:
+                    await asyncio.sleep(seconds)
+                    tried.clear()
+                    requested = 0.0
             else:
-                failures = 0
+                failures, requested = 0, 0.0
+                tried.clear()
 
     def _seconds_until_retry(self, failures: int, requested_seconds: float) -> float:
-        seconds = backoff(failures, first=RETRY_SECONDS, longest=LONGEST_RETRY_SECONDS, jitter=self._breaker.jitter)
+        seconds = backoff(failures, first=RETRY_SECONDS, longest=LONGEST_RETRY_SECONDS, jitter=self._jitter)
         remaining = self._until.remaining(_now())
         return min(max(seconds, requested_seconds) if requested_seconds < remaining else seconds, remaining)
 
-    def _next_segment(self) -> Segment | None:
+    def _usable(self) -> Sequence[Target]:
+        """Return the targets that an upload may use now, the preferred one first."""
         now = _now()
-        return next((one for one in self._limits.in_order(self.backlog) if self._limits.is_ready(one, now)), None)
+        if self._failover:
+            return self._failover.usable(now)
+        return self._targets if self._first.breaker.allows(now) else ()
 
-    async def _upload(self, segment: Segment) -> None:
+    def _last_order(self) -> Sequence[Target]:
+        return self._failover.last_order(_now()) if self._failover else self._targets
+
+    def _next_upload(self) -> tuple[Target, Segment] | None:
+        """Return a usable target and the next segment for it."""
+        now = _now()
+        for target in self._usable():
+            if segment := target.next_segment(self.backlog, now):
+                return target, segment
+        return None
+
+    def _attempt_deadline(self, deadline: Deadline) -> Deadline:
+        """Return the deadline of one attempt in a drain that ends at `deadline`."""
+        if self._failover is None or not self._shares_time:
+            return deadline
+        return self._failover.share_of(deadline, _now())
+
+    async def _upload(self, target: Target, segment: Segment) -> None:
         """Upload one segment, or report its loss. Raises SinkError."""
-        with self._journal.holding(segment):
-            try:
-                stored = await self._encoded(segment)
-            except SegmentLost as error:
-                log.error("a segment is lost", segment=repr(segment), reason=str(error))  # noqa: TRY400 - no traceback for users
-                self._journal.lose(segment, reason=str(error))
-                return
-            size = len(stored.body)
-            try:
-                await self._put.run(stored, limit=self._limits.seconds(segment, size), deadline=self._until)
-            except UploadTimeout:
-                self._limits.note_timeout(segment, size, _now())
-                raise
-            except RecordsRejected as error:
-                self._lose_records(segment, stored, error)
-            else:
-                self._journal.remove(segment)
+        self._in_flight = True
+        try:
+            with self._journal.holding(segment):
+                try:
+                    stored = await target.encoded(self._journal, segment)
+                except SegmentLost as error:
+                    log.error("a segment is lost", segment=repr(segment), reason=str(error))  # noqa: TRY400 - no traceback for users
+                    self._journal.lose(segment, reason=str(error))
+                    return
+                try:
+                    await target.store(segment, stored, self._attempt_deadline(self._until))
+                except RecordsRejected as error:
+                    self._lose_records(segment, stored, error)
+                else:
+                    self._journal.remove(segment)
+        finally:
+            self._in_flight = self._shares_time = False
         self._uploaded += 1
-        if self._failure_logged:
-            log.warning("uploads work again", after_failures=self._breaker.failures)
-        self._breaker.succeeded()
-        self._failure_logged = self._rejected = False
-        log.debug("uploaded", key=stored.key, bytes=size, records=stored.metadata["records"])
+        self._log.stored(target)
+        target.breaker.succeeded()
+        log.debug("uploaded", key=stored.key, bytes=len(stored.body), records=stored.metadata["records"])
 
     def _lose_records(self, segment: Segment, stored: StoredObject, error: RecordsRejected) -> None:
         """Report the records that the destination will never store, and remove the segment."""
@@ -194,29 +250,41 @@ class Uploader:
         reason = "the destination rejected " + ("the records" if is_complete else "some of the records")
         self._journal.lose(segment, reason=reason, records=None if is_complete else error.records)
 
-    async def _encoded(self, segment: Segment) -> StoredObject:
-        if segment.size <= INLINE_BYTES:
-            return self._encode_segment(segment)
-        return await asyncio.to_thread(self._encode_segment, segment)
-
-    def _encode_segment(self, segment: Segment) -> StoredObject:
-        with self._journal.reading(segment) as (header, batches):
-            return self._encode(header, batches, segment.final)
-
-    def _open_breaker(self, error: SinkError) -> float:
-        return self._breaker.failed(
+    def _open_breaker(self, target: Target, error: SinkError) -> float:
+        return target.breaker.failed(
             _now(), rejected=isinstance(error, SinkRejected), requested_seconds=error.retry_after
         )
 
-    def _log_failure(self, segment: Segment, error: SinkError, *, retry_in: float) -> None:
+
+class _Log:
+    """The messages of an uploader without a fallback destination."""
+
+    def __init__(self) -> None:
+        self._failure_logged = False
+        self._rejected = False
+
+    def failed(self, target: Target, segment: Segment, error: SinkError, *, retry_in: float, is_last: bool) -> None:
+        """Log a failed attempt: as a warning if it is new."""
+        del is_last
         rejected = isinstance(error, SinkRejected)
         # 1. The first rejection. 2. The first failure, unless the segment's timeouts have been logged.
-        is_new = (rejected and not self._rejected) or (not self._failure_logged and self._limits.timeouts(segment) <= 1)
+        is_new = (rejected and not self._rejected) or (
+            not self._failure_logged and target.limits.timeouts(segment) <= 1
+        )
         self._rejected = rejected
         self._failure_logged |= is_new
         write = log.warning if is_new else log.debug
         message = "an upload failed, the records stay in the spool"
         write(message, reason=str(error), next_attempt_in_s=round(retry_in, 1))
+
+    def stored(self, target: Target) -> None:
+        """Log the first success after a failure."""
+        if self._failure_logged:
+            log.warning("uploads work again", after_failures=target.breaker.failures)
+        self._failure_logged = self._rejected = False
+
+    def drained(self) -> None:
+        """Do nothing: each failure has been logged."""
 
 
 def _system_random() -> float:

@@ -63,6 +63,7 @@ MODULE_OF = {
     "HTTPS_TOKEN": "https",
     "HTTPS_HEADERS": "https",
     "FIREHOSE_LINES": "firehose",
+    "FALLBACK_DESTINATION": "fallback",
 }
 """Module of this package for each setting, in the order of the table in the README."""
 

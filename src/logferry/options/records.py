@@ -145,7 +145,7 @@ SETTINGS = (
     Setting("FIELDS", "", "`name=value`, separated by commas", "static fields in the closing line of each object, such as `team=x,env=prod`", _fields),
     Setting("LINE_FIELDS", "", ", ".join(f"`{name}`" for name in fields.COLUMNS), "further columns of each line, separated by commas; `fields` are those of `LOGFERRY_FIELDS`", _columns),
     Setting("FORMAT", NDJSON, "`ndjson`, `text`, `otlp`", "format of the objects: object format 1, lines as in an export of CloudWatch Logs, or OTLP/JSON logs", choice(NDJSON, TEXT, OTLP)),
-    Setting("OBJECT_BYTES", "", "64KiB to 256MiB", "maximum size of the batches in an object, before compression; a single larger batch is still one object", lambda text: size(64 * KIB, 256 * MIB)(text) if text else None),
+    Setting("OBJECT_BYTES", "", "64KiB to 256MiB", "maximum size of the batches in an object, before compression; a single larger batch is still one object; the default for `https://` is 2MiB", lambda text: size(64 * KIB, 256 * MIB)(text) if text else None),
 )  # fmt: skip
 
 
@@ -186,16 +186,16 @@ def contradictions(parsed: Mapping[str, Any], given: set[str]) -> Iterator[str]:
 def _format_mistakes(parsed: Mapping[str, Any], given: set[str]) -> Iterator[str]:
     """Yield the combinations with a format that its readers do not support."""
     form, key, compression = parsed.get("FORMAT"), parsed.get("KEY", ""), parsed.get("COMPRESSION")
-    if "DESTINATION" in parsed and parsed["DESTINATION"].scheme in {"https", "http"}:
-        if form == TEXT:
-            yield (
-                "LOGFERRY_FORMAT is text, whose lines have no number, so a receiver cannot remove repeated lines: use "
-                "ndjson or otlp"
-            )
-        return
-    if "DESTINATION" in parsed and parsed["DESTINATION"].scheme == "firehose" and form in {TEXT, OTLP}:
+    schemes = {parsed[name].scheme for name in ("DESTINATION", "FALLBACK_DESTINATION") if parsed.get(name)}
+    if form == TEXT and schemes & {"https", "http"}:
+        yield (
+            "LOGFERRY_FORMAT is text, whose lines have no number, so a receiver cannot remove repeated lines: use "
+            "ndjson or otlp"
+        )
+    if form in {TEXT, OTLP} and "firehose" in schemes:
         cause = "whose lines have no number" if form == TEXT else "whose objects cannot be divided"
         yield f"LOGFERRY_FORMAT is {form}, {cause}, so a stream cannot deliver them correctly: use ndjson"
+    if schemes and schemes <= {"firehose", "https", "http"}:
         return
     if form == TEXT and parsed.get("LINE_FIELDS"):
         yield "LOGFERRY_LINE_FIELDS adds columns, which text does not have: remove it, or change LOGFERRY_FORMAT"
@@ -218,7 +218,8 @@ def _partition_mistakes(columns: frozenset[str], parsed: Mapping[str, Any]) -> I
     names = {column.lower() for column in columns - {fields.STATIC}}
     if fields.STATIC in columns:
         names |= {name.lower() for name, _ in parsed.get("FIELDS", ())}
-    path = parsed["DESTINATION"].path if "DESTINATION" in parsed else ""
+    places = [parsed[name] for name in ("DESTINATION", "FALLBACK_DESTINATION") if parsed.get(name)]
+    path = "/".join(place.path for place in places)
     for part in [*path.split("/"), *parsed.get("KEY", "").split("/")[:-1]]:
         name, equals, _ = part.partition("=")
         if equals and name.lower() in names:

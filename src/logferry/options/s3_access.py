@@ -18,7 +18,6 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logferry.aws.role import MAX_SESSION_NAME, Role, default_session_name
-from logferry.options import MODULE_OF
 from logferry.setting import Setting
 from logferry.values import parse_truth
 
@@ -132,17 +131,13 @@ class S3Access(NamedTuple):
         return names
 
 
-def contradictions(parsed: Mapping[str, Any], given: set[str]) -> Iterator[str]:
+def contradictions(parsed: Mapping[str, Any], _given: set[str]) -> Iterator[str]:
     """Yield the mistakes in combinations of the valid values, and those in confidential values."""
     yield from _credential_mistakes(parsed)
     if not parsed.get("S3_ROLE_ARN", "?"):
         for name in ("S3_ROLE_EXTERNAL_ID", "S3_ROLE_SESSION_NAME"):
             if parsed.get(name):
                 yield f"LOGFERRY_{name} has no effect without a role: set LOGFERRY_S3_ROLE_ARN, or remove it"
-    destination = parsed.get("DESTINATION")
-    is_reported = any(MODULE_OF.get(name) == "s3" for name in given)
-    if destination is not None and destination.scheme != "s3" and not is_reported:
-        yield "LOGFERRY_S3_ settings need a destination in S3: remove them, or set LOGFERRY_DESTINATION=s3://bucket/prefix"
 
 
 def _credential_mistakes(parsed: Mapping[str, Any]) -> Iterator[str]:

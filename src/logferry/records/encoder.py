@@ -52,11 +52,13 @@ def encode(
     types: frozenset[str],
     make_lines: Callable[[Header, frozenset[str], Iterable[bytes]], Lines] = _plain_lines,
     packing: Packing | None = None,
+    fallback: bool = False,
     min_batch_bytes: int = MIN_BATCH_BYTES,
 ) -> StoredObject:
     """Return the object of a segment. `types` are the platform's record types to keep.
 
     `compress` chooses gzip, and `packing` is given for another compression.
+    `fallback` marks the object in its metadata and in its closing line, for the fallback destination.
     `make_lines` is given if records are selected, masked or extended (`processing`). It may iterate over `bodies` too.
     `min_batch_bytes` is set only in tests, as in `decoder.Reader`; the bytes do not depend on it.
     """
@@ -64,7 +66,8 @@ def encode(
     packer: Packer | None = packing.make() if packing else None
     if compress and not packing:
         packer = zlib.compressobj(GZIP_LEVEL, wbits=_GZIP_WINDOW)
-    blocks = _blocks(_all_lines(lines, decoder.read_all(bodies, min_batch_bytes=min_batch_bytes), header, final=final))
+    found = decoder.read_all(bodies, min_batch_bytes=min_batch_bytes)
+    blocks = _blocks(_all_lines(lines, found, header, final=final, fallback=fallback))
     parts = [packer.compress(block) if packer else block for block in blocks]
     if packer:
         parts.append(packer.flush())
@@ -81,19 +84,26 @@ def encode(
             "last-time": lines.latest or opened,
         }
         | {name: str(number) for name, number in lines.counts().items()}
+        | ({"fallback": "true"} if fallback else {})
         | ({"final": "true"} if final else {}),
         content_type=packing.content_type if packing else GZIP_TYPE if compress else lines.CONTENT_TYPE,
     )
 
 
 def _all_lines(
-    lines: Lines, found: Iterable[decoder.Event | fast_path.RecordRun], header: Header, *, final: bool
+    lines: Lines,
+    found: Iterable[decoder.Event | fast_path.RecordRun],
+    header: Header,
+    *,
+    final: bool,
+    fallback: bool,
 ) -> Iterator[str]:
     """Yield the lines of the records and the closing line."""
     yield from lines.of(found)
     opened = iso(header.opened_ms)
     first, last = lines.earliest or opened, lines.latest or opened
-    record = closing_record(header, records=lines.records, first=first, last=last, more=lines.closing_members())
+    more = lines.closing_members() | ({"fallback": True} if fallback else {})
+    record = closing_record(header, records=lines.records, first=first, last=last, more=more)
     yield lines.closing(FINAL if final else SEGMENT, record)
 
 

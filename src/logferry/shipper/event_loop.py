@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 def run(
     *,
     target: UploadTarget,
+    fallback: UploadTarget | None,
     settings: Settings,
     channel: socket.socket,
     listener: socket.socket,
@@ -54,13 +55,18 @@ def run(
 ) -> None:
     """Serve and handle events until the end of the process, which this function brings about.
 
+    `fallback` is the target of the fallback destination, or None.
     `connect_early`: open a connection to the sink before the first event. `collection` is None if the function's own
     events are not accepted, and `records` if invocations have no summary.
     """
 
     async def serve() -> None:
         uploader = Uploader(
-            journal=journal, sink=target.sink, encode=target.encode, timeout_seconds=settings.upload_timeout
+            journal=journal,
+            sink=target.sink,
+            encode=target.encode,
+            timeout_seconds=settings.upload_timeout,
+            fallback=fallback,
         )
         packets = (
             Channel(channel, on_packet=collection.on_packet, on_done=collection.on_done)

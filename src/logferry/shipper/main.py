@@ -105,16 +105,18 @@ def run_shipper(
     )
     with SteppedImport(server=server, queue=queue):
         from logferry.shipper import event_loop  # noqa: PLC0415 - imports asyncio and everything that needs it
-        from logferry.shipper.upload_target import open_target  # noqa: PLC0415 - after the first responses
+        from logferry.shipper.upload_target import open_fallback_target, open_target  # noqa: PLC0415 - after the first responses
 
         if settings.records and settings.records.processing:
             settings.records.processing.load()
         target = open_target(settings, os.environ)
+        fallback = open_fallback_target(settings, os.environ)
     server.finish()
     collect_from_here()
     if not queue.supervisor_ended:
         event_loop.run(
             target=target,
+            fallback=fallback,
             settings=settings,
             channel=channel,
             listener=listener,

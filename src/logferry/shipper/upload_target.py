@@ -1,7 +1,8 @@
 """Choice of the upload target: the sink of a destination, and the encoder of the objects that it stores.
 
 Guarantees:
-- Only the chosen kind of sink and the chosen compression are imported.
+- Only the chosen kind of sink and the chosen compression are imported. Those of the fallback destination are imported
+  with its first use.
 
 Design: sink and encoder are chosen together, because a destination decides which bytes it can store. The scheme of the
 destination is looked at here and nowhere else in the extension.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from logferry.destination import url_of
 from logferry.records.encoder import encode
 from logferry.records.object_key import COMPRESSED
 
@@ -34,6 +36,21 @@ def open_target(settings: Settings, environ: Mapping[str, str]) -> UploadTarget:
     """Return the upload target of the destination."""
     open_sink, encoder = _TARGETS[settings.destination.scheme]
     return UploadTarget(open_sink(settings, environ), encoder(settings))
+
+
+def open_fallback_target(settings: Settings, environ: Mapping[str, str]) -> UploadTarget | None:
+    """Return the upload target of the fallback destination, or None if it is not set.
+
+    Its sink is opened with its first use. Its objects have a mark.
+    """
+    if not settings.fallback:
+        return None
+    from logferry.sinks.lazy import LazySink  # noqa: PLC0415 - off by default
+
+    settings = settings._replace(destination=settings.fallback.destination)
+    open_sink, encoder = _TARGETS[settings.destination.scheme]
+    sink = LazySink(lambda: open_sink(settings, environ), name=url_of(settings.destination))
+    return UploadTarget(sink, encoder(settings, fallback=True))
 
 
 def _open_directory(settings: Settings, _environ: Mapping[str, str]) -> Sink:
@@ -89,8 +106,8 @@ def _open_receiver(settings: Settings, environ: Mapping[str, str]) -> Sink:
     )
 
 
-def _encoder(settings: Settings) -> Callable[[Header, Iterable[bytes], bool], StoredObject]:
-    options: dict[str, Any] = {"key": settings.key, "types": settings.types}
+def _encoder(settings: Settings, *, fallback: bool = False) -> Callable[[Header, Iterable[bytes], bool], StoredObject]:
+    options: dict[str, Any] = {"key": settings.key, "types": settings.types, "fallback": fallback}
     options["compress"] = settings.compression == "gzip"
     if settings.compression == "zstd":
         from logferry.records import zstd_packing  # noqa: PLC0415 - imported only if it is chosen
@@ -105,10 +122,12 @@ def _encoder(settings: Settings) -> Callable[[Header, Iterable[bytes], bool], St
     return encode_segment
 
 
-def _line_encoder(settings: Settings) -> Callable[[Header, Iterable[bytes], bool], StoredObject]:
+def _line_encoder(
+    settings: Settings, *, fallback: bool = False
+) -> Callable[[Header, Iterable[bytes], bool], StoredObject]:
     """Return the encoder for a sink that divides objects into lines, so they are not compressed."""
     key = settings.key.removesuffix(COMPRESSED[settings.compression])
-    return _encoder(settings._replace(compression="none", key=key))
+    return _encoder(settings._replace(compression="none", key=key), fallback=fallback)
 
 
 _TARGETS = {

@@ -324,7 +324,7 @@ async def test_expired_static_credentials_are_rejected_with_one_request() -> Non
 async def test_configuration_that_is_not_covered_is_rejected_with_the_remedy(
     changes: dict[str, str], reason: str
 ) -> None:
-    """Nothing is sent, and no message contains a secret."""
+    """The sink sends no request, and no message contains a secret."""
     opened = open_sink(STREAM, "", KEYS | changes, 5.0)
     await opened.connect()
     with pytest.raises(SinkRejected, match=rf"^put firehose://{STREAM}: .*{reason}") as caught:

@@ -351,7 +351,7 @@ async def test_proxy_that_never_responds_is_named_within_the_limit(monkeypatch: 
 
 @pytest.mark.parametrize("proxy", ["https://proxy:1", "socks5://user:hunter2@proxy:1", "http://a b"])
 async def test_proxy_of_another_kind_is_rejected_with_the_remedy(proxy: str) -> None:
-    """Nothing is sent past the proxy."""
+    """The sink sends nothing past the proxy."""
     sink = https_sink(f"https://{HOST}/", environ={"HTTPS_PROXY": proxy})
     await sink.connect()
     with pytest.raises(

@@ -17,7 +17,7 @@ import io
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from logferry.cli.check import output, settings_source
 from logferry.cli.check.context import Checks, Context
 from logferry.cli.check.result import Report, Step
 from logferry.cli.check.settings_step import check_settings
-from logferry.destination import shown
+from logferry.destination import shown, url_of
 from logferry.settings import PREFIX
 
 if TYPE_CHECKING:
@@ -121,6 +121,11 @@ async def _steps(source: SettingsSource, options: Options) -> AsyncIterator[Step
     context = Context(settings, source.environ, source.function, reading=options.reading)
     async for step in _checks_of(settings)(context):
         yield step
+    if settings.fallback:
+        settings = settings._replace(destination=settings.fallback.destination)
+        yield Step("fallback", "ok", url_of(settings.destination))
+        async for step in _checks_of(settings)(replace(context, settings=settings)):
+            yield replace(step, name=f"fallback {step.name}")
 
 
 def _checks_of(settings: Settings) -> Checks:

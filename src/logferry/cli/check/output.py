@@ -43,7 +43,8 @@ def show_step(console: Console, step: Step) -> None:
 def lines_of(step: Step, columns: int) -> Iterator[str]:
     """Yield the lines of a step: status, name and detail, then notes, remedy and statements below the detail."""
     margin = " " * (_STATUS_WIDTH + _NAME_WIDTH)
-    head = f"{step.status:<{_STATUS_WIDTH}}{step.name:<{_NAME_WIDTH}}"
+    name = f"{step.name:<{_NAME_WIDTH}}" if len(step.name) < _NAME_WIDTH else f"{step.name}  "
+    head = f"{step.status:<{_STATUS_WIDTH}}{name}"
     yield from _wrapped(step.detail, head, margin, columns)
     for note in step.notes:
         yield from _wrapped(note, f"{margin}- ", f"{margin}  ", columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logferry.cli.directory_reader import METADATA_SUFFIX
@@ -12,7 +13,6 @@ from logferry.cli.stored_objects import MAX_OBJECT_BYTES, DestinationError, chec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
-    from pathlib import Path
 
     from logferry.cli.fetch.request_usage import RequestUsage
     from logferry.cli.fetch.selection import ListRange
@@ -79,3 +79,9 @@ class DirectorySource:
                 continue  # it was removed after the list
             stored = datetime.fromtimestamp(status.st_mtime, UTC)
             yield ListedObject(name, name, status.st_size, f"{status.st_mtime_ns:x}", stored)
+
+
+def is_missing_directory(url: str) -> bool:
+    """Return whether a destination is a directory that does not exist. The sink makes it for the first object."""
+    scheme, _, path = url.partition("://")
+    return scheme == "file" and not Path(path).exists()

@@ -4,6 +4,7 @@ Guarantees:
 - The result has a file for each readable object, and the reason of each unreadable one.
 - Objects of `file://` destinations are read in place.
 - An object is read once: from the Parquet file whose manifest names it, or as a raw object.
+- An object of the fallback destination is read unless the first destination has a readable one of the same name.
 - An error of the destination raises `DestinationError` with one sentence and its remedy.
 """
 
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from logferry import destination
 from logferry.cli.fetch.cache import Cache, cache_folder
-from logferry.cli.fetch.directory import DirectorySource
+from logferry.cli.fetch.directory import DirectorySource, is_missing_directory
 from logferry.cli.fetch.download import download, has_place
 from logferry.cli.fetch.listing import list_selection
 from logferry.cli.fetch.manifests import read_manifests
@@ -113,20 +114,44 @@ async def open_source(url: str, usage: RequestUsage | None = None) -> AsyncItera
 
 
 def fetch(
-    url: str, selection: Selection | None = None, *, dialogue: Dialogue | None = None, raw_only: bool = False
+    url: str,
+    selection: Selection | None = None,
+    *,
+    dialogue: Dialogue | None = None,
+    raw_only: bool = False,
+    fallback: str = "",
 ) -> Fetched:
     """Return the files of a selection (default: of the complete destination).
 
-    With `raw_only`, compacted hours are read from their raw objects. Raise DestinationError.
+    With `raw_only`, compacted hours are read from their raw objects. `fallback` is the fallback destination, whose raw
+    objects are read too. Raise DestinationError.
     """
-    return asyncio.run(_fetch(url, selection or Selection(), dialogue or Dialogue(), raw_only=raw_only))
+    return asyncio.run(
+        _fetch(url, selection or Selection(), dialogue or Dialogue(), raw_only=raw_only, fallback=fallback)
+    )
 
 
-async def _fetch(url: str, selection: Selection, dialogue: Dialogue, *, raw_only: bool) -> Fetched:
+async def _fetch(url: str, selection: Selection, dialogue: Dialogue, *, raw_only: bool, fallback: str) -> Fetched:
     usage = RequestUsage()
     async with open_source(url, usage) as source:
         listing = await list_selection(source, selection, raw_only=raw_only, update=dialogue.listed)
-        return await fetch_listing(source, listing, selection, dialogue)
+        fetched = await fetch_listing(source, listing, selection, dialogue)
+    if fallback and not is_missing_directory(fallback):
+        await _add_fallback(fetched, fallback, dialogue)
+    return fetched
+
+
+async def _add_fallback(fetched: Fetched, url: str, dialogue: Dialogue) -> None:
+    """Add the objects of the fallback destination that the first destination does not have. Raise DestinationError."""
+    known = {each.raw.listed.name for each in fetched.objects}
+    known |= {name for each in fetched.compacted for name, _etag, _size in each.manifest["objects"]}
+    async with open_source(url, fetched.usage) as source:
+        listing = await list_selection(source, fetched.selection, raw_only=True, update=dialogue.listed)
+        listing.raw = [each for each in listing.raw if each.listed.name not in known]
+        second = await fetch_listing(source, listing, fetched.selection, dialogue)
+    fetched.objects += second.objects
+    fetched.unreadable += second.unreadable
+    fetched.foreign += second.foreign
 
 
 async def fetch_listing(

@@ -38,12 +38,12 @@ def error_console() -> Console:
     return Console(stderr=True, soft_wrap=True, highlight=False)
 
 
-def read(url: str, selection: Selection, *, yes: bool, raw_only: bool = False) -> Fetched:
+def read(url: str, selection: Selection, *, yes: bool, raw_only: bool = False, fallback: str = "") -> Fetched:
     """Fetch a selection with progress on stderr. `yes` confirms an expensive read. Raise DestinationError."""
     console = error_console()
     with _progress(console) as (progress, bar):
         dialogue = replace(progress, confirm=_confirmation(bar, yes=yes))
-        return fetch(url, selection, dialogue=dialogue, raw_only=raw_only)
+        return fetch(url, selection, dialogue=dialogue, raw_only=raw_only, fallback=fallback)
 
 
 def show_usage(fetched: Fetched, seconds: float, unreadable: Sequence[tuple[str, str]]) -> None:

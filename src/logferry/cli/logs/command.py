@@ -50,10 +50,10 @@ class Wanted:
     as_json: bool = False
 
 
-def logs(url: str, selection: Selection, wanted: Wanted, *, yes: bool) -> int:
+def logs(url: str, selection: Selection, wanted: Wanted, *, yes: bool, fallback: str = "") -> int:
     """Print the lines and return the exit status. Raise DestinationError."""
     started = time.monotonic()
-    fetched = terminal.read(url, selection, yes=yes)
+    fetched = terminal.read(url, selection, yes=yes, fallback=fallback)
     with Session(fetched) as session:
         shown = _Output(session, wanted)
         # 1. An invocation. 2. Failed and cold invocations. 3. All lines.

@@ -25,10 +25,12 @@ FAILED = 2
 INCOMPLETE = 1
 
 
-def query(url: str, selection: Selection, text: str, *, form: Format, output: Path | None, yes: bool) -> int:
+def query(
+    url: str, selection: Selection, text: str, *, form: Format, output: Path | None, yes: bool, fallback: str = ""
+) -> int:
     """Run a query, print its rows, and return the exit status. Raise DestinationError."""
     started = time.monotonic()
-    fetched = terminal.read(url, selection, yes=yes)
+    fetched = terminal.read(url, selection, yes=yes, fallback=fallback)
     with Session(fetched) as session:
         try:
             count = run_query(session, text)

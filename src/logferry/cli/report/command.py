@@ -45,6 +45,7 @@ class ReportRequest:
     perfetto: Path | None = None
     as_json: bool = False
     yes: bool = False
+    fallback: str = ""
 
     @property
     def page(self) -> Path | None:
@@ -69,7 +70,7 @@ def report(request: ReportRequest) -> int:
 def write(request: ReportRequest) -> list[str]:
     """Write what a request names, and return sentences about it. Raise DestinationError or OSError."""
     started = time.monotonic()
-    fetched = terminal.read(request.destination, request.selection, yes=request.yes)
+    fetched = terminal.read(request.destination, request.selection, yes=request.yes, fallback=request.fallback)
     with Session(fetched) as session:
         found = collect(session, request.selection)
         seconds = time.monotonic() - started

@@ -1,4 +1,5 @@
--- One row for each object: the numbers of its records, and of those that the settings have filtered or masked.
+-- One row for each object: the numbers of its records, and of those that the settings have filtered or masked, and
+-- whether it was stored in the fallback destination.
 SELECT
     time,
     function,
@@ -8,6 +9,7 @@ SELECT
     coalesce(CAST(json_text(record, '$.filtered') AS BIGINT), 0) AS filtered,
     coalesce(CAST(json_text(record, '$.masked') AS BIGINT), 0) AS masked,
     coalesce(CAST(json_text(record, '$.failed') AS BIGINT), 0) AS failed,
+    coalesce(json_text(record, '$.fallback'), 'false') = 'true' AS fallback,
     dt,
     hour
 FROM logs

@@ -65,6 +65,16 @@ class EnvironmentReport:
 
 
 @dataclass(frozen=True)
+class FallbackSummary:
+    """The objects of the fallback destination. `different` names the segments whose records differ."""
+
+    destination: str
+    objects: int = 0
+    copies: int = 0
+    different: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
 class Report:
     """The result for a destination. `unreadable` has pairs of key and reason."""
 
@@ -81,11 +91,13 @@ class Report:
     """Number of segments that were not read now: of compacted hours, or of earlier runs (`--state`)."""
     names_only: bool = False
     """Whether only the names of the objects were read (`--keys`)."""
+    fallback: FallbackSummary | None = None
+    """The objects of the fallback destination, if it was read (`--fallback`)."""
 
     @property
     def status(self) -> int:
         """The exit status: 0 complete, 1 incomplete, 2 without objects or with unreadable ones."""
-        if not all(each.complete for each in self.environments):
+        if not all(each.complete for each in self.environments) or (self.fallback and self.fallback.different):
             return 1
         return 2 if self.unreadable or not (self.objects or self.kept_segments) else 0
 

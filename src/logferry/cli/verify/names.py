@@ -8,20 +8,25 @@ Design: environment and segment stand in the name, if the key template has both,
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
+from logferry.cli.fetch.directory import is_missing_directory
 from logferry.cli.fetch.fetch import open_source
-from logferry.cli.fetch.selection import COMPACT, ListRange, Selection, place_of
+from logferry.cli.fetch.selection import ListRange, Selection
 from logferry.cli.object_names import is_marker, segment_in
 from logferry.cli.proof.segment_table import SegmentRow, SegmentTable
-from logferry.cli.verify.completeness import report_of
+from logferry.cli.verify.completeness import FallbackSummary, report_of
+from logferry.cli.verify.fallback_objects import is_selected
 from logferry.cli.verify.object_check import CheckedObject
 from logferry.cli.verify.verification import STORE_MARGIN
 from logferry.cli.verify.window import EVERYTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
 
+    from logferry.cli.fetch.source import ListedObject
     from logferry.cli.verify.completeness import Report
     from logferry.cli.verify.window import Window
 
@@ -31,6 +36,7 @@ async def verify_names(
     window: Window = EVERYTHING,
     *,
     function: str = "*",
+    fallback: str = "",
     update: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Report:
     """Return the report for the names of a destination. Raise DestinationError.
@@ -41,21 +47,43 @@ async def verify_names(
     earliest = window.since - STORE_MARGIN if window.since else None
     found: dict[tuple[str, int], int] = {}
     others: list[CheckedObject] = []
-    async with open_source(destination) as source:
-        async for page in source.objects(ListRange("")):
-            for each in page:
-                if each.name.startswith(f"{COMPACT}/") or is_marker(each.name):
-                    continue
-                place = place_of(each.name)
-                if (place and not selection.has_function(place.function)) or (earliest and each.stored_at < earliest):
-                    continue
-                segment = segment_in(each.name)
-                if segment is None:
-                    others.append(CheckedObject(each.key, None, foreign=True))
-                else:
-                    found[segment] = found.get(segment, 0) + 1
+    async for each in _raw_objects(destination, selection, earliest):
+        segment = segment_in(each.name)
+        if segment is None:
+            others.append(CheckedObject(each.key, None, foreign=True))
+        else:
+            found[segment] = found.get(segment, 0) + 1
             update(sum(found.values()), sum(found.values()))
+    summary = await _add_fallback(fallback, found, selection, earliest) if fallback else None
     with SegmentTable() as table:
         # A second object of a segment is a copy: all its lines are there twice, whatever their number is.
         table.add([SegmentRow(*segment, lines=count - 1, objects=count) for segment, count in found.items()])
-        return report_of(table, others, window, names_only=True)
+        report = report_of(table, others, window, names_only=True)
+    return dataclasses.replace(report, fallback=summary)
+
+
+async def _raw_objects(url: str, selection: Selection, earliest: datetime | None) -> AsyncIterator[ListedObject]:
+    """Yield the objects of the selected functions that were stored since a time. Raise DestinationError."""
+    async with open_source(url) as source:
+        async for page in source.objects(ListRange("")):
+            for each in page:
+                if is_marker(each.name) or (earliest and each.stored_at < earliest):
+                    continue
+                if is_selected(each.name, selection):
+                    yield each
+
+
+async def _add_fallback(
+    url: str, found: dict[tuple[str, int], int], selection: Selection, earliest: datetime | None
+) -> FallbackSummary:
+    """Add the segments of the fallback destination. One that the first destination has too is taken for a copy."""
+    second: dict[tuple[str, int], int] = {}
+    if is_missing_directory(url):
+        return FallbackSummary(url.rstrip("/"))
+    async for each in _raw_objects(url, selection, earliest):
+        if segment := segment_in(each.name):
+            second[segment] = second.get(segment, 0) + 1
+    copies = second.keys() & found.keys()
+    for segment, count in second.items():
+        found[segment] = found[segment] + count - 1 if segment in copies else count
+    return FallbackSummary(url.rstrip("/"), sum(second.values()), len(copies))

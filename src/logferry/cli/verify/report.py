@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from logferry.cli.verify.completeness import EnvironmentReport, Report
+    from logferry.cli.verify.completeness import EnvironmentReport, FallbackSummary, Report
     from logferry.cli.verify.object_check import Loss, PlatformLoss, Processed
     from logferry.cli.verify.window import Window
 
@@ -52,6 +52,7 @@ class Options:
     function: str = "*"
     names_only: bool = False
     state: Path | None = None
+    fallback: str = ""
     yes: bool = False
     as_json: bool = False
 
@@ -77,7 +78,9 @@ def run_verify(destination: str, options: Options = Options()) -> int:
 
 async def _verify(destination: str, options: Options, console: Console, update: Callable[[int, int], None]) -> Report:
     if options.names_only:
-        return await verify_names(destination, options.window, function=options.function, update=update)
+        return await verify_names(
+            destination, options.window, function=options.function, fallback=options.fallback, update=update
+        )
     confirm = (lambda _question: True) if options.yes else None
     if confirm is None and console.is_terminal and sys.stdin.isatty():
         confirm = _confirmed
@@ -86,6 +89,7 @@ async def _verify(destination: str, options: Options, console: Console, update: 
         options.window,
         function=options.function,
         state=options.state,
+        fallback=options.fallback,
         confirm=confirm,
         update=update,
     )
@@ -116,6 +120,7 @@ def as_values(report: Report) -> dict[str, Any]:
         "unreadable": [{"key": key, "reason": reason} for key, reason in report.unreadable],
         "platform_lost": vars(report.platform_lost),
         "foreign": report.foreign,
+        "fallback": vars(report.fallback) if report.fallback else None,
         "environments": environments,
     }
 
@@ -192,6 +197,7 @@ def _sums(report: Report) -> list[str]:
     if platform.records or platform.bytes:
         sentences.append(f"Dropped by the platform before delivery: {_amount([platform])}.")
     sentences += _processed(report.processed)
+    sentences += _fallback(report.fallback)
     if report.kept_segments:
         sentences.append(
             f"Not read now: {counted(report.kept_segments, 'segment')}, "
@@ -208,6 +214,16 @@ def _sums(report: Report) -> list[str]:
             "Records after its last object cannot be verified."
         )
     return sentences
+
+
+def _fallback(summary: FallbackSummary | None) -> Iterator[str]:
+    """Yield the sentences about the fallback destination."""
+    if summary is None:
+        return
+    copies = f", {summary.copies} of them copies of segments in the first one" if summary.copies else ""
+    yield f"In the fallback destination {summary.destination}: {counted(summary.objects, 'object')}{copies}."
+    for environment, segment in summary.different[:ROWS]:
+        yield f"Different records in both destinations: segment {segment} of {environment}."
 
 
 def _processed(counts: Processed) -> Iterator[str]:

@@ -10,6 +10,7 @@ Rows of compacted hours and of earlier runs stand for the objects that are not r
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import tempfile
 from datetime import timedelta
@@ -24,6 +25,7 @@ from logferry.cli.proof.object_scan import ObjectScan
 from logferry.cli.proof.segment_table import SegmentTable
 from logferry.cli.stored_objects import DestinationError
 from logferry.cli.verify.completeness import report_of
+from logferry.cli.verify.fallback_objects import check_fallback
 from logferry.cli.verify.object_bodies import open_bodies
 from logferry.cli.verify.object_check import CheckedObject, check_object
 from logferry.cli.verify.window import EVERYTHING
@@ -48,24 +50,39 @@ async def verify(
     *,
     function: str = "*",
     state: Path | None = None,
+    fallback: str = "",
     confirm: Callable[[str], bool] | None = None,
     update: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Report:
     """Read every object of a destination and return the report. Raise DestinationError.
 
-    `function` is a glob of names. `state` is a file with the rows of earlier runs, which is read and replaced. `update`
-    receives the number of objects that have been read, and their total.
+    `function` is a glob of names. `fallback` is the fallback destination, whose objects are read too. `state` is a file
+    with the rows of earlier runs, which is read and replaced. `update` receives the number of objects that have been
+    read, and their total.
     """
     with SegmentTable() as table, tempfile.TemporaryDirectory(prefix="logferry-verify-") as folder:
         if state is not None:
             _load(table, state)
+        # Objects that were stored earlier have no records in the window.
+        stored_since = window.since - STORE_MARGIN if window.since else None
         async with open_bodies(destination, confirm) as (bodies, complete):
-            # Objects that were stored earlier have no records in the window.
-            keys = await bodies.keys(window.since - STORE_MARGIN if window.since else None, Selection(function))
+            keys = await bodies.keys(stored_since, Selection(function))
             scan = ObjectScan(table, Path(folder))
             await _scan(bodies, keys, scan, update)
             checked = await _check(complete, scan)
             compacted = await read_state(bodies.source, bodies.listed, Selection(function))
+        summary = None
+        if fallback:
+            summary, further = await check_fallback(
+                destination,
+                fallback,
+                table,
+                checked,
+                selection=Selection(function),
+                stored_since=stored_since,
+                confirm=confirm,
+            )
+            checked += further
         for rows in compacted.segments():
             table.keep(rows)
         checked += [
@@ -73,6 +90,7 @@ async def verify(
             for folder, reason in compacted.damaged.items()
         ]
         report = report_of(table, checked, window, all_rows=state is not None)
+        report = dataclasses.replace(report, fallback=summary)
         if state is not None:
             _save(table, state)
         return report
