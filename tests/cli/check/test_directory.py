@@ -46,3 +46,14 @@ def test_a_directory_that_cannot_be_made_fails() -> None:
     assert (done.status, done.steps["put"]["status"]) == (1, "failed")
     assert "No such file or directory" in done.steps["put"]["detail"]
     assert "mounted file system" in done.steps["put"]["remedy"]
+
+
+def test_the_fallback_destination_is_checked_too(tmp_path: Path) -> None:
+    """A fallback that fails only shows when it is needed."""
+    (tmp_path / "second").write_text("in the way")
+    given = {"LOGFERRY_FALLBACK_DESTINATION": f"file://{tmp_path}/second"}
+    done = check(given, f"file://{tmp_path}/first")
+    assert done.status == 1
+    assert (done.steps["put"]["status"], done.steps["fallback put"]["status"]) == ("ok", "failed")
+    (tmp_path / "second").unlink()
+    assert check(given, f"file://{tmp_path}/first").status == 0
