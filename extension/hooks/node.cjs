@@ -98,9 +98,8 @@ function recordCalls() {
   }
 
   function isSupported(version, release) {
-    const numbers = /^(\d+)\.(\d+)\./.exec(version);
-    if (numbers === null || release !== "node") return false;
-    return Number(numbers[1]) >= 20 || (Number(numbers[1]) === 18 && Number(numbers[2]) >= 19);
+    const [major, minor] = version.split(".").map(Number); // an expression would be compiled in each cold start
+    return release === "node" && (major >= 20 || (major === 18 && minor >= 19));
   }
 
   /** Return the descriptor of a named pipe of this user that has a reader, else -1. */
@@ -119,7 +118,7 @@ function recordCalls() {
   }
 
   function readSettings(environment) {
-    const names = (text) => (text || "").split(",").map((name) => name.trim().toLowerCase()).filter(Boolean); // prettier-ignore
+    const names = (text) => !text ? [] : text.split(",").map((name) => name.trim().toLowerCase()).filter(Boolean); // prettier-ignore
     return {
       url: (environment.LOGFERRY_CALLS_URL || "path").trim().toLowerCase(),
       headers: names(environment.LOGFERRY_CALLS_HEADERS).filter((name) => !NEVER.has(name)),

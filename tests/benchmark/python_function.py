@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from benchmark.http_messages import Stream
+from logferry.layer.bytecode import compile_hooks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,9 +54,9 @@ class EventPipe:
 
 
 def variables(mode: str, spool: Path, hook: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment of a function. A hooked one has the variables that `logferry-wrap` sets."""
+    """Return the environment of a function. A `hooked` one has the variables that `logferry-wrap` sets."""
     found = {"PATH": "/usr/bin:/bin", "LOGFERRY_SPOOL_DIR": str(spool), **(more or {})}
-    if mode == "hooked":
+    if mode.startswith("hooked"):
         found |= {"LOGFERRY_CALLS": "each", "PYTHONPATH": f"{hook}:{found['PYTHONPATH']}" if more else str(hook)}
     return found
 
@@ -116,11 +117,15 @@ class Caller:
 class ColdStart:
     """Starts of a function on AWS's runtime interface client, up to its first request for an invocation."""
 
+    modes = ("plain", "hooked", "hooked without bytecode")
+
     def __init__(self, scratch: Path, pipe: EventPipe) -> None:
-        """Prepare a copy of the hook without bytecode, as in a layer, which is read-only."""
+        """Prepare two copies of the hook: with bytecode as `logferry layer build` makes it, and without any."""
         self._pipe = pipe
-        self._hook = scratch / "hook"
-        shutil.copytree(HOOK, self._hook, ignore=shutil.ignore_patterns("__pycache__"))
+        self._hooks = {mode: scratch / mode for mode in self.modes}
+        for folder in self._hooks.values():
+            shutil.copytree(HOOK, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        compile_hooks(self._hooks["hooked"], compilers={"{}.{}".format(*sys.version_info): [sys.executable]})
         self._folder = scratch / "function"
         self._folder.mkdir()
 
@@ -129,7 +134,7 @@ class ColdStart:
         (self._folder / "app.py").write_text(code)
         with socket.create_server(("127.0.0.1", 0)) as api:
             address = f"127.0.0.1:{api.getsockname()[1]}"
-            environment = variables(mode, self._pipe.spool, self._hook) | {
+            environment = variables(mode, self._pipe.spool, self._hooks[mode]) | {
                 "AWS_LAMBDA_RUNTIME_API": address, "PYTHONDONTWRITEBYTECODE": "1", "AWS_DEFAULT_REGION": "us-east-1",
             }  # fmt: skip
             arrived: list[tuple[socket.socket, float]] = []

@@ -83,7 +83,12 @@ def main() -> None:
         local.join()
         after = sampler.sample()
         peer.stdin.close()  # the interface disappears with the other namespace
-    print(*(after.counters[name] - before.counters[name] for name in ("sentBytes", "receivedBytes")))
+    assert before.counters
+    assert after.counters
+    received, sent = (
+        (now or 0) - (then or 0) for then, now in list(zip(before.counters, after.counters, strict=True))[2:]
+    )
+    print(sent, received)
 
 
 if sys.argv[1:] == ["wait"]:

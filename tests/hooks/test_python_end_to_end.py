@@ -179,3 +179,23 @@ async def test_function_runs_without_an_accepting_extension(tmp_path: Path, http
         await service.shutdown()
 
     assert not (tmp_path / "out").exists() or calls_in(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("with_wrapper", [False, True], ids=["no wrapper", "wrapper in the command"])
+async def test_missing_hook_is_reported_once_with_its_remedy(
+    tmp_path: Path, https: CallsServer, wrapper: str, *, with_wrapper: bool
+) -> None:
+    """No variable of the extension shows a wrapper in the command of an image; the runtime's environment does."""
+    variables = settings(wrapper, https)
+    del variables["AWS_LAMBDA_EXEC_WRAPPER"]
+    function = (wrapper, *PYTHON_CALLING) if with_wrapper else PYTHON_CALLING
+    async with environment(
+        tmp_path, variables, function=function, working_directory=FUNCTIONS, timeout_seconds=30
+    ) as service:
+        for _ in range(2):
+            await service.invoke(event([]))
+            await service.wait_idle()
+        await service.shutdown()
+        messages = [line for _, line in service.console if "without the exec wrapper" in line]
+    assert len(messages) == (0 if with_wrapper else 1), messages
+    assert all("AWS_LAMBDA_EXEC_WRAPPER=/opt/logferry-wrap" in message for message in messages)

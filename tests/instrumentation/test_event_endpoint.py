@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from logferry.instrumentation.event_endpoint import EventEndpoint
-from logferry.listener.http_protocol import MAX_EVENTS_BYTES
+from logferry.listener.http_protocol import MAX_EVENTS_BYTES, MAX_LINGER_BYTES
 from logferry.listener.path_token import PathToken
 from logferry.listener.server import listening
 from logferry.shipper.bootstrap_connections import BootstrapConnections
@@ -169,6 +169,25 @@ def test_body_over_the_limit_is_refused_while_it_arrives(serve: Callable[..., Se
             connection.sendall(request(b"", path="/events").replace(b"h: 0", b"h: %d" % len(too_long)))
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
     assert len(it.events.stored()) == len(fits) // len(line)
+
+
+@pytest.mark.parametrize("size", [MAX_EVENTS_BYTES + 1, 4 * MAX_EVENTS_BYTES])
+def test_client_that_sends_a_too_large_body_first_gets_the_response(serve: Callable[..., Served], size: int) -> None:
+    """The kernel would reset a connection that is closed with unread data, and the client would get an error."""
+    it = serve()
+    assert [it.ask(b"x" * size)[0] for _ in range(3)] == [413] * 3
+    assert it.ask(EVENT) == (200, "")
+
+
+def test_client_that_never_ends_a_refused_body_is_disconnected(serve: Callable[..., Served]) -> None:
+    """The discarded bytes are limited."""
+    it = serve()
+    with connect(it.address) as connection:
+        connection.sendall(request(b"", path="/events").replace(b"h: 0", b"h: %d" % (1 << 40)))
+        more_than_the_buffers_take = bytes(MAX_LINGER_BYTES + (64 << 20))
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            connection.sendall(more_than_the_buffers_take)
+    assert it.ask(EVENT) == (200, "")
 
 
 def test_other_methods_are_refused(serve: Callable[..., Served]) -> None:

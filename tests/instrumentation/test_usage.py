@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
-from logferry.instrumentation.usage import LEVELS, Sample, greater, usage_between
+from logferry.instrumentation.usage import LEVELS, Sample, greater, milliseconds, usage_text
 
 if TYPE_CHECKING:
     from logferry.instrumentation.usage import Levels
 
-COUNTERS = {
-    "cpuMs": 1_000_000_000,
-    "ownCpuMs": 50_000_000,
-    "environmentCpuMs": 100,
-    "stealMs": 3,
-    "receivedBytes": 1000,
-    "sentBytes": 2000,
-}
+CPU_NS, OWN_NS = 1_000_000_000, 50_000_000
+COUNTERS = (100, 3, 1000, 2000)
+UNKNOWN = (None,) * 4
 VALUES = {
     "cores": 2,
     "rssBytes": 10,
@@ -27,26 +23,26 @@ VALUES = {
     "descriptors": 5,
     "threads": 2,
 }
-START = Sample(7, COUNTERS, VALUES)
-NOTHING = Sample(None, {}, {})
+START = Sample(7, CPU_NS, OWN_NS, COUNTERS, VALUES)
+NOTHING = Sample(None, None, None, UNKNOWN, {})
 
 
-def usage(start: Sample | None, end: Sample, maxima: Levels | None = None) -> dict[str, object]:
-    """Return the usage with a memory limit and ticks of 10 ms."""
-    return usage_between(start, end, memory_limit_bytes=128, tick_ms=10, maxima=maxima)
+def usage(
+    start: Sample | None, end: Sample, maxima: Levels | None = None, *, limit: int | None = 128, late: bool = False
+) -> dict[str, Any]:
+    """Return the usage with ticks of 10 ms; the sample at the start is the previous complete one."""
+    before = start.counters if start else None
+    text = usage_text(
+        start, end, counters_before=before, memory_limit_bytes=limit, tick_ms=10, maxima=maxima, late=late
+    )
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def test_counters_are_differences_and_the_rest_is_of_the_end() -> None:
     """Each field has its own unit."""
-    counters = {
-        "cpuMs": 1_200_345_678,
-        "ownCpuMs": 53_000_000,
-        "environmentCpuMs": 130,
-        "stealMs": 4,
-        "receivedBytes": 1500,
-        "sentBytes": 2100,
-    }
-    assert usage(START, Sample(7, counters, VALUES | {"rssBytes": 11})) == {
+    end = Sample(7, 1_200_345_678, 53_000_000, (130, 4, 1500, 2100), VALUES | {"rssBytes": 11})
+    assert usage(START, end) == {
         "cpuMs": 200.346,
         "ownCpuMs": 3.0,
         "environmentCpuMs": 300,
@@ -63,17 +59,17 @@ def test_values_that_could_not_be_read_are_absent() -> None:
     """Absent is not zero."""
     assert usage(START, NOTHING) == {"memoryLimitBytes": 128}
     assert usage(NOTHING, START) == {**VALUES, "memoryLimitBytes": 128}
-    assert usage_between(START, NOTHING, memory_limit_bytes=None, tick_ms=10) == {}
+    assert usage(START, NOTHING, limit=None) == {}
 
 
 def test_counters_that_ran_backwards_are_absent() -> None:
     """A clone of a snapshot, or a counter that wrapped, gives no negative value."""
-    assert usage(START, Sample(7, dict.fromkeys(COUNTERS, 1), VALUES)) == {**VALUES, "memoryLimitBytes": 128}
+    assert usage(START, Sample(7, 1, 1, (1,) * 4, VALUES)) == {**VALUES, "memoryLimitBytes": 128}
 
 
 def test_another_runtime_has_no_cpu_time() -> None:
     """The counters of two processes have no difference."""
-    found = usage(START, Sample(8, COUNTERS | {"cpuMs": 2_000_000_000}, VALUES))
+    found = usage(START, Sample(8, 2_000_000_000, OWN_NS, COUNTERS, VALUES))
     assert "cpuMs" not in found
     assert found["ownCpuMs"] == 0
 
@@ -97,3 +93,26 @@ def test_maxima_include_the_sample_at_the_end() -> None:
     assert not [name for name in usage(START, START) if name.startswith("max")]
     assert greater({}, {}) == {}
     assert set(greater(VALUES, {})) == set(LEVELS)
+
+
+def test_sample_that_is_not_complete_has_only_cpu_times() -> None:
+    """The counters of the environment wait for the next complete sample. Maxima are known all the same."""
+    end = Sample(7, CPU_NS + 2_000_000, OWN_NS)
+    assert usage(START, end) == {"cpuMs": 2.0, "ownCpuMs": 0.0}
+    assert usage(START, end, {"rssBytes": 7})["maxRssBytes"] == 7
+    assert usage(START, end, late=True)["late"] is True
+
+
+def test_counters_of_the_environment_begin_at_the_previous_complete_sample() -> None:
+    """The start of the invocation may be a sample without them."""
+    start, end = Sample(7, CPU_NS, OWN_NS), Sample(7, CPU_NS, OWN_NS, (101, 3, 1000, 2001), {})
+    text = usage_text(start, end, counters_before=COUNTERS, memory_limit_bytes=None, tick_ms=10)
+    expected = {"environmentCpuMs": 10, "stealMs": 0, "receivedBytes": 0, "sentBytes": 1}
+    assert json.loads(text) == {"cpuMs": 0, "ownCpuMs": 0, **expected}
+
+
+def test_milliseconds_are_the_nearest_microsecond() -> None:
+    """The text is a number of JSON."""
+    assert [milliseconds(ns) for ns in (0, 499, 500, 999_499, 999_500, 12_000_000)] == [
+        *("0.000", "0.000", "0.001", "0.999", "1.000", "12.000"),
+    ]

@@ -13,7 +13,7 @@ import pytest
 
 from logferry.instrumentation.process_usage import ProcessUsage
 from logferry.instrumentation.runtime_processes import runtime_pids
-from logferry.instrumentation.usage import LEVELS, Sample
+from logferry.instrumentation.usage import COUNTERS, LEVELS, Sample
 from logferry.instrumentation.usage_sampler import UsageSampler, process_cpu_ns
 from support.fake_proc import FakeProc
 
@@ -54,7 +54,14 @@ def sampler(proc: FakeProc) -> UsageSampler:
 
 def fields_of(sample: Sample) -> set[str]:
     """Return the fields that could be read."""
-    return {*sample.counters, *sample.values}
+    return {*counters_of(sample), *(sample.values or {})}
+
+
+def counters_of(sample: Sample) -> dict[str, int]:
+    """Return the counters that could be read, by their fields."""
+    counters = zip(COUNTERS, sample.counters or (), strict=sample.counters is not None)
+    found = {"cpuMs": sample.cpu_ns, "ownCpuMs": sample.own_cpu_ns, **dict(counters)}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def test_sample_has_the_values_of_the_runtime_and_of_the_machine(machine: FakeProc) -> None:
@@ -62,7 +69,7 @@ def test_sample_has_the_values_of_the_runtime_and_of_the_machine(machine: FakePr
     found = sampler(machine).sample()
     disk = shutil.disk_usage(machine.root)
     assert found.runtime_pid == RUNTIME
-    assert found.counters == {
+    assert counters_of(found) == {
         "cpuMs": 9000,
         "ownCpuMs": OWN_NS + 500,
         "environmentCpuMs": 100,
@@ -70,6 +77,7 @@ def test_sample_has_the_values_of_the_runtime_and_of_the_machine(machine: FakePr
         "receivedBytes": 10,
         "sentBytes": 20,
     }
+    assert found.values is not None
     assert found.values == {
         "rssBytes": 10 * 1024,
         "peakRssBytes": 20 * 1024,
@@ -90,8 +98,8 @@ def test_files_that_stay_open_show_new_values(machine: FakeProc) -> None:
     machine.clocks[RUNTIME] = 9999
     found = usage.sample()
     machines = ("environmentCpuMs", "stealMs", "receivedBytes", "sentBytes")
-    assert [found.counters[name] for name in machines] == [150, 2, 11, 22]
-    assert found.counters["cpuMs"] == 9999
+    assert [counters_of(found)[name] for name in machines] == [150, 2, 11, 22]
+    assert counters_of(found)["cpuMs"] == 9999
 
 
 def test_table_of_many_interfaces_is_read_completely(machine: FakeProc) -> None:
@@ -99,7 +107,8 @@ def test_table_of_many_interfaces_is_read_completely(machine: FakeProc) -> None:
     lines = [f" if{n}: 1 0 0 0 0 0 0 0 2 0 0 0 0 0 0 0\n" for n in range(500)]
     machine.write("net/dev", "head\nhead\n" + "".join(lines))
     found = sampler(machine).sample()
-    assert (found.counters["receivedBytes"], found.counters["sentBytes"]) == (500, 1000)
+    assert found.counters is not None
+    assert found.counters[2:] == (500, 1000)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +154,8 @@ def test_replaced_runtime_is_found_again(machine: FakeProc) -> None:
     assert fields_of(gone).isdisjoint({"cpuMs", "rssBytes", "descriptors"})
     machine.process(44, parent=LAMBDA, cpu_ns=5, handler=True, rss=99)
     found = usage.sample()
-    assert (found.runtime_pid, found.counters["cpuMs"], found.values["rssBytes"]) == (44, 5, 99 * 1024)
+    assert found.values is not None
+    assert (found.runtime_pid, found.cpu_ns, found.values["rssBytes"]) == (44, 5, 99 * 1024)
 
 
 def test_processes_are_searched_only_while_there_is_no_runtime(
@@ -186,10 +196,20 @@ def test_levels_are_the_values_for_maxima(machine: FakeProc) -> None:
     assert found.keys() <= ALL_FIELDS
 
 
+def test_sample_that_is_not_complete_reads_no_file(machine: FakeProc) -> None:
+    """Its cost is that of the clocks. The runtime is searched for once."""
+    usage = sampler(machine)
+    usage.sample(complete=False)
+    shutil.rmtree(machine.root)
+    found = usage.sample(complete=False)
+    assert (found.runtime_pid, found.cpu_ns, found.own_cpu_ns) == (RUNTIME, 9000, OWN_NS + 500)
+    assert (found.counters, found.values) == (None, None)
+
+
 def test_supervisor_that_has_ended_leaves_out_the_own_cpu_time(machine: FakeProc) -> None:
     """The sum would be too small."""
     machine.end(SUPERVISOR)
-    assert "ownCpuMs" not in sampler(machine).sample().counters
+    assert "ownCpuMs" not in fields_of(sampler(machine).sample())
 
 
 def test_missing_proc_and_tmp_leave_out_everything_else(tmp_path: Path) -> None:

@@ -308,7 +308,7 @@ def test_hooks_have_bytecode_for_the_layers_python_and_sources_for_the_others(tm
     hooks = tmp_path / "hooks"
     shutil.copytree(inputs.find(inputs.HOOKS) / "python", hooks, ignore=shutil.ignore_patterns("__pycache__"))
     sources = sorted(hooks.rglob("*.py"))
-    bytecode.compile_hooks(hooks, compiler=[sys.executable])
+    bytecode.compile_hooks(hooks, compilers={"{}.{}".format(*sys.version_info): [sys.executable]})
     compiled = [Path(importlib.util.cache_from_source(str(source))) for source in sources]
     assert all(bytecode.is_unchecked(path.read_bytes()) for path in compiled)
     assert all(source.exists() for source in sources)

@@ -162,7 +162,18 @@ def test_each_setting_without_effect_is_reported_once() -> None:
     """A directory has neither a role nor a storage class."""
     directory = FUNCTION | {"LOGFERRY_DESTINATION": "file:///tmp/out"}
     assert len(mistakes(directory, ROLE_ARN=ARN)) == 1
-    assert len(mistakes(directory, ROLE_ARN=ARN, STORAGE_CLASS="STANDARD")) == 2
+    found = mistakes(directory, ROLE_ARN=ARN, STORAGE_CLASS="STANDARD")
+    assert found == [
+        f"LOGFERRY_S3_{name} has no effect with a destination file://: remove it"
+        for name in ("ROLE_ARN", "STORAGE_CLASS")
+    ]
+
+
+def test_settings_of_the_access_need_one_destination_in_s3() -> None:
+    """They apply to the fallback destination too."""
+    directory = FUNCTION | {"LOGFERRY_DESTINATION": "file:///tmp/out", "LOGFERRY_FALLBACK_DESTINATION": "s3://bucket"}
+    assert access(directory, ROLE_ARN=ARN).role is not None
+    assert len(mistakes(directory, ENDPOINT_URL="https://s3.example.com?x")) == 1
 
 
 @pytest.mark.parametrize(

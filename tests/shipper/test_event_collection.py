@@ -105,18 +105,43 @@ def test_event_is_preceded_by_the_packets_that_have_arrived(tmp_path: Path) -> N
 
 
 def test_pipe_is_read_after_a_batch_and_not_before_its_response(tmp_path: Path) -> None:
-    """The batch is accepted first; the read follows in the next step of the event loop."""
+    """The batch is accepted first; the read follows in the next step of the event loop.
+
+    The first event of an environment waits for another moment, so that a function without events costs no look.
+    """
 
     async def scenario() -> None:
         with collected(tmp_path) as it:
             it.run()
             it.invoke(FIRST)
             it.channel.receive_waiting()
-            it.events.write({"event": "e", "requestId": FIRST})
+            it.events.write({"event": "e0", "requestId": FIRST})
             it.events.deliver("function", "a line")
+            await asyncio.sleep(INTERVAL_SECONDS * 0.9)
             assert it.names == []
+            await asyncio.sleep(INTERVAL_SECONDS * 0.2)
+            assert it.names == [("e0", FIRST)]
+            it.events.write({"event": "e1", "requestId": FIRST})
+            it.events.deliver("function", "another line")
+            assert len(it.names) == 1
             await asyncio.sleep(0)
-            assert it.names == [("e", FIRST)]
+            assert it.names == [("e0", FIRST), ("e1", FIRST)]
+
+    on_virtual_time(scenario())
+
+
+def test_traces_of_invocations_without_events_are_kept(tmp_path: Path) -> None:
+    """Their INVOKE events are parsed with the first event, which belongs to the latest invocation."""
+
+    async def scenario() -> None:
+        with collected(tmp_path) as it:
+            it.run()
+            for request, root in ((FIRST, "1-a"), (SECOND, "1-b")):
+                it.invoke(request, tracing={"type": "X-Amzn-Trace-Id", "value": f"Root={root};Sampled=1"})
+                it.channel.receive_waiting()
+            it.events.write({"event": "plain"}, {"event": "first", "trace": "1-a"}, {"event": "second", "trace": "1-b"})
+            it.collection.finish()
+            assert it.names == [("plain", SECOND), ("first", FIRST), ("second", SECOND)]
 
     on_virtual_time(scenario())
 

@@ -12,7 +12,8 @@ import pytest
 from logferry.errors import JournalFull
 from logferry.instrumentation.usage import Sample
 from logferry.records.model import iso
-from logferry.shipper.invocation_records import PROCESS_USAGE_SECONDS, InvocationRecords, UsageSource
+from logferry.shipper.invocation_records import InvocationRecords
+from logferry.shipper.invocation_usage import PROCESS_USAGE_SECONDS, UsageSource
 from support.lifecycle_harness import INVOCATION, NEVER, ShipperHarness, running_shipper
 from support.sink_doubles import StoringSink
 from support.virtual_time import freeze, now, run
@@ -33,15 +34,19 @@ class CountingSampler:
 
     def __init__(self) -> None:
         self.samples: list[float] = []
+        self.complete: list[bool] = []
         self.inside: list[float] = []
         self.rss = itertools.count(100)
 
-    def sample(self) -> Sample:
-        """Return a sample; the CPU time grows by one millisecond with each."""
+    def sample(self, *, complete: bool = True) -> Sample:
+        """Return a sample; the CPU time grows by one millisecond with each, and the counters of the network too."""
         self.samples.append(round(now(), 3))
+        self.complete.append(complete)
         number = len(self.samples)
-        counters = {"cpuMs": number * CPU_NS_OF_A_SAMPLE, "ownCpuMs": number}
-        return Sample(7, counters, {"rssBytes": 10, "threads": 1})
+        cpu_ns = number * CPU_NS_OF_A_SAMPLE
+        if not complete:
+            return Sample(7, cpu_ns, number)
+        return Sample(7, cpu_ns, number, (None, None, number, None), {"rssBytes": 10, "threads": 1})
 
     def levels(self) -> dict[str, int]:
         """Return values, of which the memory grows."""
@@ -70,6 +75,7 @@ async def shipper(
     interval: float = 0.0,
     usage: bool = True,
     restarted: bool = False,
+    calls: bool = True,
 ) -> AsyncIterator[tuple[ShipperHarness, InvocationRecords, StoringSink, CountingSampler]]:
     """Run a shipper that makes summaries."""
     sampler, sink = CountingSampler(), StoringSink()
@@ -84,7 +90,7 @@ async def shipper(
                 clock_ms=lambda: EPOCH_MS + round(now() * 1000),
                 managed=managed,
                 restarted=restarted,
-                calls=True,
+                calls=calls,
                 events=True,
                 usage=source if usage else None,
             )
@@ -102,19 +108,21 @@ def summaries_in(sink: StoringSink) -> list[dict[str, Any]]:
     return [r["record"] for r in sink.records() if r["type"] == "logferry.invocation"]
 
 
-def end(it: ShipperHarness, request: str, *, at: float | None = None, kind: str = "runtimeDone") -> None:
+def end(
+    it: ShipperHarness, request: str, *, at: float | None = None, kind: str = "runtimeDone", status: str = "success"
+) -> None:
     """Deliver the end of an invocation, with the time of its production."""
     time = iso(EPOCH_MS + round((now() if at is None else at) * 1000))
-    record = {"requestId": request, "status": "success", "metrics": {"durationMs": 5.0}}
+    record = {"requestId": request, "status": status, "metrics": {"durationMs": 5.0}}
     it.deliver({"time": time, "type": f"platform.{kind}", "record": record})
 
 
-async def invoke(it: ShipperHarness, request: str, *, runs: float = 0.1) -> None:
+async def invoke(it: ShipperHarness, request: str, *, runs: float = 0.1, status: str = "success") -> None:
     """Run an invocation."""
     number = it.invoke(request)
     it.starts(request)
     await asyncio.sleep(runs)
-    end(it, request)
+    end(it, request, status=status)
     await it.done(number)
 
 
@@ -415,5 +423,116 @@ def test_summaries_without_usage_take_no_sample(tmp_path: Path) -> None:
             await invoke(it, "r1")
             assert "usage" not in summaries_in(sink)[0]
             assert sampler.samples == []
+
+    run(scenario())
+
+
+def test_samples_are_complete_once_a_second_and_at_the_end_of_a_failed_invocation(tmp_path: Path) -> None:
+    """The files of /proc are most of the cost of a sample. The sum of the counters over all invocations is exact."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path, policy=NEVER) as (it, _, sink, sampler):
+            await invoke(it, "r0")
+            for n in range(1, 12):
+                await invoke(it, f"r{n}", status="error" if n == 5 else "success")
+            freeze(60)
+            await invoke(it, "after a freeze")
+            await it.done(it.shut_down())
+            found = {each["requestId"]: each["usage"] for each in summaries_in(sink)}
+            complete = [name for name, usage in found.items() if "rssBytes" in usage]
+            assert complete == ["r0", "r5", "after a freeze"]
+            assert [name for name, usage in found.items() if "receivedBytes" in usage] == complete
+            assert sum(usage.get("receivedBytes", 0) for usage in found.values()) == len(sampler.samples) - 1
+            assert all(usage["cpuMs"] == 1.0 for usage in found.values())
+            assert len(found) == 13
+
+    run(scenario())
+
+
+def test_sample_is_complete_although_the_clock_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next complete sample would be a year away."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path, policy=NEVER) as (it, _, _sink, sampler):
+            await invoke(it, "r0")
+            await invoke(it, "r1")
+            monkeypatch.setitem(globals(), "EPOCH_MS", EPOCH_MS - 31_536_000_000)
+            await invoke(it, "r2")
+            assert sampler.complete == [True, True, False, True]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("kind", ["logferry.event", "logferry.metric", "lost"])
+def test_events_alone_give_a_summary_only_if_there_is_something_to_count(tmp_path: Path, kind: str) -> None:
+    """The platform's record has the status and the duration of all invocations."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path, policy=NEVER, usage=False, calls=False) as (it, records, sink, _):
+            await invoke(it, "without")
+            number = it.invoke("with")
+            it.starts("with")
+            if kind == "lost":
+                records.summaries.on_lost("limit", 3, "with")
+            else:
+                records.summaries.on_event(kind, {}, "with")
+            end(it, "with")
+            await it.done(number)
+            await invoke(it, "without again")
+            await it.done(it.invoke("at shutdown"))
+            await it.done(it.shut_down())
+            assert [each["requestId"] for each in summaries_in(sink)] == ["with"]
+
+    run(scenario())
+
+
+def test_events_alone_give_a_summary_after_a_read_of_the_pipe(tmp_path: Path) -> None:
+    """Whether an invocation had events is known only after the pipe has been read."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path, policy=NEVER, usage=False, calls=False) as (it, records, sink, _):
+            waiting = ["r1"]
+
+            def drain() -> None:
+                while waiting:
+                    records.summaries.on_event("logferry.event", {"event": "x"}, waiting.pop())
+
+            records.drain, records.has_waiting = drain, lambda: bool(waiting)
+            await invoke(it, "r1")
+            await invoke(it, "r2")
+            await it.done(it.shut_down())
+            assert [(each["requestId"], each["events"]) for each in summaries_in(sink)] == [("r1", 1)]
+
+    run(scenario())
+
+
+def test_partial_invocation_has_a_summary_without_events(tmp_path: Path) -> None:
+    """An earlier process may have counted events."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path, policy=NEVER, usage=False, calls=False, restarted=True) as (it, _, sink, _sampler):
+            await it.done(it.invoke("r1", again=True))
+            end(it, "r1")
+            await it.done(it.shut_down())
+            assert [(each["requestId"], each["partial"]) for each in summaries_in(sink)] == [("r1", True)]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("has_call", [False, True])
+def test_missing_calls_are_noticed_once_after_the_first_invocation(tmp_path: Path, *, has_call: bool) -> None:
+    """A call of the Init phase shows a hook too."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path, policy=NEVER, usage=False) as (it, records, _, _sampler):
+            noticed: list[str] = []
+            records.on_first_end_without_calls = lambda: noticed.append("missing")
+            if has_call:
+                records.summaries.on_event("logferry.call", {"host": "a"}, None)
+            assert noticed == []
+            for request in ("r1", "r2"):
+                await invoke(it, request)
+            await it.done(it.shut_down())
+            assert noticed == ([] if has_call else ["missing"])
 
     run(scenario())

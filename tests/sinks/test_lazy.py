@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from logferry.errors import SinkRejected
+from logferry.errors import SinkRejected, SinkUnavailable
 from logferry.records.model import StoredObject
 from logferry.sinks.lazy import LazySink
 
@@ -71,3 +71,24 @@ async def test_event_loop_runs_while_the_sink_is_opened_and_a_timeout_does_not_e
     async with asyncio.timeout(WAIT_SECONDS):
         await sink.put(STORED)
     assert [recorder.calls for recorder in opened] == [["put key"]]
+
+
+async def test_sink_that_cannot_be_opened_is_unavailable_and_tried_again() -> None:
+    """A process without a free descriptor can import nothing. That may be over at the next attempt."""
+    failures: list[Exception] = [
+        OSError(24, "Too many open files"),
+        ImportError("no module"),
+        RuntimeError("no thread"),
+    ]
+
+    def open_sink() -> Sink:
+        if failures:
+            raise failures.pop(0)
+        return Recorder()
+
+    sink = LazySink(open_sink, name="s3://bucket")
+    await sink.connect()
+    for reason in ("no module", "no thread"):
+        with pytest.raises(SinkUnavailable, match=f"s3://bucket cannot be opened: {reason}"):
+            await sink.put(STORED)
+    await sink.put(STORED)

@@ -9,7 +9,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aws": {"http_client", "errors"},
     "sinks": {"aws", "http_client", "records", "errors", "log"},
     "listener": {"journal", "records", "errors"},
-    "flush": {"journal", "records", "sinks", "deadline", "errors", "log"},
+    "flush": {"journal", "records", "sinks", "deadline", "errors", "log", "loop_clock"},
     "settings": {
         *("flush.policy", "records.object_key", "records.zstd_packing", "destination", "errors"),
         *("options", "setting", "settings_validation", "values", "aws.variable_names"),
@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "instrumentation": {"listener", "records", "errors"},
     "shipper": {
         *("flush", "instrumentation", "journal", "listener", "records", "settings", "sinks"),
-        *("deadline", "destination", "errors", "ipc", "log"),
+        *("deadline", "destination", "errors", "ipc", "log", "loop_clock"),
     },
     "supervisor": {"ipc", "values", "shipper.main"},
 }

@@ -67,6 +67,16 @@ def service_host(service: str, region: str, environ: Mapping[str, str]) -> str:
     return f"{service}{fips}.{region}.{suffix}" if suffix else ""
 
 
+def proxy_for(service: str, region: str, environ: Mapping[str, str]) -> str:
+    """Return the variable whose proxy applies to a service, as botocore finds it, or an empty string."""
+    _, url = endpoint_url(service, environ)
+    address = parse_url(url)
+    if not address:
+        return proxy_variable("https", service_host(service, region, environ), None, environ) or ""
+    port = None if address.host_header == address.host else str(address.port)
+    return proxy_variable("https" if address.tls else "http", address.host, port, environ) or ""
+
+
 def is_on(name: str, environ: Mapping[str, str]) -> bool:
     """Return whether a variable such as AWS_USE_FIPS_ENDPOINT is true."""
     return environ.get(name, "").lower() == "true"
@@ -87,29 +97,17 @@ def _region_reason(region: str) -> str:
 
 def _address_reason(service: str, region: str, environ: Mapping[str, str]) -> str:
     name, url = endpoint_url(service, environ)
-    address = parse_url(url) if url else None
-    # Four cases: 1. a URL that is not plain, 2. a URL and a choice of endpoints that contradict each other,
-    # 3. a region whose host names are unknown, 4. a proxy.
-    if url and not address:
+    # Three cases: 1. a URL that is not plain, 2. a URL and a choice of endpoints that contradict each other,
+    # 3. a region whose host names are unknown.
+    if url and not parse_url(url):
         return f"{name} is not a plain http or https URL; use one such as https://{service}.example.com"
     if url:
         for switch in (FIPS, DUAL_STACK):
             if is_on(switch, environ):
                 return f"{switch} and {name} are both set; remove one of them"
-    host = address.host if address else service_host(service, region, environ)
-    if not host:
+    if not url and not service_host(service, region, environ):
         return f"the region {region} is in no known partition; set AWS_ENDPOINT_URL_{service.upper()}"
-    if proxy := _proxy(address, host, environ):
-        return f"{proxy} applies to {host}, and this destination does not support a proxy; add {host} to NO_PROXY"
     return ""
-
-
-def _proxy(address: Address | None, host: str, environ: Mapping[str, str]) -> str:
-    """Return the variable whose proxy applies to a host, as botocore finds it, or an empty string."""
-    if not address:
-        return proxy_variable("https", host, None, environ) or ""
-    port = None if address.host_header == address.host else str(address.port)
-    return proxy_variable("https" if address.tls else "http", host, port, environ) or ""
 
 
 def _credentials_reason(environ: Mapping[str, str]) -> str:

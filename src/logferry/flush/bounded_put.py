@@ -19,6 +19,7 @@ from logferry.deadline import Deadline
 from logferry.errors import SinkUnavailable
 from logferry.flush.freeze_watch import FreezeWatch
 from logferry.flush.upload_limits import LARGE_BYTES
+from logferry.loop_clock import loop_time
 
 if TYPE_CHECKING:
     from logferry.records.model import StoredObject
@@ -69,7 +70,7 @@ class BoundedPut:
         self, stored: StoredObject, limit: float, deadline: Deadline | None, *, may_be_repeated: bool
     ) -> bool:
         """Put an object once; return False if it must be repeated after a freeze. Raises SinkError."""
-        began, frozen = _now(), False
+        began, frozen = loop_time(), False
         bound = Deadline(began + limit)
         self._timeout = timeout = asyncio.timeout_at((bound.no_later_than(deadline.at) if deadline else bound).at)
 
@@ -77,7 +78,7 @@ class BoundedPut:
             nonlocal frozen
             frozen = may_be_repeated
             if frozen:
-                _shorten(timeout, _now())
+                _shorten(timeout, loop_time())
 
         try:
             with FreezeWatch(on_thaw):
@@ -92,7 +93,7 @@ class BoundedPut:
                 raise
             # The deadline of a held invocation is usually one upload timeout away, a moment before the limit.
             at_deadline = (timeout.when() or 0.0) < began + 0.9 * limit
-            raise UploadTimeout(_timeout_message(stored, _now() - began, at_deadline=at_deadline)) from None
+            raise UploadTimeout(_timeout_message(stored, loop_time() - began, at_deadline=at_deadline)) from None
         finally:
             self._timeout = None
         return True
@@ -114,7 +115,3 @@ def _timeout_message(stored: StoredObject, seconds: float, *, at_deadline: bool)
     if size >= LARGE_BYTES:
         return f"{message}; if this recurs, lower LOGFERRY_FLUSH_BYTES or raise LOGFERRY_UPLOAD_TIMEOUT"
     return f"{message}; check the network route to the destination, or raise LOGFERRY_UPLOAD_TIMEOUT"
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

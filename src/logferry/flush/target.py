@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from logferry.flush.bounded_put import BoundedPut, UploadTimeout
 from logferry.flush.upload_limits import UploadLimits
+from logferry.loop_clock import loop_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -59,7 +60,7 @@ class Target:
         try:
             await self.put.run(stored, limit=self.limits.seconds(segment, size), deadline=deadline)
         except UploadTimeout:
-            self.limits.note_timeout(segment, size, asyncio.get_running_loop().time())
+            self.limits.note_timeout(segment, size, loop_time())
             raise
 
     def _encode_segment(self, journal: Journal, segment: Segment) -> StoredObject:

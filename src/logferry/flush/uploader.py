@@ -28,6 +28,7 @@ from logferry.errors import RecordsRejected, SegmentLost, SinkError, SinkRejecte
 from logferry.flush.circuit_breaker import CircuitBreaker, backoff
 from logferry.flush.target import Target
 from logferry.log import get_logger
+from logferry.loop_clock import loop_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +107,7 @@ class Uploader:
         However large the backlog is after an outage, it is one upload timeout from now. A large
         object whose upload has timed out before gets more time.
         """
-        now, backlog = _now(), self.backlog
+        now, backlog = loop_time(), self.backlog
         targets = self._usable() or (self._first,)
         return deadline.no_later_than(now + max(each.limits.hold_seconds(backlog, now) for each in targets))
 
@@ -150,9 +151,9 @@ class Uploader:
 
     async def _upload_until_failure(self) -> None:
         # The backlog is looked up each time: the journal may have discarded or sealed segments meanwhile.
-        while self._until.remaining(_now()) and (upload := self._next_upload()):
+        while self._until.remaining(loop_time()) and (upload := self._next_upload()):
             target, segment = upload
-            self._shares_time = self._failover is not None and self._failover.shares_time(target, _now())
+            self._shares_time = self._failover is not None and self._failover.shares_time(target, loop_time())
             try:
                 await self._upload(target, segment)
             except SinkError as error:
@@ -166,7 +167,7 @@ class Uploader:
         tried: list[Target] = []
         """Targets that have failed since the last success or pause."""
         rejected: list[Target] = []
-        while self._until.remaining(_now()) and self.backlog:
+        while self._until.remaining(loop_time()) and self.backlog:
             left = [each for each in self._last_order() if each not in rejected and each not in tried]
             target, *others = left
             segment = target.limits.in_order(self.backlog)[0]
@@ -192,22 +193,22 @@ class Uploader:
 
     def _seconds_until_retry(self, failures: int, requested_seconds: float) -> float:
         seconds = backoff(failures, first=RETRY_SECONDS, longest=LONGEST_RETRY_SECONDS, jitter=self._jitter)
-        remaining = self._until.remaining(_now())
+        remaining = self._until.remaining(loop_time())
         return min(max(seconds, requested_seconds) if requested_seconds < remaining else seconds, remaining)
 
     def _usable(self) -> Sequence[Target]:
         """Return the targets that an upload may use now, the preferred one first."""
-        now = _now()
+        now = loop_time()
         if self._failover:
             return self._failover.usable(now)
         return self._targets if self._first.breaker.allows(now) else ()
 
     def _last_order(self) -> Sequence[Target]:
-        return self._failover.last_order(_now()) if self._failover else self._targets
+        return self._failover.last_order(loop_time()) if self._failover else self._targets
 
     def _next_upload(self) -> tuple[Target, Segment] | None:
         """Return a usable target and the next segment for it."""
-        now = _now()
+        now = loop_time()
         for target in self._usable():
             if segment := target.next_segment(self.backlog, now):
                 return target, segment
@@ -217,7 +218,7 @@ class Uploader:
         """Return the deadline of one attempt in a drain that ends at `deadline`."""
         if self._failover is None or not self._shares_time:
             return deadline
-        return self._failover.share_of(deadline, _now())
+        return self._failover.share_of(deadline, loop_time())
 
     async def _upload(self, target: Target, segment: Segment) -> None:
         """Upload one segment, or report its loss. Raises SinkError."""
@@ -252,7 +253,7 @@ class Uploader:
 
     def _open_breaker(self, target: Target, error: SinkError) -> float:
         return target.breaker.failed(
-            _now(), rejected=isinstance(error, SinkRejected), requested_seconds=error.retry_after
+            loop_time(), rejected=isinstance(error, SinkRejected), requested_seconds=error.retry_after
         )
 
 
@@ -290,7 +291,3 @@ class _Log:
 def _system_random() -> float:
     """Return a random number from 0 to 1 that differs between the clones of a SnapStart snapshot."""
     return int.from_bytes(os.urandom(4), "big") / 0xFFFFFFFF
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -136,6 +136,11 @@ class EventAttribution:
         """Note that the pipe was read until it was empty. `has_ended`: the invocation had ended before the read."""
         self._is_past = self._is_past or has_ended
 
+    def note_empty_pipe(self) -> None:
+        """Note that the pipe is empty: if the latest invocation has ended, every event of it has been read."""
+        if not self._is_past and self._current is not None:
+            self._is_past = self._ended(self._current)
+
     @property
     def is_past(self) -> bool:
         """Whether every event of the latest invocation has been read from the pipe."""

@@ -126,23 +126,23 @@ class EventIntake:
 
     def drain(self) -> None:
         """Read and store until the pipe is empty, but not more than the pipe can hold."""
-        if not self._pipe:
+        if not self._pipe or not self.has_waiting():
             return
         until = self._pipe.received + self._pipe.capacity
         for _ in range(1 + self._pipe.capacity // SMALLEST_READ_BYTES):
             if not self.read_once() or self._pipe.received >= until:
                 return
 
+    @property
+    def has_read(self) -> bool:
+        """Whether the pipe has had content."""
+        return self._pipe is not None and self._pipe.received > 0
+
     def has_waiting(self) -> bool:
         """Return whether `read_once` has something to do. An empty pipe is noted as completely read."""
-        if self._unstored or self._provisional:
+        if self._unstored or self._provisional or (self._pipe and self._pipe.has_content()):
             return True
-        if self.attribution.is_past:
-            return self._pipe is not None and self._pipe.has_content()
-        has_ended = not self.attribution.is_running
-        if self._pipe and self._pipe.has_content():
-            return True
-        self.attribution.note_complete_read(has_ended=has_ended)
+        self.attribution.note_empty_pipe()
         return False
 
     def read_once(self) -> bool:

@@ -1,16 +1,18 @@
 """Summary of an invocation: its calls, events, losses and resource usage, in one `logferry.invocation` record. Pure.
 
 Guarantees:
-- An invocation has at most one summary.
+- An invocation has at most one summary. It has none if it would contain only what the platform's record contains.
 - Every reported loss is in one summary: in that of its request, or else in the next one.
 - Memory is bounded: by the number of invocations that run, and by the number of hosts of each.
 
 Design: the summary is made when the platform has reported the end of the invocation. Events that arrive later, for
-example from code that runs on after the response, are counted as `lateEvents` of the next summary.
+example from code that runs on after the response, are counted as `lateEvents` of the next summary. The JSON text of a
+summary without calls and losses is written without `json`, as in `usage`.
 """
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from logferry.records.internal import CALL
@@ -29,6 +31,9 @@ OTHER_HOSTS = "*"
 ERROR_STATUS = 400
 """Lowest HTTP status of a call that counts as an error, as in OpenTelemetry's conventions for clients."""
 _DIGITS = 3
+_INFINITE = float("inf")
+_quoted = json.encoder.encode_basestring_ascii
+_dumped = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class _Host:
@@ -60,24 +65,34 @@ class _Invocation:
         self.is_partial = is_partial
         self.events = 0
         self.hosts: dict[str, _Host] = {}
-        self.other = _Host()
+        self.other: _Host | None = None
+        """Hosts that are not counted separately."""
         self.slowest = 0.0
         self.lost: dict[str, int] = {}
+
+    @property
+    def has_content(self) -> bool:
+        """Whether something was counted, or may have been counted by an earlier process."""
+        return bool(self.events or self.hosts or self.lost or self.is_partial)
 
 
 class InvocationSummaries:
     """Aggregation of the events of all invocations of one shipper process."""
 
-    def __init__(self, *, calls: bool, events: bool, restarted: bool = False) -> None:
+    def __init__(self, *, calls: bool, events: bool, restarted: bool = False, always: bool = True) -> None:
         """Start without an invocation. `calls` and `events`: whether a summary has these fields.
 
-        `restarted`: an earlier shipper process of the environment may have counted a part of an invocation.
+        `restarted`: an earlier shipper process of the environment may have counted a part of an invocation. `always`:
+        an invocation without events and losses has a summary too.
         """
         self._restarted = restarted
+        self.always = always
         self._with_calls = calls
         self._with_events = events
         self._running: dict[str, _Invocation] = {}
         self._summarized: dict[str, None] = {}
+        self.has_calls = False
+        """Whether a call was counted so far."""
         self._late = 0
         self._lost: dict[str, int] = {}
         """Losses without a running invocation, for the next summary."""
@@ -107,6 +122,7 @@ class InvocationSummaries:
 
     def on_event(self, kind: str, record: Mapping[str, Any], request_id: str | None) -> None:
         """Count an event, a metric or a call."""
+        self.has_calls = self.has_calls or kind == CALL
         if request_id is None:
             return
         self.start(request_id)
@@ -125,33 +141,47 @@ class InvocationSummaries:
         lost = invocation.lost if invocation else self._lost
         lost[reason] = lost.get(reason, 0) + count
 
-    def end(
-        self, request_id: str, *, status: object, duration_ms: object, usage: Mapping[str, object] | None
-    ) -> dict[str, object] | None:
-        """Return the summary of an invocation that has ended; None if it was made before."""
-        if not request_id or request_id in self._summarized:
-            return None
+    def end(self, request_id: str, *, status: object, duration_ms: object, usage: str = "") -> str:
+        """Return the JSON text of the summary of an invocation that has ended.
+
+        `usage` is the JSON text of its usage. The result is empty if the invocation has a summary, or needs none.
+        """
+        if not request_id or request_id in self._summarized or self.end_without_summary(request_id):
+            return ""
         invocation = self._running.pop(request_id, None) or _Invocation(is_partial=True)
+        self._note_summarized(request_id)
+        members = [f'"requestId":{_quoted(request_id)}']
+        if isinstance(status, str):
+            members.append(f'"status":{_quoted(status)}')
+        if isinstance(duration_ms, (int, float)) and not isinstance(duration_ms, bool) and abs(duration_ms) < _INFINITE:
+            members.append(f'"durationMs":{duration_ms!r}')
+        if self._with_calls:
+            members.append(f'"calls":{_dumped(_calls(invocation))}')
+        if self._with_events:
+            members.append(f'"events":{invocation.events}')
+        if lost := self._take_losses(invocation):
+            members.append(f'"lost":{_dumped(lost)}')
+        if self._late:
+            members.append(f'"lateEvents":{self._late}')
+            self._late = 0
+        if usage:
+            members.append(f'"usage":{usage}')
+        if invocation.is_partial:
+            members.append('"partial":true')
+        return "{" + ",".join(members) + "}"
+
+    def end_without_summary(self, request_id: str) -> bool:
+        """End an invocation whose summary would be empty; return False if it needs a summary."""
+        invocation = self._running.get(request_id)
+        if self.always or self._lost or self._late or invocation is None or invocation.has_content:
+            return False
+        del self._running[request_id]
+        self._note_summarized(request_id)
+        return True
+
+    def _note_summarized(self, request_id: str) -> None:
         self._summarized[request_id] = None
         _trim(self._summarized)
-        summary: dict[str, object] = {"requestId": request_id}
-        if isinstance(status, str):
-            summary["status"] = status
-        if isinstance(duration_ms, (int, float)) and not isinstance(duration_ms, bool):
-            summary["durationMs"] = duration_ms
-        if self._with_calls:
-            summary["calls"] = _calls(invocation)
-        if self._with_events:
-            summary["events"] = invocation.events
-        if lost := self._take_losses(invocation):
-            summary["lost"] = lost
-        if self._late:
-            summary["lateEvents"], self._late = self._late, 0
-        if usage is not None:
-            summary["usage"] = dict(usage)
-        if invocation.is_partial:
-            summary["partial"] = True
-        return summary
 
     def _take_losses(self, invocation: _Invocation) -> dict[str, int]:
         lost, self._lost = self._lost, {}
@@ -166,6 +196,7 @@ def _add_call(invocation: _Invocation, record: Mapping[str, Any]) -> None:
     is_error = "error" in record or (isinstance(status, int) and status >= ERROR_STATUS)
     name = host if isinstance(host, str) else ""
     if name not in invocation.hosts and len(invocation.hosts) >= HOSTS_KEPT:
+        invocation.other = invocation.other or _Host()
         invocation.other.add(milliseconds, is_error=is_error)
     else:
         invocation.hosts.setdefault(name, _Host()).add(milliseconds, is_error=is_error)
@@ -175,8 +206,9 @@ def _add_call(invocation: _Invocation, record: Mapping[str, Any]) -> None:
 def _calls(invocation: _Invocation) -> dict[str, object]:
     """Return the field `calls`: the sums, and the hosts with the most calls."""
     ordered = sorted(invocation.hosts.items(), key=lambda item: (-item[1].count, -item[1].ms, item[0]))
-    every = [host for _, host in ordered] + [invocation.other]
-    rest = _sum([host for _, host in ordered[HOSTS_SHOWN:]] + [invocation.other])
+    other = [invocation.other] if invocation.other else []
+    every = [host for _, host in ordered] + other
+    rest = _sum([host for _, host in ordered[HOSTS_SHOWN:]] + other)
     return {
         **{name: value for name, value in _sum(every).fields("").items() if name != "host"},
         "slowest": round(invocation.slowest, _DIGITS),

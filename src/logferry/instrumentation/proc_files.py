@@ -20,18 +20,22 @@ _RECEIVED, _SENT, _NET_COLUMNS = 0, 8, 16
 _HANDLER = b"_HANDLER="
 
 
-def cpu_ticks(stat: bytes) -> tuple[int, int, int] | None:
-    """Return busy and stolen ticks of all cores, and their number, in the text of /proc/stat.
+def cpu_ticks(stat: bytes) -> tuple[int, int] | None:
+    """Return busy and stolen ticks of all cores, in the text of /proc/stat.
 
-    The hypervisor ran something else during a stolen tick, although a process was ready to run. The lines of the cores
-    are the first of the text.
+    The hypervisor ran something else during a stolen tick, although a process was ready to run.
     """
     end = stat.find(b"\n")
     columns = stat[len(_CPU) : end].split()
     if end < 0 or not stat.startswith(_CPU) or len(columns) < _CPU_COLUMNS or not b"".join(columns).isdigit():
         return None
     user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, columns[:_CPU_COLUMNS])
-    return user + nice + system + irq + softirq, steal, stat.count(_CORE)
+    return user + nice + system + irq + softirq, steal
+
+
+def cores(stat: bytes) -> int:
+    """Return the number of cores in the text of /proc/stat. Their lines are the first of the text."""
+    return stat.count(_CORE)
 
 
 def process_status(status: bytes) -> tuple[int | None, int | None, int | None]:
@@ -65,12 +69,13 @@ def network_bytes(net_dev: bytes) -> tuple[int, int] | None:
     received = sent = 0
     for line in lines[_HEAD_LINES:]:
         name, _, values = line.partition(b":")
+        if name.lstrip().startswith(_NOT_THE_FUNCTIONS):
+            continue
         columns = values.split()
-        if len(columns) != _NET_COLUMNS or not b"".join(columns).isdigit():
+        if len(columns) != _NET_COLUMNS or not (columns[_RECEIVED] + columns[_SENT]).isdigit():
             return None
-        if not name.lstrip().startswith(_NOT_THE_FUNCTIONS):
-            received += int(columns[_RECEIVED])
-            sent += int(columns[_SENT])
+        received += int(columns[_RECEIVED])
+        sent += int(columns[_SENT])
     return received, sent
 
 

@@ -2,7 +2,8 @@
 
 Guarantees:
 - A sample never raises. A value that cannot be read is None, and the others are read all the same.
-- A sample takes less than 0.1 ms of CPU time. It reads no list of processes unless the runtime has been replaced.
+- A complete sample takes less than 0.1 ms of CPU time, and 0.2 ms after a pause of the process. Any other sample reads
+  three clocks and no file. A sample reads no list of processes unless the runtime has been replaced.
 - A runtime that cannot be found is searched for at the next sample, and then ever more rarely.
 
 Design: files that every sample reads stay open, and are read again from their beginning. The kernel makes the text at
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from logferry.instrumentation import proc_files
 from logferry.instrumentation.runtime_processes import runtime_pids
-from logferry.instrumentation.usage import CPU, ENVIRONMENT_CPU, OWN_CPU, RECEIVED, SENT, STEAL, Sample
+from logferry.instrumentation.usage import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,18 +69,19 @@ class UsageSampler:
         self._searched = False
         """Whether the last search was in vain."""
 
-    def sample(self) -> Sample:
-        """Return the counters and values of this moment."""
+    def sample(self, *, complete: bool = True) -> Sample:
+        """Return the CPU times of this moment. A `complete` sample also has the counters and values of /proc."""
         pid, cpu_ns = self._runtime_clock()
-        counters = {} if cpu_ns is None else {CPU: cpu_ns}
-        if (own_cpu_ns := self.own_cpu_ns()) is not None:
-            counters[OWN_CPU] = own_cpu_ns
+        own_cpu_ns = self.own_cpu_ns()
+        if not complete:
+            return Sample(pid, cpu_ns, own_cpu_ns)
+        stat = self._text("stat")
+        busy, steal = proc_files.cpu_ticks(stat) or (None, None)
+        received, sent = proc_files.network_bytes(self._network_text()) or (None, None)
         values = self.levels()
-        if ticks := proc_files.cpu_ticks(self._text("stat")):
-            counters[ENVIRONMENT_CPU], counters[STEAL], values["cores"] = ticks
-        if network := proc_files.network_bytes(self._text(NET_DEV)):
-            counters[RECEIVED], counters[SENT] = network
-        return Sample(pid, counters, values)
+        if busy is not None:
+            values["cores"] = proc_files.cores(stat)
+        return Sample(pid, cpu_ns, own_cpu_ns, (busy, steal, received, sent), values)
 
     def levels(self) -> dict[str, int]:
         """Return the values of this moment that are no counters."""
@@ -156,20 +158,19 @@ class UsageSampler:
             return None, None
         return (found.f_blocks - found.f_bfree) * found.f_frsize, found.f_blocks * found.f_frsize
 
-    def _text(self, name: str) -> bytes:
-        """Return the beginning of the text of a file that stays open; all of it for `NET_DEV`."""
-        text = b""
+    def _network_text(self) -> bytes:
+        """Return the complete table of the interfaces. The kernel returns a table of many interfaces in parts."""
+        text = part = self._text(NET_DEV)
+        while part and len(text) > PART_BYTES:
+            text += (part := self._text(NET_DEV, len(text)))
+        return text
+
+    def _text(self, name: str, offset: int = 0) -> bytes:
+        """Return the text of a file that stays open, at most `READ_BYTES` from an offset."""
         try:
-            if name not in self._files:
-                self._files[name] = os.open(f"{self._proc}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-            text = os.pread(self._files[name], READ_BYTES, 0)
-            # The kernel returns the table of many interfaces in parts.
-            while (
-                name == NET_DEV
-                and len(text) > PART_BYTES
-                and (part := os.pread(self._files[name], READ_BYTES, len(text)))
-            ):
-                text += part
+            fd = self._files.get(name, -1)
+            if fd < 0:
+                fd = self._files[name] = os.open(f"{self._proc}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            return os.pread(fd, READ_BYTES, offset)
         except OSError:
             return b""
-        return text

@@ -4,7 +4,7 @@ Guarantees:
 - The files under `output` are replaced only after the new tree has passed all checks and the smoke
   test.
 - The bytes depend on the inputs only: the pinned wheels, the versions of Debian's packages, the
-  sources of logferry.
+  sources of logferry, and the interpreters that compile the Python hook.
 
 Design: the order of the steps matters. Licences are read before pruning removes them. Libraries are
 collected after pruning, so that the tree has none for a removed module. Symbols are removed after
@@ -15,7 +15,7 @@ interpreter of the finished tree. The hooks follow, because their sources stay f
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from logferry.layer import (
     archive,
     bytecode,
     checks,
+    hook_interpreters,
     inputs,
     libraries,
     notice,
@@ -60,6 +61,8 @@ class LayerReport:
     parts: tuple[tuple[str, int], ...]
     """Size of each part in bytes, largest first."""
     archive_bytes: int
+    hook_versions: tuple[str, ...]
+    """Versions of Python for which the hook has bytecode."""
 
     @property
     def tree_bytes(self) -> int:
@@ -73,21 +76,26 @@ def build_layer(
     arch: str,
     slim: bool = False,
     interpreter: Path | None = None,
+    hook_pythons: Sequence[Path] = (),
     report_step: Callable[[str], None] = lambda _: None,
 ) -> LayerReport:
     """Build `output/opt` and `output/logferry-layer-<arch>.zip` (slim: `logferry-layer-slim-<arch>.zip`).
 
-    `interpreter` is the prefix of a CPython of this machine; by default Debian's is downloaded.
+    `interpreter` is the prefix of a CPython of this machine; by default Debian's is downloaded. `hook_pythons` are
+    interpreters that compile the Python hook, in addition to those on PATH.
     `report_step` receives the name of each step. Raises LayerError with the cause and the remedy;
     the files under `output` are then unchanged.
     """
     if arch not in ARCHITECTURES:
         raise LayerError(f"Lambda has no architecture {arch!r}; choose {' or '.join(ARCHITECTURES)}")
+    hook_compilers = hook_interpreters.find_interpreters(hook_pythons)
     output = output.resolve()  # the checks run programs of the tree in other directories
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".building-", dir=output) as folder:
         work = Path(folder)
-        opt, python = _build_tree(work, ARCHITECTURES[arch], interpreter, slim=slim, report_step=report_step)
+        opt, python = _build_tree(
+            work, ARCHITECTURES[arch], interpreter, hook_compilers, slim=slim, report_step=report_step
+        )
         packed = work / f"logferry-layer-{'slim-' if slim else ''}{arch}.zip"
         report_step("zip")
         archive.write(opt, packed)
@@ -95,7 +103,14 @@ def build_layer(
         tree = output / "opt"
         if tree.exists():
             shutil.rmtree(tree)
-        return _report(opt.rename(tree), packed.rename(output / packed.name), arch=arch, slim=slim, python=python)
+        return _report(
+            opt.rename(tree),
+            packed.rename(output / packed.name),
+            arch=arch,
+            slim=slim,
+            python=python,
+            hook_versions={python, *hook_compilers},
+        )
 
 
 def size_limits(*, slim: bool) -> checks.SizeLimits:
@@ -104,7 +119,13 @@ def size_limits(*, slim: bool) -> checks.SizeLimits:
 
 
 def _build_tree(
-    work: Path, arch: Architecture, prefix: Path | None, *, slim: bool, report_step: Callable[[str], None]
+    work: Path,
+    arch: Architecture,
+    prefix: Path | None,
+    hook_compilers: Mapping[str, Path],
+    *,
+    slim: bool,
+    report_step: Callable[[str], None],
 ) -> tuple[Path, str]:
     """Build the tree in `work/opt`, check it, and return it with the version of its Python."""
     opt = work / "opt"
@@ -126,7 +147,9 @@ def _build_tree(
     programs.build_launcher(inputs.find(inputs.LAUNCHER), interpreter=executed, arch=arch, to=opt / checks.LAUNCHER)
     programs.build_exec_wrapper(inputs.find(inputs.EXEC_WRAPPER), arch=arch, to=opt / checks.EXEC_WRAPPER)
     _copy_hooks(home)
-    bytecode.compile_hooks(opt / checks.HOOKS / "python", compiler=compiler)
+    # The layer's own interpreter compiles for its version, so that these bytes are those of the pinned package.
+    others = {version: [path] for version, path in hook_compilers.items()}
+    bytecode.compile_hooks(opt / checks.HOOKS / "python", compilers=others | {python.version: compiler})
     _set_modes(opt)
     report_step("checks")
     checks.check(opt, python=python.version, arch=arch, limits=size_limits(slim=slim))
@@ -203,7 +226,9 @@ def _set_modes(opt: Path) -> None:
         path.chmod(libraries.PROGRAM_MODE if path.is_dir() or is_program else libraries.FILE_MODE)
 
 
-def _report(tree: Path, packed: Path, *, arch: str, slim: bool, python: str) -> LayerReport:
+def _report(
+    tree: Path, packed: Path, *, arch: str, slim: bool, python: str, hook_versions: Container[str]
+) -> LayerReport:
     sizes: dict[str, int] = {}
     files = [path for path in tree.rglob("*") if path.is_file()]
     for path in files:
@@ -220,4 +245,5 @@ def _report(tree: Path, packed: Path, *, arch: str, slim: bool, python: str) -> 
         files=len(files),
         parts=tuple(sorted(sizes.items(), key=lambda part: (-part[1], part[0]))),
         archive_bytes=packed.stat().st_size,
+        hook_versions=tuple(version for version in hook_interpreters.VERSIONS if version in hook_versions),
     )

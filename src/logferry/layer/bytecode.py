@@ -1,7 +1,7 @@
 """Compilation of the tree's Python sources to bytecode.
 
 Guarantees:
-- The tree contains bytecode and no source, except for the hooks. Tracebacks contain file names and line numbers.
+- The tree contains bytecode and no source. The hooks have both. Tracebacks contain file names and line numbers.
 - Each bytecode file has the hash-based, unchecked validation of PEP 552.
 - The same interpreter gives the same bytes: one process, a sorted walk and a fixed hash seed. The
   seed matters because the constants of a frozenset are written in its order.
@@ -15,6 +15,9 @@ References: PEP 552, "Deterministic pycs".
 """
 
 import importlib.util
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from logferry.layer import compiler as program
@@ -38,20 +41,27 @@ def compile_tree(home: Path, *, compiler: list[str]) -> None:
         source.unlink()
 
 
-def compile_hooks(hooks: Path, *, compiler: list[str]) -> None:
-    """Compile the Python hook for functions with the layer's version of Python, and keep the sources for all others.
+def compile_hooks(hooks: Path, *, compilers: Mapping[str, Sequence[str | Path]]) -> None:
+    """Compile the Python hook for functions once for each version, and keep the sources for all other versions.
 
-    A layer is read-only, so that version would compile the sources at each cold start.
+    `compilers` has the command of an interpreter for each version. Raises LayerError if one has written no bytecode.
     """
-    _compile(hooks, HOME / "hooks/python", "cache", compiler=compiler)
+    for version, compiler in compilers.items():
+        _compile(hooks, HOME / "hooks/python", "cache", compiler=compiler)
+        tag = f"cpython-{version.replace('.', '')}"
+        for source in hooks.rglob("*.py"):
+            if not (source.parent / f"__pycache__/{source.stem}.{tag}.pyc").is_file():
+                raise LayerError(f"{compiler[0]} has not compiled {source.name} for Python {version}")
 
 
-def _compile(folder: Path, place: PurePosixPath, *options: str, compiler: list[str]) -> None:
-    # Isolated mode (-I) would ignore the hash seed, so the environment is replaced instead. Safe paths (-P) hide the
-    # modules in the folder of the program, such as `archive.py`.
-    flags = ["-S", "-s", "-P", "-B", "-X", "no_debug_ranges", "-W", "ignore"]
-    command = [*compiler, *flags, program.__file__, str(folder), str(place), *options]
-    run(command, purpose="compiling the tree to bytecode", environment=_FIXED)
+def _compile(folder: Path, place: PurePosixPath, *options: str, compiler: Sequence[str | Path]) -> None:
+    # Isolated mode (-I) would ignore the hash seed, so the environment is replaced instead. The program is executed
+    # from a separate folder: other modules of this folder, such as `archive.py`, would hide those of the library.
+    flags = ["-S", "-s", "-B", "-X", "no_debug_ranges", "-W", "ignore"]
+    with tempfile.TemporaryDirectory() as separate:
+        script = shutil.copy(program.__file__, separate)
+        command = [*compiler, *flags, script, str(folder), str(place), *options]
+        run(command, purpose="compiling the tree to bytecode", environment=_FIXED)
 
 
 def is_unchecked(data: bytes) -> bool:

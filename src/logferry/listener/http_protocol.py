@@ -12,7 +12,8 @@ Guarantees:
 - A request to `/events` never reaches `accept`: its path is recognized before the path token is checked. Without an
   endpoint for events it is answered with 404.
 - Request head, trailer, body and the sum of all incomplete bodies are limited. A request over a
-  limit is answered at once and the connection is closed; the rest of the request is not read.
+  limit is answered at once and the connection is closed; the rest of the request is not read. The
+  rest of a request to `/events` is read and discarded up to a limit (`must_linger`).
 
 Design: aiohttp's server needs 0.4 ms of CPU time per batch if batches are far apart, this parser
 (llhttp through httptools) 0.15 ms. Each invocation has two or three batches. Furthermore, the
@@ -49,6 +50,8 @@ MAX_EVENTS_BYTES = 1024 * 1024
 """Maximum size of a body of the function's own events, in bytes."""
 EVENTS_PATH = b"/events"
 """Path of the function's own events."""
+MAX_LINGER_BYTES = 4 * MAX_EVENTS_BYTES
+"""Maximum size of the rest of a refused request to `/events` that is read and discarded, in bytes."""
 MAX_INCOMPLETE_BYTES = 2 * MAX_BODY_BYTES
 """Maximum size of all incomplete bodies together, in bytes. They occupy the function's memory."""
 
@@ -177,6 +180,15 @@ class RequestParser:
         self._budget.give_back(self._size)
         self._parts, self._size = [], 0
         self.in_request = False
+
+    @property
+    def must_linger(self) -> bool:
+        """Whether the client may still send the rest of a refused request to `/events`.
+
+        The kernel resets a connection that is closed with unread data. Many clients send the complete request before
+        they read, and would get an error instead of the response (RFC 9112, 9.6).
+        """
+        return self.must_close and self._is_events and not self._request_ended
 
     # --- callbacks of the parser
 

@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
 from logferry.listener.admission import Admission
-from logferry.listener.http_protocol import BodyBudget, RequestParser
+from logferry.listener.http_protocol import MAX_LINGER_BYTES, BodyBudget, RequestParser
 
 if TYPE_CHECKING:
     import socket
@@ -120,6 +120,8 @@ class _Connection(asyncio.BufferedProtocol):
         self._parser = parser
         self._connections = connections
         self._transport: asyncio.Transport
+        self._to_discard = 0
+        """Bytes that may still be discarded, while the last response is sent and the client is not ready to read it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Apply the admission rule."""
@@ -137,9 +139,14 @@ class _Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Parse the received bytes and respond."""
+        if self._parser.must_close:
+            self._to_discard -= nbytes
+            if self._to_discard < 0:
+                self.abort()
+            return
         responses = self._parser.feed(self._buffer[:nbytes])
         if self._parser.must_close:
-            self._end(responses)
+            self._end(responses, linger=self._parser.must_linger)
             return
         if responses:
             self._transport.write(responses)
@@ -163,7 +170,12 @@ class _Connection(asyncio.BufferedProtocol):
         self._connections.discard(self)
         self._transport.abort()
 
-    def _end(self, responses: bytes) -> None:
+    def _end(self, responses: bytes, *, linger: bool = False) -> None:
         self._connections.on_last_response(self)
         self._transport.write(responses)
-        self._transport.close()
+        # A lingering connection is closed by the client, by the limit of discarded bytes, or by the time limit.
+        if linger:
+            self._to_discard = MAX_LINGER_BYTES
+            self._transport.write_eof()
+        else:
+            self._transport.close()

@@ -76,6 +76,11 @@ def timed_batch(kind: str, record: dict[str, object], *, time: str) -> InternalB
     return _batch([{"time": time, "type": kind, "record": record}])
 
 
+def summary_batch(record: str, *, time: str) -> InternalBatch:
+    """Return a batch of one summary of an invocation, from the JSON text of its record and a time of the platform."""
+    return InternalBatch(f'[{{"time":"{time}","type":"{INVOCATION}","record":{record}}}]'.encode())
+
+
 def _batch(events: list[dict[str, object]]) -> InternalBatch:
     return InternalBatch(_ENCODER.encode(events).encode())
 

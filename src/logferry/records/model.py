@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -43,4 +44,11 @@ class StoredObject(NamedTuple):
 def iso(at_ms: int) -> str:
     """Return epoch milliseconds as the platform writes times: `2022-10-12T00:03:50.000Z` (Telemetry API schema)."""
     seconds, ms = divmod(at_ms, 1000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{ms:03d}Z"
+    minutes, seconds = divmod(seconds, 60)
+    return f"{_minute(minutes)}:{seconds:02d}.{ms:03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _minute(minutes: int) -> str:
+    """Return a minute since the epoch. Most times are of the current one, and `strftime` is slow after a pause."""
+    return time.strftime("%Y-%m-%dT%H:%M", time.gmtime(60 * minutes))

@@ -10,12 +10,12 @@ because it is repeated after the thaw under the same key with the same bytes.
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
 from logferry import ipc
 from logferry.deadline import Deadline
+from logferry.loop_clock import loop_time
 
 if TYPE_CHECKING:
     from logferry.flush.scheduler import Scheduler
@@ -67,21 +67,21 @@ class BackgroundFlush:
             if due:
                 self._scheduler.seal(running=0 if self._managed else 1)
             if due or (running and self._uploader.has_ready_segment()):
-                uploaded = await self._uploader.drain(Deadline(_now() + OPEN_UPLOAD_SECONDS))
+                uploaded = await self._uploader.drain(Deadline(loop_time() + OPEN_UPLOAD_SECONDS))
                 if uploaded and not self.event_held:
                     self._channel.send(ipc.UPLOAD_SUCCEEDED)  # while an event is held, DONE has this meaning
                 continue
-            until = Deadline(_now() + self._seconds_until_check(running=running))
+            until = Deadline(loop_time() + self._seconds_until_check(running=running))
             await self._changes.wait_until(partial(self._must_check_before, until), until)
-            if _now() > until.at + FREEZE_DETECTION_SECONDS:
-                await self._changes.wait(Deadline(_now() + THAW_SECONDS))
+            if loop_time() > until.at + FREEZE_DETECTION_SECONDS:
+                await self._changes.wait(Deadline(loop_time() + THAW_SECONDS))
 
     def _must_check_before(self, until: Deadline) -> bool:
         """Return whether a change has made a flush due now, or at an earlier time than `until`."""
         running = self._is_running()
         if running and (self._scheduler.due_now() or self._uploader.has_ready_segment()):
             return True
-        return _now() + self._seconds_until_check(running=running) < until.at - ROUNDING_SECONDS
+        return loop_time() + self._seconds_until_check(running=running) < until.at - ROUNDING_SECONDS
 
     def _is_running(self) -> bool:
         """Return whether the execution environment is known to run, and its INVOKE has been handled.
@@ -96,7 +96,3 @@ class BackgroundFlush:
         longest = RETRY_CHECK_SECONDS if self._managed and self._uploader.backlog else OPEN_UPLOAD_SECONDS
         until_old = self._scheduler.seconds_until_old() if running else None
         return longest if until_old is None else min(longest, until_old)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

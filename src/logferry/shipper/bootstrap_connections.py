@@ -3,7 +3,8 @@
 Guarantees:
 - The admission rule and the time limits are the listener's (see `admission`): a newcomer is always
   served, and a request that is not complete in time is answered with 408.
-- Each connection is closed after its first response, so that the next batch reaches the listener.
+- Each connection is closed after its first response, so that the next batch reaches the listener. The rest of a
+  refused request to `/events` is read and discarded before, up to a limit.
 
 Design: the caller polls the descriptors and passes the time, in seconds on a monotonic clock.
 """
@@ -11,15 +12,15 @@ Design: the caller polls the descriptors and passes the time, in seconds on a mo
 from __future__ import annotations
 
 import select
+import socket
 import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 from logferry.listener.admission import Admission
-from logferry.listener.http_protocol import BodyBudget, RequestParser
+from logferry.listener.http_protocol import MAX_LINGER_BYTES, BodyBudget, RequestParser
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterable
 
     from logferry.listener.http_protocol import EventsEndpoint
@@ -74,8 +75,12 @@ class BootstrapConnections:
         for fd in self._connections.keys() & set(ready):
             connection = self._connections[fd]
             responded = connection.receive()
+            # Three cases: 1. the end, 2. the rest of a refused request follows, 3. more of a request may follow.
             if connection.has_ended:
                 self._close(fd)
+            elif connection.is_lingering:
+                if responded:
+                    self._admission.on_last_response(fd, now)
             else:
                 self._admission.on_data(fd, now, responded=responded, in_request=connection.in_request)
 
@@ -96,7 +101,9 @@ class BootstrapConnections:
         poll = select.poll()
         for fd in self._connections:
             poll.register(fd, select.POLLIN)
-        while self._connections and (left := until - time.monotonic()) > 0:
+        while (
+            any(not each.is_lingering for each in self._connections.values()) and (left := until - time.monotonic()) > 0
+        ):
             ready = [fd for fd, _ in poll.poll(left * 1000)]
             self.receive(ready, time.monotonic())
             for fd in ready:
@@ -104,6 +111,10 @@ class BootstrapConnections:
                     poll.unregister(fd)
         for fd in tuple(self._connections):
             self._close(fd)
+
+    def _has_requests(self) -> bool:
+        """Return whether a connection may still bring a request."""
+        return not all(connection.is_lingering for connection in self._connections.values())
 
     def _close(self, fd: int) -> None:
         self._admission.release(fd)
@@ -114,13 +125,16 @@ class BootstrapConnections:
 class _Connection:
     """One connection: passes received bytes to the parser and sends its responses."""
 
-    __slots__ = ("_parser", "_sock", "has_ended")
+    __slots__ = ("_parser", "_sock", "_to_discard", "has_ended", "is_lingering")
 
     def __init__(self, sock: socket.socket, parser: RequestParser) -> None:
         self._sock = sock
         self._parser = parser
         self.has_ended = False
         """Whether the last response is sent or the client has closed the connection."""
+        self.is_lingering = False
+        """Whether the last response is sent, and the rest of the request is discarded."""
+        self._to_discard = MAX_LINGER_BYTES
 
     @property
     def in_request(self) -> bool:
@@ -135,8 +149,17 @@ class _Connection:
             return False
         except OSError:
             data = b""
+        if self.is_lingering:
+            self._to_discard -= len(data)
+            self.has_ended = not data or self._to_discard < 0
+            return False
         responses = self._parser.feed(data)
-        self.has_ended = not self._send(responses) or self._parser.must_close or not data
+        is_sent = self._send(responses)
+        if is_sent and data and self._parser.must_linger:
+            self._sock.shutdown(socket.SHUT_WR)
+            self.is_lingering = True
+        else:
+            self.has_ended = not is_sent or self._parser.must_close or not data
         return bool(responses)
 
     def time_out(self) -> None:

@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from logferry.loop_clock import loop_time
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -41,7 +43,7 @@ class ChangeSignal:
         The condition is checked at each change, without a task, and must not raise.
         """
         while not condition():
-            if not deadline.remaining(asyncio.get_running_loop().time()):
+            if not deadline.remaining(loop_time()):
                 return False
             await self._wait(condition, deadline)
         return True

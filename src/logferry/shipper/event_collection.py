@@ -3,21 +3,24 @@
 Guarantees:
 - The event loop never waits for the descriptor of the pipe. A reader that waits would be woken by each event, which
   costs the writer more than the event itself.
-- The pipe is read when an INVOKE arrives, after each accepted batch, once in `INTERVAL_SECONDS` during an invocation,
-  before each seal, and at SHUTDOWN.
+- The pipe is read when an INVOKE arrives, at the end of each invocation, once in `INTERVAL_SECONDS` during an
+  invocation, before each seal, and at SHUTDOWN. After the first event it is also read after each accepted batch.
 - After an accepted batch the response is sent first, and between two reads the event loop serves other work.
+- A short invocation without events costs two looks at the pipe. Its INVOKE event is parsed only if an event follows.
 
 Design: after `platform.runtimeDone` one complete read is enough, because everything that the runtime wrote before its
-next request for an invocation is in the pipe then. The bootstrap server calls `step` while the libraries are imported.
+next request for an invocation is in the pipe then. The summary of the invocation makes it (`invocation_records`). The
+bootstrap server calls `step` while the libraries are imported.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from logferry import log
-from logferry.instrumentation.event_attribution import EventAttribution
+from logferry.instrumentation.event_attribution import TRACES, EventAttribution
 from logferry.instrumentation.event_endpoint import EventEndpoint
 from logferry.instrumentation.event_intake import EventIntake
 from logferry.instrumentation.event_line import root_of
@@ -56,8 +59,10 @@ class EventCollection:
         self.receive: Callable[[], None] = lambda: None
         """Receive the packets of the supervisor that have arrived."""
         intake.refresh = self._refresh
-        self._deferred: tuple[bytes, int] | None = None
-        """Packet of an INVOKE at which no event waited, with the time of its receipt (epoch ms)."""
+        self._deferred: deque[tuple[bytes, int]] = deque(maxlen=TRACES)
+        """Packets of INVOKE events at which no event waited, with the times of their receipt (epoch ms)."""
+        self._end_has_arrived = False
+        """Whether the batch that is being accepted has ended an invocation."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._step_is_planned = False
         self._timer: asyncio.TimerHandle | None = None
@@ -66,15 +71,15 @@ class EventCollection:
         """Take note of an INVOKE or SHUTDOWN event in a packet from the supervisor, and read the pipe."""
         if not events.is_event(packet):
             return
-        self._take_deferred()
         now_ms = _clock_ms()
         # Most invocations send no event. If nothing waits, the packet is not parsed before an event arrives.
         if self.intake.has_waiting():
+            self._take_deferred()
             self._take(packet, now_ms, was_empty=False)
         else:
-            self._deferred = (packet, now_ms)
+            self._deferred.append((packet, now_ms))
         self.intake.attribution.is_held = True
-        self._set_timer()
+        self._set_timer(is_running=True)
 
     def on_done(self) -> None:
         """Take note that an event is acknowledged: the platform may send the next one."""
@@ -86,8 +91,17 @@ class EventCollection:
 
     def _take_deferred(self) -> None:
         if self._deferred:
-            (packet, received_ms), self._deferred = self._deferred, None
+            *earlier, (packet, received_ms) = self._deferred
+            self._deferred.clear()
+            for each, _ in earlier:
+                self._take_trace(each)
             self._take(packet, received_ms, was_empty=True)
+
+    def _take_trace(self, packet: bytes) -> None:
+        """Note the trace of an invocation that another one has followed. Nothing else of it is used any more."""
+        event = events.parse(packet, now_ms=0.0, now=0.0)
+        if isinstance(event, events.Invoke):
+            self.intake.attribution.note_trace(event.request_id, root_of(event.trace))
 
     def _take(self, packet: bytes, received_ms: int, *, was_empty: bool) -> None:
         event = events.parse(packet, now_ms=0.0, now=0.0)  # only the date of the deadline is used here
@@ -105,24 +119,30 @@ class EventCollection:
     def on_event(self, event: Event) -> None:
         """Note start, trace and end of an invocation."""
         attribution = self.intake.attribution
-        # Three cases: 1. a start shows traces on Managed Instances, 2. and whether deadlines may be used, 3. an end.
+        # Three cases: 1. a start shows traces on Managed Instances, 2. and whether deadlines may be used, unless the
+        # deadline is in a deferred packet, 3. an end.
         if event.type == START and self._managed:
             record = event.fields.get("record")  # any process may post an event without it
             tracing = record.get("tracing") if isinstance(record, dict) else None
             if isinstance(tracing, dict) and isinstance(tracing.get("value"), str):
                 attribution.note_trace(platform_request(event) or "", root_of(tracing["value"]))
-        elif event.type == START and attribution.needs_start:
+        elif event.type == START and not self._deferred and attribution.needs_start:
             attribution.note_start(platform_request(event) or "", event.fields.get("time"))
         elif event.type == RUNTIME_DONE:
+            self._end_has_arrived = True
             attribution.note_end(platform_request(event) or "", event.fields.get("time"))
 
     def on_batch(self) -> None:
         """Plan a read after the response to a batch that has been accepted."""
-        # During startup the bootstrap server calls `step` after each response.
-        if self._loop and not self._step_is_planned and self.intake.has_waiting():
-            self._step_is_planned = True
-            self._loop.call_soon(self._planned_step)
-        self._set_timer()
+        # The first event waits for the end of its invocation or for the timer.
+        end_has_arrived, self._end_has_arrived = self._end_has_arrived, False
+        # Two exceptions: 1. during startup the bootstrap server calls `step` after each response, 2. at the end of an
+        # invocation the pipe is read for its summary.
+        if self._loop and not end_has_arrived:
+            if self.intake.has_read:
+                self._plan_step()
+            if not self._timer:
+                self._set_timer(is_running=self._is_running())
 
     def step(self) -> None:
         """Read once."""
@@ -132,31 +152,35 @@ class EventCollection:
         """Use the event loop for timers. `channel` receives the packets of the supervisor from now on."""
         self._loop = loop
         self.receive = channel.receive_waiting
-        self._set_timer()
+        self._set_timer(is_running=self._is_running())
 
     def finish(self) -> None:
         """Read the rest at the end of the environment."""
         self.intake.finish()
 
+    def _plan_step(self) -> None:
+        if self._loop and not self._step_is_planned and self.intake.has_waiting():
+            self._step_is_planned = True
+            self._loop.call_soon(self._planned_step)
+
     def _planned_step(self) -> None:
         self._step_is_planned = False
         if self.intake.read_once():
-            self.on_batch()
+            self._plan_step()
 
-    def _set_timer(self) -> None:
-        if not self._timer and self._loop and self._is_running():
+    def _set_timer(self, *, is_running: bool) -> None:
+        if is_running and not self._timer and self._loop:
             self._timer = self._loop.call_later(INTERVAL_SECONDS, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._take_deferred()
-        self.on_batch()
-        self._set_timer()
+        self._plan_step()
+        self._set_timer(is_running=self._is_running())
 
     def _is_running(self) -> bool:
         if self._managed:
             return not self._invocations.all_reported()
-        return self._deferred is not None or self.intake.attribution.is_running
+        return self._invocations.unended() is not None
 
 
 def _clock_ms() -> int:

@@ -43,7 +43,7 @@ class InternalRecords:
 
     def flush(self) -> None:
         """Store the batches that wait, in order."""
-        if self._flushing:
+        if self._flushing or not self._waiting:
             return  # the callbacks of `store` may lead here
         self._flushing = True
         try:

@@ -9,12 +9,12 @@ Guarantees:
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from logferry.deadline import Deadline
 from logferry.flush.policy import Timing
 from logferry.log import get_logger
+from logferry.loop_clock import loop_time
 
 if TYPE_CHECKING:
     from logferry.flush.policy import Due
@@ -82,9 +82,5 @@ class InvocationFlush:
     async def _wait_for_end_of(self, previous: str | None) -> None:
         """Wait for the end of the previous invocation, whose last records were in delivery at the freeze."""
         if previous:
-            deadline = Deadline(_now() + PREVIOUS_END_WAIT_SECONDS)
+            deadline = Deadline(loop_time() + PREVIOUS_END_WAIT_SECONDS)
             await self._changes.wait_until(lambda: self._invocations.ended(previous), deadline)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from logferry import ipc
+from logferry.loop_clock import loop_time
 from logferry.shipper import events
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Lifecycle:
                     task.cancel()
 
     def _decide(self, packet: bytes) -> tuple[Invoke, InvokeDecision] | Shutdown:
-        event = events.parse(packet, now_ms=self._epoch_ms(), now=asyncio.get_running_loop().time())
+        event = events.parse(packet, now_ms=self._epoch_ms(), now=loop_time())
         if isinstance(event, events.Shutdown):
             return event
         return event, self._scheduler.on_invoke(event.request_id, again=event.again)

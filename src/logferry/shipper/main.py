@@ -146,9 +146,18 @@ def _open_invocation_records(
     options = settings.instrumentation
     if not options or not (options.events or options.usage):
         return None
-    from logferry.shipper.invocation_records import InvocationRecords, open_usage  # noqa: PLC0415 - off by default
+    from logferry.shipper.invocation_records import InvocationRecords  # noqa: PLC0415 - off by default
 
-    managed = journal.origin.concurrent
+    managed, usage = journal.origin.concurrent, None
+    if options.usage:
+        from logferry.shipper.invocation_usage import open_usage  # noqa: PLC0415 - off by default
+
+        usage = open_usage(
+            tmp=os.path.dirname(settings.spool_dir),
+            memory_mb=os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", ""),
+            interval_seconds=options.usage_seconds,
+            managed=managed,
+        )
 
     def store(batch: InternalBatch) -> None:
         # Without the other callbacks of the intake: they ran for the batch that ended the invocation.
@@ -163,15 +172,16 @@ def _open_invocation_records(
         restarted=restarted,
         calls=options.calls != "off",
         events=options.events,
-        usage=open_usage(
-            tmp=os.path.dirname(settings.spool_dir),
-            memory_mb=os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", ""),
-            interval_seconds=options.usage_seconds,
-            managed=managed,
-        )
-        if options.usage
-        else None,
+        usage=usage,
     )
+    if options.calls != "off" and not restarted:
+        from logferry.instrumentation import missing_hook  # noqa: PLC0415 - off by default
+
+        if not missing_hook.is_configured(os.environ):
+            warn, supervisor_pid = log.get_logger().warning, os.getppid()
+            records.on_first_end_without_calls = lambda: missing_hook.warn_if_missing(
+                supervisor_pid=supervisor_pid, warn=warn
+            )
     invocations.observers.append(records.on_event)
     scheduler.observe_invoke = records.on_invoke
     return records
@@ -205,7 +215,7 @@ def _open_event_collection(
         on_event=records.summaries.on_event,
         on_lost=records.summaries.on_lost,
     )
-    records.drain = collection.intake.drain
+    records.drain, records.has_waiting = collection.intake.drain, collection.intake.has_waiting
     return collection
 
 

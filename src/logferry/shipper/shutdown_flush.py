@@ -12,11 +12,11 @@ after SHUTDOWN. Examples are lines of a crash during Init or of a SIGTERM handle
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from logferry.deadline import Deadline
 from logferry.log import get_logger
+from logferry.loop_clock import loop_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,12 +74,12 @@ class ShutdownFlush:
 
     async def run(self, event: Shutdown) -> None:
         """Store everything that arrives before the deadline leaves no more time."""
-        began = _now()
+        began = loop_time()
         deadline = event.deadline.earlier_by(LAST_UPLOAD_MARGIN_SECONDS)
         # An upload that hangs since before SHUTDOWN must leave time for another attempt.
         self._uploader.shorten_deadline(_share_of(deadline))
         await self._changes.wait_until(
-            self._invocations.all_reported, _share_of(deadline).no_later_than(_now() + LAST_REPORT_SECONDS)
+            self._invocations.all_reported, _share_of(deadline).no_later_than(loop_time() + LAST_REPORT_SECONDS)
         )
         while True:
             await self._wait_for_quiet(began, _share_of(deadline))
@@ -87,7 +87,7 @@ class ShutdownFlush:
             self._scheduler.seal_last()
             await self._uploader.drain(deadline, force=True)
             self._scheduler.collect()
-            if not self._scheduler.has_records or deadline.remaining(_now()) < LEAST_UPLOAD_SECONDS:
+            if not self._scheduler.has_records or deadline.remaining(loop_time()) < LEAST_UPLOAD_SECONDS:
                 break
         self._intake.close()
         self._report(event)
@@ -97,7 +97,7 @@ class ShutdownFlush:
         while True:
             last = max(began, self._intake.last_accepted_at or 0.0)
             quiet_at = last + self._quiet_seconds
-            if _now() >= min(quiet_at, deadline.at):
+            if loop_time() >= min(quiet_at, deadline.at):
                 return
             await self._changes.wait(deadline.no_later_than(quiet_at))
 
@@ -117,9 +117,5 @@ class ShutdownFlush:
 
 
 def _share_of(deadline: Deadline) -> Deadline:
-    now = _now()
+    now = loop_time()
     return Deadline(now + deadline.remaining(now) * UPLOAD_SHARE)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -17,6 +17,7 @@ from logferry.errors import SinkRejected, SinkUnavailable
 from logferry.log import get_logger
 from logferry.records.model import StoredObject
 from logferry.sinks.firehose import open_sink, sink
+from support.connect_proxy import connect_proxy
 from support.container_endpoint import container_endpoint
 from support.firehose_stub import KEYS, STREAM, Reply, firehose_sink, firehose_stub, replying
 
@@ -312,7 +313,7 @@ async def test_expired_static_credentials_are_rejected_with_one_request() -> Non
         ({"AWS_REGION": "fips-us-east-1"}, "is not the name of one region"),
         ({"AWS_ENDPOINT_URL": "https://user@host/"}, "AWS_ENDPOINT_URL is not a plain http or https URL"),
         ({"AWS_ENDPOINT_URL": "https://h", "AWS_USE_FIPS_ENDPOINT": "true"}, "are both set; remove one"),
-        ({"HTTPS_PROXY": "http://proxy:3128"}, r"add firehose\.eu-central-1\.amazonaws\.com to NO_PROXY"),
+        ({"HTTPS_PROXY": "socks5://proxy:3128"}, "HTTPS_PROXY is not the address of an HTTP proxy"),
         ({"AWS_SECRET_ACCESS_KEY": ""}, "set both"),
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "neither static nor container credentials"),
         (
@@ -327,9 +328,26 @@ async def test_configuration_that_is_not_covered_is_rejected_with_the_remedy(
     """The sink sends no request, and no message contains a secret."""
     opened = open_sink(STREAM, "", KEYS | changes, 5.0)
     await opened.connect()
-    with pytest.raises(SinkRejected, match=rf"^put firehose://{STREAM}: .*{reason}") as caught:
+    with pytest.raises(SinkRejected, match=rf"^put function=f/x\.ndjson: .*{reason}") as caught:
         await opened.put(object_of(1))
     assert KEYS["AWS_SECRET_ACCESS_KEY"] not in str(caught.value)
+
+
+async def test_proxy_of_the_environment_is_used_unless_the_host_is_excluded(stub: FirehoseStub) -> None:
+    """The variables have the meaning that they have for the AWS SDKs."""
+    endpoint = {"AWS_ENDPOINT_URL_FIREHOSE": "http://firehose.example.com"}
+    async with connect_proxy(stub.port) as proxy:
+        variables = KEYS | endpoint | {"http_proxy": f"http://127.0.0.1:{proxy.port}"}
+        opened = open_sink(STREAM, "", variables, 5.0)
+        await opened.put(object_of(2))
+        opened.close()  # type: ignore[attr-defined]
+        assert [head.splitlines()[0] for head in proxy.heads] == ["CONNECT firehose.example.com:80 HTTP/1.1"]
+        assert len(stub.lines) == 2
+        direct = open_sink(STREAM, "", variables | stub.environment | {"NO_PROXY": "127.0.0.1"}, 5.0)
+        await direct.put(object_of(1))
+        direct.close()  # type: ignore[attr-defined]
+        assert len(proxy.heads) == 1
+        assert len(stub.lines) == 3
 
 
 async def test_region_of_the_destination_is_signed_and_resolved(stub: FirehoseStub) -> None:

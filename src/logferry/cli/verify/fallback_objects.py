@@ -28,11 +28,10 @@ from logferry.cli.verify.completeness import FallbackSummary, text_of
 from logferry.cli.verify.object_check import CheckedObject, check_object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
 
     from logferry.cli.fetch.selection import Selection
-    from logferry.cli.proof.segment_table import SegmentTable
     from logferry.cli.stored_objects import Destination, UnreadableObject
 
 Segment = tuple[str, int]
@@ -53,23 +52,22 @@ class _Object:
 async def check_fallback(
     first: str,
     fallback: str,
-    table: SegmentTable,
     checked: Sequence[CheckedObject],
     *,
+    intact: Collection[Segment],
     selection: Selection,
     stored_since: datetime | None = None,
     confirm: Callable[[str], bool] | None = None,
 ) -> tuple[FallbackSummary, list[CheckedObject]]:
     """Return a summary, and the objects that are checked in addition. Raise DestinationError.
 
-    `table` has the rows of the objects in the first destination, and `checked` those that were checked completely.
+    `checked` has the objects in the first destination that were checked completely, and `intact` the segments of all
+    others there.
     """
     url = fallback.rstrip("/")
     found = await _read_fallback(fallback, selection, stored_since, confirm)
     checked_keys = {each.key for each in checked}
-    in_first = {_segment_of(each) for each in checked} | {
-        (row.environment, row.segment) for row in table.rows() if row.loss is None
-    }
+    in_first = {*intact, *map(_segment_of, checked)}
     in_both = {name: each for name, each in found.items() if each.segment and each.segment in in_first}
     originals = await _read_originals(first, in_both)
     further: list[CheckedObject] = []

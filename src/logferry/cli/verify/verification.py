@@ -76,8 +76,8 @@ async def verify(
             summary, further = await check_fallback(
                 destination,
                 fallback,
-                table,
                 checked,
+                intact={(row.environment, row.segment) for row in table.rows() if row.loss is None},
                 selection=Selection(function),
                 stored_since=stored_since,
                 confirm=confirm,

@@ -3,6 +3,7 @@
 Guarantees:
 - A configuration that the client does not cover is decided before anything is sent. Each `put` then reports the reason
   and the remedy.
+- A proxy variable that applies to Firehose is used.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from logferry.aws.credentials import CredentialSource
-from logferry.aws.service_endpoint import not_covered, resolve
+from logferry.aws.service_endpoint import not_covered, proxy_for, resolve
 from logferry.errors import SinkRejected
 from logferry.sinks.firehose.data_records import MAX_LINES
 from logferry.sinks.firehose.sink import SERVICE, FirehoseSink
+from logferry.sinks.unusable import UnusableSink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from logferry.records.model import StoredObject
+    from logferry.http_client.proxy_tunnel import ProxyTunnel
     from logferry.sinks.base import Sink
 
 
@@ -31,7 +33,11 @@ def open_sink(
     """
     region = region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
     if reason := not_covered(SERVICE, region, environ):
-        return _UnusableSink(f"put firehose://{stream}: {reason}")
+        return UnusableSink(reason)
+    try:
+        tunnel = _tunnel(region, environ)
+    except SinkRejected as error:
+        return UnusableSink(str(error))
     return FirehoseSink(
         stream=stream,
         region=region,
@@ -40,18 +46,15 @@ def open_sink(
         environ=environ,
         timeout_seconds=timeout_seconds,
         max_lines=max_lines or MAX_LINES,
+        tunnel=tunnel,
     )
 
 
-class _UnusableSink:
-    """A sink that rejects each object, for a configuration that the client does not cover."""
+def _tunnel(region: str, environ: Mapping[str, str]) -> ProxyTunnel | None:
+    """Return the proxy for Firehose, or None without one. Raises SinkRejected."""
+    variable = proxy_for(SERVICE, region, environ)
+    if not variable:
+        return None
+    from logferry.http_client.proxy_tunnel import ProxyTunnel  # noqa: PLC0415 - most functions have no proxy
 
-    def __init__(self, message: str) -> None:
-        self._message = message
-
-    async def connect(self) -> None:
-        """Do nothing."""
-
-    async def put(self, _stored: StoredObject) -> None:
-        """Raise SinkRejected with the reason and the remedy."""
-        raise SinkRejected(self._message)
+    return ProxyTunnel(variable, environ[variable])

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from logferry.aws import sigv4
     from logferry.aws.request_signer import Credentials
     from logferry.http_client.address import Address
+    from logferry.http_client.proxy_tunnel import ProxyTunnel
     from logferry.http_client.response import Response
     from logferry.records.model import StoredObject
     from logferry.sinks.firehose.data_records import Data
@@ -79,9 +80,10 @@ class FirehoseSink:
         environ: Mapping[str, str],
         timeout_seconds: float,
         max_lines: int = MAX_LINES,
+        tunnel: ProxyTunnel | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """`max_lines` is the maximum number of lines in a record of Firehose."""
+        """`max_lines` is the maximum number of lines in a record of Firehose, and `tunnel` the proxy to use."""
         self._stream = stream
         self._region = region
         self._address = address
@@ -98,6 +100,7 @@ class FirehoseSink:
             wall_clock=wall_clock,
             idempotent=False,
             max_response_bytes=MAX_RESPONSE_BYTES,
+            tunnel=tunnel,
         )
 
     def __repr__(self) -> str:

@@ -11,12 +11,12 @@ from logferry.http_client.proxies import proxy_variable
 from logferry.http_client.tls import TlsContexts
 from logferry.sinks.https.responses import CONNECTION_REMEDIES
 from logferry.sinks.https.sink import HttpsSink
+from logferry.sinks.unusable import UnusableSink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from logferry.http_client.proxy_tunnel import ProxyTunnel
-    from logferry.records.model import StoredObject
     from logferry.sinks.base import Sink
 
 _LOOPBACK = r"localhost|127(?:\.\d{1,3}){3}|::1"
@@ -43,7 +43,7 @@ def open_sink(
     try:
         tunnel = _tunnel(scheme, host, port, environ)
     except SinkRejected as error:
-        return _UnusableSink(error)
+        return UnusableSink(str(error))
     client = HttpClient(
         host,
         port,
@@ -73,17 +73,3 @@ def _tunnel(scheme: str, host: str, port: int, environ: Mapping[str, str]) -> Pr
     from logferry.http_client.proxy_tunnel import ProxyTunnel  # noqa: PLC0415 - most functions have no proxy
 
     return ProxyTunnel(variable, environ[variable])
-
-
-class _UnusableSink:
-    """A sink that rejects each object, for a proxy that cannot be used."""
-
-    def __init__(self, reason: SinkRejected) -> None:
-        self._reason = str(reason)
-
-    async def connect(self) -> None:
-        """Do nothing."""
-
-    async def put(self, stored: StoredObject) -> None:
-        """Raise SinkRejected with the reason and the remedy."""
-        raise SinkRejected(f"put {stored.key}: {self._reason}")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from logferry.errors import SinkRejected
 from logferry.log import get_logger
 from logferry.sinks.s3.endpoint import needs_sdk
 from logferry.sinks.s3.sink import S3Sink
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from logferry.aws.credential_provider import CredentialProvider
     from logferry.aws.role import Role
-    from logferry.records.model import StoredObject
     from logferry.sinks.base import Sink
 
 
@@ -98,22 +96,10 @@ def _open_sdk_sink(reason: str, **options: Any) -> Sink:
     try:
         from logferry.sinks.s3.sdk import S3SdkSink  # noqa: PLC0415 - costs 130 ms of CPU time and 16 MB
     except ImportError as error:
-        return _MissingSdkSink(
+        from logferry.sinks.unusable import UnusableSink  # noqa: PLC0415 - only the slim layer lacks the SDK
+
+        return UnusableSink(
             f"{reason}, so the AWS SDK is needed, but it cannot be imported ({error}); use the full layer"
         )
     get_logger().info("the AWS SDK is the S3 client", reason=reason)
     return S3SdkSink(**options)
-
-
-class _MissingSdkSink:
-    """A sink that rejects each object, for a layer without the AWS SDK that it needs."""
-
-    def __init__(self, message: str) -> None:
-        self._message = message
-
-    async def connect(self) -> None:
-        """Do nothing."""
-
-    async def put(self, stored: StoredObject) -> None:
-        """Raise SinkRejected with the reason and the remedy."""
-        raise SinkRejected(f"put {stored.key}: {self._message}")
