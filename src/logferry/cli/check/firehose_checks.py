@@ -16,14 +16,14 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from logferry.aws.service_endpoint import endpoint_url, not_covered, resolve
+from logferry.aws.service_endpoint import endpoint_url, not_covered, proxy_for, resolve
 from logferry.cli.check import sink_put
 from logferry.cli.check.aws_requests import AwsAccess
 from logferry.cli.check.credentials import find_credentials, identity_step
 from logferry.cli.check.denial import action_in, advice
 from logferry.cli.check.iam_statements import partition_of
 from logferry.cli.check.line_canary import line_canary
-from logferry.cli.check.network import network_steps
+from logferry.cli.check.network import network_steps, proxy_steps
 from logferry.cli.check.result import Step
 from logferry.shipper.upload_target import open_target
 from logferry.sinks.firehose.errors import ACTION, CONNECTION_REMEDIES
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from logferry.cli.check.context import Context
     from logferry.errors import SinkError
+    from logferry.http_client.address import Address
 
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorized", "UnauthorizedOperation"})
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
@@ -62,11 +63,18 @@ async def firehose_steps(context: Context) -> AsyncIterator[Step]:
     else:
         yield Step("identity", "skipped", "the endpoint is not one of AWS")
     is_connected = True
-    async for step in network_steps(address.host, address.port, environ, tls=address.tls, remedies=CONNECTION_REMEDIES):
+    async for step in _network(address, region, environ):
         is_connected = is_connected and step.status != "failed"
         yield step
     if is_connected:
         yield await _put(context, region, account)
+
+
+def _network(address: Address, region: str, environ: Mapping[str, str]) -> AsyncIterator[Step]:
+    """Return the steps for the endpoint, or for the proxy in front of it."""
+    if variable := proxy_for(SERVICE, region, environ):
+        return proxy_steps(variable, environ)
+    return network_steps(address.host, address.port, environ, tls=address.tls, remedies=CONNECTION_REMEDIES)
 
 
 async def _put(context: Context, region: str, account: str) -> Step:

@@ -14,12 +14,13 @@ import socket
 import ssl
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from logferry.cli.check.result import Step
 from logferry.errors import SinkRejected
-from logferry.http_client.address import authority
+from logferry.http_client.address import HTTP_PORT, HTTPS_PORT, authority
 from logferry.http_client.client import CONNECT_SECONDS
-from logferry.http_client.failures import Remedies, bounded, connect_failure
+from logferry.http_client.failures import CHECK_PROXY, Remedies, bounded, connect_failure, remedies
 from logferry.http_client.tls import NAME_MISMATCH, TlsContexts
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ RESOLVE, CONNECT, TLS = "name", "connection", "TLS"
 _EXPIRED, _NOT_YET_VALID = 10, 9
 """OpenSSL's verification errors for a certificate outside its period of validity."""
 _NO_PORT = -1
+_PROXY_PORTS = {"http": HTTP_PORT, "https": HTTPS_PORT}
 _NO_TLS = "check that the port serves TLS: for a plain server, use http:// in the endpoint URL"
 
 
@@ -46,6 +48,16 @@ async def network_steps(
         yield Step(TLS, "skipped", "there is no connection")
     else:
         yield await _tls(host, port, TlsContexts(host, environ))
+
+
+async def proxy_steps(variable: str, environ: Mapping[str, str]) -> AsyncIterator[Step]:
+    """Yield the steps for the proxy that a variable names. TLS is between this machine and the host behind it."""
+    text = environ[variable]
+    proxy = urlsplit(text if "://" in text else f"http://{text}")
+    port = proxy.port or _PROXY_PORTS.get(proxy.scheme, HTTP_PORT)
+    async for step in network_steps(proxy.hostname or "", port, environ, tls=False, remedies=remedies(CHECK_PROXY)):
+        yield step
+    yield Step(TLS, "skipped", f"through the proxy of {variable}; the canary shows it")
 
 
 async def _resolve(host: str, port: int, remedies: Remedies) -> Step:

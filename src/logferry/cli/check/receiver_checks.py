@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from logferry.cli.check import sink_put
 from logferry.cli.check.line_canary import line_canary
-from logferry.cli.check.network import TLS, network_steps
+from logferry.cli.check.network import network_steps, proxy_steps
 from logferry.cli.check.result import Step
 from logferry.errors import RecordsRejected
-from logferry.http_client.failures import CHECK_PROXY, remedies
 from logferry.http_client.proxies import proxy_variable
 from logferry.shipper.upload_target import open_target
 from logferry.sinks.https.responses import CONNECTION_REMEDIES
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from logferry.cli.check.context import Context
-
-_PROXY_PORT = 80
 
 
 async def receiver_steps(context: Context) -> AsyncIterator[Step]:
@@ -57,12 +53,8 @@ async def _network(context: Context) -> AsyncIterator[Step]:
         async for step in network_steps(host, port, environ, tls=place.scheme == "https", remedies=CONNECTION_REMEDIES):
             yield step
         return
-    text = environ[variable]
-    proxy = urlsplit(text if "://" in text else f"http://{text}")
-    address = proxy.hostname or "", proxy.port or _PROXY_PORT
-    async for step in network_steps(*address, environ, tls=False, remedies=remedies(CHECK_PROXY)):
+    async for step in proxy_steps(variable, environ):
         yield step
-    yield Step(TLS, "skipped", f"through the proxy of {variable}; sending the canary shows it")
 
 
 async def _put(context: Context) -> Step:

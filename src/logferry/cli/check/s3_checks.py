@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from logferry.aws.timestamps import parse_http_date
 from logferry.cli.check import aws_requests, s3_put
@@ -19,10 +18,9 @@ from logferry.cli.check.aws_requests import AwsAccess, RequestError
 from logferry.cli.check.credentials import find_credentials, identity_step
 from logferry.cli.check.denial import action_in
 from logferry.cli.check.iam_statements import LIST, Target, statements
-from logferry.cli.check.network import RESOLVE, TLS, network_steps
+from logferry.cli.check.network import RESOLVE, network_steps, proxy_steps
 from logferry.cli.check.result import Step
 from logferry.cli.check.s3_setup import S3Setup, assume, named, setup_of, sts_access
-from logferry.http_client.failures import CHECK_PROXY, remedies
 from logferry.http_client.proxies import proxy_variable
 from logferry.sinks.s3 import endpoint
 from logferry.sinks.s3.errors import CONNECTION_REMEDIES
@@ -36,18 +34,8 @@ if TYPE_CHECKING:
 CLOCK_SECONDS = 300
 """Difference of the clocks that is reported, in seconds. S3 refuses signatures that differ by more than 900."""
 _NOT_FOUND = 404
-_PROXY_PORTS = {"http": 80, "https": 443}
 _GET, _DELETE = "s3:GetObject", "s3:DeleteObject"
 _LEFT = "delete it by hand, or with a lifecycle rule"
-
-
-class _Address(NamedTuple):
-    """The host to which the extension connects first."""
-
-    host: str
-    port: int
-    tls: bool
-    is_proxy: bool
 
 
 async def s3_steps(context: Context) -> AsyncIterator[Step]:
@@ -131,31 +119,26 @@ async def _network(access: AwsAccess, setup: S3Setup, context: Context) -> Async
     if bucket.endswith("--x-s3"):
         yield Step(RESOLVE, "skipped", "S3 Express: the SDK chooses the host for each session")
         return
-    try:
-        address = await _address(access, setup, context)
-    except RequestError as error:
-        yield Step(RESOLVE, "failed", f"the address is unknown: {error}", remedy="check the destination and AWS_REGION")
-        return
-    notes = remedies(CHECK_PROXY) if address.is_proxy else CONNECTION_REMEDIES
-    async for step in network_steps(address.host, address.port, setup.environ, tls=address.tls, remedies=notes):
-        yield step
-    if address.is_proxy:
-        yield Step(TLS, "skipped", "through the proxy; storing the canary shows it")
-
-
-async def _address(access: AwsAccess, setup: S3Setup, context: Context) -> _Address:
-    """Return the host of the bucket, or that of the proxy. Raise RequestError."""
-    bucket, environ = context.settings.destination.bucket, setup.environ
+    environ = setup.environ
+    # 1. logferry's own client, which uses no proxy.
     if not setup.needs_sdk(context):
         found = endpoint.resolve(bucket, access.region, environ)
-        return _Address(found.host, found.port, found.tls, is_proxy=False)
-    host, port, tls = await aws_requests.host_of(access, bucket, "key")
+        host, port, tls = found.host, found.port, found.tls
+    # 2. The SDK.
+    else:
+        try:
+            host, port, tls = await aws_requests.host_of(access, bucket, "key")
+        except RequestError as error:
+            remedy = "check the destination and AWS_REGION"
+            yield Step(RESOLVE, "failed", f"the address is unknown: {error}", remedy=remedy)
+            return
     variable = proxy_variable("https" if tls else "http", host, str(port), environ)
-    if not variable:
-        return _Address(host, port, tls, is_proxy=False)
-    text = environ[variable]
-    proxy = urlsplit(text if "://" in text else f"http://{text}")
-    return _Address(proxy.hostname or "", proxy.port or _PROXY_PORTS.get(proxy.scheme, 80), tls=False, is_proxy=True)
+    if variable:
+        steps = proxy_steps(variable, environ)
+    else:
+        steps = network_steps(host, port, environ, tls=tls, remedies=CONNECTION_REMEDIES)
+    async for step in steps:
+        yield step
 
 
 async def _bucket(access: AwsAccess, context: Context) -> AsyncIterator[Step]:
