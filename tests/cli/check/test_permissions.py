@@ -70,6 +70,7 @@ def test_put_object_is_named_if_every_request_is_denied(*, terse: bool) -> None:
     put = done.steps["put"]
     assert put["missing"] == ["s3:PutObject"]
     assert put["statements"] == [{"Effect": "Allow", "Action": "s3:PutObject", "Resource": OBJECTS}]
+    assert any("its KMS key or the VPC endpoint" in note for note in put["notes"]) == terse
     assert "delete" not in done.steps
     assert len(put_requests(requests.texts)) <= 25
 

@@ -3,7 +3,8 @@
 Guarantees:
 - All missing permissions are found, also if S3 names one at a time or none.
 - A permission is named if S3 names it, or if the request without its headers is stored.
-- At most `MAX_ATTEMPTS` requests are sent.
+- At most `MAX_ATTEMPTS` requests are sent. The search ends with the first one that has no response, because each
+  further one would take as long.
 
 Design: AWS names the first missing permission. The request is then repeated without the headers that need it, and the
 next one shows. S3-compatible stores often answer `Access Denied` only. Then the smallest set of settings is searched
@@ -72,7 +73,7 @@ async def _denied(headers: Mapping[str, str], error: SinkError, attempt: Attempt
         if not action:
             groups = deniable_groups_in(remaining)
             found.is_inferred = True
-            if not await _search(remaining, list(_subsets(groups)), found, attempt):
+            if await _search(remaining, list(_subsets(groups)), found, attempt) is False:
                 found.missing.setdefault(PUT, advice(current.sentence))
             return found
         found.missing[action] = advice(current.sentence)
@@ -93,10 +94,16 @@ async def _denied(headers: Mapping[str, str], error: SinkError, attempt: Attempt
 
 async def _search(
     headers: Mapping[str, str], candidates: list[tuple[HeaderGroup, ...]], found: Diagnosis, attempt: Attempt
-) -> bool:
-    """Find the first set of settings without which the object is stored. Return whether there is one."""
+) -> bool | None:
+    """Find the first set of settings without which the object is stored.
+
+    Return whether there is one, or None if a request had no response.
+    """
     for groups in candidates:
-        if await attempt(without(headers, groups)) is None:
+        error = await attempt(without(headers, groups))
+        if error is not None and not error.status:
+            return None
+        if error is None:
             found.is_stored = True
             for group in groups:
                 if group.permission and found.is_inferred:

@@ -110,6 +110,10 @@ def _refused(error: SinkError, found: Diagnosis, target: Target) -> Step:
     """Return the failed step: what S3 answered, what is missing, and how to allow it."""
     text, remedy = sink_put.text_and_remedy(error)
     notes = [f"missing: {permission}, in {advice.policy}" for permission, advice in found.missing.items()]
+    if PUT in found.missing and found.is_inferred:
+        notes.append(
+            "S3 names no permission, so the policy of the bucket, its KMS key or the VPC endpoint may refuse it"
+        )
     if found.is_inferred and found.is_stored:
         notes.append("S3 does not name the permission; the canary was stored without the headers that need it")
     notes += [f"refused: {group.setting}; without it, the canary was stored" for group in found.refused]
