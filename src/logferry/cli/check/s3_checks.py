@@ -110,7 +110,7 @@ async def _identity(setup: S3Setup, credentials: Credentials, context: Context) 
     is_for_sts = setup.is_amazon or (access.endpoint_url and not setup.has_own_credentials) or setup.role
     if not is_for_sts:
         return Step("identity", "skipped", "the endpoint is not one of AWS"), ""
-    return await identity_step(access, context.function)
+    return await identity_step(access, None if setup.has_own_credentials else context.function)
 
 
 async def _network(access: AwsAccess, setup: S3Setup, context: Context) -> AsyncIterator[Step]:
