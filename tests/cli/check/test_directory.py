@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
+from logferry.sinks.directory import DirectorySink
 from support.check_runs import check
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from logferry.records.model import StoredObject
 
 
 @pytest.mark.parametrize("is_present", [False, True])
@@ -46,6 +50,20 @@ def test_a_directory_that_cannot_be_made_fails() -> None:
     assert (done.status, done.steps["put"]["status"]) == (1, "failed")
     assert "No such file or directory" in done.steps["put"]["detail"]
     assert "mounted file system" in done.steps["put"]["remedy"]
+
+
+async def test_files_that_appear_during_the_check_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function can store its first object in a directory that the check has made."""
+    put = DirectorySink.put
+
+    async def put_and_more(sink: DirectorySink, stored: StoredObject) -> None:
+        await put(sink, stored)
+        (tmp_path / "out" / "object").write_text("kept")
+
+    monkeypatch.setattr(DirectorySink, "put", put_and_more)
+    done = await asyncio.to_thread(check, {}, f"file://{tmp_path}/out")
+    assert done.steps["delete"]["status"] == "ok"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["object", "out"]
 
 
 def test_the_fallback_destination_is_checked_too(tmp_path: Path) -> None:

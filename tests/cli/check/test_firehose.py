@@ -47,6 +47,7 @@ def test_a_missing_permission_is_named_with_its_statement(message: str, policy: 
     resource = f"arn:aws:firehose:eu-central-1:*:deliverystream/{STREAM}"
     expected = [{"Effect": "Allow", "Action": ACTION, "Resource": resource}]
     assert put.get("statements", []) == (expected if has_statement else [])
+    assert put["remedy"].startswith("add this statement to ") == has_statement
 
 
 @pytest.mark.parametrize(
