@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,7 +51,7 @@ def test_a_directory_that_cannot_be_made_fails() -> None:
     assert "mounted file system" in done.steps["put"]["remedy"]
 
 
-async def test_files_that_appear_during_the_check_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_appear_during_the_check_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A function can store its first object in a directory that the check has made."""
     put = DirectorySink.put
 
@@ -61,7 +60,7 @@ async def test_files_that_appear_during_the_check_are_kept(tmp_path: Path, monke
         (tmp_path / "out" / "object").write_text("kept")
 
     monkeypatch.setattr(DirectorySink, "put", put_and_more)
-    done = await asyncio.to_thread(check, {}, f"file://{tmp_path}/out")
+    done = check({}, f"file://{tmp_path}/out")
     assert done.steps["delete"]["status"] == "ok"
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["object", "out"]
 

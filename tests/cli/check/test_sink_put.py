@@ -10,6 +10,7 @@ import pytest
 from logferry.cli.check import sink_put
 from logferry.cli.check.canary import canary_of
 from logferry.errors import SinkError, SinkRejected, SinkUnavailable
+from logferry.http_client.client import CONNECT_SECONDS
 
 if TYPE_CHECKING:
     from logferry.records.model import StoredObject
@@ -35,7 +36,7 @@ class HangingSink:
 
 async def test_a_put_that_never_ends_is_cancelled_and_the_sink_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sinks have limits. This one covers a fault in them."""
-    monkeypatch.setattr(sink_put, "EXTRA_SECONDS", -sink_put.CONNECT_SECONDS)
+    monkeypatch.setattr(sink_put, "EXTRA_SECONDS", -CONNECT_SECONDS)
     sink = HangingSink()
     error = await sink_put.put_bounded(sink, canary_of(object_headers={}), timeout_seconds=0.1)
     assert isinstance(error, SinkUnavailable)
