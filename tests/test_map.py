@@ -23,6 +23,7 @@ OPENED_UP = (
     "flush",
     "sinks",
     "sinks/s3",
+    "references",
     "aws",
     "http_client",
 )

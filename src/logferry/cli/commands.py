@@ -202,13 +202,16 @@ def cost(  # noqa: PLR0917 - typer reads options from the signature
         float, typer.Option(metavar="N", min=0, max=1440, help="lifetime of an environment without invocations")
     ] = 10,
     prices: Annotated[Path | None, typer.Option(help="TOML file with other prices", metavar="FILE")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="LOGFERRY_CONFIG: file with settings, for thresholds and spool", metavar="FILE")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Estimate the monthly cost of each flush policy and of AWS's log destinations for a function.
 
     The output states the maximum delay of a record, assumptions and price sources.
 
-    The --flush options and --timing have the meaning of the LOGFERRY_FLUSH settings.
+    The --flush options and --timing have the meaning of the LOGFERRY_FLUSH settings, and replace those of --config.
     """
     from logferry.cli.cost import report  # noqa: PLC0415 - only this command needs prices
 
@@ -227,7 +230,10 @@ def cost(  # noqa: PLR0917 - typer reads options from the signature
         idle_minutes=idle_minutes,
         put_ms=put_ms,
         timing=timing,
-        settings={f"LOGFERRY_FLUSH_{name}": text for name, text in thresholds.items() if text is not None},
+        settings={
+            **_config_variable(config),
+            **{f"LOGFERRY_FLUSH_{name}": text for name, text in thresholds.items() if text is not None},
+        },
         prices=prices,
     )
     try:
@@ -252,9 +258,17 @@ def emulate(  # noqa: PLR0917 - typer reads options from the signature
         float, typer.Option(metavar="N", min=0, help="seconds between invocations; the environment is frozen meanwhile")
     ] = 0.0,
     destination: Annotated[
-        str, typer.Option(help="s3://bucket/prefix or file:///directory (default: a temporary directory)")
+        str,
+        typer.Option(
+            help="s3://bucket/prefix or file:///directory (default: that of --config, else a temporary directory)"
+        ),
     ] = "",
-    flush: Annotated[str, typer.Option(help="LOGFERRY_FLUSH: invocation, time, size or adaptive")] = "adaptive",
+    flush: Annotated[
+        str, typer.Option(help="LOGFERRY_FLUSH: invocation, time, size or adaptive (default: adaptive)")
+    ] = "",
+    config: Annotated[
+        Path | None, typer.Option(help="LOGFERRY_CONFIG: file with settings of the extension", metavar="FILE")
+    ] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", help="environment variable of function and extension", metavar="NAME=VALUE"),
@@ -282,8 +296,9 @@ def emulate(  # noqa: PLR0917 - typer reads options from the signature
             function=shlex.split(function),
             events=_events(event or [], events) * count,
             environment={
-                "LOGFERRY_DESTINATION": destination or f"file://{folder}/objects",
+                "LOGFERRY_DESTINATION": destination or _destination_in(config) or f"file://{folder}/objects",
                 "LOGFERRY_FLUSH": flush,
+                **_config_variable(config),
                 **emulation.aws_variables(),
                 **dict(_pair(text) for text in setting or []),
             },
@@ -313,6 +328,27 @@ def layer(context: typer.Context) -> None:
         from logferry.layer.command import app  # noqa: PLC0415 - only this command needs the layer's libraries
 
     app(args=context.args, prog_name="logferry layer")
+
+
+def _config_variable(path: Path | None) -> dict[str, str]:
+    """Return the variable for a configuration file, whose path is absolute."""
+    return {"LOGFERRY_CONFIG": str(path.absolute())} if path else {}
+
+
+def _destination_in(path: Path | None) -> str:
+    """Return the destination in a configuration file, or an empty string. The extension reports all mistakes in it."""
+    if not path:
+        return ""
+    from logferry.config_file import ConfigFile  # noqa: PLC0415 - only this command needs the text
+    from logferry.settings import REFERENCE_MARKS  # noqa: PLC0415
+
+    found = ConfigFile(str(path.absolute())).texts.get("DESTINATION", "")
+    if found.startswith(REFERENCE_MARKS):
+        raise typer.BadParameter(
+            f"the destination in {path} is the reference {found}: give the destination of this run",
+            param_hint="--destination",
+        )
+    return found
 
 
 def _events(given: list[str], file: Path | None) -> list[dict[str, Any]]:

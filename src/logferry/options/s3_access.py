@@ -142,6 +142,8 @@ def contradictions(parsed: Mapping[str, Any], _given: set[str]) -> Iterator[str]
 
 def _credential_mistakes(parsed: Mapping[str, Any]) -> Iterator[str]:
     names = ("S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY", "S3_SESSION_TOKEN")
+    if any(name not in parsed for name in names):
+        return  # a reference, whose value is not known yet
     key_id, secret_key, token = (parsed[name] for name in names)
     if bool(key_id) != bool(secret_key):
         present, missing = names[:2] if key_id else names[1::-1]
