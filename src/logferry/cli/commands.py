@@ -107,6 +107,9 @@ def check(
             metavar="FILE",
         ),
     ] = "",
+    config: Annotated[
+        Path | None, typer.Option(help="LOGFERRY_CONFIG: file with settings, such as a local copy", metavar="FILE")
+    ] = None,
     reading: Annotated[
         bool, typer.Option("--reading", help="also check the permissions of the reading commands")
     ] = False,
@@ -120,7 +123,7 @@ def check(
     """
     from logferry.cli.check.command import Options, run_check  # noqa: PLC0415 - only this command needs the sinks
 
-    raise typer.Exit(run_check(Options(destination, settings, reading=reading, as_json=as_json)))
+    raise typer.Exit(run_check(Options(destination, settings, config, reading=reading, as_json=as_json)))
 
 
 @cli.command()

@@ -34,6 +34,7 @@ from logferry.settings import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from pathlib import Path
 
     from logferry.cli.check.settings_source import SettingsSource
     from logferry.settings import Settings
@@ -58,6 +59,8 @@ class Options:
     destination: str = ""
     settings: str = ""
     """Path of the file with the settings, `-` for stdin, or an empty string for the environment."""
+    config: Path | None = None
+    """File that replaces that of LOGFERRY_CONFIG."""
     reading: bool = False
     as_json: bool = False
 
@@ -94,6 +97,8 @@ def _source(options: Options, environ: Mapping[str, str]) -> SettingsSource:
         if options.settings
         else settings_source.from_environment(environ)
     )
+    if options.config:
+        source.environ[f"{PREFIX}CONFIG"] = str(options.config.absolute())
     if options.destination:
         source.environ[f"{PREFIX}DESTINATION"] = options.destination
     return source
@@ -101,16 +106,22 @@ def _source(options: Options, environ: Mapping[str, str]) -> SettingsSource:
 
 async def _check(source: SettingsSource, options: Options, report: Report, show: Callable[[Step], None]) -> None:
     """Make all steps. Add each one to the report, and show it."""
-    async for step in _steps(source, options):
+    async for step in _steps(source, options, report):
         report.steps.append(step)
         show(step)
 
 
-async def _steps(source: SettingsSource, options: Options) -> AsyncIterator[Step]:
+async def _steps(source: SettingsSource, options: Options, report: Report) -> AsyncIterator[Step]:
     step, settings = check_settings(source)
     yield step
+    if settings and settings.references:
+        from logferry.cli.check.references_step import resolve_references  # noqa: PLC0415 - most settings have none
+
+        step, settings = await resolve_references(settings, settings.references, source.environ)
+        yield step
     if settings is None:
         return
+    report.destination = url_of(settings.destination)
     if source.function and source.function.is_in_vpc:
         yield Step(
             "network",

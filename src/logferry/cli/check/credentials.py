@@ -13,6 +13,7 @@ References: AWS SDKs and Tools Reference Guide, "Standardized credential provide
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from logferry.aws.credentials import CredentialSource
@@ -79,6 +80,12 @@ async def find_credentials(environ: Mapping[str, str], *, are_settings: bool = F
         return await _own(environ, "the container endpoint")
     # 3. Sources of the AWS SDK.
     return await _of_sdk(environ)
+
+
+def apply(variables: Mapping[str, str], environ: dict[str, str]) -> None:
+    """Set variables of the check, and of this process, because the SDK reads them there."""
+    environ.update(variables)
+    os.environ.update(variables)
 
 
 async def _own(environ: Mapping[str, str], source: str) -> Found:

@@ -12,14 +12,13 @@ References: Firehose API Reference, "PutRecordBatch"; Service Authorization Refe
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
 from logferry.aws.service_endpoint import endpoint_url, not_covered, proxy_for, resolve
 from logferry.cli.check import sink_put
 from logferry.cli.check.aws_requests import AwsAccess
-from logferry.cli.check.credentials import find_credentials, identity_step
+from logferry.cli.check.credentials import apply, find_credentials, identity_step
 from logferry.cli.check.denial import action_in, advice
 from logferry.cli.check.iam_statements import partition_of
 from logferry.cli.check.line_canary import line_canary
@@ -46,8 +45,7 @@ async def firehose_steps(context: Context) -> AsyncIterator[Step]:
     yield found.step
     if not found.credentials:
         return
-    context.environ.update(found.variables)
-    os.environ.update(found.variables)
+    apply(found.variables, context.environ)
     environ = context.environ
     region = context.settings.destination.path or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
     if reason := not_covered(SERVICE, region, environ):

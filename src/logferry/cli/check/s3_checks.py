@@ -8,14 +8,13 @@ Guarantees:
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
 from logferry.aws.timestamps import parse_http_date
 from logferry.cli.check import aws_requests, s3_put
 from logferry.cli.check.aws_requests import AwsAccess, RequestError
-from logferry.cli.check.credentials import find_credentials, identity_step
+from logferry.cli.check.credentials import apply, find_credentials, identity_step
 from logferry.cli.check.denial import action_in
 from logferry.cli.check.iam_statements import LIST, Target, statements
 from logferry.cli.check.network import RESOLVE, network_steps, proxy_steps
@@ -26,7 +25,7 @@ from logferry.sinks.s3 import endpoint
 from logferry.sinks.s3.errors import CONNECTION_REMEDIES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
 
     from logferry.aws.sigv4 import Credentials
     from logferry.cli.check.context import Context
@@ -87,12 +86,6 @@ async def _objects(access: AwsAccess, account: str, context: Context) -> AsyncIt
             yield step
     if put.key:
         yield await _delete(access, place.bucket, put.key)
-
-
-def apply(variables: Mapping[str, str], environ: dict[str, str]) -> None:
-    """Set variables of the check, and of this process, because the SDK reads them there."""
-    environ.update(variables)
-    os.environ.update(variables)
 
 
 def _client_step(setup: S3Setup, context: Context) -> Step:

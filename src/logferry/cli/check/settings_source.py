@@ -63,6 +63,8 @@ def from_environment(environ: Mapping[str, str]) -> SettingsSource:
 
 def from_file(path: str, environ: Mapping[str, str]) -> SettingsSource:
     """Return the variables of a file over those of this environment. Raise SourceError."""
+    if path.endswith(".toml"):
+        raise SourceError(f"{path} is a configuration file, which LOGFERRY_CONFIG names: give it with --config")
     name = "stdin" if path == STDIN else path
     text = _read(path, name)
     base = {key: value for key, value in environ.items() if not key.startswith(PREFIX)}
