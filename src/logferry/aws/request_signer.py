@@ -20,18 +20,9 @@ from logferry.aws.timestamps import amz_date, parse_http_date
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from typing import Protocol
 
+    from logferry.aws.credential_provider import CredentialProvider
     from logferry.http_client.response import Response
-
-    class Credentials(Protocol):
-        """A source of credentials (`credentials.CredentialSource`)."""
-
-        async def get(self) -> sigv4.Credentials:
-            """Return valid credentials. Raises SinkUnavailable or SinkRejected with the cause."""
-
-        def expire(self, rejected: sigv4.Credentials) -> None:
-            """Renew credentials that the service has rejected as expired."""
 
 
 CLOCK, CREDENTIALS = "clock", "credentials"
@@ -41,11 +32,16 @@ CLOCK, CREDENTIALS = "clock", "credentials"
 class RequestSigner:
     """The credentials and the clock of the requests to one service."""
 
-    def __init__(self, credentials: Credentials, service: str, wall_clock: Callable[[], float]) -> None:
+    def __init__(self, credentials: CredentialProvider, service: str, wall_clock: Callable[[], float]) -> None:
         self._credentials = credentials
         self._service = service
         self._wall_clock = wall_clock
         self._clock_offset = 0.0
+
+    @property
+    def clock_offset(self) -> float:
+        """Time of the service minus the time of this environment, in seconds, as far as it is known."""
+        return self._clock_offset
 
     async def prepare(self) -> None:
         """Fetch the credentials before they are needed. Raises SinkUnavailable or SinkRejected."""

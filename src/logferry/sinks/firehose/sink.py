@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from logferry.aws import sigv4
-    from logferry.aws.request_signer import Credentials
+    from logferry.aws.credential_provider import CredentialProvider
     from logferry.http_client.address import Address
     from logferry.http_client.proxy_tunnel import ProxyTunnel
     from logferry.http_client.response import Response
@@ -76,7 +76,7 @@ class FirehoseSink:
         stream: str,
         region: str,
         address: Address,
-        credentials: Credentials,
+        credentials: CredentialProvider,
         environ: Mapping[str, str],
         timeout_seconds: float,
         max_lines: int = MAX_LINES,
