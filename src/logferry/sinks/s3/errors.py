@@ -98,9 +98,13 @@ def region_of(headers: Mapping[str, str], body: bytes) -> str:
 def classify(where: str, status: int, code: str, sentence: str = "") -> SinkError:
     """Return SinkUnavailable (wait) or SinkRejected (change something) for a failed request."""
     event = f"{where}: {status} {code}".rstrip() + (f": {sentence}" if sentence else "")
+    error: SinkError
     if code in _TRANSIENT_CODES or status in _TRANSIENT_STATUS or status >= _SERVER_ERROR:
-        return SinkUnavailable(f"{event}; {_CLOCK}" if code == "RequestTimeTooSkewed" else event)
-    return SinkRejected(f"{event}; {_remedy(status, code, sentence)}")
+        error = SinkUnavailable(f"{event}; {_CLOCK}" if code == "RequestTimeTooSkewed" else event)
+    else:
+        error = SinkRejected(f"{event}; {_remedy(status, code, sentence)}")
+    error.status, error.code, error.sentence = status, code, sentence
+    return error
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float:
