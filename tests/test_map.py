@@ -22,6 +22,7 @@ OPENED_UP = (
     "records",
     "flush",
     "sinks",
+    "sinks/firehose",
     "sinks/s3",
     "references",
     "aws",

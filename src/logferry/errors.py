@@ -63,3 +63,6 @@ class SinkUnavailable(SinkError):
 
 class SinkRejected(SinkError):
     """A failure that lasts until a person changes something (403, 404). Try again rarely, and report the remedy."""
+
+    is_of_object = False
+    """Whether the cause is this object, such as its size. The destination may store others."""

@@ -148,6 +148,7 @@ def _policy(name: str) -> dict[str, Any]:
         "execution-role-policy.json",
         "execution-role-policy-assume.json",
         "execution-role-policy-fallback.json",
+        "execution-role-policy-firehose.json",
         "execution-role-policy-kms.json",
         "execution-role-policy-references.json",
         "stop-cloudwatch.json",
@@ -195,6 +196,9 @@ def test_the_policies_grant_only_the_required_actions() -> None:
     assert (_words(store["Action"]), store["Resource"]) == (PUT_OBJECT, "arn:aws:s3:::my-log-bucket/logs/*")
     (fallback,) = _policy("execution-role-policy-fallback.json")["Statement"]
     assert fallback == store | {"Sid": fallback["Sid"], "Resource": "arn:aws:s3:::my-fallback-bucket/logs/*"}
+    (send,) = _policy("execution-role-policy-firehose.json")["Statement"]
+    assert _words(send["Action"]) == {"firehose:PutRecordBatch"}
+    assert send["Resource"].endswith(":deliverystream/my-stream")
     (encrypt,) = _policy("execution-role-policy-kms.json")["Statement"]
     assert _words(encrypt["Action"]) == {"kms:GenerateDataKey"}
     assert encrypt["Condition"]["StringEquals"]["kms:ViaService"].startswith("s3.")

@@ -5,6 +5,7 @@
 Guarantees:
 - Both S3 clients store an object in each of their buckets, and the own client is rejected by one
   more bucket. In a slim tree, the buckets of the SDK are rejected with the reason and the remedy.
+- An object is sent to a receiver on the web, and a proxy is asked for a tunnel.
 - Expressions are compiled, and Zstandard compresses.
 - A configuration file with a reference is read.
 - The only credentials are those of the container endpoint.
@@ -23,7 +24,7 @@ import ssl  # noqa: E402, F401 - the clients need it on Lambda, though not on lo
 import structlog  # noqa: E402, F401
 
 from logferry import log  # noqa: E402, F401
-from logferry.errors import SinkRejected  # noqa: E402
+from logferry.errors import SinkError, SinkRejected  # noqa: E402
 from logferry.flush import uploader  # noqa: E402, F401
 from logferry.http_client import tls  # noqa: E402
 from logferry.listener import server  # noqa: E402, F401
@@ -36,7 +37,7 @@ from logferry.supervisor import supervisor  # noqa: E402, F401
 OBJECT = StoredObject(
     key="object",
     body=b"content",
-    metadata={"records": "1"},
+    metadata={"environment": "0a1b", "segment": "1", "records": "1"},
     content_type="application/x-ndjson",
 )
 TIMEOUT_SECONDS = 5.0
@@ -67,6 +68,32 @@ async def use_own_client() -> None:
         raise AssertionError(f"the own client has loaded {sorted(loaded)}")
     if not tls.complete_bundle():
         raise AssertionError("the tree has no bundle of certificate authorities")
+
+
+async def use_receiver() -> None:
+    """Send the object to a receiver on the web: directly, and through a proxy. The stub supports neither."""
+    from logferry.sinks import https  # noqa: PLC0415 - the S3 clients must work without this module
+
+    port = int(ENDPOINT.rpartition(":")[2])
+    for environ in ({}, {"HTTPS_PROXY": ENDPOINT}):
+        sink = https.open_sink(
+            scheme="https" if environ else "http",
+            authority="receiver.invalid" if environ else f"127.0.0.1:{port}",
+            address=("receiver.invalid", 443) if environ else ("127.0.0.1", port),
+            path="/logs",
+            form="otlp",
+            compression="none",
+            headers={},
+            environ=environ,
+            timeout_seconds=TIMEOUT_SECONDS,
+        )
+        try:
+            await sink.put(OBJECT)
+        except SinkError as error:
+            if "501" not in str(error):
+                raise AssertionError(f"the receiver: 501 not in the message: {error}") from error
+        else:
+            raise AssertionError("the receiver: the sink reported success")
 
 
 def read_settings_from_a_file() -> None:
@@ -145,6 +172,7 @@ async def main() -> None:
     os.environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"{ENDPOINT}/credentials"
     os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = "token"  # noqa: S105 - only the stub of the smoke test reads it
     await use_own_client()
+    await use_receiver()
     read_settings_from_a_file()
     if KIND == "full":
         process_records()

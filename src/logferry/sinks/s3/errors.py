@@ -19,7 +19,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from logferry.aws import access_denied
 from logferry.errors import SinkRejected, SinkUnavailable
 from logferry.http_client.failures import Remedies, bounded
 
@@ -123,7 +122,9 @@ def not_stored(where: str) -> SinkUnavailable:
 
 
 def _remedy(status: int, code: str, sentence: str) -> str:
-    denied = code in {"AccessDenied", ""} and status == _FORBIDDEN
-    if denied and (found := access_denied.remedy(sentence, action="s3:PutObject", resource="the bucket")):
-        return found
+    if code in {"AccessDenied", ""} and status == _FORBIDDEN:
+        from logferry.aws import access_denied  # noqa: PLC0415 - only a refusal needs it
+
+        if found := access_denied.remedy(sentence, action="s3:PutObject", resource="the bucket"):
+            return found
     return _REMEDIES.get(code) or _DEFAULT_REMEDIES.get(status) or "see S3's error codes"
