@@ -47,6 +47,12 @@ class RecordsRejected(LogferryError):
 class SinkError(LogferryError):
     """An object could not be stored. The segment stays in the spool."""
 
+    status = 0
+    """Status of the destination's response, or 0 without one."""
+    code = ""
+    """Error code of the response, such as `AccessDenied`."""
+    sentence = ""
+    """The response's explanation, bounded and on one line."""
     retry_after = 0.0
     """Time until the next attempt that the destination requests, in seconds; 0 without a request."""
 

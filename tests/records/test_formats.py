@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from logferry.cli.stored_objects import ReadObject, decode
+from logferry.cli.verify.checked_object import Loss
 from logferry.cli.verify.completeness import judge
-from logferry.cli.verify.object_check import Loss, check_object
+from logferry.cli.verify.object_check import check_object
 from logferry.records import decoder, zstd_packing
 from logferry.records.encoder import encode
 from logferry.records.internal import dropped_batch

@@ -7,6 +7,7 @@ Guarantees:
   more bucket. In a slim tree, the buckets of the SDK are rejected with the reason and the remedy.
 - An object is sent to a receiver on the web, and a proxy is asked for a tunnel.
 - Expressions are compiled, and Zstandard compresses.
+- A configuration file with a reference is read.
 - The only credentials are those of the container endpoint.
 - The program ends with a traceback if a module or a file is missing.
 """
@@ -95,6 +96,21 @@ async def use_receiver() -> None:
             raise AssertionError("the receiver: the sink reported success")
 
 
+def read_settings_from_a_file() -> None:
+    """Read a configuration file with a reference, and import the modules that resolve it."""
+    import tempfile  # noqa: PLC0415 - the clients must work without these modules
+
+    from logferry.references import resolver  # noqa: PLC0415, F401
+    from logferry.settings import Settings  # noqa: PLC0415
+
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write('destination = "ssm:/logs/destination"\n')
+        file.flush()
+        settings = Settings.from_environ({"LOGFERRY_CONFIG": file.name})
+    if settings.references is None:
+        raise AssertionError("the reference in the file was not found")
+
+
 def process_records() -> None:
     """Use the extension modules of expressions and of Zstandard, which the clients do not import."""
     from logferry.options import records  # noqa: PLC0415 - the clients must work without these modules
@@ -157,6 +173,7 @@ async def main() -> None:
     os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = "token"  # noqa: S105 - only the stub of the smoke test reads it
     await use_own_client()
     await use_receiver()
+    read_settings_from_a_file()
     if KIND == "full":
         process_records()
         await use_sdk()
