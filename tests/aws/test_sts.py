@@ -103,6 +103,7 @@ ROLES = [
     ROLE._replace(sts_url="http://127.0.0.1:4566"),
     ROLE._replace(sts_url="https://vpce-0123-abcd.sts.eu-central-1.vpce.amazonaws.com/"),
     ROLE._replace(sts_url="https://sts.example.com:8443/base"),
+    ROLE._replace(sts_url="https://sts.example.com/base/"),
     ROLE._replace(external_id="", session_name="a+b=c,d.e@f-g_h"),
     ROLE._replace(external_id="a+b=c,d.e@f:g/h-i_j", arn="arn:aws:iam::210987654321:role/path/+=,.@_-/name"),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -64,9 +65,9 @@ def test_argv_has_the_folders_of_all_packages() -> None:
 @pytest.mark.parametrize(
     ("command", "missing", "extra"),
     [
-        (("verify", "file:///tmp"), "typer", "read"),
-        (("verify", "file:///tmp"), "duckdb", "read"),
-        (("compact", "file:///tmp"), "duckdb", "read"),
+        (("verify", "--help"), "typer", "read"),
+        (("verify", "file://{folder}"), "duckdb", "read"),
+        (("compact", "file://{folder}"), "duckdb", "read"),
         (("cost", "--help"), "typer", "cli"),
         (("cost", "--help"), "rich", "cli"),
         (("demo",), "typer", "demo"),
@@ -76,9 +77,11 @@ def test_argv_has_the_folders_of_all_packages() -> None:
         ((), "typer", "cli"),
     ],
 )
-def test_a_missing_library_is_reported_with_its_extra(command: tuple[str, ...], missing: str, extra: str) -> None:
+def test_a_missing_library_is_reported_with_its_extra(
+    command: tuple[str, ...], missing: str, extra: str, tmp_path: Path
+) -> None:
     """The message is one line with the package, the extra, and the command that installs it."""
-    done = _main(*command, before=_without(missing))
+    done = _main(*(argument.format(folder=tmp_path) for argument in command), before=_without(missing))
     assert done.returncode == 2
     (message,) = done.stderr.splitlines()
     assert f"needs {missing}, which is not installed: install the extra {extra} with " in message
@@ -111,8 +114,17 @@ def test_a_local_destination_does_not_import_the_aws_sdk(tmp_path: Path) -> None
     assert done.stdout == "NO OBJECTS: check the prefix\n", done.stderr
 
 
-def test_an_import_error_of_logferry_is_not_a_missing_extra() -> None:
+def test_verify_with_plain_options_imports_neither_typer_nor_rich(tmp_path: Path) -> None:
+    """They take 0.3 s to import. A pipe has no colours, and a directory needs no event loop."""
+    before = _without("typer", "rich", "asyncio", "dataclasses")
+    done = _main("verify", f"file://{tmp_path}", "--since=1h", before=before)
+    assert done.stdout.endswith("NO OBJECTS: none has records in the window\n"), done.stderr
+    done = _main("verify", f"file://{tmp_path}", "--json", before=before)
+    assert (done.returncode, json.loads(done.stdout)["objects"]) == (2, 0), done.stderr
+
+
+def test_an_import_error_of_logferry_is_not_a_missing_extra(tmp_path: Path) -> None:
     """A fault in the package must not be reported as a missing library."""
-    done = _main("verify", "file:///tmp", before=_without("logferry.cli.verify.completeness"))
+    done = _main("verify", f"file://{tmp_path}", before=_without("logferry.cli.verify.completeness"))
     assert done.returncode == 1
     assert "Traceback" in done.stderr

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from logferry.cli.run import argv
-from logferry.cli.verify.report import run_verify
+from logferry.cli.verify.command import run_verify
 from logferry.emulator.seaweedfs import free_ports
 from support.end_to_end import (
     arrived_in,

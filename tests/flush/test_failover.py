@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from logferry.deadline import Deadline
 from logferry.errors import SinkUnavailable
 from logferry.flush.circuit_breaker import REJECTED_SECONDS
+from logferry.flush.failover import LONG_PAUSE_SECONDS
 from support.format_1 import read_lines
 from support.journal_harness import numbered
 from support.sink_doubles import (
@@ -98,6 +99,32 @@ def test_rejection_leads_to_the_fallback_at_once(tmp_path: Path) -> None:
     run(scenario())
     assert len(first.requests) == 1
     assert second.lines() == ["1 ", "2 ", "3 "]
+
+
+@pytest.mark.parametrize(("requested", "used"), [(LONG_PAUSE_SECONDS / 2, False), (2 * LONG_PAUSE_SECONDS, True)])
+def test_long_pause_that_the_destination_requests_leads_to_the_fallback(
+    tmp_path: Path, requested: float, used: bool
+) -> None:
+    """A receiver that is throttled for a minute would leave the records in the spool as long as this."""
+    journal, second = sealed_journal(tmp_path), StoringSink()
+
+    class Throttled(ThrottlingSink):
+        async def _fail(self, stored: StoredObject) -> None:
+            error = SinkUnavailable(f"{stored.key}: 429")
+            error.retry_after = requested
+            raise error
+
+    async def scenario() -> None:
+        first = Throttled(times=1)
+        uploader = new_uploader(journal, first, second)
+        assert await uploader.drain(FAR) == (3 if used else 0)
+        seal_another(journal, 4)
+        await asyncio.sleep(2 * requested)
+        await uploader.drain(FAR)
+        assert first.lines() == (["4 "] if used else ["1 ", "2 ", "3 ", "4 "])
+
+    run(scenario())
+    assert bool(second.requests) == used
 
 
 def test_successful_trial_returns_to_the_first_destination(tmp_path: Path) -> None:

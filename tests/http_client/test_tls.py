@@ -55,6 +55,8 @@ def test_complete_bundle_is_the_one_that_botocore_uses() -> None:
     [
         (AMAZON_HOST, True),
         ("localhost", False),
+        ("sts.eu-central-1.api.aws", True),
+        ("sts.cn-north-1.api.amazonwebservices.com.cn", False),
         ("amazonaws.com.example", False),
         ("s3.cn-north-1.amazonaws.com.cn", False),
         ("evilamazonaws.com", False),
@@ -154,7 +156,7 @@ async def test_put_succeeds_if_aws_has_a_root_that_is_not_amazons(
     """The complete bundle is tried within the same put, and kept."""
     other, _ = make_certificate(tmp_path, name="other.example")
     with tls_server(tmp_path) as (environment, certificate, requests):
-        monkeypatch.setattr(tls, "AMAZON_HOSTS", "localhost")
+        monkeypatch.setattr(tls, "AMAZON_HOSTS", ("localhost",))
         monkeypatch.setattr(tls, "AMAZON_ROOTS", other)
         monkeypatch.setattr(tls, "complete_bundle", lambda: certificate)
         sink = s3_sink(environment, "bucket", monkeypatch)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from logferry.aws.role import Role
 from logferry.errors import SinkError, SinkRejected, SinkUnavailable
 from logferry.http_client import client as http_client
 from logferry.sinks.directory import DirectorySink
@@ -38,6 +39,7 @@ from support.s3_stub import (
     server_that,
     status,
 )
+from support.sts_stub import ROLE_ARN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -110,7 +112,12 @@ def moto() -> Iterator[MotoS3]:
         yield server
 
 
-@pytest.fixture(params=["directory", "own", "sdk", "own-moto", "sdk-moto"])
+CONDITIONAL = {"if-none-match": "*"}
+S3_SINKS = [f"{client}{kind}" for kind in ("", "-conditional", "-moto", "-role-moto") for client in ("own", "sdk")]
+"""The clients, with unconditional and conditional writes, and with the credentials of a role."""
+
+
+@pytest.fixture(params=["directory", *S3_SINKS])
 async def place(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3: S3Server, bucket: str
 ) -> AsyncIterator[Place]:
@@ -136,7 +143,11 @@ async def place(
         assert content_type == OBJECT.content_type
         return body, metadata
 
-    sink = s3_sink(environment, bucket, monkeypatch, client=client)
+    headers = CONDITIONAL if "conditional" in request.param else None
+    role = None
+    if "role" in request.param:
+        role = Role(ROLE_ARN, "logferry-orders", "", environment["AWS_REGION"], environment["AWS_ENDPOINT_URL_S3"])
+    sink = s3_sink(environment, bucket, monkeypatch, client=client, object_headers=headers, role=role)
     yield Place(sink, read_object, lambda: keys(bucket))
     await close(sink)
 

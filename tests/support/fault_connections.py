@@ -23,13 +23,16 @@ _DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)
 """Classic BPF program of one instruction, `ret #0`: the kernel drops every packet for the socket."""
 
 
-async def read_message(reader: asyncio.StreamReader) -> bytes:
-    """Return one HTTP message whose body has a length, as PUT and its response have. Raises EOFError at the end."""
+async def read_message(reader: asyncio.StreamReader, *, has_body: bool = True) -> bytes:
+    """Return one HTTP message whose body has a length, as PUT and its response have. Raises EOFError at the end.
+
+    `has_body` is False for the response to a HEAD request, which states the length of the object.
+    """
     head = await reader.readuntil(b"\r\n\r\n")
     lengths = [
         int(line.partition(b":")[2]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
     ]
-    return head + await reader.readexactly(lengths[0] if lengths else 0)
+    return head + await reader.readexactly(lengths[0] if lengths and has_body else 0)
 
 
 def header_of(message: bytes, name: bytes) -> bytes:

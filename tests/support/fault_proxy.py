@@ -227,6 +227,6 @@ class FaultProxy:
         reader, writer = await asyncio.open_connection(*self._upstream)
         try:
             await write(writer, request)
-            return await read_message(reader)
+            return await read_message(reader, has_body=not request.startswith(b"HEAD "))
         finally:
             writer.close()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from logferry.aws.role import Role
     from logferry.sinks.base import Sink
 
 OBJECT = StoredObject(
@@ -50,13 +51,14 @@ def s3_sink(
     prefix: str = "",
     seconds: float = TIMEOUT,
     object_headers: Mapping[str, str] | None = None,
+    role: Role | None = None,
 ) -> Sink:
-    """Return a sink that is configured by the environment alone, as on Lambda."""
+    """Return a sink that is configured by the environment, as on Lambda, and may assume a role."""
     for name in UNSET:
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    return opened(open_sink(bucket, prefix, os.environ, seconds, client, object_headers=object_headers))
+    return opened(open_sink(bucket, prefix, os.environ, seconds, client, object_headers=object_headers, role=role))
 
 
 def opened(sink: Sink) -> Sink:

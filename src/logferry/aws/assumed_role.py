@@ -22,9 +22,9 @@ import hashlib
 import time
 from typing import TYPE_CHECKING
 
-from logferry.aws import sigv4, sts
+from logferry.aws import sts
 from logferry.aws.credentials import RenewedCredentials
-from logferry.aws.timestamps import amz_date, parse_http_date
+from logferry.aws.request_signer import CLOCK, CREDENTIALS, RequestSigner
 from logferry.errors import SinkError, SinkUnavailable
 from logferry.http_client.client import HttpClient
 from logferry.http_client.response import HttpError
@@ -56,12 +56,10 @@ class AssumedRole:
     ) -> None:
         """`source` has the credentials of the caller. `environ` names the certificate authorities."""
         self._role = role
-        self._source = source
         self._address = sts.address_of(role)
         self._tls = TlsContexts(self._address.host, environ) if self._address.tls else None
         self._wall_clock = wall_clock
-        self._clock_offset = 0.0
-        """Time of STS minus the time of this environment, in seconds."""
+        self._signer = RequestSigner(source, "sts", wall_clock)
         self._credentials = RenewedCredentials(self._assume, wall_clock=wall_clock)
 
     async def get(self) -> Credentials:
@@ -75,62 +73,28 @@ class AssumedRole:
     async def _assume(self) -> tuple[Credentials, float]:
         """Return credentials and their expiration by the clock of this environment."""
         try:
-            response = await self._corrected_response()
+            response = await self._signer.exchange(self._send, _cause_of)
             if response.status == _OK:
                 credentials, expires_at = sts.parse_credentials(response.body)
-                return credentials, expires_at - self._clock_offset
+                return credentials, expires_at - self._signer.clock_offset
         except (HttpError, OSError) as error:
             raise SinkUnavailable(sts.event_of(self._role, error)) from error
         except SinkError as error:
             raise type(error)(sts.event_of(self._role, error)) from error
         raise sts.classify(self._role, sts.parse_error(response.status, response.body))
 
-    async def _corrected_response(self) -> Response:
-        """Send requests until none of the two corrections applies any more."""
-        corrected: set[str] = set()
-        while True:
-            caller = await self._source.get()
-            response = await self._send(caller)
-            correction = await self._correction(response, caller)
-            if not correction or correction in corrected:
-                return response
-            corrected.add(correction)
-
-    async def _correction(self, response: Response, caller: Credentials) -> str:
-        """Correct the cause of an error; return its name, or an empty string if there is no correction."""
-        if response.status == _OK:
-            return ""
-        error = sts.parse_error(response.status, response.body)
-        # 1. The clock differs from that of STS.
-        if error.is_skewed:
-            sts_time = parse_http_date(response.headers.get("date", ""))
-            if sts_time is not None:
-                self._clock_offset = sts_time - self._wall_clock()
-                return "clock"
-        # 2. The credentials of the caller have expired.
-        if error.code in sts.EXPIRED_CODES:
-            self._source.expire(caller)
-            if await self._source.get() != caller:
-                return "credentials"
-        return ""
-
     async def _send(self, caller: Credentials) -> Response:
         address, body = self._address, sts.body_of(self._role)
-        path = address.base_path or "/"
-        signed = {"content-type": sts.CONTENT_TYPE, "host": address.host_header}
-        signed |= sigv4.sign(
+        headers = self._signer.sign(
             "POST",
-            path,
-            "",
-            signed,
+            address.base_path,
+            {"content-type": sts.CONTENT_TYPE, "host": address.host_header},
             payload_sha256=hashlib.sha256(body).hexdigest(),
             credentials=caller,
             region=self._role.region,
-            service="sts",
-            amz_date=amz_date(self._wall_clock() + self._clock_offset),
             encode_path_twice=True,
         )
-        unsigned = {"content-length": str(len(body)), "user-agent": "logferry", "accept-encoding": "identity"}
+        headers |= {"content-length": str(len(body)), "user-agent": "logferry", "accept-encoding": "identity"}
         client = HttpClient(
             address.host,
             address.port,
@@ -140,6 +104,16 @@ class AssumedRole:
             wall_clock=self._wall_clock,
         )
         try:
-            return await client.request("POST", path, signed | unsigned, body)
+            return await client.request("POST", address.base_path, headers, body)
         finally:
             client.close()
+
+
+def _cause_of(response: Response) -> str:
+    """Return the cause of an error that can be corrected, or an empty string."""
+    if response.status == _OK:
+        return ""
+    error = sts.parse_error(response.status, response.body)
+    if error.is_skewed:
+        return CLOCK
+    return CREDENTIALS if error.code in sts.EXPIRED_CODES else ""

@@ -78,7 +78,7 @@ _REMEDIES = {
     "SignatureDoesNotMatch": "the secret key of the caller is wrong, or a proxy has changed the request",
     "ValidationError": "correct LOGFERRY_S3_ROLE_ARN, LOGFERRY_S3_ROLE_SESSION_NAME or LOGFERRY_S3_ROLE_EXTERNAL_ID",
 }
-_NOT_STS = "not a response of STS: check AWS_ENDPOINT_URL_STS and proxies"
+NOT_STS = "not a response of STS: check AWS_ENDPOINT_URL_STS and proxies"
 
 
 class StsError(NamedTuple):
@@ -108,10 +108,13 @@ def url_of(role: Role) -> str:
 
 
 def address_of(role: Role) -> Address:
-    """Return the address of STS; ValueError if `needs_sdk` gives a reason."""
-    address = parse_url(url_of(role))
+    """Return the address of STS with the path of a request; ValueError if `needs_sdk` gives a reason."""
+    url = url_of(role)
+    address = parse_url(url)
     if not address:
         raise ValueError(f"no plain endpoint of STS is known for {role.region}")
+    if url.endswith("/") or not address.base_path:
+        address.base_path += "/"
     return address
 
 
@@ -145,7 +148,7 @@ def parse_credentials(body: bytes) -> tuple[Credentials, float]:
     found = {name: re.search(rf"<{name}>\s*([^<>\s]+)\s*</{name}>", text) for name in _VALUES}
     missing = [name for name, match in found.items() if not match]
     if missing:
-        raise SinkUnavailable(f"STS gave no credentials: no {' and no '.join(missing)}; {_NOT_STS}")
+        raise SinkUnavailable(f"STS gave no credentials: no {' and no '.join(missing)}; {NOT_STS}")
     access_key, secret_key, token, expiration = (match[1] for match in found.values() if match)
     return credentials_of(access_key, secret_key, token), expiration_of(expiration)
 
@@ -192,7 +195,7 @@ def event_of(role: Role, cause: object) -> str:
 def _remedy(role: Role, error: StsError) -> str:
     # 1. Not a document of STS.
     if not error.code:
-        return _NOT_STS
+        return NOT_STS
     # 2. Another error than a missing permission.
     if error.code != "AccessDenied":
         return _REMEDIES.get(error.code) or "see the errors of AssumeRole"

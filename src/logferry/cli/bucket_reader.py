@@ -15,9 +15,9 @@ import aiohttp
 from aiobotocore.config import AioConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
+from logferry.cli.object_limits import MAX_OBJECT_BYTES
 from logferry.cli.object_names import is_marker
 from logferry.cli.stored_objects import (
-    MAX_OBJECT_BYTES,
     DestinationError,
     UnreadableObject,
     check_size,

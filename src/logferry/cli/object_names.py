@@ -10,13 +10,19 @@ from __future__ import annotations
 import re
 
 _FOLDER_SUFFIXES = ("/", "_$folder$")
+_HIDDEN = ("_", ".")
 _LOGFERRY_NAME = re.compile(r"([0-9a-f]{16}(?:r\d+)?)\D(\d{8,})", re.ASCII)
 """Environment and segment as in the default key."""
 
 
 def is_marker(name: str) -> bool:
     """Return whether a name, relative to the prefix, is that of a marker or of a hidden file."""
-    return not name or name.endswith(_FOLDER_SUFFIXES) or any(part.startswith(("_", ".")) for part in name.split("/"))
+    return not name or name.startswith(_HIDDEN) or name.endswith(_FOLDER_SUFFIXES) or "/_" in name or "/." in name
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether the name of a folder makes all files in it hidden."""
+    return name.startswith(_HIDDEN)
 
 
 def looks_like_logferry(key: str) -> bool:

@@ -7,16 +7,15 @@ cannot be read or the options are invalid.
 from __future__ import annotations
 
 import json
-import re
 import sys
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path  # noqa: TC003 - typer reads the signatures at run time
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from logferry.cli.extras import reporting_missing_extra
+from logferry.cli.option_values import regex_of, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,8 +84,8 @@ def logs(  # noqa: PLR0917 - typer reads options from the signature
             request_id=(request_id or "").lower(),
             errors=errors,
             platform=platform,
-            grep=_regex("--grep", grep),
-            highlight=_regex("--highlight", highlight),
+            grep=regex_of("--grep", grep),
+            highlight=regex_of("--highlight", highlight),
             as_json=as_json,
         )
         chosen = selection(function, since, until)
@@ -114,8 +113,8 @@ def tail(  # noqa: PLR0917
         from logferry.cli.tail import command  # noqa: PLC0415
 
         view = command.View(
-            grep=_regex("--grep", grep),
-            highlight=_regex("--highlight", highlight),
+            grep=regex_of("--grep", grep),
+            highlight=regex_of("--highlight", highlight),
             platform=platform,
             as_json=as_json,
         )
@@ -254,12 +253,8 @@ def reading(command: str) -> Iterator[None]:
 def selection(function: str, since: str | None, until: str | None) -> Selection:
     """Return the selection of the common options. Raise BadParameter."""
     from logferry.cli.fetch.selection import Selection  # noqa: PLC0415
-    from logferry.cli.verify.window import Window  # noqa: PLC0415
 
-    window = Window(since=_time("--since", since), until=_time("--until", until))
-    if window.since and window.until and window.since > window.until:
-        raise typer.BadParameter("it is after --until", param_hint="--since")
-    return Selection(function, window)
+    return Selection(function, window_of(since, until))
 
 
 def _athena_text(text: str, chosen: Selection) -> str:
@@ -278,19 +273,3 @@ def _check_query(sql: str | None, saved: str | None, form: str, output: Path | N
         raise typer.BadParameter("a file needs --format csv, json or parquet", param_hint="--output")
     if form == "parquet" and output is None and sys.stdout.isatty():
         raise typer.BadParameter("Parquet is binary: give --output FILE", param_hint="--format")
-
-
-def _time(option: str, text: str | None) -> datetime | None:
-    from logferry.cli.verify.window import parse_time  # noqa: PLC0415
-
-    try:
-        return None if text is None else parse_time(text, now=datetime.now(UTC))
-    except (ValueError, OverflowError) as error:
-        raise typer.BadParameter(f"{text!r}: {error}", param_hint=option) from error
-
-
-def _regex(option: str, text: str | None) -> re.Pattern[str] | None:
-    try:
-        return None if text is None else re.compile(text)
-    except re.error as error:
-        raise typer.BadParameter(f"{text!r} is not a regular expression: {error}", param_hint=option) from error

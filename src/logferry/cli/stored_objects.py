@@ -15,20 +15,13 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
+from logferry.cli.object_limits import MAX_LINE_BYTES
 from logferry.records import zstd_packing
 from logferry.records.object_key import COMPRESSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
-
-MAX_OBJECT_BYTES = 1 << 30
-"""Maximum stored size, in bytes. logferry's objects are smaller than `LOGFERRY_FLUSH_BYTES` (256
-MiB at most)."""
-
-MAX_LINE_BYTES = 128 << 20
-"""Maximum decompressed size, in bytes. The largest batch has 64 MiB (journal/frame), and base64
-adds a third."""
 
 
 class DestinationError(Exception):

@@ -46,13 +46,13 @@ def backoff(
 class CircuitBreaker:
     """State of the sink: number of consecutive failures, and the time of the next allowed attempt."""
 
-    __slots__ = ("failures", "jitter", "next_attempt_at", "rejected")
+    __slots__ = ("failures", "jitter", "next_attempt_at", "pause_seconds")
 
     def __init__(self, *, jitter: Callable[[], float]) -> None:
         """`jitter` returns random numbers from 0 to 1, which must differ between the clones of a SnapStart snapshot."""
         self.failures = 0
-        self.rejected = False
-        """Whether the last attempt was rejected."""
+        self.pause_seconds = 0.0
+        """Time from the last failure until the next attempt, in seconds."""
         self.next_attempt_at = 0.0
         self.jitter = jitter
 
@@ -62,7 +62,7 @@ class CircuitBreaker:
 
     def succeeded(self) -> None:
         """Close the breaker after a successful attempt."""
-        self.failures, self.rejected, self.next_attempt_at = 0, False, 0.0
+        self.failures, self.pause_seconds, self.next_attempt_at = 0, 0.0, 0.0
 
     def failed(self, now: float, *, rejected: bool, requested_seconds: float = 0.0) -> float:
         """Open the breaker after a failed attempt; return the seconds until the next one.
@@ -70,10 +70,10 @@ class CircuitBreaker:
         `requested_seconds` is the time that the destination requests. Jitter only extends it.
         """
         self.failures += 1
-        self.rejected = rejected
         seconds = REJECTED_SECONDS if rejected else backoff(self.failures, jitter=self.jitter)
         if requested_seconds:
             requested = min(requested_seconds, LONGEST_REQUESTED_SECONDS) * (1 + JITTER * self.jitter())
             seconds = max(seconds, requested)
+        self.pause_seconds = seconds
         self.next_attempt_at = now + seconds
         return seconds

@@ -1,8 +1,9 @@
 """Choice between the first destination and the fallback destination for each upload. Pure.
 
 Guarantees:
-- The fallback destination is used only while the first one keeps failing: after a rejection, or after
-  `FAILURES` consecutive failures. At SHUTDOWN one failure is sufficient.
+- The fallback destination is used only while the first one keeps failing: after `FAILURES` consecutive
+  failures, or after one with a pause above `LONG_PAUSE_SECONDS`. This is a rejection, or a destination
+  that requests such a pause. At SHUTDOWN one failure is sufficient.
 - The first destination gets its trials when its circuit breaker allows them. A successful trial ends
   the use of the fallback destination.
 - An attempt at the first destination leaves half of the time for the fallback destination, if that one
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 FAILURES = 2
 """Number of consecutive failures after which the first destination keeps failing."""
+LONG_PAUSE_SECONDS = 10.0
+"""Pause after a failure from which waiting for the first destination takes too long, in seconds. The pause after a
+first transient failure is about a second."""
 FIRST_SHARE = 0.5
 """Part of the remaining time that an attempt at the first destination may take."""
 
@@ -43,7 +47,8 @@ class Failover:
     @property
     def keeps_failing(self) -> bool:
         """Whether the first destination keeps failing."""
-        return self.first.breaker.rejected or self.first.breaker.failures >= FAILURES
+        breaker = self.first.breaker
+        return breaker.failures >= FAILURES or breaker.pause_seconds > LONG_PAUSE_SECONDS
 
     def usable(self, now: float) -> list[Target]:
         """Return the targets that an upload may use now, the preferred one first."""

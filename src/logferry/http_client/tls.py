@@ -1,4 +1,4 @@
-"""TLS contexts of the S3 client: which certificate authorities are trusted.
+"""TLS context of a host: which certificate authorities are trusted.
 
 Guarantees:
 - Certificates and host names are always verified.
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 AMAZON_ROOTS = os.path.join(os.path.dirname(__file__), "amazon_roots.pem")  # noqa: PTH118, PTH120 - pathlib costs 3 ms
-AMAZON_HOSTS = ".amazonaws.com"
-"""Suffix of the hosts that Amazon's roots are for.
+AMAZON_HOSTS = (".amazonaws.com", ".api.aws")
+"""Suffixes of the hosts that Amazon's roots are for; `api.aws` has dual-stack hosts.
 
 Hosts in China have certificates of other authorities.
 """

@@ -18,7 +18,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logferry.aws.role import MAX_SESSION_NAME, Role, default_session_name
-from logferry.setting import Setting
+from logferry.setting import Setting, hidden
 from logferry.values import parse_truth
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ _VARIABLES = {
     "S3_FIPS": "AWS_USE_FIPS_ENDPOINT",
 }
 """AWS variable that each setting replaces."""
+_PAIR = ("S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY")
 _TOKENS = ("AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
 _DUAL_STACK, _FIPS = "AWS_USE_DUALSTACK_ENDPOINT", "AWS_USE_FIPS_ENDPOINT"
 
@@ -51,8 +52,9 @@ def _matching(pattern: str, remedy: str) -> Any:
     return parse
 
 
-def _confidential(text: str) -> str:
-    """Return any text. A mistake of a parser repeats the value, so `contradictions` and `aws_mistakes` check it."""
+def _credential(text: str) -> str:
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise ValueError("the value has a character that no HTTP header can carry: correct it")
     return text
 
 
@@ -65,11 +67,11 @@ SETTINGS = (
     Setting("S3_ROLE_ARN", "", "ARN of an IAM role", "role that logferry assumes for its requests to S3, such as one in the account of the bucket", _matching(_ROLE, "use the ARN of a role, such as arn:aws:iam::123456789012:role/name")),
     Setting("S3_ROLE_EXTERNAL_ID", "", "2 to 1224 characters", "external ID that the trust policy of the role requires", _matching(_EXTERNAL_ID, "use 2 to 1224 letters, digits and the characters _+=,.@:/-")),
     Setting("S3_ROLE_SESSION_NAME", "", "2 to 64 characters", "name of the role's session in CloudTrail; without it, `logferry-` and the name of the function", _matching(_SESSION_NAME, "use 2 to 64 letters, digits and the characters _+=,.@-")),
-    Setting("S3_ACCESS_KEY_ID", "", "an access key ID", "credentials for the store instead of those of the function, for S3-compatible stores", _confidential),
-    Setting("S3_SECRET_ACCESS_KEY", "", "a secret key", "secret key of `LOGFERRY_S3_ACCESS_KEY_ID`", _confidential),
-    Setting("S3_SESSION_TOKEN", "", "a session token", "session token, if `LOGFERRY_S3_ACCESS_KEY_ID` is temporary", _confidential),
+    Setting("S3_ACCESS_KEY_ID", "", "an access key ID", "credentials for the store instead of those of the function, for S3-compatible stores", _credential, hidden),
+    Setting("S3_SECRET_ACCESS_KEY", "", "a secret key", "secret key of `LOGFERRY_S3_ACCESS_KEY_ID`", _credential, hidden),
+    Setting("S3_SESSION_TOKEN", "", "a session token", "session token, if `LOGFERRY_S3_ACCESS_KEY_ID` is temporary", _credential, hidden),
     Setting("S3_REGION", "", "a region", "region of the store, if it is not that of the function; Cloudflare R2: `auto`", _matching(_REGION, "use a name such as eu-central-1, or auto for Cloudflare R2")),
-    Setting("S3_ENDPOINT_URL", "", "a URL without the bucket", "endpoint of the store; it has precedence over `AWS_ENDPOINT_URL_S3`", _confidential),
+    Setting("S3_ENDPOINT_URL", "", "a URL without the bucket", "endpoint of the store; it has precedence over `AWS_ENDPOINT_URL_S3`", str),
     Setting("S3_DUALSTACK", "", "`true`, `false`", "`true`: dual-stack endpoint (IPv6 and IPv4); without it, `AWS_USE_DUALSTACK_ENDPOINT` applies", _switch),
     Setting("S3_FIPS", "", "`true`, `false`", "`true`: FIPS endpoint; without it, `AWS_USE_FIPS_ENDPOINT` applies", _switch),
 )  # fmt: skip
@@ -132,28 +134,20 @@ class S3Access(NamedTuple):
 
 
 def contradictions(parsed: Mapping[str, Any], _given: set[str]) -> Iterator[str]:
-    """Yield the mistakes in combinations of the valid values, and those in confidential values."""
-    yield from _credential_mistakes(parsed)
+    """Yield the mistakes in combinations of the valid values."""
     if not parsed.get("S3_ROLE_ARN", "?"):
         for name in ("S3_ROLE_EXTERNAL_ID", "S3_ROLE_SESSION_NAME"):
             if parsed.get(name):
                 yield f"LOGFERRY_{name} has no effect without a role: set LOGFERRY_S3_ROLE_ARN, or remove it"
-
-
-def _credential_mistakes(parsed: Mapping[str, Any]) -> Iterator[str]:
-    names = ("S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY", "S3_SESSION_TOKEN")
-    key_id, secret_key, token = (parsed[name] for name in names)
+    key_id, secret_key = (parsed.get(name, "?") for name in _PAIR)
     if bool(key_id) != bool(secret_key):
-        present, missing = names[:2] if key_id else names[1::-1]
+        present, missing = _PAIR if key_id else _PAIR[::-1]
         yield f"LOGFERRY_{present} is set, but LOGFERRY_{missing} is not: set both, or remove both"
-    elif token and not key_id:
+    elif parsed.get("S3_SESSION_TOKEN") and not key_id:
         yield (
             "LOGFERRY_S3_SESSION_TOKEN has no effect without credentials: set LOGFERRY_S3_ACCESS_KEY_ID and "
             "LOGFERRY_S3_SECRET_ACCESS_KEY, or remove it"
         )
-    for name in names:
-        if not (parsed[name].isascii() and parsed[name].isprintable()) or " " in parsed[name]:
-            yield f"LOGFERRY_{name} has a character that no HTTP header can carry: correct the value"
 
 
 def _text(value: str | bool) -> str:

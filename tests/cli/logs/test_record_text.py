@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
+from logferry.cli.logs.line_format import LineFormat, LogLine
 from logferry.cli.logs.record_text import LineText, is_hidden, text_of
 
 ID = "459921b5-681c-4a96-beb0-81e0aa586026"
@@ -102,7 +107,7 @@ def test_control_characters_cannot_change_the_terminal() -> None:
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    st.sampled_from(["function", "platform.report", "platform.start", "logferry.dropped", "x"]),
+    st.sampled_from(["function", "platform.report", "platform.start", "logferry.dropped", "logferry.invocation", "x"]),
     st.one_of(st.none(), st.text()),
     st.one_of(st.none(), st.text(), st.recursive(st.none() | st.text() | st.floats(), st.lists).map(json.dumps)),
 )
@@ -110,3 +115,44 @@ def test_any_record_has_a_text(kind: str, message: str | None, record: str | Non
     """No record makes the command fail, and no control character is left."""
     text = text_of(kind, message=message, record=record, event="e").text
     assert not {chr(n) for n in range(32)} - {"\t", "\n"} & set(text)
+
+
+SUMMARY: dict[str, Any] = {
+    "requestId": ID,
+    "status": "success",
+    "durationMs": 411.6,
+    "calls": {"count": 3, "errors": 1, "ms": 120.5, "slowest": 80.1, "hosts": [{"host": "a.io", "count": 3}]},
+    "events": 0,
+    "usage": {"cpuMs": 31.2, "rssBytes": 70 << 20, "peakRssBytes": 84 << 20, "threads": 4},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "text"),
+    [
+        ({}, "", "3 calls, 1 error, 412 ms, 84 MB"),
+        ({"status": "timeout", "events": 2, "lost": {"full": 3, "invalid": 1}}, "ERROR", None),
+        ({"calls": {"count": 1, "errors": 0}, "events": 1}, "", "1 call, 412 ms, 84 MB, 1 event"),
+        ({"calls": None, "usage": None}, "", "412 ms"),
+        ({"calls": [1], "usage": 7, "durationMs": True}, "", "summary without numbers"),
+        ({"calls": {"count": 1e999}, "usage": {"rssBytes": "x"}, "lost": [1]}, "", "412 ms"),
+    ],
+    ids=str,
+)
+def test_the_summary_of_an_invocation_is_one_short_line(changes: dict[str, Any], level: str, text: str | None) -> None:
+    """Calls, errors, duration and memory come first, and what is zero or absent is left out."""
+    expected = text or "timeout, 3 calls, 1 error, 412 ms, 84 MB, 2 events, 4 events lost"
+    assert of_record(SUMMARY | changes, "logferry.invocation") == LineText(level, expected)
+
+
+def test_a_summary_fits_into_80_columns_and_json_has_all_of_it() -> None:
+    """`--json` contains the record itself."""
+    at = datetime(2026, 11, 21, 2, 26, 24, 357_000, UTC)
+    record = json.dumps(SUMMARY)
+    line = LogLine(at, "orders-api-with-a-long-name", "0a1b2c3d", 2, 7, "logferry.invocation", ID, record=record)
+    output = io.StringIO()
+    LineFormat(Console(file=output, width=80, force_terminal=True, no_color=True)).show(line)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", output.getvalue()).splitlines()[-1]
+    assert shown.endswith("3 calls, 1 error, 412 ms, 84 MB")
+    assert len(shown) <= 80
+    assert json.loads(line.as_json()["text"]) == SUMMARY

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from logferry.cli.directory_reader import MAX_METADATA_BYTES
-from logferry.cli.stored_objects import MAX_LINE_BYTES, MAX_OBJECT_BYTES
+from logferry.cli.object_limits import MAX_LINE_BYTES, MAX_OBJECT_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,10 +12,10 @@ import pytest
 
 from logferry.cli.compact.command import Options as CompactOptions
 from logferry.cli.compact.command import compact
-from logferry.cli.proof import object_scan
 from logferry.cli.stored_objects import DestinationError
+from logferry.cli.verify.command import run_verify
 from logferry.cli.verify.names import verify_names
-from logferry.cli.verify.report import Options, run_verify
+from logferry.cli.verify.options import Options
 from logferry.cli.verify.verification import verify
 from logferry.cli.verify.window import Window
 from support import stored_prefix
@@ -63,24 +63,22 @@ def test_verify_finds_the_planted_faults(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("metadata", [True, False])
-def test_an_intact_prefix_is_proven_by_sql_alone(
+def test_an_intact_prefix_needs_no_complete_check(
     metadata: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No object needs the complete check, also over several chunks."""
+    """Each object has the encoder's layout, with and without its metadata."""
     stored_prefix.write(tmp_path, 200, metadata=metadata)
-    monkeypatch.setattr(object_scan, "CHUNK_BYTES", 100_000)
-    monkeypatch.setattr("logferry.cli.verify.verification.check_object", None)
+    monkeypatch.setattr("logferry.cli.verify.object_check.check_object", None)
     report = asyncio.run(verify(f"file://{tmp_path}"))
     assert (report.status, report.objects, len(report.environments)) == (0, 200, 10)
     assert sum(each.records for each in report.environments) == 200 * 16
 
 
-def test_copies_in_different_chunks_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second object of a segment withdraws the row of the first one."""
+def test_a_copy_of_an_object_is_found(tmp_path: Path) -> None:
+    """Both objects of the segment are checked completely."""
     prefix = stored_prefix.write(tmp_path, 200)
     copied = max(prefix.paths)
     (tmp_path / "copy.ndjson.gz").write_bytes(prefix.paths[copied].read_bytes())
-    monkeypatch.setattr(object_scan, "CHUNK_BYTES", 10_000)
     report = asyncio.run(verify(f"file://{tmp_path}"))
     assert found(report) == [(copied[0], None, None, "lines duplicated", 16)]
     assert report.objects == 201

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from logferry.cli.verify.command import run_verify
 from logferry.cli.verify.line_place import place_of_lines
-from logferry.cli.verify.report import run_verify
 from logferry.cli.verify.verification import verify
 
 if TYPE_CHECKING:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import pytest
 
 from logferry.cli.stored_objects import ReadObject, decode
+from logferry.cli.verify.checked_object import Processed
 from logferry.cli.verify.completeness import judge
-from logferry.cli.verify.object_check import Processed, check_object
+from logferry.cli.verify.directory_verification import verify_directory
+from logferry.cli.verify.object_check import check_object
 from logferry.cli.verify.report import render
+from logferry.cli.verify.window import Window
+from logferry.records import zstd_packing
+from logferry.records.encoder import GZIP_LEVEL
 from logferry.records.masking import Masker
 from records.test_processed_lines import fails
-from support.processed import HEADER, batch, encoded
+from support.processed import HEADER, batch, encoded, event
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def stored(number: int, rules: dict[str, str], *lines: str, final: bool = False) -> ReadObject:
@@ -35,6 +46,33 @@ def test_filtered_objects_are_complete_and_their_counts_are_shown() -> None:
     assert "Not stored because of the settings: 3 records." in texts
     assert "Stored with masked parts: 1 record." in texts
     assert texts[-1].startswith("COMPLETE")
+
+
+@pytest.mark.parametrize("suffix", [".ndjson", ".ndjson.gz", ".ndjson.zst"])
+def test_counts_of_a_directory_need_no_complete_check(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scan carries them, for each compression, and a window limits them."""
+    monkeypatch.setattr("logferry.cli.verify.object_check.check_object", None)
+    rules = {"EXCLUDE": "drop", "MASK": "email"}
+    for number, lines in enumerate((["drop", "a@b.io", "keep"], ["drop"], ["drop", "drop", "b@b.io"]), 1):
+        time = f"2026-11-21T0{number}:00:00.000Z"
+        events = [event(text, time=time) for text in lines]
+        made = encoded([batch(*events)], rules, header=HEADER._replace(number=number, opened_ms=0), final=number == 3)
+        (tmp_path / f"{number}{suffix}").write_bytes(compressed(made.body, suffix))
+    report = verify_directory(str(tmp_path))
+    assert (report.status, report.objects) == (0, 3)
+    assert report.processed == Processed(filtered=4, masked=2)
+    late = verify_directory(str(tmp_path), Window(since=datetime(2026, 11, 21, 2, 30, tzinfo=UTC)))
+    assert late.processed == Processed(filtered=2, masked=1)
+
+
+def compressed(body: bytes, suffix: str) -> bytes:
+    """Return a body as the encoder compresses it."""
+    if suffix == ".ndjson":
+        return body
+    packer = zstd_packing.packing().make() if suffix.endswith("zst") else zlib.compressobj(GZIP_LEVEL, wbits=31)
+    return packer.compress(body) + packer.flush()
 
 
 def test_copies_of_a_segment_are_counted_once() -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from logferry.cli.object_reader import open_destination, read_all
 from logferry.cli.stored_objects import DestinationError, ReadObject, UnreadableObject
+from logferry.cli.verify.command import run_verify
 from logferry.cli.verify.completeness import Report, judge
 from logferry.cli.verify.object_check import check_object
-from logferry.cli.verify.report import run_verify
 from logferry.cli.verify.verification import verify
 from support.tls_server import tls_server
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from logferry import log
+from logferry.aws import assumed_role
 from logferry.errors import SinkRejected, SinkUnavailable
-from logferry.sinks.s3 import sdk_clock
+from logferry.sinks.s3 import sdk, sdk_clock
 from logferry.sinks.s3.named_settings import NamedSettingsSink
 from logferry.sinks.s3.sink import S3Sink
 from support.moto_s3 import REGION, moto_s3
 from support.s3_stub import OBJECT, OK, answering, s3_at, s3_error, server_that, sink_of_settings
-from support.sts_stub import EXTERNAL_ID, ROLE_ARN, sts_error, sts_stub
+from support.sts_stub import EXTERNAL_ID, ROLE_ARN, response, sts_error, sts_stub
 
 if TYPE_CHECKING:
     from logferry.emulator.s3_server import S3Server
@@ -138,6 +139,66 @@ async def test_failure_of_sts_ends_with_the_next_put(monkeypatch: pytest.MonkeyP
                 await sink.put(OBJECT)
             await sink.put(OBJECT)
         assert requests.values("x-amz-security-token") == ["role+token/2=="]
+
+
+@CLIENTS
+@pytest.mark.parametrize(
+    ("fault", "error", "message"),
+    [
+        (response("200 OK", "<html><body>Sign in</body></html>"), SinkUnavailable, "not a response of STS"),
+        (response("200 OK", "<html><br>"), SinkUnavailable, "not a response of STS"),
+        (response("200 OK", "<SecretAccessKey>hidden"), SinkUnavailable, "not a response of STS"),
+        (response("502 Bad Gateway", "<html>"), SinkUnavailable, "502"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", SinkUnavailable, ""),
+        (sts_error("400 Bad Request", "ValidationError", "1 error"), SinkRejected, "correct LOGFERRY_S3_ROLE_ARN"),
+        (sts_error("403 Forbidden", "ExpiredToken", "expired"), SinkRejected, "credentials of the caller have expired"),
+    ],
+    ids=["page", "broken page", "cut", "502", "ssh", "400", "expired"],
+)
+async def test_fault_of_sts_is_classified(
+    monkeypatch: pytest.MonkeyPatch, client: str, fault: bytes, error: type[Exception], message: str
+) -> None:
+    """Wait, or change something; the class is the same for both clients."""
+    async with sts_stub() as stub:
+        stub.always = fault
+        environment = s3_at(9) | {"AWS_ENDPOINT_URL_STS": stub.url}
+        sink = sink_of_settings(environment, monkeypatch, client=client, **ROLE)
+        with pytest.raises(error, match=rf"assume {ROLE_ARN} \(LOGFERRY_S3_ROLE_ARN\): .*{message}") as caught:
+            await sink.put(OBJECT)
+        assert "hidden" not in str(caught.value)
+
+
+@CLIENTS
+async def test_slow_sts_is_unavailable_within_its_limit(monkeypatch: pytest.MonkeyPatch, client: str) -> None:
+    """The limit does not depend on the upload timeout."""
+    monkeypatch.setattr(assumed_role, "RESPONSE_SECONDS", 0.2)
+    monkeypatch.setattr(sdk, "STS_RESPONSE_SECONDS", 0.2)
+    async with sts_stub() as stub:
+        stub.delay = 30
+        environment = s3_at(9) | {"AWS_ENDPOINT_URL_STS": stub.url}
+        sink = sink_of_settings(environment, monkeypatch, client=client, **ROLE)
+        began = time.monotonic()
+        with pytest.raises(SinkUnavailable, match="LOGFERRY_S3_ROLE_ARN"):
+            await sink.put(OBJECT)
+        assert time.monotonic() - began < 20
+
+
+@CLIENTS
+async def test_clock_is_corrected_by_sts(monkeypatch: pytest.MonkeyPatch, client: str) -> None:
+    """The clock of the environment is an hour fast, as STS shows; the credentials remain valid."""
+    monkeypatch.setattr(sdk_clock, "_offset", dt.timedelta(0))
+    date = formatdate(time.time() - 3600, usegmt=True)
+    sentence = "Signature not yet current: 1 is still later than 2"
+    async with sts_stub() as stub:
+        stub.answers = [sts_error("403 Forbidden", "SignatureDoesNotMatch", sentence, f"Date: {date}\r\n")]
+        stub.seconds = 0  # by the clock of STS this is in an hour
+        with server_that(answering(OK)) as (environment, requests):
+            sink = sink_of_settings(
+                environment | {"AWS_ENDPOINT_URL_STS": stub.url}, monkeypatch, client=client, **ROLE
+            )
+            for _ in range(2):
+                await sink.put(OBJECT)
+        assert requests.values("x-amz-security-token") == ["role+token/2=="] * 2
 
 
 @CLIENTS
@@ -263,6 +324,17 @@ async def test_rejected_separate_credentials_are_named(monkeypatch: pytest.Monke
             await sink.put(OBJECT)
     assert "separate-secret" not in str(caught.value)
     assert "separate-secret" not in repr(sink)
+
+
+@CLIENTS
+async def test_requested_delay_is_kept_with_a_named_setting(monkeypatch: pytest.MonkeyPatch, client: str) -> None:
+    """The uploader waits as long as S3 requests."""
+    busy = s3_error("503 Slow Down", "SlowDown", "Retry-After: 7\r\n")
+    with server_that(answering(busy)) as (environment, _):
+        sink = sink_of_settings(environment, monkeypatch, client=client, **SEPARATE)
+        with pytest.raises(SinkUnavailable, match="SlowDown") as caught:
+            await sink.put(OBJECT)
+    assert caught.value.retry_after == 7
 
 
 def test_reason_for_the_sdk_names_the_variable_that_is_set(

@@ -164,6 +164,30 @@ def test_request_equals_botocores_for_every_access_point(variant: dict[str, str]
     assert compared == (66 if variant["AWS_USE_FIPS_ENDPOINT"] else 72), "regions of China have no FIPS endpoint"
 
 
+@pytest.mark.parametrize(
+    ("arn", "host", "service"),
+    [
+        (
+            "arn:aws:s3-outposts:eu-west-1:123456789012:outpost/op-01ac5d28a6a232904/accesspoint/logs",
+            "logs-123456789012.op-01ac5d28a6a232904.s3-outposts.eu-west-1.amazonaws.com",
+            "s3-outposts",
+        ),
+        (
+            "arn:aws:s3-object-lambda:eu-west-1:123456789012:accesspoint/logs",
+            "logs-123456789012.s3-object-lambda.eu-west-1.amazonaws.com",
+            "s3-object-lambda",
+        ),
+    ],
+)
+def test_sdk_covers_the_arns_that_the_own_client_does_not_cover(arn: str, host: str, service: str) -> None:
+    """The configuration of the SDK sink gives an address and a signature for them."""
+    environ = environ_with("")
+    assert "ARN" in str(needs_sdk(arn, "eu-west-1", environ))
+    request = botocore_request(OBJECT, bucket=arn, region="eu-west-1", environ=environ, moment=MOMENT)
+    assert urlsplit(request.url).hostname == host
+    assert f"/eu-west-1/{service}/aws4_request" in request.headers["authorization"]
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     stored=objects,

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from logferry.cli.compact.store import CHUNK_BYTES
-from logferry.cli.directory_reader import METADATA_SUFFIX
+from logferry.cli.local_files import METADATA_SUFFIX
 from logferry.cli.stored_objects import DestinationError, reason_of
 
 if TYPE_CHECKING:

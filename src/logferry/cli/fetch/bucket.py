@@ -35,8 +35,8 @@ from logferry.cli.fetch.object_client import (
     error_of,
 )
 from logferry.cli.fetch.source import Folder, ListedObject
+from logferry.cli.object_limits import MAX_OBJECT_BYTES
 from logferry.cli.stored_objects import (
-    MAX_OBJECT_BYTES,
     DestinationError,
     TransientDestinationError,
     check_size,

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from logferry.cli.directory_reader import METADATA_SUFFIX
 from logferry.cli.fetch.source import Folder, ListedObject
-from logferry.cli.stored_objects import MAX_OBJECT_BYTES, DestinationError, check_size
+from logferry.cli.local_files import METADATA_SUFFIX
+from logferry.cli.object_limits import MAX_OBJECT_BYTES
+from logferry.cli.stored_objects import DestinationError, check_size
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence

@@ -71,6 +71,11 @@ class Selection:
         """Return whether the name of a function matches."""
         return fnmatch.fnmatchcase(name, self.function)
 
+    def has_name(self, name: str) -> bool:
+        """Return whether an object is of a selected function. One of another key template is."""
+        place = place_of(name) if self.function != "*" else None
+        return place is None or self.has_function(place.function)
+
     def may_contain(self, place: Place | None, stored_at: datetime) -> bool:
         """Return whether an object with this place can have selected records."""
         since, until = self.window.since, self.window.until

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from logferry.cli.logs import summary_text
 from logferry.cli.logs.record_text import text_of
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ class LogLine:
         return (self.time, self.environment, self.segment, self.line)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the line for `--json`. `text` is without the prefix of the runtime."""
+        """Return the line for `--json`. `text` has no prefix of the runtime. That of a summary is its JSON."""
         found = self.text
+        is_summary = self.kind == summary_text.KIND and self.record is not None
         return {
             "time": time_text(self.time),
             "function": self.function,
@@ -74,7 +76,7 @@ class LogLine:
             "type": self.kind,
             "requestId": self.request_id or None,
             "level": found.level or None,
-            "text": found.text,
+            "text": self.record if is_summary else found.text,
         }
 
 

@@ -18,6 +18,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from logferry.cli.logs import summary_text
+
 LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL", "FATAL")
 HIDDEN = frozenset({"platform.start", "platform.runtimeDone", "platform.extension", "platform.telemetrySubscription"})
 """Types that `--platform` shows. The report repeats what they contain."""
@@ -62,10 +64,13 @@ def text_of(kind: str, *, message: str | None, record: str | None, event: str | 
     # 2. A report, which is the summary of an invocation.
     if kind == "platform.report" and isinstance(value, dict):
         return LineText("", report_text(value), is_report=True)
-    # 3. Any other record of the platform or of logferry.
+    # 3. A summary of logferry.
+    if kind == summary_text.KIND and isinstance(value, dict):
+        return LineText(_platform_level(kind, value), _printable(summary_text.summary_text(value)))
+    # 4. Any other record of the platform or of logferry.
     if kind.startswith(("platform.", "logferry.")) and isinstance(value, dict):
         return LineText(_platform_level(kind, value), f"{kind} {_fields(value, frozenset())}".rstrip())
-    # 4. JSON of the function.
+    # 5. JSON of the function.
     if isinstance(value, dict):
         return _of_json(value)
     return LineText("", _printable(record if record is not None else event or ""))

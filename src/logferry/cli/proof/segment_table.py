@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import duckdb
 
+from logferry.cli.proof.scanned_segments import ScannedSegments
 from logferry.cli.sql import statement
 
 if TYPE_CHECKING:
@@ -41,23 +42,6 @@ TYPES = {
     "objects": "INTEGER",
 }
 """Columns of a row. `objects` is the number of objects with lines of the segment."""
-
-LINE_COLUMNS = {
-    "time": "VARCHAR",
-    "type": "VARCHAR",
-    "environment": "VARCHAR",
-    "segment": "BIGINT",
-    "line": "BIGINT",
-}
-"""Columns of a line that statement 1 reads, without the record of a loss: see `prove_lines`."""
-BUFFER_BYTES = 16 << 20
-"""Maximum size of a line that DuckDB reads by default (`maximum_object_size`)."""
-
-INTACT = """
-    environment IS NOT NULL AND loss IS NULL
-    AND lines = distinct_lines AND lines = highest_line AND lines = closing_line
-"""
-"""Condition of a row that has each line once, and the closing line as the last one."""
 
 _COLUMNS = ", ".join(TYPES)
 
@@ -104,7 +88,8 @@ class SegmentTable:
     """Rows of segments in an own DuckDB connection. Close it, or use it in a `with` statement."""
 
     def __init__(self) -> None:
-        self._connection = duckdb.connect()
+        # The rows of 10,000 objects are less work than the start of more threads.
+        self._connection = duckdb.connect(config={"threads": 1})
         self._connection.execute("SET enable_progress_bar = false")  # it writes to stdout
         columns = ", ".join(f"{name} {kind}" for name, kind in TYPES.items())
         self._connection.execute(f"CREATE TABLE stored_segments ({columns})")
@@ -114,41 +99,14 @@ class SegmentTable:
             "CREATE TABLE covered (environment VARCHAR, first_segment BIGINT, last_segment BIGINT)"
         )
         self._connection.execute("CREATE VIEW segments AS SELECT * FROM stored_segments")
+        self._has_kept = False
+        self.scanned = ScannedSegments(self._connection)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
         self._connection.close()
-
-    def prove_lines(self, file: Path, *, longest_line: int = 0) -> tuple[int, int, list[SegmentRow]]:
-        """Run statement 1 over a file of lines without reported losses, and hold its rows until `keep_proven`.
-
-        Return the number of rows, the number of lines in them, and the rows that are not intact. A line that DuckDB
-        cannot read is in a row whose environment is None.
-        """
-        columns = ", ".join(f"{name}: '{kind}'" for name, kind in LINE_COLUMNS.items())
-        self._connection.execute(
-            f"CREATE OR REPLACE TEMP VIEW logs AS SELECT *, NULL::VARCHAR AS record FROM read_json({_quoted(file)}, "  # noqa: S608 - a quoted path
-            f"columns={{{columns}}}, "
-            "format='newline_delimited', compression='uncompressed', ignore_errors=true, "
-            f"maximum_object_size={max(BUFFER_BYTES, longest_line + 1)})"
-        )
-        query = statement("segments")
-        self._connection.execute(f"CREATE OR REPLACE TABLE new_segments AS SELECT *, 1 AS objects FROM ({query})")  # noqa: S608
-        ((rows, lines),) = self._rows("SELECT count(*), coalesce(sum(lines), 0) FROM new_segments")
-        damaged = self._rows(f"SELECT * FROM new_segments WHERE NOT ({INTACT})")  # noqa: S608 - a constant
-        return int(rows), int(lines), [SegmentRow(*row) for row in damaged]
-
-    def new_rows(self) -> list[SegmentRow]:
-        """Return the rows of the last `prove_lines`."""
-        return [SegmentRow(*row) for row in self._rows("SELECT * FROM new_segments")]
-
-    def keep_proven(self, withdrawn: Iterable[tuple[str, int]] = ()) -> None:
-        """Store the intact rows of the last `prove_lines`, without those of some segments."""
-        self._connection.execute(f"INSERT INTO stored_segments SELECT * FROM new_segments WHERE {INTACT}")  # noqa: S608
-        for environment, segment in withdrawn:
-            self.remove(environment, segment)
 
     def add(self, rows: Sequence[SegmentRow], *, into: str = "stored_segments") -> None:
         """Add rows."""
@@ -166,6 +124,8 @@ class SegmentTable:
 
     def replace(self, rows: Sequence[SegmentRow]) -> None:
         """Add rows, after removing all older rows of their segments."""
+        if not rows:
+            return
         self._connection.execute("DELETE FROM new_segments")
         self.add(rows, into="new_segments")
         self._connection.execute(
@@ -174,17 +134,14 @@ class SegmentTable:
         )
         self._connection.execute("INSERT INTO stored_segments SELECT * FROM new_segments")
 
-    def remove(self, environment: str, segment: int) -> None:
-        """Remove all rows of a segment."""
-        query = "DELETE FROM stored_segments WHERE environment = ? AND segment = ?"
-        self._connection.execute(query, [environment, segment])
-
     def keep(self, rows: Sequence[SegmentRow]) -> None:
         """Hold rows of an earlier proof for `merge_kept`."""
+        self._has_kept = True
         self.add(rows, into="kept_segments")
 
     def load(self, file: Path) -> None:
         """Hold the rows of a Parquet file for `merge_kept`. Raise ValueError if it has not the columns of a row."""
+        self._has_kept = True
         try:
             self._connection.execute(f"INSERT INTO kept_segments SELECT {_COLUMNS} FROM read_parquet({_quoted(file)})")  # noqa: S608
         except duckdb.Error as error:
@@ -193,6 +150,8 @@ class SegmentTable:
 
     def merge_kept(self) -> int:
         """Add the rows of earlier proofs whose segments were not read now. Return the number of their segments."""
+        if not self._has_kept:
+            return 0
         self._connection.execute(
             "INSERT INTO stored_segments SELECT DISTINCT * REPLACE (0 AS objects) FROM kept_segments "
             "WHERE (environment, segment) NOT IN (SELECT (environment, segment) FROM stored_segments)"

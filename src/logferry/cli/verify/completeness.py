@@ -20,25 +20,23 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from logferry.cli.proof.segment_table import SegmentRow, SegmentTable
-from logferry.cli.verify.object_check import NOTHING_PROCESSED, PlatformLoss, Processed, loss_of_text
+from logferry.cli.verify.checked_object import NOTHING_PROCESSED, PlatformLoss, Processed
 from logferry.cli.verify.window import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from logferry.cli.proof.segment_table import EnvironmentRow, Fault
-    from logferry.cli.verify.object_check import CheckedObject, Loss
+    from logferry.cli.verify.checked_object import CheckedObject, Loss
     from logferry.cli.verify.window import Window
 
 ALL_SEGMENTS = range(1, sys.maxsize)
 
 
-@dataclass(frozen=True)
-class EnvironmentReport:
+class EnvironmentReport(NamedTuple):
     """The segments and records of one execution environment. `ended`: its highest segment is final."""
 
     environment: str
@@ -64,8 +62,7 @@ class EnvironmentReport:
         return not (self.missing or self.missing_lines or self.duplicates)
 
 
-@dataclass(frozen=True)
-class FallbackSummary:
+class FallbackSummary(NamedTuple):
     """The objects of the fallback destination. `different` names the segments whose records differ."""
 
     destination: str
@@ -74,8 +71,7 @@ class FallbackSummary:
     different: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """The result for a destination. `unreadable` has pairs of key and reason."""
 
     objects: int
@@ -140,8 +136,8 @@ def report_of(
         window=window,
         kept_segments=kept,
         names_only=names_only,
-        processed=Processed(
-            *(sum(getattr(each.processed, name) for each in once.values()) for name in ("filtered", "masked", "failed"))
+        processed=_sum(
+            [Processed(*table.scanned.counts(limited=covered is not None)), *(each.processed for each in once.values())]
         ),
     )
 
@@ -194,6 +190,10 @@ def _text_of_loss(loss: Loss) -> str:
     return json.dumps(fields)
 
 
+def _sum(counts: Sequence[Processed]) -> Processed:
+    return Processed(*(sum(getattr(each, name) for each in counts) for name in ("filtered", "masked", "failed")))
+
+
 def _is_relevant(checked: CheckedObject, covered: Mapping[str, range] | None) -> bool:
     if checked.place is None or covered is None:
         return True
@@ -206,11 +206,13 @@ def _environments(table: SegmentTable, covered: Mapping[str, range] | None) -> t
     faults: dict[str, list[Fault]] = defaultdict(list)
     for fault in table.faults():
         faults[fault.environment or ""].append(fault)
-    losses: dict[str, list[Loss]] = defaultdict(list)
-    for loss in map(loss_of_text, table.losses()):
-        losses[loss.environment].append(loss)
+    losses = _losses(table.losses())
     names = sorted({*totals, *losses} if covered is None else covered)
-    highest, final = table.highest_segments(), table.final_segments()
+    if covered is None:  # the totals are those of all segments
+        highest = {name: row.highest_segment for name, row in totals.items()}
+        final = {name: row.highest_segment for name, row in totals.items() if not row.is_open}
+    else:
+        highest, final = table.highest_segments(), table.final_segments()
     reports = []
     for name in names:
         numbers = covered[name] if covered is not None else ALL_SEGMENTS
@@ -222,6 +224,17 @@ def _environments(table: SegmentTable, covered: Mapping[str, range] | None) -> t
             _environment(name, totals.get(name), faults[name], lost, numbers, ended=final.get(name) == known)
         )
     return tuple(reports)
+
+
+def _losses(texts: Sequence[str]) -> Mapping[str, list[Loss]]:
+    """Return the reported losses of each environment."""
+    losses: dict[str, list[Loss]] = defaultdict(list)
+    if texts:
+        from logferry.cli.verify.object_check import loss_of_text  # noqa: PLC0415 - few environments report a loss
+
+        for loss in map(loss_of_text, texts):
+            losses[loss.environment].append(loss)
+    return losses
 
 
 def _environment(

@@ -14,18 +14,19 @@ fallback destination has the mark, so the lines before them are compared.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from logferry import destination
 from logferry.cli.fetch.directory import is_missing_directory
 from logferry.cli.fetch.request_usage import check_price
-from logferry.cli.fetch.selection import COMPACT, place_of
+from logferry.cli.fetch.selection import COMPACT
 from logferry.cli.object_names import segment_in
 from logferry.cli.object_reader import open_destination, read_all
 from logferry.cli.stored_objects import BrokenLinesError, DestinationError, ReadObject
+from logferry.cli.verify.checked_object import CheckedObject
 from logferry.cli.verify.completeness import FallbackSummary, text_of
-from logferry.cli.verify.object_check import CheckedObject, check_object
+from logferry.cli.verify.object_check import check_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -78,7 +79,7 @@ async def check_fallback(
         # 3. A copy that cannot be compared. 4. A copy. 5. An object with other records, or one that replaces a damaged
         # original. Then both are judged together.
         if name not in in_both:
-            further.append(replace(each.checked, key=key))
+            further.append(each.checked._replace(key=key))
         elif each.checked.unreadable:
             further.append(CheckedObject(key, None, unreadable=each.checked.unreadable))
         elif original is None:
@@ -87,7 +88,7 @@ async def check_fallback(
         elif original.digest == each.digest and original.segment == each.segment:
             copies += 1
         else:
-            further.append(replace(each.checked, key=key))
+            further.append(each.checked._replace(key=key))
             further += [] if original.checked.key in checked_keys else [original.checked]
             if each.segment and not original.checked.unreadable:
                 different.add(each.segment)
@@ -134,8 +135,7 @@ async def _read(opened: Destination, url: str, keys: Sequence[str]) -> dict[str,
 
 def is_selected(name: str, selection: Selection) -> bool:
     """Return whether an object is raw, and of a selected function or of another key template."""
-    place = place_of(name) if selection.function != "*" else None
-    return not name.startswith(f"{COMPACT}/") and (place is None or selection.has_function(place.function))
+    return not name.startswith(f"{COMPACT}/") and selection.has_name(name)
 
 
 def _digest(stored: ReadObject | UnreadableObject) -> bytes | None:

@@ -8,7 +8,6 @@ Design: environment and segment stand in the name, if the key template has both,
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from logferry.cli.fetch.directory import is_missing_directory
@@ -16,9 +15,9 @@ from logferry.cli.fetch.fetch import open_source
 from logferry.cli.fetch.selection import ListRange, Selection
 from logferry.cli.object_names import is_marker, segment_in
 from logferry.cli.proof.segment_table import SegmentRow, SegmentTable
+from logferry.cli.verify.checked_object import CheckedObject
 from logferry.cli.verify.completeness import FallbackSummary, report_of
 from logferry.cli.verify.fallback_objects import is_selected
-from logferry.cli.verify.object_check import CheckedObject
 from logferry.cli.verify.verification import STORE_MARGIN
 from logferry.cli.verify.window import EVERYTHING
 
@@ -47,19 +46,21 @@ async def verify_names(
     earliest = window.since - STORE_MARGIN if window.since else None
     found: dict[tuple[str, int], int] = {}
     others: list[CheckedObject] = []
+    count = 0
     async for each in _raw_objects(destination, selection, earliest):
         segment = segment_in(each.name)
         if segment is None:
             others.append(CheckedObject(each.key, None, foreign=True))
         else:
             found[segment] = found.get(segment, 0) + 1
-            update(sum(found.values()), sum(found.values()))
+            count += 1
+            update(count, count)
     summary = await _add_fallback(fallback, found, selection, earliest) if fallback else None
     with SegmentTable() as table:
         # A second object of a segment is a copy: all its lines are there twice, whatever their number is.
-        table.add([SegmentRow(*segment, lines=count - 1, objects=count) for segment, count in found.items()])
+        table.add([SegmentRow(*segment, lines=copies - 1, objects=copies) for segment, copies in found.items()])
         report = report_of(table, others, window, names_only=True)
-    return dataclasses.replace(report, fallback=summary)
+    return report._replace(fallback=summary)
 
 
 async def _raw_objects(url: str, selection: Selection, earliest: datetime | None) -> AsyncIterator[ListedObject]:

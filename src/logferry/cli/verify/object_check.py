@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from logferry.cli.object_names import looks_like_logferry
 from logferry.cli.stored_objects import BrokenLinesError, ReadObject, UnreadableObject
+from logferry.cli.verify.checked_object import NOTHING_PROCESSED, CheckedObject, Loss, Place, PlatformLoss, Processed
 from logferry.cli.verify.line_place import CLOSING_TYPES, place_of_lines
 from logferry.cli.verify.other_formats import in_format_1
 from logferry.records.bounded_json import integer_parser, refuse_constant
@@ -38,66 +38,6 @@ SHOWN = 80
 
 _integer = integer_parser(MAX_DIGITS)
 _WHOLE = re.compile(rf"\d{{1,{MAX_DIGITS}}}", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Content of a `logferry.dropped` record: segments that were discarded, with their size."""
-
-    environment: str
-    segments: range
-    records: int
-    bytes: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class PlatformLoss:
-    """Content of a `platform.logsDropped` record (Telemetry API schema reference)."""
-
-    records: int
-    bytes: int
-
-
-@dataclass(frozen=True)
-class Place:
-    """Place of an object by its metadata. The times have the platform's format, or are empty."""
-
-    environment: str
-    segment: int
-    records: int
-    first_time: str
-    last_time: str
-    final: bool
-
-
-@dataclass(frozen=True)
-class Processed:
-    """Records of an object that the settings have filtered or masked, and those for which a rule failed."""
-
-    filtered: int = 0
-    masked: int = 0
-    failed: int = 0
-
-
-NOTHING_PROCESSED = Processed()
-"""Counts of an object whose settings neither filter nor mask."""
-
-
-@dataclass(frozen=True)
-class CheckedObject:
-    """Result for one object. `lines` are its line numbers, `repeated` counts the duplicates."""
-
-    key: str
-    place: Place | None
-    lines: tuple[range, ...] = ()
-    repeated: int = 0
-    losses: tuple[Loss, ...] = ()
-    platform_losses: tuple[PlatformLoss, ...] = ()
-    processed: Processed = NOTHING_PROCESSED
-    unreadable: str = ""
-    foreign: bool = False
-    """Whether another program wrote the object: it has neither metadata nor lines of logferry."""
 
 
 class _ContradictionError(Exception):
@@ -156,7 +96,7 @@ def _read(lines: Iterable[bytes], place: Place) -> tuple[list[range], list[Loss 
 
 def _check_counts(metadata: Mapping[str, str], processed: Processed) -> None:
     """Raise _ContradictionError if the metadata state another number than the closing line."""
-    for name, number in vars(processed).items():
+    for name, number in processed._asdict().items():
         if name in metadata and _whole(metadata, name, least=0) != number:
             raise _ContradictionError(f"its metadata have {name}={metadata[name]}, its closing line has {number}")
 

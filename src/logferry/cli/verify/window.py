@@ -8,16 +8,15 @@ window are verified. All times are in the form of the stored lines, so that they
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _AGE = re.compile(r"(\d{1,6})\s*([smhd])", re.ASCII)
 REMEDY = "use an age such as 2h or 7d, or a time such as 2026-11-21T02:00Z"
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """The limits of a verification, each of them optional."""
 
     since: datetime | None = None

@@ -67,7 +67,7 @@ def open_sink(
             timeout_seconds=timeout_seconds,
             object_headers=further,
             environ=environ,
-            replaced=frozenset(names or ()),
+            replaced=frozenset(name for name in names or () if name.startswith("AWS_")),
             role=role,
         )
     if not names:

@@ -17,6 +17,7 @@ import aiohttp
 from aiobotocore.credentials import AioCredentials
 from botocore import exceptions as boto
 from botocore.credentials import ReadOnlyCredentials
+from botocore.parsers import ResponseParserError
 
 from logferry.aws import sts
 from logferry.aws.credentials import RenewedCredentials
@@ -54,7 +55,9 @@ class SdkRoleCredentials(AioCredentials):  # type: ignore[misc]  # it ships no t
 
     async def _assume(self) -> tuple[Credentials, float]:
         try:
-            response = await self._response()
+            found = (await self._response())["Credentials"]
+            keys = found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"]
+            expires_at = found["Expiration"].timestamp() - sdk_clock.offset_seconds()
         except boto.ClientError as error:
             raise sts.classify(self._role, _error_of(error)) from error
         except _NO_CREDENTIALS as error:
@@ -65,9 +68,10 @@ class SdkRoleCredentials(AioCredentials):  # type: ignore[misc]  # it ships no t
             raise SinkUnavailable(
                 sts.event_of(self._role, f"{bounded(str(error))}; {sts.CONNECTION_REMEDIES.reach}")
             ) from error
-        found = response["Credentials"]
-        credentials = sts.credentials_of(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
-        return credentials, found["Expiration"].timestamp() - sdk_clock.offset_seconds()
+        except (ResponseParserError, KeyError, AttributeError):
+            # Not a document of STS. The error is not chained, because it contains the complete response.
+            raise SinkUnavailable(sts.event_of(self._role, f"STS gave no credentials; {sts.NOT_STS}")) from None
+        return sts.credentials_of(*keys), expires_at
 
     async def _response(self) -> Any:
         """Send the request, once more with the clock of STS if the clocks differ."""
