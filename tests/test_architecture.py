@@ -37,6 +37,7 @@ PURE_MODULES = (
     *("deadline", "destination", "errors", "ipc", "values"),
     *("flush.circuit_breaker", "flush.failover", "flush.policy"),
     *("flush.upload_limits", "journal.frame"),
+    *("toml_settings", "references.errors", "references.grammar", "references.services"),
     *("instrumentation.event_attribution", "instrumentation.event_line", "instrumentation.event_losses"),
     *("instrumentation.invocation_summary", "instrumentation.proc_files", "instrumentation.usage"),
     *("listener.admission", "listener.dedup", "listener.http_protocol", "listener.path_token", "listener.refusals"),
@@ -160,10 +161,20 @@ def test_the_record_model_formats_a_time_and_never_reads_the_clock() -> None:
     assert {call for call in calls(path) if call.startswith("time.")} <= {"time.strftime", "time.gmtime"}
 
 
-SERIAL = {"ipc", "values", *(name_of(path) for path in (SOURCE / "supervisor").glob("*.py") if path.stem != "boot")}
+SERIAL = {
+    "config_file",
+    "ipc",
+    "values",
+    *(name_of(path) for path in (SOURCE / "supervisor").glob("*.py") if path.stem != "boot"),
+}
 """Modules on the serial part of a cold start. `boot` is the script that the launcher runs."""
-LAZY = {"supervisor.event_pipe"}
+LAZY = {"config_file", "supervisor.event_pipe"}
 """Modules that follow the same rules, and are imported only if a setting needs them."""
+LAZY_IMPORTS = {
+    "supervisor.shipper_process": {"logferry.shipper.main", "gc", "traceback"},
+    "config_file": {"tomllib", "logferry.toml_settings", "difflib", "re"},
+}
+"""Imports inside functions: after the fork, or for a file with settings of the supervisor and for mistakes."""
 SERIAL_MODULES_AT_MOST = 9
 """Modules of ours, with the two `__init__` files. Each one costs every cold start about 0.1 ms."""
 
@@ -178,9 +189,9 @@ def test_the_serial_part_of_a_cold_start_imports_only_builtin_modules(name: str)
     found = {a.name for n in top if isinstance(n, ast.Import) for a in n.names}
     found |= {n.module or "" for n in top if isinstance(n, ast.ImportFrom)}
     assert {one for one in found if not one.startswith("logferry")} <= BARE
-    serial = ("logferry.supervisor", "logferry.ipc", "logferry.values")
+    serial = ("logferry.supervisor", "logferry.config_file", "logferry.ipc", "logferry.values")
     lazy = {one for one in imports(path, typing_too=False) - found if not one.startswith(serial)}
-    assert lazy <= ({"logferry.shipper.main", "gc", "traceback"} if name == "supervisor.shipper_process" else set())
+    assert lazy <= LAZY_IMPORTS.get(name, set())
 
 
 def test_the_serial_part_of_a_cold_start_stays_small() -> None:
@@ -261,6 +272,7 @@ READS_ENVIRON = {"supervisor.supervisor", "shipper.main", "sinks.s3.sdk", "sinks
 READS_THE_WALL_CLOCK = {
     *("supervisor.supervisor", "shipper.main", "shipper.event_queue", "shipper.lifecycle"),
     *("shipper.event_collection", "supervisor.event_pipe"),
+    *("references.resolver", "references.service_client", "shipper.deferred_target"),
     *("aws.assumed_role", "aws.credentials", "http_client.client", "http_client.connection", "sinks.s3.sink"),
     *("sinks.firehose.sink", "sinks.https.sink", "sinks.s3.sdk"),
 }

@@ -22,7 +22,9 @@ OPENED_UP = (
     "records",
     "flush",
     "sinks",
+    "sinks/firehose",
     "sinks/s3",
+    "references",
     "aws",
     "http_client",
 )

@@ -24,7 +24,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 BUCKET_REMEDY = (
     "use s3://bucket/prefix with a bucket name of 3 to 255 letters, digits, dots, hyphens or underscores, "
@@ -104,6 +104,10 @@ class Scheme(NamedTuple):
     """Default of LOGFERRY_OBJECT_BYTES, for a receiver that limits the size of a request."""
 
 
+UNRESOLVED = Destination("", "", "")
+"""Stands for a destination that is a reference, until its value is known."""
+
+
 def parse(text: str) -> Destination:
     """Return the destination of a URL. Raise ValueError with the remedy."""
     scheme, _, place = text.partition("://")
@@ -129,8 +133,23 @@ def shown(text: str) -> str:
     return f"{scheme}://{authority}" + ("/…" if not place.endswith(authority) else "")
 
 
-def unused_settings(destinations: Iterable[Destination], given: Iterable[str]) -> list[str]:
-    """Return the names among `given` that have an effect with none of the destinations."""
+def object_bytes(place: Destination) -> int | None:
+    """Return the default of LOGFERRY_OBJECT_BYTES, or None without a limit.
+
+    A destination that is not known yet has the lowest limit.
+    """
+    if place != UNRESOLVED:
+        return SCHEMES[place.scheme].object_bytes
+    return min(each.object_bytes for each in SCHEMES.values() if each.object_bytes)
+
+
+def unused_settings(destinations: Collection[Destination], given: Iterable[str]) -> list[str]:
+    """Return the names among `given` that have an effect with none of the destinations.
+
+    A setting may have an effect with a destination that is not known yet.
+    """
+    if UNRESOLVED in destinations:
+        return []
     unused = [SCHEMES[each.scheme].unused for each in destinations]
     return sorted(name for name in given if unused and all(_matches(name, patterns) for patterns in unused))
 

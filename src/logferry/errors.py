@@ -47,6 +47,12 @@ class RecordsRejected(LogferryError):
 class SinkError(LogferryError):
     """An object could not be stored. The segment stays in the spool."""
 
+    status = 0
+    """Status of the destination's response, or 0 without one."""
+    code = ""
+    """Error code of the response, such as `AccessDenied`."""
+    sentence = ""
+    """The response's explanation, bounded and on one line."""
     retry_after = 0.0
     """Time until the next attempt that the destination requests, in seconds; 0 without a request."""
 
@@ -57,3 +63,6 @@ class SinkUnavailable(SinkError):
 
 class SinkRejected(SinkError):
     """A failure that lasts until a person changes something (403, 404). Try again rarely, and report the remedy."""
+
+    is_of_object = False
+    """Whether the cause is this object, such as its size. The destination may store others."""

@@ -2,14 +2,15 @@
 
 Guarantees:
 - Each setting is one environment variable with the prefix LOGFERRY_. An empty value counts as not
-  set.
+  set. A setting without a variable can be in the configuration file.
 - All mistakes are reported at once, each once and with its remedy.
 - A value that the supervisor reads too has one parser for both processes (`values`).
 
 Design: durations are seconds, sizes are bytes (with the units `KiB` and `MiB`). The AWS variables
 (region, credentials, AWS_ENDPOINT_URL_S3, proxies) keep their meaning. `settings_validation` has
 the rules that need several values. `options` has the settings of the features that are off by
-default, and is imported only if one of its variables is set.
+default, and is imported only if one of its variables is set. `config_file` and `references` are
+imported only if a configuration file or a reference is there.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from logferry.setting import KIB, MIB, Setting, choice, human, seconds, size, wh
 from logferry.settings_validation import aws_mistakes, contradictions, key_mistakes, unused_mistakes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
+    from logferry.config_file import ConfigFile
     from logferry.destination import Destination
     from logferry.options import Table
     from logferry.options.fallback import FallbackOptions
@@ -35,8 +37,17 @@ if TYPE_CHECKING:
     from logferry.options.records import RecordOptions
     from logferry.options.s3 import S3Options
     from logferry.options.s3_access import S3Access
+    from logferry.references.grammar import References
 
 PREFIX = "LOGFERRY_"
+REFERENCE_MARKS = ("ssm:", "secretsmanager:")
+"""Beginning of each reference (`references`)."""
+
+
+def _path(text: str) -> str:
+    return values.parse_directory(text) if text else ""
+
+
 # ruff: noqa: E501 - a row of the table is easier to read on one line
 SETTINGS = (
     Setting(
@@ -98,6 +109,10 @@ SETTINGS = (
         "STRICT", "false", "`true`, `false`",
         "`true`: invalid settings fail the Init phase of the function instead of disabling logferry", values.parse_truth,
     ),
+    Setting(
+        "CONFIG", "", "an absolute path",
+        "file with settings in TOML, such as `/var/task/logferry.toml`; environment variables take precedence", _path,
+    ),
 )  # fmt: skip
 """The settings that every start reads. The README has these rows and those of `options` (tests/test_docs.py)."""
 
@@ -129,9 +144,11 @@ class Settings(NamedTuple):
     """Options of requests to a receiver, or None if no variable of them is set."""
     firehose: FirehoseOptions | None = None
     """Options of a stream, or None if no variable of them is set."""
-
     fallback: FallbackOptions | None = None
     """The fallback destination, or None if it is not set."""
+    references: References | None = None
+    """References whose values are not known yet, or None if there are none. A destination that is one is `UNRESOLVED`,
+    and a table of options that has one is None."""
 
     @property
     def format(self) -> str:
@@ -144,34 +161,87 @@ class Settings(NamedTuple):
         """Maximum size of the batches in an object, in bytes, or None without a limit."""
         given = self.records.object_bytes if self.records else None
         places = [self.destination, *([self.fallback.destination] if self.fallback else [])]
-        limits = [limit for each in places if (limit := destination.SCHEMES[each.scheme].object_bytes)]
+        limits = [limit for each in places if (limit := destination.object_bytes(each))]
         return given or min(limits, default=None)
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
-        """Return the settings of an environment. Raise SettingsError with all mistakes."""
+    def from_environ(cls, environ: Mapping[str, str], resolved: Mapping[str, str] | None = None) -> Settings:
+        """Return the settings of an environment and of its configuration file. Raise SettingsError with all mistakes.
+
+        `resolved` has the texts of the settings that contain references, with the values in place of the references.
+        """
         texts = {n.removeprefix(PREFIX): text.strip() for n, text in environ.items() if n.startswith(PREFIX)}
-        tables, mistakes = _tables(texts)
-        given = {name for name, text in texts.items() if text}
-        parsed: dict[str, Any] = {}
+        file = _config_file(texts["CONFIG"]) if texts.get("CONFIG") else None
+        if file:
+            texts = file.under(texts)
+        references, mistakes = _references(texts, file)
+        unresolved = references.texts.keys() if references and resolved is None else set[str]()
+        texts |= resolved or {}
+        tables, unknown = _tables(texts)
         rows = (*SETTINGS, *(row for table in tables.values() for row in table.SETTINGS))
-        for setting in rows:
-            text = texts.get(setting.name, "")
-            try:
-                parsed[setting.name] = setting.parse(text or setting.default)
-            except ValueError as error:
-                found = f"is {setting.shown(text)!r}" if text else "is not set"
-                mistakes.append(f"{PREFIX}{setting.name} {found}: {error}")
-        mistakes += unused_mistakes(
-            parsed, {row.name for row in rows if texts.get(row.name, "") not in {"", row.default}}
-        )
-        mistakes += _combined(parsed, given, environ, tables)
+        known = [row for row in rows if row.name not in unresolved and row.name not in mistakes]
+        parsed, invalid = _parsed(known, texts, secret=references.texts.keys() if references else ())
+        given = {name for name, text in texts.items() if text}
+        filled = parsed | {name: destination.UNRESOLVED for name in unresolved if name.endswith("DESTINATION")}
+        changed = {row.name for row in rows if texts.get(row.name, "") not in {"", row.default}}
+        found = [*mistakes.values(), *unknown, *invalid, *unused_mistakes(filled, changed)]
+        found += _combined(filled, given, environ, tables)
         for table in tables.values():
-            mistakes += table.contradictions(parsed, given)
-        if mistakes:
-            raise SettingsError([*dict.fromkeys(mistakes)])
-        settings = _settings(parsed, given)
-        return settings._replace(**{name: table.read(parsed) for name, table in tables.items()}) if tables else settings
+            found += table.contradictions(parsed, given)
+        if file:
+            found = file.attribute(found)
+        if found:
+            raise SettingsError([*dict.fromkeys(found)])
+        complete = {
+            name: table.read(filled)
+            for name, table in tables.items()
+            if all(row.name in filled for row in table.SETTINGS)
+        }
+        settings = _settings(filled, given)
+        return settings._replace(**complete, references=references if unresolved else None)
+
+
+def _parsed(
+    rows: Iterable[Setting], texts: Mapping[str, str], *, secret: Container[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the values of the settings by their names, and the mistakes. Those of `secret` settings show no value."""
+    parsed: dict[str, Any] = {}
+    mistakes = []
+    for setting in rows:
+        text = texts.get(setting.name, "")
+        try:
+            parsed[setting.name] = setting.parse(text or setting.default)
+        except ValueError as error:
+            # The reason may quote the value.
+            wrong = _mistake_of_reference(setting) if setting.name in secret else _mistake(setting, text, error)
+            mistakes.append(wrong)
+    return parsed, mistakes
+
+
+def _mistake(setting: Setting, text: str, error: ValueError) -> str:
+    return f"{PREFIX}{setting.name} {f'is {setting.shown(text)!r}' if text else 'is not set'}: {error}"
+
+
+def _mistake_of_reference(setting: Setting) -> str:
+    return f"{PREFIX}{setting.name} is not valid with the value of its reference: use {setting.range.replace('`', '')}"
+
+
+def _config_file(path: str) -> ConfigFile:
+    from logferry import options  # noqa: PLC0415 - most functions have no file
+    from logferry.config_file import ConfigFile  # noqa: PLC0415
+
+    file = ConfigFile(path)
+    file.check_names([*(setting.name for setting in SETTINGS), *options.MODULE_OF])
+    return file
+
+
+def _references(texts: Mapping[str, str], file: ConfigFile | None) -> tuple[References | None, dict[str, str]]:
+    """Return the references in the texts, and the mistakes in them by the name of their setting."""
+    if not any(mark in text for text in texts.values() for mark in REFERENCE_MARKS):
+        return None, {}
+    from logferry.references import grammar  # noqa: PLC0415 - most functions have no references
+
+    return grammar.find(texts, {name: file.place(name) for name in texts} if file else {})
 
 
 def _tables(texts: Mapping[str, str]) -> tuple[dict[str, Table], list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -21,17 +22,25 @@ WARM_INVOCATIONS = 3
 """Number of invocations before a measurement."""
 BATCH = 15
 """Invocations of a round; the figure is their CPU time."""
+SPACED = 4
+"""Invocations of a round with a complete sample for each."""
+SPACE_SECONDS = 1.05
+"""Time between two of them, in seconds: longer than that between two complete samples."""
 USAGE = {"LOGFERRY_USAGE": "true"}
+WITHOUT_FLUSH = {"LOGFERRY_FLUSH": "size"}
 IDLE_PROCESS = ["sleep", "3600"]
 """Process that is the runtime for the samples: its memory, descriptors and clock are read."""
 CASES = (
     ("one object", PER_INVOCATION, Target(at_most=1.05)),
-    ("nothing due", {"LOGFERRY_FLUSH": "size"}, Target(at_most=1.25)),
+    ("nothing due", WITHOUT_FLUSH, Target(at_most=1.25)),
 )
 
 
 def usage_cpu(run: RunContext) -> Iterator[Row]:
-    """CPU time of an invocation with and without usage, with an object and without a flush."""
+    """CPU time of an invocation with and without usage, with an object and without a flush.
+
+    The files of /proc are read once a second. The last row has one invocation a second, so each reads them.
+    """
 
     def cpu(environment: Environment) -> Callable[[], float]:
         def per_invocation() -> float:
@@ -43,21 +52,43 @@ def usage_cpu(run: RunContext) -> Iterator[Row]:
         return per_invocation
 
     for name, settings, target in CASES:
-        with ExitStack() as stack:
-            stack.enter_context(_runtime())
-            samplers: dict[str, Callable[[], float]] = {}
-            for case, added in (("off", {}), ("on", USAGE)):
-                environment = stack.enter_context(
-                    Environment(run.extensions.logferry, run.s3, settings={**settings, **added})
-                )
-                environment.warm_up(WARM_INVOCATIONS)
-                environment.assert_no_output()
-                samplers[case] = cpu(environment)
-            samples = run.interleaved(samplers)
-        yield Row(
-            f"CPU of an invocation with 5 lines, {name}, usage on / off", ratio(samples["on"], samples["off"]), "x",
-            target, f"on {spread(samples['on'])} ms, off {spread(samples['off'])} ms",
-        )  # fmt: skip
+        with _environments(run, settings) as environments:
+            samples = run.interleaved({case: cpu(each) for case, each in environments.items()})
+        yield _row(name, samples, target)
+    with _environments(run, WITHOUT_FLUSH) as environments:
+        rounds = run.interleaved({"both": lambda: _spaced(environments)})["both"]
+    yield _row("nothing due, one invocation a second", {case: [each[case] for each in rounds] for case in rounds[0]})
+
+
+def _spaced(environments: dict[str, Environment]) -> dict[str, float]:
+    """Return the CPU time of an invocation in each environment, in milliseconds, with pauses between them."""
+    before = {case: each.settle() for case, each in environments.items()}
+    for _ in range(SPACED):
+        time.sleep(SPACE_SECONDS)
+        for environment in environments.values():
+            environment.invoke()
+    return {case: (each.settle() - before[case]) / SPACED * 1000 for case, each in environments.items()}
+
+
+def _row(name: str, samples: dict[str, list[float]], target: Target | None = None) -> Row:
+    return Row(
+        f"CPU of an invocation with 5 lines, {name}, usage on / off", ratio(samples["on"], samples["off"]), "x",
+        target, f"on {spread(samples['on'])} ms, off {spread(samples['off'])} ms",
+    )  # fmt: skip
+
+
+@contextmanager
+def _environments(run: RunContext, settings: dict[str, str]) -> Iterator[dict[str, Environment]]:
+    """Provide two warm environments, without and with usage, and a runtime."""
+    with ExitStack() as stack:
+        stack.enter_context(_runtime())
+        found = {}
+        for case, added in (("off", {}), ("on", USAGE)):
+            environment = Environment(run.extensions.logferry, run.s3, settings={**settings, **added})
+            found[case] = stack.enter_context(environment)
+            environment.warm_up(WARM_INVOCATIONS)
+            environment.assert_no_output()
+        yield found
 
 
 def usage_first_invocation(run: RunContext) -> Iterator[Row]:

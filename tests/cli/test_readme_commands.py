@@ -77,6 +77,15 @@ def test_a_documented_command_for_s3_has_valid_options(arguments: list[str]) -> 
         assert context.params["destination"] == "s3://my-log-bucket/logs"
 
 
+@pytest.mark.parametrize("arguments", commands("check"), ids=" ".join)
+def test_a_documented_check_has_valid_options(arguments: list[str]) -> None:
+    """The options are parsed, and a file that they name exists. The checks have separate tests."""
+    command = get_command(cli)
+    assert isinstance(command, TyperGroup)
+    with command.commands["check"].make_context("check", arguments[1:]) as context:
+        assert context.params["destination"] or (ROOT / context.params["settings"]).exists()
+
+
 def test_the_documented_tables_are_the_views(sample: str) -> None:
     """Each table of the README exists. The sample has no faults and no instrumentation."""
     readme = (ROOT / "README.md").read_text()

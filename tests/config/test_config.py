@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from logferry.references.services import SERVICES
 from logferry.settings import PREFIX, Settings
 from support.settings_tables import ALL_SETTINGS
 
@@ -83,6 +84,22 @@ def test_the_example_is_valid_with_and_without_the_commented_lines() -> None:
     Settings.from_environ({name: value for name, (value, _) in example.items()})
 
 
+# --- logferry.toml
+
+
+def test_the_example_of_a_configuration_file_is_valid_with_and_without_the_commented_lines(tmp_path: Path) -> None:
+    """A user can activate any line. The file has a value of each TOML type."""
+    text = (CONFIG / "logferry.toml").read_text()
+    activated = tmp_path / "logferry.toml"
+    activated.write_text(
+        re.sub(r"^# (?=\w+ = )", "", text, flags=re.MULTILINE).replace("[s3]", '[s3]\nencryption="aws:kms"')
+    )
+    for path in (CONFIG / "logferry.toml", activated):
+        settings = Settings.from_environ({"LOGFERRY_CONFIG": str(path)})
+        assert settings.destination.bucket == "my-log-bucket"
+        assert (settings.references is None) == (path != activated)
+
+
 # --- SAM
 
 
@@ -131,7 +148,9 @@ def _policy(name: str) -> dict[str, Any]:
         "execution-role-policy.json",
         "execution-role-policy-assume.json",
         "execution-role-policy-fallback.json",
+        "execution-role-policy-firehose.json",
         "execution-role-policy-kms.json",
+        "execution-role-policy-references.json",
         "stop-cloudwatch.json",
     ],
 )
@@ -177,9 +196,15 @@ def test_the_policies_grant_only_the_required_actions() -> None:
     assert (_words(store["Action"]), store["Resource"]) == (PUT_OBJECT, "arn:aws:s3:::my-log-bucket/logs/*")
     (fallback,) = _policy("execution-role-policy-fallback.json")["Statement"]
     assert fallback == store | {"Sid": fallback["Sid"], "Resource": "arn:aws:s3:::my-fallback-bucket/logs/*"}
+    (send,) = _policy("execution-role-policy-firehose.json")["Statement"]
+    assert _words(send["Action"]) == {"firehose:PutRecordBatch"}
+    assert send["Resource"].endswith(":deliverystream/my-stream")
     (encrypt,) = _policy("execution-role-policy-kms.json")["Statement"]
     assert _words(encrypt["Action"]) == {"kms:GenerateDataKey"}
     assert encrypt["Condition"]["StringEquals"]["kms:ViaService"].startswith("s3.")
+    reading = _policy("execution-role-policy-references.json")["Statement"]
+    actions = [_words(statement["Action"]) for statement in reading]
+    assert actions == [*({service.permission} for service in SERVICES.values()), {"kms:Decrypt"}]
     (assume,) = _policy("execution-role-policy-assume.json")["Statement"]
     (trust,) = _policy("cross-account-role-trust.json")["Statement"]
     assert _words(assume["Action"]) == _words(trust["Action"]) == {"sts:AssumeRole"}

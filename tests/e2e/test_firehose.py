@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import random
+import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support.end_to_end import environment, own_messages
+from support.end_to_end import arrived_in, assert_exactly_once, environment, own_messages, shipper_pid
 from support.firehose_delivery import connected, deliver
 from support.firehose_stub import STREAM, Reply, firehose_stub
 from support.format_1 import read_line, restored
@@ -33,12 +37,15 @@ def to_stream(stub: FirehoseStub, **settings: str) -> dict[str, str]:
 
 
 def by_place(stub: FirehoseStub) -> dict[tuple[str, int, int], dict[str, Any]]:
-    """Return the delivered lines by environment, segment and line. Lines with the same place are equal."""
+    """Return the delivered lines by environment, segment and line.
+
+    Lines with the same place are equal, except for a segment that became the final one between two attempts.
+    """
     found: dict[tuple[str, int, int], dict[str, Any]] = {}
-    for text in stub.lines:
-        line = read_line(text.decode())
+    for line in sorted((read_line(text.decode()) for text in stub.lines), key=lambda line: str(line.get("type"))):
         place = line["environment"], line["segment"], line["line"]
-        assert found.setdefault(place, line) == line
+        first = found.setdefault(place, line)
+        assert first == line or (first["type"], line["type"]) == ("logferry.final", "logferry.segment")
     return found
 
 
@@ -124,6 +131,49 @@ async def test_proof_by_sql_finds_a_record_that_firehose_has_lost(tmp_path: Path
     deliver([record for record in stub.accepted if record != lost], tmp_path / "bucket", seed=1)
     connection = connected(tmp_path / "bucket", TABLES)
     assert values(connection, "SELECT fault, amount FROM faults") == [("lines missing", 1)]
+
+
+async def test_shipper_that_is_killed_after_a_request_was_accepted_loses_no_line(tmp_path: Path) -> None:
+    """The memory of accepted records is lost with the process. The next one sends the segment again."""
+    arrived, killed = threading.Event(), threading.Event()
+
+    def reply(number: int, _records: Sequence[bytes]) -> Reply:
+        if number == 1:
+            arrived.set()
+            killed.wait(20)
+            return Reply(accepts=True, closes=True)
+        return Reply()
+
+    with firehose_stub(reply) as stub:
+        async with environment(tmp_path, to_stream(stub, LOGFERRY_FLUSH="invocation")) as service:
+            invoking = asyncio.create_task(service.invoke({"lines": 20}))
+            assert await asyncio.to_thread(arrived.wait, 20)
+            os.kill(shipper_pid(service), signal.SIGKILL)
+            killed.set()
+            await invoking
+            await service.wait_idle()
+            await service.invoke({"lines": 1})
+            await service.shutdown()
+    lines = by_place(stub)
+    functions = [line["message"] for line in lines.values() if line["type"] == "function"]
+    assert len(functions) == 21
+    assert len(stub.lines) > len(lines), "the first request was accepted, and its lines were sent again"
+
+
+async def test_objects_of_the_fallback_destination_are_compressed_and_complete(tmp_path: Path) -> None:
+    """Each destination has its own encoder: the stream gets lines, and the directory objects of format 1."""
+    denied = Reply(status=400, code="ResourceNotFoundException", message="Firehose my-stream not found.")
+    settings = {"LOGFERRY_FLUSH": "invocation", "LOGFERRY_FALLBACK_DESTINATION": f"file://{tmp_path}/out"}
+    with firehose_stub(lambda _number, _records: denied) as stub:
+        async with environment(tmp_path, to_stream(stub, **settings)) as service:
+            await service.invoke({"lines": 3})
+            await service.wait_idle()
+            await service.invoke({"lines": 3})
+            await service.shutdown()
+        assert stub.accepted == []
+    objects = arrived_in(tmp_path / "out")
+    assert_exactly_once(service, objects)
+    assert all(one.key.endswith(".ndjson.gz") and one.metadata["fallback"] == "true" for one in objects)
 
 
 async def test_stream_without_permission_leaves_the_records_in_the_spool(tmp_path: Path) -> None:

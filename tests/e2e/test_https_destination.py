@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from logferry.destination import SCHEMES
+from logferry.errors import SinkRejected
 from support.end_to_end import assert_exactly_once, environment, lines_of, own_messages
-from support.log_receiver import Answer, Received, log_receiver
-from support.otel_collector import attributes, otel_collector, scopes
+from support.log_receiver import Answer, Received, https_sink, log_receiver
+from support.otel_collector import DEFAULT_REQUEST_BYTES, attributes, otel_collector, scopes
+from support.processed import A, batch, encoded, event
+from support.s3_stub import OBJECT, close
 from support.tls_server import make_certificate
 
 if TYPE_CHECKING:
@@ -125,6 +129,7 @@ async def test_opentelemetry_collector_gets_every_record_once(tmp_path: Path, co
     found = Counter((attributes(record)["logferry.type"], record["body"]["stringValue"]) for record in records)
     assert found == Counter((each["type"], _text(each["record"])) for each in delivered)
     _check_places(collected)
+    assert len({json.dumps(resource) for resource, _ in collected}) == 1, "an environment is one resource"
     for resource, scope in collected:
         assert scope["scope"]["name"] == "logferry"
         assert resource["service.name"] == resource["faas.name"] == "orders"
@@ -142,6 +147,52 @@ async def test_opentelemetry_collector_gets_every_record_once(tmp_path: Path, co
     assert all(len(record["traceId"]) == 32 for record in warnings)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("closed_sinks")
+async def test_refusals_of_the_collector_have_their_remedies(tmp_path: Path) -> None:
+    """The responses are those of the real receiver."""
+    certificate = make_certificate(tmp_path)
+    trust = {"AWS_CA_BUNDLE": certificate[0]}
+    many = [{"body": {"stringValue": "x" * 100}}] * 100
+    large = json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": many}]}]}).encode()
+    cases = [
+        ("/v1/logs", large, "400 .*: .*; the body is too large: lower LOGFERRY_OBJECT_BYTES"),
+        ("/v1/logs", b'{"resourceLogs":7}', "400 .*; the receiver does not accept the body"),
+        ("/logs", b"{}", "404 .*; that of OTLP is usually /v1/logs"),
+    ]
+    with otel_collector(tmp_path, certificate, max_request_bytes=4096) as collector:
+        for path, body, remedy in cases:
+            sink = https_sink(collector.url.replace("/v1/logs", path), form="otlp", environ=trust)
+            with pytest.raises(SinkRejected, match=remedy):
+                await sink.put(OBJECT._replace(body=body))
+        await https_sink(collector.url, form="otlp", environ=trust).put(OBJECT._replace(body=b"{}"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_largest_object_fits_into_a_request_of_the_collector(tmp_path: Path) -> None:
+    """The shortest lines grow most: 2 MiB of batches, with all columns, against the limit of 20 MiB."""
+    limit = SCHEMES["https"].object_bytes
+    assert limit is not None
+    line = {"time": "2026-11-21T02:26:24.357Z", "type": "function", "record": "x"}
+    start = {"requestId": A, "tracing": {"value": f"Root=1-{'a' * 8}-{'b' * 24}"}, "tenantId": "tenant"}
+    first = batch(event(start, kind="platform.start"))
+    lines = batch(*[line] * ((limit - len(first)) // (len(json.dumps(line, separators=(",", ":"))) + 1)))
+    rules = {"FORMAT": "otlp", "LINE_FIELDS": "traceId,tenantId,coldStart"}
+    stored = encoded([first, lines], rules)
+    print(f"{len(first) + len(lines)} bytes of batches, {len(stored.body)} bytes of OTLP/JSON")
+    assert len(stored.body) < DEFAULT_REQUEST_BYTES
+    certificate = make_certificate(tmp_path)
+    with otel_collector(tmp_path, certificate) as collector:
+        sink = https_sink(collector.url, form="otlp", environ={"AWS_CA_BUNDLE": certificate[0]}, seconds=60.0)
+        await sink.put(stored)
+        await close(sink)
+        records = int(stored.metadata["records"])
+        collected = list(scopes(collector.wait_for(records, seconds=60)))
+    assert sum(len(scope["logRecords"]) for _, scope in collected) == records
+
+
 def _text(record: object) -> str:
     return record if isinstance(record, str) else json.dumps(record, separators=(",", ":"), ensure_ascii=False)
 
@@ -153,8 +204,8 @@ def _milliseconds(time: str) -> int:
 def _check_places(collected: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
     """Assert that the segments of the environment are numbered from 1, and so are the lines of each."""
     segments: dict[int, list[int]] = {}
-    for resource, scope in collected:
-        lines = segments.setdefault(int(resource["logferry.segment"]), [])
+    for _, scope in collected:
+        lines = segments.setdefault(int(attributes(scope["scope"])["logferry.segment"]), [])
         lines += [int(attributes(record)["logferry.line"]) for record in scope["logRecords"]]
     assert sorted(segments) == list(range(1, len(segments) + 1))
     for lines in segments.values():

@@ -82,9 +82,12 @@ def test_otlp_has_the_members_of_the_json_mapping() -> None:
     assert resource["service.name"] == resource["faas.name"] == {"stringValue": "orders"}
     assert resource["cloud.account.id"] == {"stringValue": "123456789012"}
     assert resource["team"] == {"stringValue": "x"}
-    assert resource["logferry.segment"] == {"intValue": "7"}
-    assert json.loads(resource["logferry.closing"]["stringValue"])["records"] == 8
+    assert not [name for name in resource if name.startswith("logferry.")], "the resource is that of each object"
     (scope,) = logs["scopeLogs"]
+    place = attributes(scope["scope"].pop("attributes"))
+    assert place["logferry.segment"] == {"intValue": "7"}
+    assert place["logferry.final"] == {"boolValue": False}
+    assert json.loads(place["logferry.closing"]["stringValue"])["records"] == 8
     records = scope["logRecords"]
     assert scope["scope"] == {"name": "logferry"}
     assert [attributes(each["attributes"])["logferry.line"] for each in records] == [

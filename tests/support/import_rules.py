@@ -7,20 +7,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "journal": {"records", "errors"},
     "http_client": {"errors"},
     "aws": {"http_client", "errors"},
+    "references": {"aws", "http_client", "errors"},
     "sinks": {"aws", "http_client", "records", "errors", "log"},
     "listener": {"journal", "records", "errors"},
     "flush": {"journal", "records", "sinks", "deadline", "errors", "log", "loop_clock"},
     "settings": {
         *("flush.policy", "records.object_key", "records.zstd_packing", "destination", "errors"),
-        *("options", "setting", "settings_validation", "values", "aws.variable_names"),
+        *("aws.variable_names", "config_file", "options", "references.grammar", "setting", "settings_validation"),
+        "values",
     },
     "options": {"aws", "destination", "records", "setting", "settings_validation", "values"},
     "settings_validation": {"flush.policy", "records.object_key", "destination"},
     "instrumentation": {"listener", "records", "errors"},
     "shipper": {
-        *("flush", "instrumentation", "journal", "listener", "records", "settings", "sinks"),
+        *("flush", "instrumentation", "journal", "listener", "records", "references", "settings", "sinks"),
         *("deadline", "destination", "errors", "ipc", "log", "loop_clock"),
     },
-    "supervisor": {"ipc", "values", "shipper.main"},
+    "config_file": {"toml_settings", "values"},
+    "supervisor": {"config_file", "ipc", "values", "shipper.main"},
 }
 """Import rules of the extension: each package may import itself and these. All other modules import nothing of ours."""

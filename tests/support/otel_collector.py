@@ -40,6 +40,8 @@ conf_resolver: {{default_uri_scheme: file}}
 """
 BUILD_SECONDS = 500
 START_SECONDS = 60.0
+DEFAULT_REQUEST_BYTES = 20 * 1024 * 1024
+"""Limit of a request of the OTLP receiver, after decompression."""
 
 
 class BuildError(RuntimeError):
@@ -77,18 +79,21 @@ class Collector:
         self._output = output
 
     def requests(self) -> list[dict[str, Any]]:
-        """Return the log data of each request that the exporter has written."""
-        text = self._output.read_text() if self._output.exists() else ""
-        return [json.loads(line) for line in text.splitlines()]
+        """Return the log data of each request that the exporter has written completely."""
+        text = self._output.read_bytes() if self._output.exists() else b""
+        return [json.loads(line) for line in text.split(b"\n")[:-1]]
 
     def wait_for(self, records: int, *, seconds: float = 20.0) -> list[dict[str, Any]]:
         """Wait until the exporter has written so many log records; return the requests."""
-        until = time.monotonic() + seconds
-        while True:
-            found = self.requests()
-            if sum(len(scope["logRecords"]) for _, scope in scopes(found)) >= records or time.monotonic() > until:
-                return found
+        until, size, found = time.monotonic() + seconds, 0, list[dict[str, Any]]()
+        while time.monotonic() < until:
+            before, size = size, self._output.stat().st_size if self._output.exists() else 0
+            if size != before:
+                found = self.requests()
+                if sum(len(scope["logRecords"]) for _, scope in scopes(found)) >= records:
+                    break
             time.sleep(0.1)
+        return found
 
 
 def scopes(requests: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -105,15 +110,21 @@ def attributes(holder: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def otel_collector(folder: Path, certificate: tuple[str, str]) -> Iterator[Collector]:
+def otel_collector(
+    folder: Path, certificate: tuple[str, str], *, max_request_bytes: int = DEFAULT_REQUEST_BYTES
+) -> Iterator[Collector]:
     """Run a collector on loopback with TLS until the block ends."""
     command = [str(program()), "--config", f"file:{folder}/collector.json"]
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     output = folder / "collected.jsonl"
-    tls = {"cert_file": certificate[0], "key_file": certificate[1]}
+    http = {
+        "endpoint": f"127.0.0.1:{port}",
+        "tls": {"cert_file": certificate[0], "key_file": certificate[1]},
+        "max_request_body_size": max_request_bytes,
+    }
     config = {
-        "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{port}", "tls": tls}}}},
+        "receivers": {"otlp": {"protocols": {"http": http}}},
         "exporters": {"file": {"path": str(output), "flush_interval": "100ms"}},
         "service": {
             "telemetry": {"metrics": {"level": "none"}},

@@ -43,6 +43,7 @@ FETCH_SECONDS = 2.0
 """Limit for a response of the container endpoint, in seconds. The endpoint is local."""
 RETRY_SECONDS = 30
 """Time between failed renewals while the present credentials are valid, in seconds."""
+_CONTAINER_VARIABLES = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
 RELATIVE_URI_HOST = "http://169.254.170.2"
 
 _OK = 200
@@ -140,6 +141,21 @@ class CredentialSource:
         if not _is_header_value(token):
             raise SinkRejected("the container authorization token is not printable ASCII, or has a line break")
         return {"Authorization": token} if token else {}
+
+
+def reason_in_source(environ: Mapping[str, str]) -> str | None:
+    """Return why `CredentialSource` has no credentials, or not those of the AWS SDKs; None if it has them."""
+    if environ.get("AWS_ACCESS_KEY_ID") and environ.get("AWS_SECRET_ACCESS_KEY"):
+        return None
+    if environ.get("AWS_ACCESS_KEY_ID") or environ.get("AWS_SECRET_ACCESS_KEY"):
+        return "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not both set"
+    if environ.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
+        return "AWS_WEB_IDENTITY_TOKEN_FILE is set (assumed role)"
+    if not any(environ.get(name) for name in _CONTAINER_VARIABLES):
+        return "neither static nor container credentials are set"
+    if environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", "").lower().startswith("https:"):
+        return "AWS_CONTAINER_CREDENTIALS_FULL_URI is an https URL"
+    return None
 
 
 def container_endpoint(environ: Mapping[str, str]) -> tuple[str, int, str]:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from logferry.aws.credential_provider import CredentialProvider
     from logferry.http_client.response import Response
 
-
 CLOCK, CREDENTIALS = "clock", "credentials"
 """Causes of an error that can be corrected."""
 
@@ -36,12 +35,8 @@ class RequestSigner:
         self._credentials = credentials
         self._service = service
         self._wall_clock = wall_clock
-        self._clock_offset = 0.0
-
-    @property
-    def clock_offset(self) -> float:
-        """Time of the service minus the time of this environment, in seconds, as far as it is known."""
-        return self._clock_offset
+        self.clock_offset = 0.0
+        """Time of the service minus the time of this environment, in seconds."""
 
     async def prepare(self) -> None:
         """Fetch the credentials before they are needed. Raises SinkUnavailable or SinkRejected."""
@@ -52,8 +47,9 @@ class RequestSigner:
     ) -> Response:
         """Send a request, and once more after each correction that its response calls for; return the last response.
 
-        `send` signs and sends the request with the credentials. `cause_of` returns CLOCK, CREDENTIALS or an empty
-        string. Raises the errors of `send`, SinkUnavailable or SinkRejected.
+        `send` signs and sends the request with the credentials. `cause_of` returns CLOCK, CREDENTIALS, the name of a
+        cause that it has corrected itself, or an empty string. Raises the errors of `send`, SinkUnavailable or
+        SinkRejected.
         """
         corrected: set[str] = set()
         while True:
@@ -85,25 +81,18 @@ class RequestSigner:
             credentials=credentials,
             region=region,
             service=self._service,
-            amz_date=amz_date(self._wall_clock() + self._clock_offset),
+            amz_date=amz_date(self._wall_clock() + self.clock_offset),
             encode_path_twice=encode_path_twice,
         )
 
     async def _correct(self, cause: str, response: Response, rejected: sigv4.Credentials) -> bool:
         """Correct the cause of an error; return False if nothing has changed."""
         if cause == CLOCK:
-            return self.correct_clock(response.headers)
-        return await self.renew(rejected)
-
-    def correct_clock(self, response_headers: Mapping[str, str]) -> bool:
-        """Use the time of a response from now on; return False if it states none."""
-        service_time = parse_http_date(response_headers.get("date", ""))
-        if service_time is None:
-            return False
-        self._clock_offset = service_time - self._wall_clock()
+            service_time = parse_http_date(response.headers.get("date", ""))
+            if service_time is not None:
+                self.clock_offset = service_time - self._wall_clock()
+            return service_time is not None
+        if cause == CREDENTIALS:
+            self._credentials.expire(rejected)
+            return await self._credentials.get() != rejected
         return True
-
-    async def renew(self, rejected: sigv4.Credentials) -> bool:
-        """Discard rejected credentials, and return whether there are others now. Raises SinkError."""
-        self._credentials.expire(rejected)
-        return await self._credentials.get() != rejected

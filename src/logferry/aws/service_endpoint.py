@@ -5,7 +5,7 @@ Guarantees:
   compares them (tests/sinks/firehose/test_request_equals_botocore.py).
 - Each configuration that `resolve` does not cover has a reason in `not_covered`, and nothing is sent then.
 
-Design: S3 has other rules, for buckets and access points (`sinks.s3.endpoint`). All other services have the host
+Design: S3 has other rules, for buckets and access points (`sinks.s3.endpoint`). Most other services have the host
 name `service.region.suffix`.
 
 References: AWS SDKs and Tools Reference Guide, "Service-specific endpoints" and "Dual-stack and FIPS endpoints".
@@ -16,9 +16,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from logferry.aws.credentials import reason_in_source
 from logferry.aws.partitions import dns_suffix, dual_stack_suffix
 from logferry.http_client.address import HTTPS_PORT, Address, parse_url
-from logferry.http_client.proxies import proxy_variable
+from logferry.http_client.proxies import proxy_of_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,6 @@ IGNORE_URLS = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
 # The patterns are compiled on use, because compiling one costs 0.1 ms of CPU time.
 _REGION = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PSEUDO_REGION = r"aws-global|fips-.*|.*-fips"
-_CONTAINER_VARIABLES = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
 
 
 def endpoint_url(service: str, environ: Mapping[str, str]) -> tuple[str, str]:
@@ -69,12 +69,8 @@ def service_host(service: str, region: str, environ: Mapping[str, str]) -> str:
 
 def proxy_for(service: str, region: str, environ: Mapping[str, str]) -> str:
     """Return the variable whose proxy applies to a service, as botocore finds it, or an empty string."""
-    _, url = endpoint_url(service, environ)
-    address = parse_url(url)
-    if not address:
-        return proxy_variable("https", service_host(service, region, environ), None, environ) or ""
-    port = None if address.host_header == address.host else str(address.port)
-    return proxy_variable("https" if address.tls else "http", address.host, port, environ) or ""
+    url = endpoint_url(service, environ)[1] or f"https://{service_host(service, region, environ)}"
+    return proxy_of_url(url, environ) or ""
 
 
 def is_on(name: str, environ: Mapping[str, str]) -> bool:
@@ -111,18 +107,5 @@ def _address_reason(service: str, region: str, environ: Mapping[str, str]) -> st
 
 
 def _credentials_reason(environ: Mapping[str, str]) -> str:
-    keys = [bool(environ.get(name)) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")]
-    if all(keys):
-        return ""
-    if any(keys):
-        return "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not both set; set both"
-    if environ.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
-        return "AWS_WEB_IDENTITY_TOKEN_FILE is set, which this destination does not support; give the function a role"
-    if not any(environ.get(name) for name in _CONTAINER_VARIABLES):
-        return (
-            "neither static nor container credentials are set; give the function a role, or set AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY"
-        )
-    if environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", "").lower().startswith("https:"):
-        return "AWS_CONTAINER_CREDENTIALS_FULL_URI is an https URL, which is not supported; use http"
-    return ""
+    reason = reason_in_source(environ)
+    return f"{reason}; give the function a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if reason else ""

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from logferry.cli import proof_commands, read_commands
+from logferry.cli.check_command import check
 from logferry.cli.cost_command import cost
 from logferry.cli.emulate_command import emulate
 from logferry.cli.extras import reporting_missing_extra, require_programs
@@ -45,6 +46,7 @@ def demo(
     raise typer.Exit(asyncio.run(show(Console(), report=Path(REPORT) if report else None)))
 
 
+cli.command()(check)
 proof_commands.add_to(cli)
 cli.command()(cost)
 cli.command()(emulate)

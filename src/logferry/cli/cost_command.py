@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from logferry.cli.config_option import config_variable
+
 
 def cost(  # noqa: PLR0917 - typer reads options from the signature
     invocations_per_day: Annotated[
@@ -47,13 +49,16 @@ def cost(  # noqa: PLR0917 - typer reads options from the signature
         float, typer.Option(metavar="N", min=0, max=1440, help="lifetime of an environment without invocations")
     ] = 10,
     prices: Annotated[Path | None, typer.Option(help="TOML file with other prices", metavar="FILE")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="LOGFERRY_CONFIG: file with settings, for thresholds and spool", metavar="FILE")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Estimate the monthly cost of each flush policy and of AWS's log destinations for a function.
 
     The output states the maximum delay of a record, assumptions and price sources.
 
-    The --flush options and --timing have the meaning of the LOGFERRY_FLUSH settings.
+    The --flush options and --timing have the meaning of the LOGFERRY_FLUSH settings, and replace those of --config.
     """
     from logferry.cli.cost import report  # noqa: PLC0415 - only this command needs prices
 
@@ -72,7 +77,10 @@ def cost(  # noqa: PLR0917 - typer reads options from the signature
         idle_minutes=idle_minutes,
         put_ms=put_ms,
         timing=timing,
-        settings={f"LOGFERRY_FLUSH_{name}": text for name, text in thresholds.items() if text is not None},
+        settings={
+            **config_variable(config),
+            **{f"LOGFERRY_FLUSH_{name}": text for name, text in thresholds.items() if text is not None},
+        },
         prices=prices,
     )
     try:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from logferry.cli.config_option import config_variable, destination_in
 from logferry.cli.run import argv
 
 
@@ -30,9 +31,18 @@ def emulate(  # noqa: PLR0917 - typer reads options from the signature
         float, typer.Option(metavar="N", min=0, help="seconds between invocations; the environment is frozen meanwhile")
     ] = 0.0,
     destination: Annotated[
-        str, typer.Option(help="s3://bucket/prefix or file:///directory (default: a temporary directory)")
+        str,
+        typer.Option(
+            help="s3://bucket/prefix, https://host/path or file:///directory "
+            "(default: that of --config, else a temporary directory)"
+        ),
     ] = "",
-    flush: Annotated[str, typer.Option(help="LOGFERRY_FLUSH: invocation, time, size or adaptive")] = "adaptive",
+    flush: Annotated[
+        str, typer.Option(help="LOGFERRY_FLUSH: invocation, time, size or adaptive (default: adaptive)")
+    ] = "",
+    config: Annotated[
+        Path | None, typer.Option(help="LOGFERRY_CONFIG: file with settings of the extension", metavar="FILE")
+    ] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", help="environment variable of function and extension", metavar="NAME=VALUE"),
@@ -60,8 +70,9 @@ def emulate(  # noqa: PLR0917 - typer reads options from the signature
             function=shlex.split(function),
             events=_events(event or [], events) * count,
             environment={
-                "LOGFERRY_DESTINATION": destination or f"file://{folder}/objects",
+                "LOGFERRY_DESTINATION": destination or destination_in(config) or f"file://{folder}/objects",
                 "LOGFERRY_FLUSH": flush,
+                **config_variable(config),
                 **emulation.aws_variables(),
                 **dict(_pair(text) for text in setting or []),
             },

@@ -1,4 +1,4 @@
-"""Time limits of uploads, and the turn of segments whose upload took too long.
+"""Time limits of uploads, and the turn of segments whose upload took too long or whose object was rejected.
 
 Guarantees:
 - The limit of an upload grows with the size of the object. It grows further after each timeout of
@@ -6,6 +6,8 @@ Guarantees:
 - After a timeout of a large object the other segments are uploaded first. The segment is tried
   again after a time that doubles with each timeout.
 - The limit of a small object stays the upload timeout, because its size cannot be the cause.
+- After a rejection of one object (too large, malformed) the other segments are uploaded first. The
+  segment is tried again after `REJECTED_SECONDS`.
 
 Design: with a fixed limit, the upload of a large object was repeated indefinitely, and all later
 segments waited. On the other hand, an invocation must not be held for long because S3 does not respond.
@@ -17,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from logferry.flush.circuit_breaker import backoff
+from logferry.flush.circuit_breaker import REJECTED_SECONDS, backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -36,11 +38,12 @@ LARGE_BYTES = 256 * 1024
 
 
 class _Slow:
-    """A large object whose upload has timed out."""
+    """A large object whose upload has timed out, or an object that was rejected."""
 
-    __slots__ = ("not_before", "size", "timeouts")
+    __slots__ = ("not_before", "rejected", "size", "timeouts")
 
     def __init__(self) -> None:
+        self.rejected = False
         self.timeouts = 0
         self.size = 0
         self.not_before = 0.0
@@ -84,14 +87,28 @@ class UploadLimits:
         slow.size = size
         slow.not_before = now + backoff(slow.timeouts, jitter=self._jitter)
 
+    def note_rejection(self, segment: Segment, now: float) -> None:
+        """Postpone the next upload of a segment whose object was rejected, while others may be stored."""
+        slow = self._slow.setdefault(_id(segment), _Slow())
+        slow.rejected = True
+        slow.not_before = now + REJECTED_SECONDS
+
+    def is_rejected(self, segment: Segment) -> bool:
+        """Return whether the object of a segment was rejected."""
+        slow = self._slow.get(_id(segment))
+        return slow is not None and slow.rejected
+
     def is_ready(self, segment: Segment, now: float) -> bool:
         """Return whether an upload of a segment is not postponed."""
         slow = self._slow.get(_id(segment))
         return slow is None or now >= slow.not_before
 
     def in_order(self, backlog: Sequence[Segment]) -> Sequence[Segment]:
-        """Return the segments in the order of their uploads: oldest first, but those with timeouts last."""
-        return sorted(backlog, key=self.timeouts) if self._slow else backlog
+        """Return the segments in the order of their uploads: oldest first, then timeouts, then rejections."""
+        return sorted(backlog, key=self._turn) if self._slow else backlog
+
+    def _turn(self, segment: Segment) -> tuple[bool, int]:
+        return self.is_rejected(segment), self.timeouts(segment)
 
     def retain(self, backlog: Iterable[Segment]) -> None:
         """Forget the segments that are not in the backlog any more."""

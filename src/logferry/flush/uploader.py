@@ -8,6 +8,8 @@ Guarantees:
 - With `force`, at SHUTDOWN, transient failures are retried until the deadline. A time that the
   destination requests counts only if it ends before the deadline.
 - If a destination stores an object without some of its records, their loss is logged and reported.
+- An object that is rejected for its content or size does not stop the uploads of the others, and is
+  tried again rarely. If there is a fallback destination, it stores the object.
 - An object that does not fit into the upload timeout gets more time with each attempt. Meanwhile
   the other segments are uploaded (see `upload_limits`).
 - An upload during which the environment was frozen is repeated at once (see `bounded_put`).
@@ -25,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from logferry.deadline import Deadline
 from logferry.errors import RecordsRejected, SegmentLost, SinkError, SinkRejected
-from logferry.flush.circuit_breaker import CircuitBreaker, backoff
+from logferry.flush.circuit_breaker import REJECTED_SECONDS, CircuitBreaker, backoff
 from logferry.flush.target import Target
 from logferry.log import get_logger
 from logferry.loop_clock import loop_time
@@ -157,6 +159,9 @@ class Uploader:
             try:
                 await self._upload(target, segment)
             except SinkError as error:
+                if self._is_of_object(error):
+                    self._postpone(target, segment, error)
+                    continue
                 # The circuit breaker is open now. Only the fallback destination may be usable.
                 self._log.failed(
                     target, segment, error, retry_in=self._open_breaker(target, error), is_last=not self._usable()
@@ -167,14 +172,23 @@ class Uploader:
         tried: list[Target] = []
         """Targets that have failed since the last success or pause."""
         rejected: list[Target] = []
+        refused: set[tuple[str, int]] = set()
+        """Segments whose objects have been rejected for their own sake."""
         while self._until.remaining(loop_time()) and self.backlog:
             left = [each for each in self._last_order() if each not in rejected and each not in tried]
             target, *others = left
-            segment = target.limits.in_order(self.backlog)[0]
+            in_order = target.limits.in_order(self.backlog)
+            segment = next((one for one in in_order if (one.environment, one.number) not in refused), None)
+            if segment is None:
+                return
             self._shares_time = self._failover is not None and self._failover.shares_last_time(target, others)
             try:
                 await self._upload(target, segment)
             except SinkError as error:
+                if self._is_of_object(error):
+                    refused.add((segment.environment, segment.number))
+                    self._postpone(target, segment, error)
+                    continue
                 (rejected if isinstance(error, SinkRejected) else tried).append(target)
                 failures += not others
                 requested = max(requested, error.retry_after)
@@ -190,6 +204,17 @@ class Uploader:
             else:
                 failures, requested = 0, 0.0
                 tried.clear()
+
+    def _is_of_object(self, error: SinkError) -> bool:
+        """Return whether other objects may be stored. A fallback destination stores this one, so it is no exception."""
+        return isinstance(error, SinkRejected) and error.is_of_object and self._failover is None
+
+    def _postpone(self, target: Target, segment: Segment, error: SinkError) -> None:
+        """Upload the other segments first, after the time that follows any failure."""
+        now = loop_time()
+        target.limits.note_rejection(segment, now)
+        self._log.failed(target, segment, error, retry_in=REJECTED_SECONDS, is_last=True)
+        target.breaker.failed(now, rejected=False, requested_seconds=error.retry_after)
 
     def _seconds_until_retry(self, failures: int, requested_seconds: float) -> float:
         seconds = backoff(failures, first=RETRY_SECONDS, longest=LONGEST_RETRY_SECONDS, jitter=self._jitter)

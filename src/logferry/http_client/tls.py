@@ -1,4 +1,4 @@
-"""TLS contexts of the S3 client: which certificate authorities are trusted.
+"""TLS context of a host: which certificate authorities are trusted.
 
 Guarantees:
 - Certificates and host names are always verified.

@@ -61,9 +61,7 @@ class UsageSampler:
         self._shipper_cpu_ns = shipper_cpu_ns
         self._files: dict[str, int] = {}
         self._runtime: int | None = None
-        self._fd_folder = ""
-        self._tmp_fd = -1
-        self._status_fd = -1
+        self._tmp_fd = self._status_fd = self._descriptors_fd = -1
         self._skipped = self._to_skip = 0
         """Number of samples since the last search, and number of those that are not to search."""
         self._searched = False
@@ -118,16 +116,19 @@ class UsageSampler:
             self._searched = True
             return None, None
         self._skipped, self._to_skip, self._searched = 0, 0, False
-        self._runtime, self._fd_folder = pid, f"{self._proc}/{pid}/fd"
+        self._runtime = pid
         with contextlib.suppress(OSError):
             self._status_fd = os.open(f"{self._proc}/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):
+            self._descriptors_fd = os.open(f"{self._proc}/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return pid, cpu_ns
 
     def _forget_runtime(self) -> None:
-        self._runtime, self._fd_folder = None, ""
-        if self._status_fd >= 0:
-            os.close(self._status_fd)
-            self._status_fd = -1
+        self._runtime = None
+        for fd in (self._status_fd, self._descriptors_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._status_fd = self._descriptors_fd = -1
 
     def own_cpu_ns(self) -> int | None:
         """Return the CPU time of the supervisor and of this process, in nanoseconds."""
@@ -143,9 +144,11 @@ class UsageSampler:
             return None, None, None
 
     def _descriptors(self) -> int | None:
+        if self._descriptors_fd < 0:  # `listdir` would take -1 for the working directory
+            return None
         try:
             # A process that has ended, and is not collected yet, has none.
-            return len(os.listdir(self._fd_folder)) or None  # noqa: PTH208 - pathlib is too large
+            return len(os.listdir(self._descriptors_fd)) or None  # noqa: PTH208 - pathlib has no descriptors
         except OSError:
             return None
 

@@ -5,7 +5,9 @@
 Guarantees:
 - Both S3 clients store an object in each of their buckets, and the own client is rejected by one
   more bucket. In a slim tree, the buckets of the SDK are rejected with the reason and the remedy.
+- An object is sent to a receiver on the web, and a proxy is asked for a tunnel.
 - Expressions are compiled, and Zstandard compresses.
+- A configuration file with a reference is read.
 - The only credentials are those of the container endpoint.
 - The program ends with a traceback if a module or a file is missing.
 """
@@ -22,7 +24,7 @@ import ssl  # noqa: E402, F401 - the clients need it on Lambda, though not on lo
 import structlog  # noqa: E402, F401
 
 from logferry import log  # noqa: E402, F401
-from logferry.errors import SinkRejected  # noqa: E402
+from logferry.errors import SinkError, SinkRejected  # noqa: E402
 from logferry.flush import uploader  # noqa: E402, F401
 from logferry.http_client import tls  # noqa: E402
 from logferry.listener import server  # noqa: E402, F401
@@ -35,7 +37,7 @@ from logferry.supervisor import supervisor  # noqa: E402, F401
 OBJECT = StoredObject(
     key="object",
     body=b"content",
-    metadata={"records": "1"},
+    metadata={"environment": "0a1b", "segment": "1", "records": "1"},
     content_type="application/x-ndjson",
 )
 TIMEOUT_SECONDS = 5.0
@@ -66,6 +68,47 @@ async def use_own_client() -> None:
         raise AssertionError(f"the own client has loaded {sorted(loaded)}")
     if not tls.complete_bundle():
         raise AssertionError("the tree has no bundle of certificate authorities")
+
+
+async def use_receiver() -> None:
+    """Send the object to a receiver on the web: directly, and through a proxy. The stub supports neither."""
+    from logferry.sinks import https  # noqa: PLC0415 - the S3 clients must work without this module
+
+    port = int(ENDPOINT.rpartition(":")[2])
+    for environ in ({}, {"HTTPS_PROXY": ENDPOINT}):
+        sink = https.open_sink(
+            scheme="https" if environ else "http",
+            authority="receiver.invalid" if environ else f"127.0.0.1:{port}",
+            address=("receiver.invalid", 443) if environ else ("127.0.0.1", port),
+            path="/logs",
+            form="otlp",
+            compression="none",
+            headers={},
+            environ=environ,
+            timeout_seconds=TIMEOUT_SECONDS,
+        )
+        try:
+            await sink.put(OBJECT)
+        except SinkError as error:
+            if "501" not in str(error):
+                raise AssertionError(f"the receiver: 501 not in the message: {error}") from error
+        else:
+            raise AssertionError("the receiver: the sink reported success")
+
+
+def read_settings_from_a_file() -> None:
+    """Read a configuration file with a reference, and import the modules that resolve it."""
+    import tempfile  # noqa: PLC0415 - the clients must work without these modules
+
+    from logferry.references import resolver  # noqa: PLC0415, F401
+    from logferry.settings import Settings  # noqa: PLC0415
+
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write('destination = "ssm:/logs/destination"\n')
+        file.flush()
+        settings = Settings.from_environ({"LOGFERRY_CONFIG": file.name})
+    if settings.references is None:
+        raise AssertionError("the reference in the file was not found")
 
 
 def process_records() -> None:
@@ -129,6 +172,8 @@ async def main() -> None:
     os.environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"{ENDPOINT}/credentials"
     os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = "token"  # noqa: S105 - only the stub of the smoke test reads it
     await use_own_client()
+    await use_receiver()
+    read_settings_from_a_file()
     if KIND == "full":
         process_records()
         await use_sdk()

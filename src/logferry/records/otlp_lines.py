@@ -1,8 +1,9 @@
 """Records as OTLP/JSON logs, which the S3 receiver of the OpenTelemetry Collector reads. Pure.
 
 Guarantees:
-- An object is one JSON object of the type `LogsData`, with one resource and one scope. The resource is the last member,
-  so that its attributes can count the records.
+- An object is one JSON object of the type `LogsData`, with one resource and one scope. Both follow the log records, so
+  that their attributes can count the records.
+- The resource of an environment is the same in each object. The scope has the attributes of the object.
 - A log record has the place of its record (`logferry.line`), so that the records of an object can be proven complete.
 - Numbers of 64 bits are texts, and IDs are hexadecimal, as the JSON mapping requires.
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from logferry.records import decoder, fast_path
 
-_OPENING = '{"resourceLogs":[{"scopeLogs":[{"scope":{"name":"logferry"},"logRecords":[\n'
+_OPENING = '{"resourceLogs":[{"scopeLogs":[{"logRecords":[\n'
 _SEVERITIES = (1, 5, 9, 13, 17, 21)
 """Severity numbers of the levels: TRACE, DEBUG, INFO, WARN, ERROR, FATAL."""
 _SECOND, _FRACTION = slice(0, len("2026-11-21T02:26:24")), slice(len("2026-11-21T02:26:24."), -1)
@@ -49,7 +50,7 @@ class OtlpLines(FormattedLines):
         yield from super().of(found)
 
     def closing(self, kind: str, record: str) -> str:
-        """Return the end of the object, with the resource."""
+        """Return the end of the object, with the scope and the resource."""
         origin, fields = self._header.origin, self._fields
         resource: dict[str, object] = {
             "service.name": origin.function,
@@ -61,11 +62,16 @@ class OtlpLines(FormattedLines):
             "faas.version": origin.version,
             "faas.instance": origin.environment,
             **(dict(fields.static) if fields else {}),
+        }
+        scope = {
             "logferry.segment": self._header.number,
             "logferry.final": kind == FINAL,
             "logferry.closing": record,
         }
-        return f'\n]}}],"resource":{{"attributes":{_attributes(resource)}}}}}]}}\n'
+        return (
+            f'\n],"scope":{{"name":"logferry","attributes":{_attributes(scope)}}}}}],'
+            f'"resource":{{"attributes":{_attributes(resource)}}}}}]}}\n'
+        )
 
     def _line(self, event: decoder.Event) -> str:
         body = self._masked_content(event)

@@ -12,16 +12,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from logferry.destination import url_of
+from logferry.destination import UNRESOLVED, url_of
+from logferry.errors import SinkRejected
 from logferry.records.encoder import encode
 from logferry.records.object_key import COMPRESSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from logferry.destination import Destination
     from logferry.records.model import Header, StoredObject
+    from logferry.references.grammar import References
     from logferry.settings import Settings
     from logferry.sinks.base import Sink
+
+
+PROBABLE_SCHEME = "s3"
+"""Scheme of a destination that is a reference, until it is known."""
 
 
 class UploadTarget(NamedTuple):
@@ -33,8 +40,17 @@ class UploadTarget(NamedTuple):
 
 
 def open_target(settings: Settings, environ: Mapping[str, str]) -> UploadTarget:
-    """Return the upload target of the destination."""
-    open_sink, encoder = _TARGETS[settings.destination.scheme]
+    """Return the upload target of the destination.
+
+    If settings of the upload are references, they are resolved by the first connection or upload.
+    """
+    if settings.references:
+        from importlib import import_module  # noqa: PLC0415 - most functions have no references
+
+        # A later import would delay an upload.
+        import_module(_TARGETS[settings.destination.scheme or PROBABLE_SCHEME][2])
+        return _open_deferred(settings, settings.references, environ, fallback=False)
+    open_sink, encoder, _ = _TARGETS[settings.destination.scheme]
     return UploadTarget(open_sink(settings, environ), encoder(settings))
 
 
@@ -45,12 +61,54 @@ def open_fallback_target(settings: Settings, environ: Mapping[str, str]) -> Uplo
     """
     if not settings.fallback:
         return None
+    if settings.references and settings.references.texts.keys() - {"DESTINATION"}:
+        return _open_deferred(settings, settings.references, environ, fallback=True)
     from logferry.sinks.lazy import LazySink  # noqa: PLC0415 - off by default
 
     settings = settings._replace(destination=settings.fallback.destination)
-    open_sink, encoder = _TARGETS[settings.destination.scheme]
+    open_sink, encoder, _ = _TARGETS[settings.destination.scheme]
     sink = LazySink(lambda: open_sink(settings, environ), name=url_of(settings.destination))
     return UploadTarget(sink, encoder(settings, fallback=True))
+
+
+def _open_deferred(
+    settings: Settings, references: References, environ: Mapping[str, str], *, fallback: bool
+) -> UploadTarget:
+    """Return a target that is opened when the references are resolved."""
+    from logferry.references.resolver import Resolver  # noqa: PLC0415 - most functions have no references
+    from logferry.shipper import deferred_target  # noqa: PLC0415
+
+    limit = min(deferred_target.RESOLVE_SECONDS, deferred_target.RESOLVE_SHARE * settings.upload_timeout)
+    resolver = Resolver(references, environ, timeout_seconds=limit)
+
+    async def resolve() -> Mapping[str, str]:
+        try:
+            return references.filled(await resolver.resolve())
+        except ValueError as error:
+            raise SinkRejected(str(error)) from None
+
+    def open_with(texts: Mapping[str, str]) -> deferred_target.OpenTarget:
+        resolved = type(settings).from_environ(environ, texts)
+        opened = open_fallback_target(resolved, environ) if fallback else open_target(resolved, environ)
+        assert opened  # noqa: S101 - a value is never empty
+        return deferred_target.OpenTarget(*opened, form=_TARGETS[_place(resolved, fallback=fallback).scheme][1])
+
+    place = _place(settings, fallback=fallback)
+    encoder = _TARGETS[place.scheme or PROBABLE_SCHEME][1]
+    target = deferred_target.DeferredTarget(
+        resolve=resolve,
+        open_target=open_with,
+        encode=encoder(settings, fallback=fallback),
+        form=encoder,
+        name=references.texts["FALLBACK_DESTINATION" if fallback else "DESTINATION"]
+        if place == UNRESOLVED
+        else url_of(place),
+    )
+    return UploadTarget(target, target.encode)
+
+
+def _place(settings: Settings, *, fallback: bool) -> Destination:
+    return settings.fallback.destination if fallback and settings.fallback else settings.destination
 
 
 def _open_directory(settings: Settings, _environ: Mapping[str, str]) -> Sink:
@@ -131,10 +189,10 @@ def _line_encoder(
 
 
 _TARGETS = {
-    "file": (_open_directory, _encoder),
-    "firehose": (_open_stream, _line_encoder),
-    "http": (_open_receiver, _encoder),
-    "https": (_open_receiver, _encoder),
-    "s3": (_open_bucket, _encoder),
+    "file": (_open_directory, _encoder, "logferry.sinks.directory"),
+    "firehose": (_open_stream, _line_encoder, "logferry.sinks.firehose"),
+    "http": (_open_receiver, _encoder, "logferry.sinks.https"),
+    "https": (_open_receiver, _encoder, "logferry.sinks.https"),
+    "s3": (_open_bucket, _encoder, "logferry.sinks.s3"),
 }
-"""Functions that open the sink and return the encoder, by the scheme of the destination."""
+"""Functions that open the sink and return the encoder, and the module of the sink, by the scheme of the destination."""

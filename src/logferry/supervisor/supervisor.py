@@ -44,6 +44,8 @@ may take 10 s."""
 MANAGED_PING_SECONDS = 5.0
 """Interval of the checks on Managed Instances, in seconds. SHUTDOWN is the only event there."""
 MANAGED_INSTANCES = b"lambda-managed-instances"
+_from_file: dict[bytes, bytes] = {}
+"""Variables that the configuration file adds to those of the environment."""
 
 
 def main() -> None:
@@ -52,8 +54,14 @@ def main() -> None:
     if not address:
         log("error", "AWS_LAMBDA_RUNTIME_API is not set: this is not a Lambda environment; try `logferry demo`")
         posix._exit(2)
+    environ = posix.environ
+    if environ.get(b"LOGFERRY_CONFIG"):
+        from logferry import config_file  # noqa: PLC0415 - most functions have no file
+
+        _from_file.update(config_file.supervisor_values(environ))
+        environ = {**environ, **_from_file}
     try:
-        code = Supervisor(api=LambdaApi(address), environ=posix.environ).run()
+        code = Supervisor(api=LambdaApi(address), environ=environ).run()
     except Refused as error:
         log("error", str(error))
         code = 1
@@ -331,7 +339,9 @@ class Supervisor:
 
 def log(level: str, message: str) -> None:
     """Write one line to stdout in the format of the shipper's messages, without structlog."""
-    lowest = values.setting(posix.environ, b"LOG_LEVEL", values.parse_log_level, values.DEFAULT_LOG_LEVEL)
+    lowest = values.setting(
+        {**posix.environ, **_from_file}, b"LOG_LEVEL", values.parse_log_level, values.DEFAULT_LOG_LEVEL
+    )
     if values.LOG_LEVELS.index(level) < values.LOG_LEVELS.index(lowest):
         return
     if posix.environ.get(b"AWS_LAMBDA_LOG_FORMAT", b"").upper() == b"JSON":

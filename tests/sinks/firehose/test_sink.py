@@ -203,10 +203,11 @@ async def test_changed_closing_line_repeats_one_record_only() -> None:
 
 async def test_throttled_request_is_one_attempt() -> None:
     """A repetition within the put would ignore the circuit breaker."""
-    with firehose_stub(replying(SLOW_DOWN)) as stub:
+    with firehose_stub(replying(SLOW_DOWN._replace(headers={"Retry-After": "7"}))) as stub:
         async with closing(firehose_sink(stub.environment)) as opened:
-            with pytest.raises(SinkUnavailable, match=r"503 ServiceUnavailableException: Slow down$"):
+            with pytest.raises(SinkUnavailable, match=r"503 ServiceUnavailableException: Slow down$") as caught:
                 await opened.put(object_of(3))
+        assert caught.value.retry_after == 7
         assert len(stub.requests) == 1
 
 
@@ -314,7 +315,7 @@ async def test_expired_static_credentials_are_rejected_with_one_request() -> Non
         ({"AWS_ENDPOINT_URL": "https://user@host/"}, "AWS_ENDPOINT_URL is not a plain http or https URL"),
         ({"AWS_ENDPOINT_URL": "https://h", "AWS_USE_FIPS_ENDPOINT": "true"}, "are both set; remove one"),
         ({"HTTPS_PROXY": "socks5://proxy:3128"}, "HTTPS_PROXY is not the address of an HTTP proxy"),
-        ({"AWS_SECRET_ACCESS_KEY": ""}, "set both"),
+        ({"AWS_SECRET_ACCESS_KEY": ""}, "are not both set; give the function a role"),
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "neither static nor container credentials"),
         (
             {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_WEB_IDENTITY_TOKEN_FILE": "/token"},

@@ -63,6 +63,22 @@ def test_other_status_is_rejected_with_its_remedy(status: int, remedy: str) -> N
     assert remedy in str(error)
 
 
+@pytest.mark.parametrize(
+    ("status", "is_of_object"), [(400, True), (413, True), (422, True), (401, False), (404, False)]
+)
+def test_rejection_of_a_body_leaves_others(status: int, *, is_of_object: bool) -> None:
+    """The other segments are uploaded meanwhile."""
+    error = failed(status)
+    assert isinstance(error, SinkRejected)
+    assert error.is_of_object == is_of_object
+
+
+def test_400_for_a_large_body_has_the_remedy_of_413() -> None:
+    """This is the response of the OpenTelemetry Collector."""
+    text = str(failed(400, {"code": 3, "message": "http: request body too large"}))
+    assert text.endswith("lower LOGFERRY_OBJECT_BYTES, or raise the limit of the receiver; it has 1234 bytes")
+
+
 @pytest.mark.parametrize("status", [404, 405])
 def test_path_of_otlp_is_named(status: int) -> None:
     """The endpoint of an SDK's configuration has no path, and the URL of logferry is complete."""

@@ -1,7 +1,7 @@
 """Objects in text and in OTLP/JSON as lines of format 1, so that one check serves all formats. Pure.
 
-Design: a log record of OTLP/JSON has its number, and the resource has the place of the object. Text has no numbers, so
-its records count as present if the closing line is there. A text can contain any line, so a report of a loss in it
+Design: a log record of OTLP/JSON has its number. Scope and resource have the place of the object. Text has no numbers,
+so its records count as present if the closing line is there. A text can contain any line, so a report of a loss in it
 proves nothing and is left out: the lost segments count as missing.
 """
 
@@ -61,13 +61,14 @@ def _from_otlp(lines: Iterable[bytes]) -> Iterator[bytes]:
             found.append((int(attributes["logferry.line"]), kind, record["body"]["stringValue"]))
         last = text
     # The last line closes the log records, the scope and the resource, which the first one has opened.
-    resource = _attributes(json.loads(b'{"":[{"":[{"":[' + last)[""][0]["resource"]["attributes"])
-    place = {"environment": resource["faas.instance"], "segment": int(resource["logferry.segment"])}
+    logs = json.loads(b'{"":[{"":[{"":[' + last)[""][0]
+    scope, resource = (_attributes(each["attributes"]) for each in (logs[""][0]["scope"], logs["resource"]))
+    place = {"environment": resource["faas.instance"], "segment": int(scope["logferry.segment"])}
     for number, kind, body in found:
         content = {"record": body} if kind in _LOSSES else {}
         yield json.dumps({"type": kind, **content, **place, "line": number}).encode()
     yield _closing(
-        "logferry.final" if resource["logferry.final"] else "logferry.segment", resource["logferry.closing"], place
+        "logferry.final" if scope["logferry.final"] else "logferry.segment", scope["logferry.closing"], place
     )
 
 

@@ -104,6 +104,12 @@ def _is_clock_error(code: str, sentence: str) -> bool:
 
 def classify(where: str, status: int, code: str, sentence: str = "") -> SinkError:
     """Return SinkUnavailable (wait) or SinkRejected (change something) for a failed request."""
+    error = _classified(where, status, code, sentence)
+    error.status, error.code, error.sentence = status, code, sentence
+    return error
+
+
+def _classified(where: str, status: int, code: str, sentence: str) -> SinkError:
     event = f"{where}: {status} {code}".rstrip() + (f": {sentence}" if sentence else "")
     if _is_clock_error(code, sentence):
         return SinkUnavailable(f"{event}; the clock of this environment differs from Firehose's")

@@ -32,6 +32,7 @@ from logferry.log import get_logger
 from logferry.sinks.firehose import errors
 from logferry.sinks.firehose.accepted_records import AcceptedRecords
 from logferry.sinks.firehose.data_records import MAX_LINES, divide, request_body, take_request
+from logferry.sinks.retry_after import retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -88,6 +89,7 @@ class FirehoseSink:
         self._region = region
         self._address = address
         self._timeout = timeout_seconds
+        self._wall_clock = wall_clock
         self._max_lines = max_lines
         self._signer = RequestSigner(credentials, SERVICE, wall_clock)
         self._accepted = AcceptedRecords()
@@ -164,7 +166,9 @@ class FirehoseSink:
         except SinkError as error:
             raise type(error)(f"{where}: {error}") from error
         if response.status != _OK:
-            raise errors.classify(where, response.status, *errors.parse_error(response.headers, response.body))
+            failure = errors.classify(where, response.status, *errors.parse_error(response.headers, response.body))
+            failure.retry_after = retry_after(response.headers, now=self._wall_clock())
+            raise failure
         return errors.results(where, response.body, len(records))
 
     async def _request(self, records: Sequence[Data]) -> Response:

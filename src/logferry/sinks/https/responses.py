@@ -40,6 +40,7 @@ _SENTENCES = ("message", "errorMessage", "error", "detail", "reason", "title")
 """Members of a JSON error document that explain the error: `google.rpc.Status`, RFC 9457, and common ones."""
 _CREDENTIALS = "check LOGFERRY_HTTPS_TOKEN and LOGFERRY_HTTPS_HEADERS"
 _BODY = "the receiver does not accept the body: check LOGFERRY_FORMAT and LOGFERRY_COMPRESSION"
+_TOO_LARGE = "the body is too large: lower LOGFERRY_OBJECT_BYTES, or raise the limit of the receiver"
 _PATH = "check host and path of LOGFERRY_DESTINATION"
 _REMEDIES = {
     400: _BODY,
@@ -49,12 +50,14 @@ _REMEDIES = {
     405: f"the receiver does not accept POST here: {_PATH}",
     407: "a proxy requires authentication: check HTTPS_PROXY and NO_PROXY",
     410: _PATH,
-    413: "the body is too large: lower LOGFERRY_OBJECT_BYTES, or raise the limit of the receiver",
+    413: _TOO_LARGE,
     415: _BODY,
     422: _BODY,
     431: "the headers are too large: shorten LOGFERRY_HTTPS_HEADERS",
 }
 _PATH_STATUS = frozenset({404, 405})
+_OBJECT_STATUS = frozenset({400, 413, 422})
+"""Status of a rejection that other objects may not get, because it judges the body."""
 _NOT_A_RECEIVER = "not a response of a log receiver: check LOGFERRY_DESTINATION and proxies"
 CONNECTION_REMEDIES = Remedies(
     resolve="check the host of LOGFERRY_DESTINATION and the DNS of the VPC",
@@ -101,11 +104,14 @@ def _classified(response: Response, request: Request) -> SinkError:
     if status in _REDIRECTION:
         return SinkRejected(f"{event}{_redirection(response)}")
     remedy = _REMEDIES.get(status, "see the documentation of the receiver")
-    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        remedy = f"{remedy}; it has {request.size} bytes"
+    # The OTLP receiver of the collector responds 400 to a body that is too large.
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or (status == HTTPStatus.BAD_REQUEST and "too large" in sentence):
+        remedy = f"{_TOO_LARGE}; it has {request.size} bytes"
     if status in _PATH_STATUS and request.is_otlp:
         remedy = f"{remedy}; that of OTLP is usually /v1/logs"
-    return SinkRejected(f"{event}; {remedy}")
+    rejected = SinkRejected(f"{event}; {remedy}")
+    rejected.is_of_object = status in _OBJECT_STATUS
+    return rejected
 
 
 def _partial_success(response: Response, request: Request) -> RecordsRejected | None:

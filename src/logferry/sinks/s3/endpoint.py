@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from logferry.aws.credentials import reason_in_source
 from logferry.aws.partitions import dns_suffix, partition_of
 from logferry.http_client.address import HTTPS_PORT, Address, host_of, parse_url
 from logferry.http_client.proxies import proxy_of_url
@@ -43,7 +44,6 @@ _SWITCHES = (
 )
 _WITHOUT_FIPS = "aws-cn"
 """Partition without FIPS endpoints."""
-_CONTAINER_VARIABLES = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
 
 
 class Endpoint(Address):
@@ -108,7 +108,7 @@ def needs_sdk(bucket: str, region: str | None, environ: Mapping[str, str]) -> st
         _reason_in_address(region, endpoint_url(environ))
         or _reason_in_variants(region or "", environ)
         or _reason_in_proxy(region or "", environ)
-        or _reason_in_credentials(environ)
+        or reason_in_source(environ)
     )
 
 
@@ -153,20 +153,6 @@ def _reason_in_proxy(region: str, environ: Mapping[str, str]) -> str | None:
     url = endpoint_url(environ) or f"https://{service_host(region, environ)}"
     variable = proxy_of_url(url, environ)
     return f"{variable} applies to {host_of(url)}" if variable else None
-
-
-def _reason_in_credentials(environ: Mapping[str, str]) -> str | None:
-    if environ.get("AWS_ACCESS_KEY_ID") and environ.get("AWS_SECRET_ACCESS_KEY"):
-        return None
-    if environ.get("AWS_ACCESS_KEY_ID") or environ.get("AWS_SECRET_ACCESS_KEY"):
-        return "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not both set"
-    if environ.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
-        return "AWS_WEB_IDENTITY_TOKEN_FILE is set (assumed role)"
-    if not any(environ.get(name) for name in _CONTAINER_VARIABLES):
-        return "neither static nor container credentials are set"
-    if environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", "").lower().startswith("https:"):
-        return "AWS_CONTAINER_CREDENTIALS_FULL_URI is an https URL"
-    return None
 
 
 def service_host(region: str, environ: Mapping[str, str]) -> str:

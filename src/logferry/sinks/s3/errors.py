@@ -19,7 +19,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from logferry.aws import access_denied
 from logferry.errors import SinkRejected, SinkUnavailable
 from logferry.http_client.failures import Remedies, bounded
 
@@ -99,9 +98,13 @@ def region_of(headers: Mapping[str, str], body: bytes) -> str:
 def classify(where: str, status: int, code: str, sentence: str = "") -> SinkError:
     """Return SinkUnavailable (wait) or SinkRejected (change something) for a failed request."""
     event = f"{where}: {status} {code}".rstrip() + (f": {sentence}" if sentence else "")
+    error: SinkError
     if code in _TRANSIENT_CODES or status in _TRANSIENT_STATUS or status >= _SERVER_ERROR:
-        return SinkUnavailable(f"{event}; {_CLOCK}" if code == "RequestTimeTooSkewed" else event)
-    return SinkRejected(f"{event}; {_remedy(status, code, sentence)}")
+        error = SinkUnavailable(f"{event}; {_CLOCK}" if code == "RequestTimeTooSkewed" else event)
+    else:
+        error = SinkRejected(f"{event}; {_remedy(status, code, sentence)}")
+    error.status, error.code, error.sentence = status, code, sentence
+    return error
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float:
@@ -119,7 +122,9 @@ def not_stored(where: str) -> SinkUnavailable:
 
 
 def _remedy(status: int, code: str, sentence: str) -> str:
-    denied = code in {"AccessDenied", ""} and status == _FORBIDDEN
-    if denied and (found := access_denied.remedy(sentence, action="s3:PutObject", resource="the bucket")):
-        return found
+    if code in {"AccessDenied", ""} and status == _FORBIDDEN:
+        from logferry.aws import access_denied  # noqa: PLC0415 - only a refusal needs it
+
+        if found := access_denied.remedy(sentence, action="s3:PutObject", resource="the bucket"):
+            return found
     return _REMEDIES.get(code) or _DEFAULT_REMEDIES.get(status) or "see S3's error codes"

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 
 from logferry.aws import sigv4
 from logferry.aws.credentials import CredentialSource
-from logferry.aws.timestamps import amz_date, parse_http_date
+from logferry.aws.request_signer import CLOCK, CREDENTIALS, RequestSigner
 from logferry.errors import SinkError, SinkRejected, SinkUnavailable
 from logferry.http_client.client import HttpClient
 from logferry.http_client.response import HttpError
@@ -40,7 +40,7 @@ from logferry.sinks.s3 import errors
 from logferry.sinks.s3.endpoint import is_arn, needs_sdk, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from logferry.aws.credential_provider import CredentialProvider
     from logferry.http_client.response import Response
@@ -85,8 +85,7 @@ class S3Sink:
         self._environ = environ
         self._timeout = timeout_seconds
         self._wall_clock = wall_clock
-        self._clock_offset = 0.0
-        self._credentials = credentials or CredentialSource(environ, wall_clock=wall_clock)
+        self._signer = RequestSigner(credentials or CredentialSource(environ, wall_clock=wall_clock), "s3", wall_clock)
         self._existing: ExistingObjects | None = None
         self._use_region(region)
 
@@ -96,7 +95,7 @@ class S3Sink:
     async def connect(self) -> None:
         """Prepare credentials and a connection; the next `put` reports a failure."""
         with contextlib.suppress(SinkError, HttpError, OSError):
-            await self._credentials.get()
+            await self._signer.prepare()
             await self._client.connect()
 
     async def put(self, stored: StoredObject) -> None:
@@ -136,16 +135,14 @@ class S3Sink:
 
     async def _corrected(self, method: str, key: str, headers: Mapping[str, str], body: bytes) -> Response:
         """Send requests until none of the three corrections applies any more."""
-        path = sigv4.quote(key, keep_slash=True)
-        corrected: set[str] = set()
-        while True:
-            credentials = await self._credentials.get()
+        path, endpoint = sigv4.quote(key, keep_slash=True), self._endpoint
+
+        def send(credentials: sigv4.Credentials) -> Awaitable[Response]:
+            nonlocal endpoint
             endpoint = self._endpoint
-            response = await self._send(method, path, headers, body, credentials)
-            correction = await self._correction(response, credentials, endpoint)
-            if not correction or correction in corrected:
-                return response
-            corrected.add(correction)
+            return self._send(method, path, headers, body, credentials)
+
+        return await self._signer.exchange(send, lambda response: self._cause(response, endpoint))
 
     def _is_refused_by_condition(self, response: Response) -> bool:
         """Return whether S3, and not a proxy, has refused the object because its key exists."""
@@ -172,16 +169,13 @@ class S3Sink:
     ) -> Response:
         path = f"{self._endpoint.base_path}/{path}"
         signed = {"host": self._endpoint.host_header, **headers}
-        signed |= sigv4.sign(
+        signed = self._signer.sign(
             method,
             path,
-            "",
             signed,
             payload_sha256=headers["x-amz-content-sha256"],
             credentials=credentials,
             region=self._endpoint.region,
-            service="s3",
-            amz_date=amz_date(self._wall_clock() + self._clock_offset),
             encode_path_twice=False,
         )
         unsigned = {"user-agent": USER_AGENT, "accept-encoding": "identity"}
@@ -193,10 +187,10 @@ class S3Sink:
             client.close()  # a concurrent put has found the bucket in another region
         return response
 
-    async def _correction(self, response: Response, credentials: sigv4.Credentials, endpoint: Endpoint) -> str:
-        """Correct the cause of an error; return its name, or an empty string if there is no correction.
+    def _cause(self, response: Response, endpoint: Endpoint) -> str:
+        """Return the cause of an error that a further request can avoid, or an empty string.
 
-        A concurrent `put` may have corrected it. The request is then repeated as well.
+        A concurrent `put` may have found the region. The request is then repeated as well.
         """
         if response.status == _OK:
             return ""
@@ -212,16 +206,9 @@ class S3Sink:
                 return "region"
         # 2. The clock differs from S3's.
         if code == "RequestTimeTooSkewed":
-            s3_time = parse_http_date(response.headers.get("date", ""))
-            if s3_time is not None:
-                self._clock_offset = s3_time - self._wall_clock()
-                return "clock"
+            return CLOCK
         # 3. The credentials have expired.
-        if code in errors.EXPIRED_CODES:
-            self._credentials.expire(credentials)
-            if await self._credentials.get() != credentials:
-                return "credentials"
-        return ""
+        return CREDENTIALS if code in errors.EXPIRED_CODES else ""
 
     def _use_region(self, region: str) -> None:
         self._endpoint: Endpoint = resolve(self._bucket, region, self._environ)

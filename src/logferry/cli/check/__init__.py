@@ -1,0 +1,1 @@
+"""`logferry check`: settings, credentials, network and permissions, verified with a canary object."""

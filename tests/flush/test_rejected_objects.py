@@ -1,0 +1,98 @@
+"""A destination that rejects some objects for their size or content, and stores the others."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from structlog.testing import capture_logs
+
+from logferry.deadline import Deadline
+from logferry.errors import SinkRejected
+from logferry.flush.circuit_breaker import LONGEST_SECONDS, REJECTED_SECONDS
+from support.sink_doubles import StoringSink
+from support.uploader_harness import FAR, logged, new_uploader, numbers, sealed_journal
+from support.virtual_time import START, now, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from logferry.records.model import StoredObject
+
+
+class RejectingObjectsSink(StoringSink):
+    """A sink that rejects the objects of some segments."""
+
+    def __init__(self, *rejected: int) -> None:
+        super().__init__()
+        self.rejected = set(rejected)
+        self.segments: list[int] = []
+
+    async def _take(self, stored: StoredObject) -> None:
+        number = int(stored.metadata["segment"])
+        self.segments.append(number)
+        if number in self.rejected:
+            error = SinkRejected(f"{stored.key}: 413; lower LOGFERRY_OBJECT_BYTES")
+            error.is_of_object = True
+            raise error
+        await super()._take(stored)
+
+
+def test_other_segments_are_uploaded_while_one_is_rejected(tmp_path: Path) -> None:
+    """A body that is too large used to stop all uploads until the spool was full."""
+    journal, sink = sealed_journal(tmp_path, 0, 0, 0), RejectingObjectsSink(1)
+
+    async def scenario() -> None:
+        it = new_uploader(journal, sink)
+        await it.drain(FAR)
+        assert not it.has_ready_segment(), "the circuit breaker is open"
+        await asyncio.sleep(1.0)
+        assert await it.drain(FAR) == 2
+        for _ in range(20):
+            assert not it.has_ready_segment(), "an invocation is not held for the rejected object"
+            await asyncio.sleep(REJECTED_SECONDS / 25)
+            await it.drain(FAR)
+        await asyncio.sleep(REJECTED_SECONDS)
+        sink.rejected.clear()
+        assert await it.drain(FAR) == 1
+
+    with capture_logs() as logs:
+        run(scenario())
+    assert sink.segments == [1, 2, 3, 1]
+    assert journal.sealed == ()
+    assert "413" in logged(logs)[0]
+
+
+def test_requests_become_rare_if_every_object_is_rejected(tmp_path: Path) -> None:
+    """The cause is not a single object, but for example LOGFERRY_FORMAT."""
+    count = 12
+    journal, sink = sealed_journal(tmp_path, *[0] * count), RejectingObjectsSink(*range(1, count + 1))
+
+    async def scenario() -> None:
+        it = new_uploader(journal, sink)
+        while now() < 600:
+            await it.drain(FAR)
+            await asyncio.sleep(0.5)
+
+    with capture_logs() as logs:
+        run(scenario())
+    assert len(journal.sealed) == count
+    gaps = [after - before for before, after in zip(sink.timings, sink.timings[1:], strict=False)]
+    assert gaps == sorted(gaps)
+    assert max(gaps) >= LONGEST_SECONDS
+    assert len(logged(logs)) == 1, "the message is logged once"
+
+
+def test_last_upload_tries_each_segment_once_if_some_are_rejected(tmp_path: Path) -> None:
+    """SHUTDOWN is the last chance of the others."""
+    journal, sink = sealed_journal(tmp_path, 0, 0, 0, 0), RejectingObjectsSink(1, 3)
+
+    async def scenario() -> float:
+        it = new_uploader(journal, sink)
+        await it.drain(FAR)
+        assert await it.drain(Deadline(START + 1.75), force=True) == 2
+        return now()
+
+    assert run(scenario()) < 0.1
+    assert sink.segments == [1, 2, 3, 4, 1]
+    assert numbers(journal) == [1, 3]
