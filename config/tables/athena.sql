@@ -132,7 +132,8 @@ FROM logs
 WHERE type IN ('logferry.timeout', 'logferry.outOfMemory');
 
 -- One row for each summary of an invocation: its HTTP calls, its events, and the resources that it used.
--- A field of a feature that is off is NULL.
+-- A field of a feature that is off is NULL. So are memory, /tmp, descriptors and threads of an invocation that ended
+-- within a second of another one, unless it failed.
 CREATE OR REPLACE VIEW invocation_summaries AS
 SELECT
     time,

@@ -130,6 +130,24 @@ def test_pipe_is_read_after_a_batch_and_not_before_its_response(tmp_path: Path) 
     on_virtual_time(scenario())
 
 
+def test_event_after_shutdown_belongs_to_the_last_invocation(tmp_path: Path) -> None:
+    """A runtime may write until it is killed. No event had waited at the INVOKE and at SHUTDOWN."""
+
+    async def scenario() -> None:
+        with collected(tmp_path) as it:
+            it.run()
+            for request in (FIRST, SECOND):
+                it.invoke(request)
+                it.channel.receive_waiting()
+            it.supervisor.send(ipc.EVENT + b"2\n" + b'{"eventType":"SHUTDOWN","shutdownReason":"timeout"}')
+            it.channel.receive_waiting()
+            it.events.write({"event": "last"})
+            it.collection.finish()
+            assert it.names == [("last", SECOND)]
+
+    on_virtual_time(scenario())
+
+
 def test_traces_of_invocations_without_events_are_kept(tmp_path: Path) -> None:
     """Their INVOKE events are parsed with the first event, which belongs to the latest invocation."""
 

@@ -60,7 +60,7 @@ class EventCollection:
         """Receive the packets of the supervisor that have arrived."""
         intake.refresh = self._refresh
         self._deferred: deque[tuple[bytes, int]] = deque(maxlen=TRACES)
-        """Packets of INVOKE events at which no event waited, with the times of their receipt (epoch ms)."""
+        """Packets of INVOKE and SHUTDOWN at which no event waited, with the times of their receipt (epoch ms)."""
         self._end_has_arrived = False
         """Whether the batch that is being accepted has ended an invocation."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -75,7 +75,7 @@ class EventCollection:
         # Most invocations send no event. If nothing waits, the packet is not parsed before an event arrives.
         if self.intake.has_waiting():
             self._take_deferred()
-            self._take(packet, now_ms, was_empty=False)
+            self._take(_parsed(packet), now_ms, was_empty=False)
         else:
             self._deferred.append((packet, now_ms))
         self.intake.attribution.is_held = True
@@ -90,21 +90,20 @@ class EventCollection:
         self._take_deferred()
 
     def _take_deferred(self) -> None:
-        if self._deferred:
-            *earlier, (packet, received_ms) = self._deferred
-            self._deferred.clear()
-            for each, _ in earlier:
-                self._take_trace(each)
-            self._take(packet, received_ms, was_empty=True)
+        if not self._deferred:
+            return
+        parsed = [(_parsed(packet), received_ms) for packet, received_ms in self._deferred]
+        self._deferred.clear()
+        invokes = [(event, received_ms) for event, received_ms in parsed if isinstance(event, events.Invoke)]
+        # Only the trace is used of an invocation that another one has followed.
+        for earlier, _ in invokes[:-1]:
+            self.intake.attribution.note_trace(earlier.request_id, root_of(earlier.trace))
+        if invokes:
+            self._take(*invokes[-1], was_empty=True)
+        if len(invokes) < len(parsed):
+            self.intake.drain()
 
-    def _take_trace(self, packet: bytes) -> None:
-        """Note the trace of an invocation that another one has followed. Nothing else of it is used any more."""
-        event = events.parse(packet, now_ms=0.0, now=0.0)
-        if isinstance(event, events.Invoke):
-            self.intake.attribution.note_trace(event.request_id, root_of(event.trace))
-
-    def _take(self, packet: bytes, received_ms: int, *, was_empty: bool) -> None:
-        event = events.parse(packet, now_ms=0.0, now=0.0)  # only the date of the deadline is used here
+    def _take(self, event: events.Invoke | events.Shutdown, received_ms: int, *, was_empty: bool) -> None:
         if isinstance(event, events.Shutdown):
             self.intake.drain()
         else:
@@ -181,6 +180,10 @@ class EventCollection:
         if self._managed:
             return not self._invocations.all_reported()
         return self._invocations.unended() is not None
+
+
+def _parsed(packet: bytes) -> events.Invoke | events.Shutdown:
+    return events.parse(packet, now_ms=0.0, now=0.0)  # only the date of the deadline is used here
 
 
 def _clock_ms() -> int:
