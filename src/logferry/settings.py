@@ -298,7 +298,8 @@ def _access(parsed: Mapping[str, Any], tables: Mapping[str, Table]) -> S3Access 
     # An invalid setting, or one with a reference, has no value yet. The region matters only without a URL.
     if not table or url is None or not (url or "S3_REGION" in parsed):
         return None
-    return table.read({row.name: parsed.get(row.name, "") for row in table.SETTINGS})
+    access: S3Access = table.read({row.name: parsed.get(row.name, "") for row in table.SETTINGS})
+    return access
 
 
 def _access_mistakes(place: Destination, access: S3Access, environ: Mapping[str, str]) -> Iterator[str]:
