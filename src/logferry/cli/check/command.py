@@ -54,7 +54,7 @@ _ROUTES = {
     "http": "the VPC needs a route to the receiver",
     "https": "the VPC needs a route to the receiver, for example a NAT gateway",
 }
-"""What a VPC needs for each scheme. A directory needs no network."""
+"""Requirement on the network of a VPC for each scheme. A directory needs no network."""
 NOT_CHECKED, INTERRUPTED = 2, 130
 _RESOLVER = "timeout:1 attempts:2"
 """Limits of the C library's resolver. Without them, a silent name server delays the end of the process by 10 s."""
