@@ -10,7 +10,11 @@ import typer
 
 def check(
     destination: Annotated[
-        str, typer.Argument(help="s3://bucket/prefix or file:///directory (default: that of the settings)")
+        str,
+        typer.Argument(
+            help="s3://bucket/prefix, firehose://stream, https://host/path or file:///directory "
+            "(default: that of the settings)"
+        ),
     ] = "",
     settings: Annotated[
         str,
