@@ -9,34 +9,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from logferry.deadline import Deadline
-from logferry.errors import SinkRejected
 from logferry.flush.circuit_breaker import LONGEST_SECONDS, REJECTED_SECONDS
-from support.sink_doubles import StoringSink, ThrottlingSink
+from support.sink_doubles import RejectingObjectsSink, StoringSink, ThrottlingSink
 from support.uploader_harness import FAR, logged, new_uploader, numbers, sealed_journal
 from support.virtual_time import START, now, run
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from logferry.records.model import StoredObject
-
-
-class RejectingObjectsSink(StoringSink):
-    """A sink that rejects the objects of some segments."""
-
-    def __init__(self, *rejected: int) -> None:
-        super().__init__()
-        self.rejected = set(rejected)
-        self.segments: list[int] = []
-
-    async def _take(self, stored: StoredObject) -> None:
-        number = int(stored.metadata["segment"])
-        self.segments.append(number)
-        if number in self.rejected:
-            error = SinkRejected(f"{stored.key}: 413; lower LOGFERRY_OBJECT_BYTES")
-            error.is_of_object = True
-            raise error
-        await super()._take(stored)
 
 
 def test_other_segments_are_uploaded_while_one_is_rejected(tmp_path: Path) -> None:

@@ -95,6 +95,11 @@ class Uploader:
         """The segments that are sealed and not uploaded, oldest first."""
         return self._journal.sealed
 
+    @property
+    def rejected_segments(self) -> int:
+        """Number of segments in the backlog whose objects were rejected for their content or size."""
+        return sum(any(each.limits.is_rejected(one) for each in self._targets) for one in self.backlog)
+
     def attempt_allowed(self) -> bool:
         """Return whether a circuit breaker allows an attempt now."""
         return bool(self._usable())
