@@ -15,8 +15,6 @@ Guarantees:
 - An upload during which the environment was frozen is repeated at once (see `bounded_put`).
 - If there is a fallback destination, it is used while the first one keeps failing (see `failover`).
   The limits of time apply to both together.
-- A failure is logged once, with its remedy, and so is the recovery. A rejection is logged even if
-  it follows another failure.
 """
 
 from __future__ import annotations
@@ -29,6 +27,7 @@ from logferry.deadline import Deadline
 from logferry.errors import RecordsRejected, SegmentLost, SinkError, SinkRejected
 from logferry.flush.circuit_breaker import REJECTED_SECONDS, CircuitBreaker, backoff
 from logferry.flush.target import Target
+from logferry.flush.upload_log import UploadLog
 from logferry.log import get_logger
 from logferry.loop_clock import loop_time
 
@@ -73,7 +72,7 @@ class Uploader:
         self._first = Target(sink, encode, timeout_seconds=timeout_seconds, breaker=breaker)
         self._targets = [self._first]
         self._failover: Failover | None = None
-        self._log: _Log | FailoverLog = _Log()
+        self._log: UploadLog | FailoverLog = UploadLog()
         if fallback:
             from logferry.flush.failover import Failover  # noqa: PLC0415 - off by default
             from logferry.flush.failover_log import FailoverLog  # noqa: PLC0415
@@ -288,37 +287,6 @@ class Uploader:
 def _is_of_object(error: SinkError) -> bool:
     """Return whether the destination may store other objects."""
     return isinstance(error, SinkRejected) and error.is_of_object
-
-
-class _Log:
-    """The messages of an uploader without a fallback destination."""
-
-    def __init__(self) -> None:
-        self._failure_logged = False
-        self._rejected = False
-
-    def failed(self, target: Target, segment: Segment, error: SinkError, *, retry_in: float, is_last: bool) -> None:
-        """Log a failed attempt: as a warning if it is new."""
-        del is_last
-        rejected = isinstance(error, SinkRejected)
-        # 1. The first rejection. 2. The first failure, unless the segment's timeouts have been logged.
-        is_new = (rejected and not self._rejected) or (
-            not self._failure_logged and target.limits.timeouts(segment) <= 1
-        )
-        self._rejected = rejected
-        self._failure_logged |= is_new
-        write = log.warning if is_new else log.debug
-        message = "an upload failed, the records stay in the spool"
-        write(message, reason=str(error), next_attempt_in_s=round(retry_in, 1))
-
-    def stored(self, target: Target) -> None:
-        """Log the first success after a failure."""
-        if self._failure_logged:
-            log.warning("uploads work again", after_failures=target.breaker.failures)
-        self._failure_logged = self._rejected = False
-
-    def drained(self) -> None:
-        """Do nothing: each failure has been logged."""
 
 
 def _system_random() -> float:
