@@ -4,8 +4,8 @@ Guarantees:
 - The fallback destination is used only while the first one keeps failing: after `FAILURES` consecutive
   failures, or after one with a pause above `LONG_PAUSE_SECONDS`. This is a rejection, or a destination
   that requests such a pause. At SHUTDOWN one failure is sufficient.
-- An object that the first destination rejects for its content or size is offered to the fallback destination, which
-  gets no other object for this reason.
+- An object that the first destination rejects for its content or size is offered to the fallback destination. One such
+  object is no reason to store others there.
 - The first destination gets its trials when its circuit breaker allows them. A successful trial ends
   the use of the fallback destination.
 - An attempt at the first destination leaves half of the time for the fallback destination, if that one

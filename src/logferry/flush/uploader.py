@@ -9,7 +9,7 @@ Guarantees:
   destination requests counts only if it ends before the deadline.
 - If a destination stores an object without some of its records, their loss is logged and reported.
 - An object that is rejected for its content or size does not stop the uploads of the others, and is
-  tried again rarely. A fallback destination gets this object, and not the others.
+  tried again rarely. A fallback destination gets this object too.
 - An object that does not fit into the upload timeout gets more time with each attempt. Meanwhile
   the other segments are uploaded (see `upload_limits`).
 - An upload during which the environment was frozen is repeated at once (see `bounded_put`).
