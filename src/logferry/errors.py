@@ -15,6 +15,8 @@ Guarantees:
   further.
 """
 
+from __future__ import annotations
+
 
 class LogferryError(Exception):
     """The base class; it is not raised itself."""
@@ -55,6 +57,12 @@ class SinkError(LogferryError):
     """The response's explanation, bounded and on one line."""
     retry_after = 0.0
     """Time until the next attempt that the destination requests, in seconds; 0 without a request."""
+
+    def restated(self, message: str) -> SinkError:
+        """Return this error with another message, and with all that is known about the response."""
+        error = type(self)(message)
+        error.__dict__.update(self.__dict__)
+        return error
 
 
 class SinkUnavailable(SinkError):

@@ -159,7 +159,7 @@ async def test_refusals_of_the_collector_have_their_remedies(tmp_path: Path) -> 
     cases = [
         ("/v1/logs", large, "400 .*: .*; the body is too large: lower LOGFERRY_OBJECT_BYTES"),
         ("/v1/logs", b'{"resourceLogs":7}', "400 .*; the receiver does not accept the body"),
-        ("/logs", b"{}", "404 .*; that of OTLP is usually /v1/logs"),
+        ("/logs", b"{}", "404 .*, whose path for OTLP is usually /v1/logs"),
     ]
     with otel_collector(tmp_path, certificate, max_request_bytes=4096) as collector:
         for path, body, remedy in cases:

@@ -80,7 +80,7 @@ class AssumedRole:
         except (HttpError, OSError) as error:
             raise SinkUnavailable(sts.event_of(self._role, error)) from error
         except SinkError as error:
-            raise type(error)(sts.event_of(self._role, error)) from error
+            raise error.restated(sts.event_of(self._role, error)) from error
         raise sts.classify(self._role, sts.parse_error(response.status, response.body))
 
     async def _send(self, caller: Credentials) -> Response:

@@ -1,7 +1,7 @@
 """Settings of a Firehose destination: how lines become data records.
 
-Design: several lines share a record by default, because Firehose bills each record in steps of 5 KB. OpenSearch, Snowflake
-and Iceberg tables behind a stream need one line in each record.
+Design: several lines share a record by default, because Firehose bills each record in steps of 5 KB. Some destinations
+of streams, such as OpenSearch, expect one line in each record.
 
 References: Firehose Developer Guide, "Quota" and "Apply dynamic partitioning to aggregated data".
 """
@@ -20,7 +20,7 @@ MAX_LINES = 500
 
 # ruff: noqa: E501 - a row of the table is easier to read on one line
 SETTINGS = (
-    Setting("FIREHOSE_LINES", str(MAX_LINES), "1 to 500", "maximum number of lines in a record of Firehose; `1` for streams to OpenSearch, Snowflake and Iceberg tables", whole(1, MAX_LINES)),
+    Setting("FIREHOSE_LINES", str(MAX_LINES), "1 to 500", "maximum number of lines in a record of Firehose; `1` if the destination of the stream expects one line in each record, such as OpenSearch", whole(1, MAX_LINES)),
 )  # fmt: skip
 
 

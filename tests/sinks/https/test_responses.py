@@ -46,7 +46,7 @@ def test_transient_status_is_unavailable(status: int) -> None:
         (404, "check host and path of LOGFERRY_DESTINATION"),
         (405, "does not accept POST here"),
         (407, "check HTTPS_PROXY and NO_PROXY"),
-        (413, "lower LOGFERRY_OBJECT_BYTES, or raise the limit of the receiver; it has 1234 bytes"),
+        (413, "lower LOGFERRY_OBJECT_BYTES, or raise the limit of the receiver (1234 bytes were sent)"),
         (415, "check LOGFERRY_FORMAT"),
         (422, "check LOGFERRY_FORMAT"),
         (431, "shorten LOGFERRY_HTTPS_HEADERS"),
@@ -76,7 +76,7 @@ def test_rejection_of_a_body_leaves_others(status: int, *, is_of_object: bool) -
 def test_400_for_a_large_body_has_the_remedy_of_413() -> None:
     """This is the response of the OpenTelemetry Collector."""
     text = str(failed(400, {"code": 3, "message": "http: request body too large"}))
-    assert text.endswith("lower LOGFERRY_OBJECT_BYTES, or raise the limit of the receiver; it has 1234 bytes")
+    assert text.endswith("lower LOGFERRY_OBJECT_BYTES, or raise the limit of the receiver (1234 bytes were sent)")
 
 
 @pytest.mark.parametrize("status", [404, 405])

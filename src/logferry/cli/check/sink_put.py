@@ -31,7 +31,7 @@ async def put_bounded(sink: Sink, stored: StoredObject, *, timeout_seconds: floa
         async with asyncio.timeout(limit):
             await sink.put(stored)
     except SinkError as error:
-        return _with_response(error)
+        return error
     except TimeoutError:
         return SinkUnavailable(f"put {stored.key}: not stored within {limit:g} s")
     finally:
@@ -50,14 +50,3 @@ def text_and_remedy(error: SinkError) -> tuple[str, str]:
         return event, (remedy.removeprefix("; ") if found else "") or _AGAIN
     event, _, remedy = text.rpartition("; ")
     return (event, remedy) if event else (text, _AGAIN)
-
-
-def _with_response(error: SinkError) -> SinkError:
-    """Return the error with the response of the destination, which an error that it was made from may have."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, SinkError) and cause.status:
-            error.status, error.code, error.sentence = cause.status, cause.code, cause.sentence
-            break
-        cause = cause.__cause__
-    return error

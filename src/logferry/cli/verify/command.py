@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from logferry import destination as destinations
 from logferry.cli.verify.options import Options
@@ -33,8 +33,7 @@ def run_verify(destination: str, options: Options = DEFAULTS) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # keys and metadata can contain surrogates
     report, mistake = _verified(destination, options)
     if report is None:
-        stream = sys.stderr if options.as_json else sys.stdout
-        stream.write(f"\033[1;31m{mistake}\033[0m\n" if stream.isatty() else f"{mistake}\n")
+        _show_mistake(mistake, sys.stderr if options.as_json else sys.stdout)
         return 2
     if options.as_json:
         import json  # noqa: PLC0415 - imported during the scan, as the text of the report below
@@ -75,6 +74,17 @@ def as_values(report: Report) -> dict[str, Any]:
         "fallback": report.fallback._asdict() if report.fallback else None,
         "environments": environments,
     }
+
+
+def _show_mistake(sentence: str, stream: TextIO) -> None:
+    """Print the sentence about a destination that cannot be read."""
+    if not stream.isatty():
+        stream.write(f"{sentence}\n")
+        return
+    from rich.console import Console  # noqa: PLC0415 - takes 60 ms to import
+    from rich.text import Text  # noqa: PLC0415
+
+    Console(file=stream).print(Text(sentence, style="bold red"), soft_wrap=True)
 
 
 def _verified(destination: str, options: Options) -> tuple[Report | None, str]:

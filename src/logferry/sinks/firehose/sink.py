@@ -164,7 +164,7 @@ class FirehoseSink:
         except (HttpError, OSError) as error:
             raise SinkUnavailable(f"{where}: {error}") from error
         except SinkError as error:
-            raise type(error)(f"{where}: {error}") from error
+            raise error.restated(f"{where}: {error}") from error
         if response.status != _OK:
             failure = errors.classify(where, response.status, *errors.parse_error(response.headers, response.body))
             failure.retry_after = retry_after(response.headers, now=self._wall_clock())

@@ -106,9 +106,9 @@ def _classified(response: Response, request: Request) -> SinkError:
     remedy = _REMEDIES.get(status, "see the documentation of the receiver")
     # The OTLP receiver of the collector responds 400 to a body that is too large.
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or (status == HTTPStatus.BAD_REQUEST and "too large" in sentence):
-        remedy = f"{_TOO_LARGE}; it has {request.size} bytes"
+        remedy = f"{_TOO_LARGE} ({request.size} bytes were sent)"
     if status in _PATH_STATUS and request.is_otlp:
-        remedy = f"{remedy}; that of OTLP is usually /v1/logs"
+        remedy = f"{remedy}, whose path for OTLP is usually /v1/logs"
     rejected = SinkRejected(f"{event}; {remedy}")
     rejected.is_of_object = status in _OBJECT_STATUS
     return rejected

@@ -113,7 +113,7 @@ class HttpsSink:
         except (HttpError, OSError) as error:
             raise SinkUnavailable(f"{where}: {error}") from error
         except SinkError as error:
-            raise type(error)(f"{where}: {error}") from error
+            raise error.restated(f"{where}: {error}") from error
         request = responses.Request(where, self._is_otlp, len(stored.body), self._secrets)
         if failure := responses.error_of(response, request, now=self._wall_clock()):
             raise failure

@@ -34,9 +34,7 @@ class NamedSettingsSink:
         try:
             await self.sink.put(stored)
         except SinkError as error:
-            named = type(error)(renamed(str(error), self._names))
-            named.retry_after = error.retry_after
-            raise named from error
+            raise error.restated(renamed(str(error), self._names)) from error
 
     def close(self) -> Awaitable[None] | None:
         """Close the connections; the AWS SDK returns an awaitable."""

@@ -140,7 +140,7 @@ class S3SdkSink:
         try:
             is_stored = await self._put_unless_stored(key, stored)
         except SinkError as error:
-            raise type(error)(f"{where}: {error}") from error
+            raise error.restated(f"{where}: {error}") from error
         except boto.ClientError as error:
             raise _classified(where, error) from error
         except _NO_CREDENTIALS as error:

@@ -115,7 +115,7 @@ class S3Sink:
         except UnicodeEncodeError as error:
             raise SinkRejected(f"put {key!a}: the key is not valid Unicode; correct LOGFERRY_KEY") from error
         except SinkError as error:
-            raise type(error)(f"{where}: {error}") from error
+            raise error.restated(f"{where}: {error}") from error
         if response.status != _OK:
             failure = errors.classify(where, response.status, *errors.parse_error(response.body))
             failure.retry_after = errors.retry_after(response.headers, now=self._wall_clock())
