@@ -189,13 +189,13 @@ async def test_shipper_killed_between_both_destinations_loses_nothing(both: Both
 
         def kill(seen: StageReached) -> None:
             nonlocal kills
-            if seen.bucket == both.second and seen.stage == stage and kills < 3:
+            if seen.bucket == both.second and seen.stage == stage and kills < 2:
                 kills += 1
                 kill_and_wait(extension.shipper, signal.SIGKILL)
 
         both.env.proxy.at_stage = kill
         async with asyncio.timeout(2 * RECOVERY_SECONDS):
-            while kills < 3:
+            while kills < 2:
                 await platform.invoke(["line"])
                 await asyncio.sleep(0.3)
         both.env.proxy.at_stage = lambda _: None

@@ -33,6 +33,7 @@ def settings_of(fallback: str, **more: str) -> Settings:
         ("s3://my-log-bucket/fallback", Destination("s3", "my-log-bucket", "fallback")),
         ("s3://my-log-bucket/logs-2", Destination("s3", "my-log-bucket", "logs-2")),
         ("file:///mnt/efs", Destination("file", "", "/mnt/efs")),
+        ("https://logs.example.com/in", Destination("https", "logs.example.com", "/in")),
     ],
 )
 def test_another_place_is_valid(fallback: str, expected: Destination) -> None:
@@ -52,6 +53,8 @@ def test_another_place_is_valid(fallback: str, expected: Destination) -> None:
         ("file:///mnt/a", "file:///mnt/a/"),
         ("file:///mnt/a", "file:///mnt/a/b"),
         ("file:///mnt/a", "file:///"),
+        ("file:///mnt/a", "file:///mnt/b/../a/c"),
+        ("https://logs.example.com/in", "https://LOGS.example.com:443/in"),
     ],
 )
 def test_overlapping_destinations_are_a_mistake(first: str, fallback: str) -> None:

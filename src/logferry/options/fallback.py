@@ -6,6 +6,7 @@ Guarantees:
 
 from __future__ import annotations
 
+from posixpath import normpath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logferry import destination
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _NESTED = ("s3", "file")
 """Schemes whose destinations contain all places below their path."""
+_RECEIVERS = ("https", "http")
 
 
 def _destination(text: str) -> Destination | None:
@@ -54,12 +56,16 @@ def read(parsed: Mapping[str, Any]) -> FallbackOptions:
 def _overlap(first: Destination, second: Destination) -> bool:
     if first == second:
         return True
-    if first.scheme not in _NESTED or (first.scheme, first.authority) != (second.scheme, second.authority):
+    if first.scheme != second.scheme:
         return False
-    one, other = _parts(first.path), _parts(second.path)
+    if first.scheme in _RECEIVERS:
+        return (first.address, first.path) == (second.address, second.path)
+    if first.scheme not in _NESTED or first.authority != second.authority:
+        return False
+    one, other = _parts(normpath(first.path)), _parts(normpath(second.path))
     shorter = min(len(one), len(other))
     return one[:shorter] == other[:shorter]
 
 
 def _parts(path: str) -> list[str]:
-    return [part for part in path.split("/") if part]
+    return [part for part in path.split("/") if part not in ("", ".")]

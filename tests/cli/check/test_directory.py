@@ -27,6 +27,13 @@ def test_a_directory_is_writable_and_nothing_remains(tmp_path: Path, *, is_prese
     assert [path.name for path in tmp_path.rglob("*")] == (["a", "b"] if is_present else [])
 
 
+def test_a_directory_below_a_missing_one_is_checked(tmp_path: Path) -> None:
+    """The extension stores objects in `b` if the destination is `a/../b`, also if there is no `a`."""
+    done = check({}, f"file://{tmp_path}/a/../b")
+    assert done.status == 0, done.output
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_directory_with_other_files_keeps_them(tmp_path: Path) -> None:
     """Only the canary is removed."""
     (tmp_path / "function=x").mkdir()
