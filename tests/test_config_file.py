@@ -207,6 +207,7 @@ def test_a_damaged_file_is_one_mistake_besides_those_of_the_variables(
     assert found[0].startswith("the configuration file FILE ")
     assert mistake in found[0]
     assert found[1].startswith("LOGFERRY_DESTINATION is 'bucket'")
+    assert len(file.mistakes(content)) == 1
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ SHARED_WITH_EVENTS = ("PORT", "SPOOL_DIR")
 CALLS_THAT_NEED_EVENTS = ("summary", "each")
 SUPERVISOR = ("PORT", "SPOOL_DIR", "ENABLED", "STRICT", "TYPES", "LOG_LEVEL", "EVENTS")
 """Settings that the supervisor reads."""
+CONSEQUENCES = ("LOGFERRY_CONFIG is ", "LOGFERRY_DESTINATION is not set")
+"""Beginnings of the mistakes that follow from a file which cannot be read."""
 OPEN_FLAGS = posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC
 FILE_TYPE, REGULAR = 0o170000, 0o100000
 """Mask and value of the file type in `st_mode` (inode(7)). `import stat` would be one more import."""
@@ -40,7 +42,7 @@ _PREFIX = "LOGFERRY_"
 class ConfigFile:
     """The settings of a file, and the mistakes in it."""
 
-    __slots__ = ("_keys", "_wrong", "mistakes", "path", "texts")
+    __slots__ = ("_is_read", "_keys", "_wrong", "mistakes", "path", "texts")
 
     def __init__(self, path: str) -> None:
         """Read the file. Raise nothing: a failure is one of `mistakes`."""
@@ -52,11 +54,13 @@ class ConfigFile:
         """Key as the file has it, for each name in `texts` and `_wrong`."""
         self._wrong: dict[str, str] = {}
         """Mistake in the value of each other name. `check_names` reports it if the name is that of a setting."""
+        self._is_read = False
         try:
             document = _parsed(read(path))
         except (OSError, ValueError, RecursionError) as error:
             self.mistakes.append(f"the configuration file {path} {_reason(error)}")
             return
+        self._is_read = True
         from logferry import toml_settings  # noqa: PLC0415 - the supervisor rarely needs it
 
         for entry in toml_settings.entries(document):
@@ -88,7 +92,12 @@ class ConfigFile:
         return {**variables, **self.texts, **given}
 
     def attribute(self, mistakes: list[str]) -> list[str]:
-        """Return all mistakes, with the file and its keys instead of the variables that the file replaces."""
+        """Return all mistakes, with the file and its keys instead of the variables that the file replaces.
+
+        A mistake that only follows from an unreadable file is left out.
+        """
+        if not self._is_read:
+            mistakes = [mistake for mistake in mistakes if not mistake.startswith(CONSEQUENCES)]
         return [*self.mistakes, *(self._attributed(mistake) for mistake in mistakes)]
 
     def place(self, name: str) -> str:
