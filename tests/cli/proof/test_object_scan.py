@@ -196,6 +196,12 @@ TEXT = {
     "an escaped name": changed_line(2, b'"type":"function"', b'"typ\\u0065":"logferry.dropped"'),
     "an escaped type": changed_line(2, b'"type":"function"', b'"type":"logferry\\u002edropped"'),
     "a space between members": changed_line(2, b'"message":', b' "message":'),
+    "a closing line before the last": changed_line(2, b'"type":"function"', b'"type":"logferry.segment"'),
+    "a final line before the last": changed_line(2, b'"type":"function"', b'"type":"logferry.final"'),
+    "the closing record is cut": LINES.replace(b'\\"}","environment"', b'","environment"'),
+    "the closing record is not JSON": LINES.replace(b'\\"function\\":\\"', b'\\"function\\":\\'),
+    "the closing record has another number": LINES.replace(b'\\"function\\":', b'\\"records\\":8,\\"function\\":'),
+    "the closing record has an invalid number": LINES.replace(b'\\"function\\":', b'\\"masked\\":NaN,\\"function\\":'),
     "a loss": changed_line(2, b'"type":"function"', b'"type":"logferry.dropped"'),
     "a loss of the platform": changed_line(2, b'"type":"function"', b'"type":"platform.logsDropped"'),
 }

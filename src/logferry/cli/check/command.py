@@ -47,6 +47,14 @@ CHECKS = {
     "file": ("logferry.cli.check.directory_checks", "directory_steps"),
 }
 """Module and function with the checks of each scheme."""
+_ROUTES = {
+    "s3": "the VPC needs an S3 gateway endpoint or another route to S3; its policy must allow s3:PutObject",
+    "firehose": "the VPC needs an endpoint for Firehose or another route to it; its policy must allow "
+    "firehose:PutRecordBatch",
+    "http": "the VPC needs a route to the receiver",
+    "https": "the VPC needs a route to the receiver, for example a NAT gateway",
+}
+"""What a VPC needs for each scheme. A directory needs no network."""
 NOT_CHECKED, INTERRUPTED = 2, 130
 _RESOLVER = "timeout:1 attempts:2"
 """Limits of the C library's resolver. Without them, a silent name server delays the end of the process by 10 s."""
@@ -122,13 +130,9 @@ async def _steps(source: SettingsSource, options: Options, report: Report) -> As
     if settings is None:
         return
     report.destination = url_of(settings.destination)
-    if source.function and source.function.is_in_vpc:
-        yield Step(
-            "network",
-            "warning",
-            "the function is in a VPC, whose network is not that of this machine",
-            remedy="the VPC needs an S3 gateway endpoint or another route to S3; its policy must allow s3:PutObject",
-        )
+    if source.function and source.function.is_in_vpc and (remedy := _ROUTES.get(settings.destination.scheme)):
+        event = "the function is in a VPC, whose network is not that of this machine"
+        yield Step("network", "warning", event, remedy=remedy)
     context = Context(settings, source.environ, source.function, reading=options.reading)
     async for step in _checks_of(settings)(context):
         yield step

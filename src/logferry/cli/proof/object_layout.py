@@ -8,15 +8,19 @@ Guarantees:
 
 Design: a quote inside a value is escaped, so that the place of a line cannot occur in a text. One split
 at the place shows what stands between all places, which is many times faster than a JSON parser. The
-middle of each line is compared with the grammar of JSON too, unless a checksum shows that the bytes
-are the encoder's own. Any other object, also an intact one that another program has formatted, goes to
-`verify/object_check`, which parses each line. So does an object that reports a loss.
+middle of each line is compared with the grammar of JSON too, and the closing record is parsed, unless
+a checksum shows that the bytes are the encoder's own. Any other object, also an intact one that another
+program has formatted, goes to `verify/object_check`, which parses each line. So does an object that
+reports a loss.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, NamedTuple
+
+from logferry.records.bounded_json import refuse_constant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +33,7 @@ _CLOSING = re.compile(
     rb'([^"\\]*+(?:\\.[^"\\]*+)*+)"'
     rb'(,"environment":"([0-9A-Za-z_.-]{1,64})","segment":([1-9]\d{0,17}),"line":)([1-9]\d{0,17})\}\n\Z'
 )
+_COUNTS = ("filtered", "masked", "failed")
 _COUNT = re.compile(rb'\\"(filtered|masked|failed)\\":(\d{1,18})(?=[,}])')
 """Count in the closing line of records that the settings have filtered or masked."""
 _COUNTED = b'ed\\":'
@@ -37,6 +42,7 @@ _LOSS = b'ropped","record":"'
 """End of the type of a reported loss as the encoder writes it: `logferry.dropped` or `platform.logsDropped`."""
 _LOSSES = (b'"logferry.dropped"', b'"platform.logsDropped"')
 """Types of a reported loss."""
+_CLOSING_TYPES = (b'"type":"logferry.segment"', b'"type":"logferry.final"')
 _TEXT = rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*+)*+"'
 _LINE = (
     rb'^\{"time":"[^"\\\x00-\x1f]*+"(?:,"type":"[^"\\\x00-\x1f]*+")?+(?:,"(?:message|record|event)":' + _TEXT + rb")?+"
@@ -79,7 +85,7 @@ def layout_of(body: bytes, *, parse: bool) -> Layout | None:
     if not _is_plain_text(body, lines) if parse else _LOSS in body:
         return None
     counts = _counts(more) if _COUNTED in more else (0, 0, 0)
-    if counts is None:
+    if counts is None or (parse and not _has_record(closing[0], int(records), counts)):
         return None
     final = 1 if kind == b"final" else 0
     return Layout(environment.decode(), int(segment), lines, final, first.decode(), last.decode(), *counts)
@@ -102,8 +108,10 @@ def _following(lines: int) -> Sequence[bytes]:
 
 
 def _is_plain_text(body: bytes, lines: int) -> bool:
-    """Return whether each line is JSON in UTF-8 with texts as its values, and none reports a loss."""
+    """Return whether each line is JSON in UTF-8 with texts as its values, one is closing, and none reports a loss."""
     if body.count(b"\n") != lines or any(kind in body for kind in _LOSSES):
+        return False
+    if sum(map(body.count, _CLOSING_TYPES)) != 1:
         return False
     try:
         body.decode()
@@ -118,5 +126,14 @@ def _counts(more: bytes) -> tuple[int, int, int] | None:
     counts = dict(found)
     if len(counts) != len(found):
         return None
-    filtered, masked, failed = (int(counts.get(name, 0)) for name in (b"filtered", b"masked", b"failed"))
+    filtered, masked, failed = (int(counts.get(name.encode(), 0)) for name in _COUNTS)
     return filtered, masked, failed
+
+
+def _has_record(line: bytes, records: int, counts: tuple[int, int, int]) -> bool:
+    """Return whether the record of a closing line is JSON with these numbers."""
+    try:
+        record = json.loads(json.loads(line)["record"], parse_constant=refuse_constant)
+        return (record["records"], *(record.get(name, 0) for name in _COUNTS)) == (records, *counts)
+    except (ValueError, RecursionError):
+        return False

@@ -5,8 +5,8 @@ Guarantees:
 - At most one object is in memory at a time, and `MAX_BODY_BYTES` of its lines.
 
 Design: the rows are text, which passes between processes and into the table without a conversion. An
-object is identified by its number in the list of keys. The encoder's gzip stream has a checksum and a
-header that other programs do not write. Objects without both are parsed: plain text, Zstandard, and
+object is identified by its number in the list of keys. The encoder's gzip stream has a checksum, and a
+header that few other programs write. Objects without both are parsed: plain text, Zstandard, and
 objects that another program has compressed.
 """
 
