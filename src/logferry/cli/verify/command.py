@@ -12,6 +12,7 @@ libraries of the output are imported while other processes scan the objects.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -35,7 +36,20 @@ def run_verify(destination: str, options: Options = DEFAULTS) -> int:
     if report is None:
         _show_mistake(mistake, sys.stderr if options.as_json else sys.stdout)
         return 2
-    if options.as_json:
+    try:
+        _print(report, as_json=options.as_json)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to write at the end
+        sys.stderr.write(f"cannot write the report: {error}; write it to another place\n")
+        return 2
+    return report.status
+
+
+def _print(report: Report, *, as_json: bool) -> None:
+    if as_json:
         import json  # noqa: PLC0415 - imported during the scan, as the text of the report below
 
         sys.stdout.write(json.dumps(as_values(report), indent=2) + "\n")
@@ -47,7 +61,6 @@ def run_verify(destination: str, options: Options = DEFAULTS) -> int:
         from logferry.cli.verify.report_text import parts_of, plain_text  # noqa: PLC0415
 
         sys.stdout.write(plain_text(parts_of(report)))
-    return report.status
 
 
 def as_values(report: Report) -> dict[str, Any]:
