@@ -90,3 +90,35 @@ def test_no_progress_without_a_terminal(command: tuple[str, ...], root: Path) ->
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout + done.stderr
     assert "━" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-"])
+@pytest.mark.parametrize("options", ["", "--json", "--keys"])
+def test_a_closed_stream_changes_no_exit_status(root: Path, closed: str, options: str) -> None:
+    """Python has no file for a closed descriptor. Some schedulers close stdout or stderr."""
+    command = f'exec "$0" -c "$1" verify "$2" {options} {closed}'
+    done = subprocess.run(
+        ["/bin/sh", "-c", command, sys.executable, PROGRAM, f"file://{root}"],
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (b"COMPLETE" in done.stdout or b'"status": 0' in done.stdout) == (not closed.startswith("1"))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_report_that_cannot_be_written_is_no_verdict(root: Path, options: tuple[str, ...]) -> None:
+    """The exit status 1 would mean that a record is missing."""
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, "verify", f"file://{root}", *options],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "cannot write the report: [Errno 28] No space left on device; write it to another place\n"

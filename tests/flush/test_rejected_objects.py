@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from logferry.deadline import Deadline
 from logferry.flush.circuit_breaker import LONGEST_SECONDS, REJECTED_SECONDS
+from support.journal_harness import numbered
 from support.sink_doubles import RejectingObjectsSink, StoringSink, ThrottlingSink
 from support.uploader_harness import FAR, logged, new_uploader, numbers, sealed_journal
 from support.virtual_time import START, now, run
@@ -41,6 +42,27 @@ def test_other_segments_are_uploaded_while_one_is_rejected(tmp_path: Path) -> No
     assert sink.segments == [1, 2, 3, 1]
     assert journal.sealed == ()
     assert "413" in logged(logs)[0]
+
+
+@pytest.mark.parametrize("has_fallback", [False, True])
+def test_repeated_rejection_of_an_object_is_logged_once(tmp_path: Path, *, has_fallback: bool) -> None:
+    """It is tried again every five minutes, between the uploads of other objects, and each line costs the user."""
+    journal, sink = sealed_journal(tmp_path, 0), RejectingObjectsSink(1)
+
+    async def scenario() -> None:
+        it = new_uploader(journal, sink, RejectingObjectsSink(1) if has_fallback else None)
+        for number in range(2, 60):
+            await it.drain(FAR)
+            journal.append(numbered(number))
+            journal.seal()
+            await asyncio.sleep(REJECTED_SECONDS / 10)
+            await it.drain(FAR)
+
+    with capture_logs() as logs:
+        run(scenario())
+    assert sink.segments.count(1) >= 4
+    assert numbers(journal) == [1]
+    assert ["413" in message for message in logged(logs)] == ([True, False] if has_fallback else [True])
 
 
 def test_requests_become_rare_if_every_object_is_rejected(tmp_path: Path) -> None:

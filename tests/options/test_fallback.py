@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 import logferry
 from logferry.destination import Destination, parse, url_of
-from logferry.errors import SettingsError
+from logferry.errors import SettingsError, SinkUnavailable
 from logferry.records.model import StoredObject
 from logferry.settings import Settings
 from logferry.shipper.upload_target import open_fallback_target
@@ -166,6 +167,17 @@ def test_fallback_is_opened_with_its_first_use(tmp_path: Path) -> None:
     stored = StoredObject("a/b.ndjson.gz", b"body", {"fallback": "true"}, "application/gzip")
     asyncio.run(target.sink.put(stored))
     assert (tmp_path / "fallback/a/b.ndjson.gz").read_bytes() == b"body"
+
+
+def test_remedy_names_the_setting_of_the_fallback() -> None:
+    """A person would change the first destination otherwise."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    target = open_fallback_target(settings_of(f"https://127.0.0.1:{port}/in"), {})
+    assert target is not None
+    metadata = {"environment": "0a1b2c3d4e5f6071", "segment": "1"}
+    with pytest.raises(SinkUnavailable, match="check host and port of LOGFERRY_FALLBACK_DESTINATION"):
+        asyncio.run(target.sink.put(StoredObject("key", b"body", metadata, "application/gzip")))
 
 
 def modules_after(statement: str, **more: str) -> set[str]:

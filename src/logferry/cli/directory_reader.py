@@ -7,6 +7,7 @@ After a download of the object alone the second file is missing, and the metadat
 from __future__ import annotations
 
 import json
+import stat
 from typing import TYPE_CHECKING
 
 from logferry.cli.local_files import METADATA_SUFFIX, object_names
@@ -67,7 +68,10 @@ def unreadable(root: str, error: OSError) -> DestinationError:
 
 
 def _content(path: Path, most: int) -> bytes:
-    check_size(path.stat().st_size, most)
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # a named pipe would block
+        raise ValueError("it is not a regular file")
+    check_size(status.st_size, most)
     return path.read_bytes()
 
 

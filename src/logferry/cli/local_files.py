@@ -49,7 +49,7 @@ def object_names(root: str, *, stored_since: float = 0.0, without: str = "") -> 
 def read_file(path: str) -> bytes | None:
     """Return the content of a file, or None if it cannot be read or is too large."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe does not block
     except (OSError, ValueError):
         return None
     try:

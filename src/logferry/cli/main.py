@@ -4,6 +4,7 @@ Guarantees:
 - `logferry run` imports neither the command line nor its libraries, and needs no extra.
 - `logferry verify` with plain options does not import typer.
 - If a library is missing, the message names the extra that installs it.
+- A closed stdout or stderr, as some schedulers provide it, changes no exit status.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ def main() -> None:
     """Run the command in `sys.argv`."""
     if sys.argv[1:] == ["run"]:
         run.run()
+    _open_closed_streams()
     from logferry.cli.extras import MissingExtraError, reporting_missing_extra  # noqa: PLC0415 - not for `run`
 
     try:
@@ -31,6 +33,13 @@ def main() -> None:
     except MissingExtraError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
+
+
+def _open_closed_streams() -> None:
+    """Replace a stream whose descriptor is closed: Python has None for it, which no command expects."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - until the end
 
 
 def _verify(arguments: list[str]) -> None:

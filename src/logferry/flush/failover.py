@@ -64,7 +64,7 @@ class Failover:
         """Return the fallback target and the next segment whose object the first destination has rejected."""
         if not self.second.breaker.allows(now):
             return None
-        segment = self.second.next_segment([one for one in backlog if self.first.limits.is_rejected(one)], now)
+        segment = self.second.next_segment([one for one in backlog if self.first.limits.rejections(one)], now)
         return (self.second, segment) if segment else None
 
     def last_order(self, now: float) -> list[Target]:

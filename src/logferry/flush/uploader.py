@@ -97,7 +97,7 @@ class Uploader:
     @property
     def rejected_segments(self) -> int:
         """Number of segments in the backlog whose objects were rejected for their content or size."""
-        return sum(any(each.limits.is_rejected(one) for each in self._targets) for one in self.backlog)
+        return sum(any(each.limits.rejections(one) for each in self._targets) for one in self.backlog)
 
     def attempt_allowed(self) -> bool:
         """Return whether a circuit breaker allows an attempt now."""
@@ -195,7 +195,7 @@ class Uploader:
                 await self._upload(target, segment)
             except SinkError as error:
                 self._note_failure(target, segment, error)
-                if _is_of_object(error):
+                if error.is_of_object:
                     refused.add((target, segment.environment, segment.number))
                     retry_in = REJECTED_SECONDS
                 else:
@@ -214,7 +214,7 @@ class Uploader:
 
     def _note_failure(self, target: Target, segment: Segment, error: SinkError) -> float:
         """Open the circuit breaker; return the seconds until the next attempt at this segment."""
-        now, is_of_object = loop_time(), _is_of_object(error)
+        now, is_of_object = loop_time(), error.is_of_object
         rejected = isinstance(error, SinkRejected) and not is_of_object
         seconds = target.breaker.failed(now, rejected=rejected, requested_seconds=error.retry_after)
         if not is_of_object:
@@ -282,11 +282,6 @@ class Uploader:
         is_complete = error.records >= int(stored.metadata["records"])
         reason = "the destination rejected " + ("the records" if is_complete else "some of the records")
         self._journal.lose(segment, reason=reason, records=None if is_complete else error.records)
-
-
-def _is_of_object(error: SinkError) -> bool:
-    """Return whether the destination may store other objects."""
-    return isinstance(error, SinkRejected) and error.is_of_object
 
 
 def _system_random() -> float:

@@ -41,7 +41,7 @@ class FallbackOptions(NamedTuple):
 def contradictions(parsed: Mapping[str, Any], _given: set[str]) -> Iterator[str]:
     """Yield a mistake if the destinations are the same place, or one contains the other."""
     first, second = parsed.get("DESTINATION"), parsed.get("FALLBACK_DESTINATION")
-    if first is not None and second is not None and _overlap(first, second):
+    if first is not None and second is not None and overlap(first, second):
         yield (
             "LOGFERRY_FALLBACK_DESTINATION and LOGFERRY_DESTINATION are the same place, or one contains the other: "
             "use another bucket, or prefixes next to each other"
@@ -53,7 +53,8 @@ def read(parsed: Mapping[str, Any]) -> FallbackOptions:
     return FallbackOptions(destination=parsed["FALLBACK_DESTINATION"])
 
 
-def _overlap(first: Destination, second: Destination) -> bool:
+def overlap(first: Destination, second: Destination) -> bool:
+    """Return whether two destinations are the same place, or one contains the other."""
     if first == second:
         return True
     if first.scheme != second.scheme:

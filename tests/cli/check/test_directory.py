@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,6 +71,16 @@ def test_files_that_appear_during_the_check_are_kept(tmp_path: Path, monkeypatch
     done = check({}, f"file://{tmp_path}/out")
     assert done.steps["delete"]["status"] == "ok"
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["object", "out"]
+
+
+def test_the_remedy_names_the_setting_of_the_fallback(tmp_path: Path) -> None:
+    """The checks of both destinations are the same."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    done = check({"LOGFERRY_FALLBACK_DESTINATION": f"https://127.0.0.1:{port}/in"}, f"file://{tmp_path}/a")
+    step = done.steps["fallback connection"]
+    assert step["status"] == "failed"
+    assert "LOGFERRY_FALLBACK_DESTINATION" in step["remedy"]
 
 
 def test_the_fallback_destination_is_checked_too(tmp_path: Path) -> None:

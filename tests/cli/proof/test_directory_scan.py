@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 from logferry.cli.local_files import object_names
 from logferry.cli.proof import directory_scan
 from logferry.cli.proof.directory_scan import DirectoryScan
+from logferry.cli.verify.directory_verification import verify_directory
 from support import stored_prefix
 
 if TYPE_CHECKING:
@@ -77,6 +79,33 @@ def failing(path):
     return read_file(path)
 directory_scan.read_file = failing
 """
+NO_PROCESS = """
+def refused():
+    forks.append(0)
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+os.fork = refused
+"""
+INTERRUPTED = """
+import atexit, signal
+def sleeping(path):
+    if os.getpid() != parent:
+        signal.pause()
+    return read_file(path)
+directory_scan.read_file = sleeping
+collect = directory_scan.DirectoryScan._collect
+def interrupted(scan, pid, pipe):
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    return collect(scan, pid, pipe)
+directory_scan.DirectoryScan._collect = interrupted
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+def report():
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        print(len(forks), "forks, no process is left")
+atexit.register(report)
+"""
 UNFINISHED = """
 import atexit, time
 directory_scan.read_file = lambda path: time.sleep(120)
@@ -132,6 +161,22 @@ def test_files_of_a_process_that_ended_early_are_scanned_again(root: Path, befor
     assert len(set(found["rows"])) == OBJECTS - 1
 
 
+def test_a_limit_of_processes_leaves_the_files_to_this_one(root: Path) -> None:
+    """No descriptor of the attempt is left."""
+    alone, found = scanned(root, 1), scanned(root, 3, NO_PROCESS)
+    assert found["forks"] == 1
+    for name in ("rows", "others", "files", "left"):
+        assert found[name] == alone[name], name
+
+
+def test_ctrl_c_ends_processes_whose_result_is_awaited(root: Path) -> None:
+    """A process can wait for a slow disk for a long time."""
+    command = [sys.executable, "-c", SCAN, str(root), "3", INTERRUPTED]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+    assert done.stderr.endswith("KeyboardInterrupt\n")
+    assert done.stdout == "2 forks, no process is left\n"
+
+
 def test_a_process_with_threads_scans_alone(root: Path) -> None:
     """A fork copies the locks of the other threads, but not the threads."""
     found = scanned(root, 3, THREAD)
@@ -178,3 +223,13 @@ def test_names_of_objects_leave_out_markers_metadata_and_hidden_folders(tmp_path
     found = sorted(object_names(str(tmp_path), without="compact"))
     assert found == ["a/1.gz", "a/compact/3.gz", "a/lost.gz", "b_$folder$/2.gz"]
     assert "compact/x.parquet" in set(object_names(str(tmp_path)))
+
+
+def test_a_named_pipe_is_unreadable(tmp_path: Path) -> None:
+    """A read of it would block: its metadata make it an object."""
+    os.mkfifo(tmp_path / "e.ndjson.gz")
+    (tmp_path / "e.ndjson.gz.meta.json").write_text("{}")
+    (tmp_path / "f.meta.json").touch()
+    found = verify_directory(str(tmp_path))
+    assert [key for key, _ in found.unreadable] == ["e.ndjson.gz", "f"]
+    assert found.unreadable[0][1] == "it is not a regular file"

@@ -95,6 +95,8 @@ def test_keys_prove_the_segments_without_reading_an_object(tmp_path: Path, capsy
     printed = capsys.readouterr().out
     assert printed.splitlines()[-1] == "COMPLETE: no segment is missing (100 objects, 5 environments)."
     assert "verify them without --keys" in printed
+    first_row = printed.splitlines()[1].split()
+    assert first_row == [environment, "20", "-", "-", "-", "-", "-", "-"], "nothing else is in a name"
     prefix.remove(environment, 7)
     path = prefix.paths[environment, 9]
     path.with_name(path.name.replace("Z-", "Z-copy-")).write_bytes(b"")

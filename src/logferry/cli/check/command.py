@@ -25,12 +25,14 @@ from rich.console import Console
 from rich.text import Text
 
 from logferry import log
+from logferry.aws.variable_names import renamed
 from logferry.cli.check import output, settings_source
 from logferry.cli.check.context import Checks, Context
 from logferry.cli.check.result import Report, Step
 from logferry.cli.check.settings_step import check_settings
 from logferry.destination import shown, url_of
 from logferry.settings import PREFIX
+from logferry.shipper.upload_target import FALLBACK_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -140,7 +142,8 @@ async def _steps(source: SettingsSource, options: Options, report: Report) -> As
         settings = settings._replace(destination=settings.fallback.destination)
         yield Step("fallback", "ok", url_of(settings.destination))
         async for step in _checks_of(settings)(replace(context, settings=settings)):
-            yield replace(step, name=f"fallback {step.name}")
+            detail, remedy = (renamed(text, FALLBACK_NAMES) for text in (step.detail, step.remedy))
+            yield replace(step, name=f"fallback {step.name}", detail=detail, remedy=remedy)
 
 
 def _checks_of(settings: Settings) -> Checks:

@@ -3,7 +3,7 @@
 Guarantees:
 - Each file is scanned. Files of a process that ended early are scanned again by this one.
 - No process and no descriptor is left after `stop`. If this process is killed, the others end after their chunk.
-- A small directory is scanned by this process alone.
+- A small directory is scanned by this process alone, and so is any other one if no process can be started.
 
 Design: the work is bound by the processor. The other processes are forks, which have the names already
 and begin within a millisecond, while this process still imports DuckDB. They take the numbers of chunks
@@ -52,8 +52,9 @@ class DirectoryScan:
         self._processes: dict[int, int] = {}
         """Pipe of the result of each process, by its ID."""
         if len(names) >= MIN_FILES and _is_single_threaded():
-            for _ in range(min(len(os.sched_getaffinity(0)), MAX_PROCESSES) - 1):
-                self._fork()
+            with contextlib.suppress(OSError):  # a limit of processes or of descriptors
+                for _ in range(min(len(os.sched_getaffinity(0)), MAX_PROCESSES) - 1):
+                    self._fork()
 
     def finish(self, update: Callable[[int, int], None]) -> ObjectScan:
         """Scan what no process has taken, and return the rows of all files.
@@ -71,10 +72,10 @@ class DirectoryScan:
     def stop(self) -> None:
         """End the processes that are still running."""
         for pid, pipe in self._processes.items():
-            os.close(pipe)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+            os.close(pipe)
         self._processes.clear()
         if self._queue >= 0:
             os.close(self._queue)
@@ -83,7 +84,12 @@ class DirectoryScan:
     def _fork(self) -> None:
         parent = os.getpid()
         reader, writer = os.pipe()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(reader)
+            os.close(writer)
+            raise
         if pid:
             os.close(writer)
             self._processes[pid] = reader
@@ -97,9 +103,10 @@ class DirectoryScan:
 
     def _collect(self, pid: int, pipe: int) -> set[int]:
         """Take over the result of a process, and return its chunks. They are empty if it ended early."""
-        with open(pipe, "rb") as file:
+        with open(pipe, "rb", closefd=False) as file:  # Ctrl-C can end this wait, and `stop` closes the pipe
             content = file.read()
         del self._processes[pid]
+        os.close(pipe)
         os.waitpid(pid, 0)
         try:
             chunks, rows, others = marshal.loads(content)  # noqa: S302 - from a fork of this process

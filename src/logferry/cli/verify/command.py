@@ -12,6 +12,7 @@ libraries of the output are imported while other processes scan the objects.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -35,7 +36,20 @@ def run_verify(destination: str, options: Options = DEFAULTS) -> int:
     if report is None:
         _show_mistake(mistake, sys.stderr if options.as_json else sys.stdout)
         return 2
-    if options.as_json:
+    try:
+        _print(report, as_json=options.as_json)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to write at the end
+        sys.stderr.write(f"cannot write the report: {error}; write it to another place\n")
+        return 2
+    return report.status
+
+
+def _print(report: Report, *, as_json: bool) -> None:
+    if as_json:
         import json  # noqa: PLC0415 - imported during the scan, as the text of the report below
 
         sys.stdout.write(json.dumps(as_values(report), indent=2) + "\n")
@@ -47,7 +61,6 @@ def run_verify(destination: str, options: Options = DEFAULTS) -> int:
         from logferry.cli.verify.report_text import parts_of, plain_text  # noqa: PLC0415
 
         sys.stdout.write(plain_text(parts_of(report)))
-    return report.status
 
 
 def as_values(report: Report) -> dict[str, Any]:
@@ -90,6 +103,7 @@ def _show_mistake(sentence: str, stream: TextIO) -> None:
 def _verified(destination: str, options: Options) -> tuple[Report | None, str]:
     """Return the report, or None and the sentence that names the mistake of the destination."""
     try:
+        _check_fallback(destination, options.fallback)
         directory = _directory_of(destination)
         if directory is None or options.names_only or options.fallback:
             from logferry.cli.verify.bucket_command import verify_with_event_loop  # noqa: PLC0415 - asyncio
@@ -111,6 +125,22 @@ def _verified(destination: str, options: Options) -> tuple[Report | None, str]:
             raise
         return None, str(error)
     return report, ""
+
+
+def _check_fallback(destination: str, fallback: str) -> None:
+    """Raise DestinationError if both are one place, because each segment would be a copy of itself."""
+    if not fallback:
+        return
+    from logferry.cli.stored_objects import DestinationError  # noqa: PLC0415 - imports of the fallback only
+    from logferry.options.fallback import overlap  # noqa: PLC0415
+
+    try:
+        is_one_place = overlap(destinations.parse(destination), destinations.parse(fallback))
+    except ValueError:
+        return  # the readers report an invalid destination
+    if is_one_place:
+        message = "are the same place, or one contains the other: name the two destinations of the settings"
+        raise DestinationError(f"{destination} and {fallback} {message}")
 
 
 def _directory_of(destination: str) -> str | None:

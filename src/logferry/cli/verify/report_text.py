@@ -42,7 +42,8 @@ def parts_of(report: Report) -> list[Sentence | EnvironmentTable]:
     """Return the parts of a report in their order."""
     parts: list[Sentence | EnvironmentTable] = []
     if report.environments:
-        parts += [_table(report.environments), *_unshown(len(report.environments), "environment"), Sentence("")]
+        table = _table(report.environments, names_only=report.names_only)
+        parts += [table, *_unshown(len(report.environments), "environment"), Sentence("")]
     parts += [Sentence(f"unreadable: {key}: {reason}", FAULT) for key, reason in report.unreadable[:ROWS]]
     parts += _unshown(len(report.unreadable), "unreadable object")
     parts += [Sentence(sentence) for sentence in _sums(report)]
@@ -69,23 +70,28 @@ def _plain_rows(rows: Sequence[tuple[Sequence[str], str]]) -> Iterator[str]:
             yield " ".join(aligned).rstrip() + "\n"
 
 
-def _table(environments: Sequence[EnvironmentReport]) -> EnvironmentTable:
+def _table(environments: Sequence[EnvironmentReport], *, names_only: bool) -> EnvironmentTable:
     shown = sorted(environments, key=lambda each: (each.complete, not each.losses, each.environment))[:ROWS]
-    return EnvironmentTable([(_row(each), "" if each.complete else FAULT) for each in shown])
+    return EnvironmentTable([(_row(each, names_only=names_only), "" if each.complete else FAULT) for each in shown])
 
 
-def _row(each: EnvironmentReport) -> list[str]:
-    """Return the cells of an environment. Missing and lost segments are shown by number."""
+def _row(each: EnvironmentReport, *, names_only: bool) -> list[str]:
+    """Return the cells of an environment. Missing and lost segments are shown by number.
+
+    With `names_only`, the records, their times and the end of the environment are not known.
+    """
     missing = [_named(gap) for gap in each.missing_segments[:ROWS]]
     missing += [counted(each.missing_lines, "line")] if each.missing_lines else []
     lost = [_named(loss.segments) for loss in each.losses[:ROWS]]
     return [
         each.environment,
         str(each.segments),
-        str(each.records),
-        "\n".join(time[:_TO_THE_SECOND].replace("T", " ") for time in (each.first_time, each.last_time)),
-        "final" if each.ended else "open",
-        counted(each.duplicates, "line") if each.duplicates else "-",
+        "-" if names_only else str(each.records),
+        "-"
+        if names_only
+        else "\n".join(time[:_TO_THE_SECOND].replace("T", " ") for time in (each.first_time, each.last_time)),
+        "-" if names_only else "final" if each.ended else "open",
+        counted(each.duplicates, "object" if names_only else "line") if each.duplicates else "-",
         ", ".join(missing) or "-",
         ", ".join(lost) or "-",
     ]
