@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import itertools
 import os
 from typing import Any
@@ -44,16 +43,10 @@ class _Body:
         return [CREDENTIALS]
 
 
-@functools.cache
-def _loader() -> Any:
-    return botocore.session.Session().get_component("data_loader")
-
-
 def botocore_request(role: Role, environ: dict[str, str]) -> tuple[str, dict[str, str], bytes]:
     """Return URL, headers and body of botocore's request."""
     with mock.patch.dict(os.environ, environ, clear=True):
         session = botocore.session.Session()
-        session.register_component("data_loader", _loader())
         client = session.create_client(
             "sts",
             region_name=role.region,

@@ -88,7 +88,6 @@ def _client(environ: tuple[tuple[str, str], ...]) -> tuple[Any, list[Any]]:
     """Make a client that keeps its requests instead of sending them."""
     with mock.patch.dict(os.environ, dict(environ), clear=True):
         session = botocore.session.Session()
-        session.register_component("data_loader", _loader())
         config = Config(retries={"mode": "standard", "total_max_attempts": 1})
         client = session.create_client("firehose", region_name=dict(environ)["AWS_REGION"], config=config)
         client._request_signer._credentials.get_frozen_credentials()
@@ -103,11 +102,6 @@ def _client(environ: tuple[tuple[str, str], ...]) -> tuple[Any, list[Any]]:
 
     client.meta.events.register("before-send", capture)
     return client, sent
-
-
-@functools.cache
-def _loader() -> Any:
-    return botocore.session.Session().get_component("data_loader")
 
 
 def assert_equal(environ: Mapping[str, str], *, body: bytes = BODY, stream: str = STREAM, moment: int = MOMENT) -> None:
