@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from typing import TYPE_CHECKING
 
+import botocore.session
 import pytest
 import pytest_asyncio
+import typer.main
+import typer.testing
 
 from logferry.emulator.s3_server import S3Server
 from support import aws_emulator as aws
@@ -14,7 +18,23 @@ from support import aws_emulator_wheel
 from support.s3_stub import closing_sinks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_service_models() -> Iterator[None]:
+    """Read the service models of the AWS SDK once for the whole run, as one session of the SDK does for its clients."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_command() -> Iterator[None]:
+    """Make the command line once for the whole run. Making it takes longer than most commands of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.testing, "_get_command", functools.cache(typer.main.get_command))
+        yield
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

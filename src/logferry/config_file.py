@@ -40,7 +40,7 @@ _PREFIX = "LOGFERRY_"
 class ConfigFile:
     """The settings of a file, and the mistakes in it."""
 
-    __slots__ = ("_keys", "mistakes", "path", "texts")
+    __slots__ = ("_keys", "_wrong", "mistakes", "path", "texts")
 
     def __init__(self, path: str) -> None:
         """Read the file. Raise nothing: a failure is one of `mistakes`."""
@@ -49,7 +49,9 @@ class ConfigFile:
         """Text of the variable for each setting, by the name without the prefix."""
         self.mistakes: list[str] = []
         self._keys: dict[str, str] = {}
-        """Key as the file has it, for each name in `texts`."""
+        """Key as the file has it, for each name in `texts` and `_wrong`."""
+        self._wrong: dict[str, str] = {}
+        """Mistake in the value of each other name. `check_names` reports it if the name is that of a setting."""
         try:
             document = _parsed(read(path))
         except (OSError, ValueError, RecursionError) as error:
@@ -66,10 +68,13 @@ class ConfigFile:
             import difflib  # noqa: PLC0415 - only a mistake needs it
 
             key = self._keys.pop(name)
-            del self.texts[name]
+            self.texts.pop(name, None)
+            self._wrong.pop(name, None)
             near = difflib.get_close_matches(name.upper().removeprefix(_PREFIX), known, n=1)
             remedy = f"use {_key_like(key, near[0])}" if near else "remove it"
             self.mistakes.append(f"{self.path}: {key!a} is not a setting: {remedy}")
+        for name, mistake in self._wrong.items():
+            self.mistakes.append(f"{self.path}: {self._keys.pop(name)} {mistake}")
 
     def under(self, variables: "Mapping[str, str]") -> dict[str, str]:
         """Return the texts of all settings. `variables` are those of the environment, without the prefix."""
@@ -91,13 +96,16 @@ class ConfigFile:
         return f"{self._keys[name]} in {self.path}" if name in self._keys else _PREFIX + name
 
     def _add(self, key: str, name: str, text: str, mistake: str) -> None:
-        # Four cases: 1. a setting that must be a variable, 2. two keys of one setting, 3. a wrong value, 4. a text.
-        if name in ONLY_VARIABLES or name == "CONFIG":
+        # Five cases: 1. no setting can have the key, 2. a setting that must be a variable, 3. two keys of one setting,
+        # 4. a wrong value, 5. a text.
+        if not name:
+            self.mistakes.append(f"{self.path}: {key!a} {mistake}")
+        elif name in ONLY_VARIABLES or name == "CONFIG":
             self.mistakes.append(self._only_variable(key, name))
-        elif name in self.texts:
+        elif name in self._keys:
             self.mistakes.append(f"{self.path}: {key} and {self._keys[name]} are the same setting: remove one of them")
         elif mistake:
-            self.mistakes.append(f"{self.path}: {key} {mistake}")
+            self._wrong[name], self._keys[name] = mistake, key
         else:
             self.texts[name], self._keys[name] = text, key
 

@@ -58,6 +58,9 @@ class SinkError(LogferryError):
     retry_after = 0.0
     """Time until the next attempt that the destination requests, in seconds; 0 without a request."""
 
+    is_of_object = False
+    """Whether the cause is this object, such as its size. The destination may store others."""
+
     def restated(self, message: str) -> SinkError:
         """Return this error with another message, and with all that is known about the response."""
         error = type(self)(message)
@@ -71,6 +74,3 @@ class SinkUnavailable(SinkError):
 
 class SinkRejected(SinkError):
     """A failure that lasts until a person changes something (403, 404). Try again rarely, and report the remedy."""
-
-    is_of_object = False
-    """Whether the cause is this object, such as its size. The destination may store others."""

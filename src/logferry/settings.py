@@ -292,10 +292,14 @@ def _key_mistakes(
 
 
 def _access(parsed: Mapping[str, Any], tables: Mapping[str, Table]) -> S3Access | None:
-    """Return the access to S3 if one of its settings is set and all of them are valid."""
+    """Return the access to S3, as far as its settings are known, if one of them is set and they give the endpoint."""
     table = tables.get("s3_access")
-    is_valid = table and all(row.name in parsed for row in table.SETTINGS)
-    return table.read(parsed) if table and is_valid else None
+    url = parsed.get("S3_ENDPOINT_URL")
+    # An invalid setting, or one with a reference, has no value yet. The region matters only without a URL.
+    if not table or url is None or not (url or "S3_REGION" in parsed):
+        return None
+    access: S3Access = table.read({row.name: parsed.get(row.name, "") for row in table.SETTINGS})
+    return access
 
 
 def _access_mistakes(place: Destination, access: S3Access, environ: Mapping[str, str]) -> Iterator[str]:

@@ -218,7 +218,7 @@ def _without_user(url: str) -> str:
 def _endpoint_mistake(url: str, destination: Destination) -> str:
     match = re.fullmatch(_ENDPOINT, url)
     if not match or int(match[2] or 0) > 65_535:  # noqa: PLR2004 - the highest port
-        return f": use a URL such as https://{destination.scheme}.example.com, without a query"
+        return f": use a URL such as https://{destination.scheme}.example.com, without user and query"
     if destination.scheme != "s3":
         return ""
     bucket = destination.bucket

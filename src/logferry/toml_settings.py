@@ -23,12 +23,21 @@ PAIRS = ("FIELDS", "HTTPS_HEADERS", "S3_KMS_CONTEXT", "S3_TAGS")
 ESCAPED = ("HTTPS_HEADERS",)
 """Settings of this form whose values have percent escapes."""
 MAX_BITS = 63
+_NOT_A_TABLE = (
+    "is a table, but the tables are [fields], [firehose], [https] and [s3]: write its settings without a table"
+)
 _KINDS = {"dict": "a table", "list": "an array", "datetime": "a date", "date": "a date", "time": "a time of day"}
 
 
 def entries(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    """Yield key, name of the setting, text and mistake of each entry. The name of a wrong key is no setting."""
+    """Yield key, name of the setting, text and mistake of each entry. The name of a wrong key is no setting.
+
+    The name of a table with settings of no group is empty.
+    """
     for key, name, value in _values(document):
+        if isinstance(value, dict) and name not in PAIRS:
+            yield key, "", "", _NOT_A_TABLE
+            continue
         try:
             yield key, name, text_of(name, value).strip(), ""
         except ValueError as error:

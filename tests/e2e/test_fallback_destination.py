@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,27 @@ async def test_directory_has_the_records_if_a_receiver_refuses_the_token(tmp_pat
     assert f"fallback='file://{tmp_path}/fallback'" in messages[0]
     assert "check LOGFERRY_HTTPS_TOKEN" in messages[0]
     assert TOKEN not in "".join(own_messages(service))
+
+
+async def test_directory_has_only_the_object_that_a_receiver_rejects(tmp_path: Path) -> None:
+    """The receiver responds 413 to the first segment, and the other segments arrive there."""
+    with log_receiver(lambda request, _number: Answer(413 if request.key.endswith("/1") else 200)) as receiver:
+        settings = {
+            "LOGFERRY_DESTINATION": receiver.url,
+            "LOGFERRY_FALLBACK_DESTINATION": f"file://{tmp_path}/fallback",
+            "LOGFERRY_FLUSH": "invocation",
+        }
+        async with environment(tmp_path, settings) as service:
+            await service.invoke({"marker": "m0"})
+            await service.wait_idle()
+            await asyncio.sleep(1.3)  # the backoff that follows any failure
+            await service.invoke({"marker": "m1"})
+            await service.wait_idle()
+            await service.shutdown()
+        objects, copies = together(receiver.arrived(), arrived_in(tmp_path / "fallback"))
+    assert_exactly_once(service, objects)
+    assert copies == 0
+    assert [one.metadata["segment"] for one in arrived_in(tmp_path / "fallback")] == ["1"]
 
 
 async def test_receiver_has_the_last_records_if_a_directory_is_not_writable(tmp_path: Path) -> None:

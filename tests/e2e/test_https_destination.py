@@ -103,6 +103,35 @@ async def test_receiver_that_refuses_the_token_costs_one_request_and_is_named(tm
     assert "unknown token …; the receiver does not accept the credentials: check LOGFERRY_HTTPS_TOKEN" in messages[0]
 
 
+async def test_rejected_records_are_reported_in_a_later_request(tmp_path: Path) -> None:
+    """The receiver rejects two records of the first request. The others are stored, and their number arrives."""
+    partial = b'{"partialSuccess":{"rejectedLogRecords":"2","errorMessage":"too old"}}'
+
+    def rejects_at_first(_request: Received, number: int) -> Answer:
+        return Answer(200, partial if number == 1 else b"{}", (("content-type", "application/json"),))
+
+    with log_receiver(rejects_at_first) as receiver:
+        given = settings(receiver, LOGFERRY_FORMAT="otlp", LOGFERRY_FLUSH="invocation")
+        async with environment(tmp_path, given) as service:
+            for number in range(2):
+                await service.invoke({"marker": f"m{number}"})
+                await service.wait_idle()
+            await service.shutdown()
+        bodies = [json.loads(request.content) for request in receiver.requests]
+    logs = [logs for body in bodies for logs in scopes([body])]
+    losses = [
+        json.loads(record["body"]["stringValue"])
+        for _, scope in logs
+        for record in scope["logRecords"]
+        if attributes(record)["logferry.type"] == "logferry.dropped"
+    ]
+    assert [(loss["records"], loss["reason"]) for loss in losses] == [
+        (2, "the destination rejected some of the records")
+    ]
+    messages = [message for message in own_messages(service) if "the destination rejected records" in message]
+    assert len(messages) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SLACK_SECONDS = 1.0
 """Allowance for a loaded machine, in seconds, above the documented limits."""
+HELD_SECONDS = 3.0
+"""Limit of a held invocation without a timeout, in seconds: less than the default of LOGFERRY_UPLOAD_TIMEOUT."""
 RECOVERY_SECONDS = 20.0
 
 
@@ -101,7 +103,7 @@ async def test_forbidden_bucket_costs_one_attempt_and_the_fallback_stores_everyt
         assert await platform.shutdown() < 2
         await both.balanced(platform)
     assert both.attempts(both.env.bucket) == 2
-    assert max(held) < SLACK_SECONDS
+    assert max(held) < HELD_SECONDS
     assert lines_of(await both.env.arrived()) == ["before"]
     assert lines_of(await both.objects()) == ["before", *(f"line {n}" for n in range(6))]
     messages = [line for line in extension.output if "logferry warning" in line]
@@ -189,13 +191,13 @@ async def test_shipper_killed_between_both_destinations_loses_nothing(both: Both
 
         def kill(seen: StageReached) -> None:
             nonlocal kills
-            if seen.bucket == both.second and seen.stage == stage and kills < 3:
+            if seen.bucket == both.second and seen.stage == stage and kills < 2:
                 kills += 1
                 kill_and_wait(extension.shipper, signal.SIGKILL)
 
         both.env.proxy.at_stage = kill
         async with asyncio.timeout(2 * RECOVERY_SECONDS):
-            while kills < 3:
+            while kills < 2:
                 await platform.invoke(["line"])
                 await asyncio.sleep(0.3)
         both.env.proxy.at_stage = lambda _: None
@@ -215,7 +217,7 @@ async def test_both_destinations_that_fail_keep_the_records_in_the_spool(both: B
         assert await platform.shutdown() < 2
         await both.env.ship_leftovers(platform)
         await both.balanced(platform)
-    assert max(held) < SLACK_SECONDS
+    assert max(held) < HELD_SECONDS
     assert await arrived_in_s3(both.env.s3, both.second) == []
     messages = [line for line in extension.output if "fail" in line]
     assert len(messages) == 1, messages

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from logferry.journal.journal import Journal
     from logferry.records.model import StoredObject
 
-RESULTS = ("stores", "slow", "unavailable", "rejects", "hangs", "stores and resets", "stores and hangs")
+RESULTS = (
+    *("stores", "slow", "unavailable", "rejects", "rejects the object", "hangs"),
+    *("stores and resets", "stores and hangs"),
+)
 SEQUENCES = settings(max_examples=120, deadline=None, print_blob=True)
 SCHEDULING_SECONDS = 1e-6
 """Allowance for sums of floating-point numbers."""
@@ -40,6 +43,8 @@ class ScriptedSink(StoringSink):
         """Number of uploads in flight to both sinks."""
         self.consecutive_failures = 0
         self.was_rejected = False
+        self.rejected_objects: set[str] = set()
+        """Keys of the objects that were rejected for their own sake."""
 
     async def put(self, stored: StoredObject) -> None:
         """Give the next result."""
@@ -63,6 +68,11 @@ class ScriptedSink(StoringSink):
             await self._take(stored)
         if result in ("hangs", "stores and hangs"):
             await asyncio.Event().wait()
+        if result == "rejects the object":
+            self.rejected_objects.add(stored.key)
+            error = SinkRejected(f"{stored.key}: 413")
+            error.is_of_object = True
+            raise error
         if result == "rejects":
             raise SinkRejected(f"{stored.key}: 403")
         if result in ("unavailable", "stores and resets"):
@@ -99,7 +109,8 @@ class Run:
             await self._drain(seconds, force=action == "shutdown")
         if len(self.second.requests) > before and action == "hold":
             failing |= self.first.consecutive_failures >= FAILURES or self.first.was_rejected
-            assert failing, "the fallback was used without a reason"
+            used_for = {key for _, key in self.second.requests[before:]}
+            assert failing or used_for <= self.first.rejected_objects, "the fallback was used without a reason"
         self.check()
 
     async def _drain(self, seconds: float, *, force: bool) -> None:

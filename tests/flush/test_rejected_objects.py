@@ -5,37 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
 from structlog.testing import capture_logs
 
 from logferry.deadline import Deadline
-from logferry.errors import SinkRejected
 from logferry.flush.circuit_breaker import LONGEST_SECONDS, REJECTED_SECONDS
-from support.sink_doubles import StoringSink
+from support.journal_harness import numbered
+from support.sink_doubles import RejectingObjectsSink, StoringSink, ThrottlingSink
 from support.uploader_harness import FAR, logged, new_uploader, numbers, sealed_journal
 from support.virtual_time import START, now, run
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from logferry.records.model import StoredObject
-
-
-class RejectingObjectsSink(StoringSink):
-    """A sink that rejects the objects of some segments."""
-
-    def __init__(self, *rejected: int) -> None:
-        super().__init__()
-        self.rejected = set(rejected)
-        self.segments: list[int] = []
-
-    async def _take(self, stored: StoredObject) -> None:
-        number = int(stored.metadata["segment"])
-        self.segments.append(number)
-        if number in self.rejected:
-            error = SinkRejected(f"{stored.key}: 413; lower LOGFERRY_OBJECT_BYTES")
-            error.is_of_object = True
-            raise error
-        await super()._take(stored)
 
 
 def test_other_segments_are_uploaded_while_one_is_rejected(tmp_path: Path) -> None:
@@ -61,6 +42,27 @@ def test_other_segments_are_uploaded_while_one_is_rejected(tmp_path: Path) -> No
     assert sink.segments == [1, 2, 3, 1]
     assert journal.sealed == ()
     assert "413" in logged(logs)[0]
+
+
+@pytest.mark.parametrize("has_fallback", [False, True])
+def test_repeated_rejection_of_an_object_is_logged_once(tmp_path: Path, *, has_fallback: bool) -> None:
+    """It is tried again every five minutes, between the uploads of other objects, and each line costs the user."""
+    journal, sink = sealed_journal(tmp_path, 0), RejectingObjectsSink(1)
+
+    async def scenario() -> None:
+        it = new_uploader(journal, sink, RejectingObjectsSink(1) if has_fallback else None)
+        for number in range(2, 60):
+            await it.drain(FAR)
+            journal.append(numbered(number))
+            journal.seal()
+            await asyncio.sleep(REJECTED_SECONDS / 10)
+            await it.drain(FAR)
+
+    with capture_logs() as logs:
+        run(scenario())
+    assert sink.segments.count(1) >= 4
+    assert numbers(journal) == [1]
+    assert ["413" in message for message in logged(logs)] == ([True, False] if has_fallback else [True])
 
 
 def test_requests_become_rare_if_every_object_is_rejected(tmp_path: Path) -> None:
@@ -96,3 +98,70 @@ def test_last_upload_tries_each_segment_once_if_some_are_rejected(tmp_path: Path
     assert run(scenario()) < 0.1
     assert sink.segments == [1, 2, 3, 4, 1]
     assert numbers(journal) == [1, 3]
+
+
+def test_fallback_gets_only_the_objects_that_the_first_destination_rejects(tmp_path: Path) -> None:
+    """The first destination works, so that readers find the other objects there."""
+    journal, first, second = sealed_journal(tmp_path), RejectingObjectsSink(1), StoringSink()
+
+    async def scenario() -> None:
+        it = new_uploader(journal, first, second)
+        await it.drain(FAR)
+        await asyncio.sleep(1.0)
+        await it.drain(FAR)
+
+    with capture_logs() as logs:
+        run(scenario())
+    assert first.segments == [1, 2, 3]
+    assert [stored.metadata["segment"] for stored in second.objects.values()] == ["1"]
+    assert journal.sealed == ()
+    assert "the fallback destination stores the records" in logged(logs)[0]
+    assert "413" in logged(logs)[0]
+
+
+def test_other_segments_are_uploaded_while_both_destinations_reject_one(tmp_path: Path) -> None:
+    """Both are receivers, for example, and the object is malformed for both."""
+    journal, first, second = sealed_journal(tmp_path), RejectingObjectsSink(1), RejectingObjectsSink(1)
+
+    async def scenario() -> None:
+        it = new_uploader(journal, first, second)
+        await it.drain(FAR)
+        await asyncio.sleep(1.0)
+        assert await it.drain(FAR) == 2
+        assert not it.has_ready_segment(), "an invocation is not held for the rejected object"
+
+    with capture_logs() as logs:
+        run(scenario())
+    assert (first.segments, second.segments) == ([1, 2, 3], [1])
+    assert numbers(journal) == [1]
+    assert "uploads to the destination and to the fallback destination fail" in logged(logs)[0]
+
+
+@pytest.mark.parametrize("rejected_before", [False, True])
+def test_last_upload_offers_each_segment_to_both_destinations(tmp_path: Path, *, rejected_before: bool) -> None:
+    """SHUTDOWN is the last chance: one object that both reject does not stop the others."""
+    journal, first, second = sealed_journal(tmp_path, 0, 0, 0, 0), RejectingObjectsSink(1, 3), RejectingObjectsSink(1)
+
+    async def scenario() -> float:
+        it = new_uploader(journal, first, second)
+        if rejected_before:
+            await it.drain(FAR)
+        await it.drain(Deadline(START + 1.75), force=True)
+        return now()
+
+    assert run(scenario()) < 0.1
+    assert numbers(journal) == [1]
+
+
+def test_last_upload_retries_a_failed_destination_after_the_other_one_has_rejected_the_object(tmp_path: Path) -> None:
+    """The pause between two attempts depends on no particular order of the failures."""
+    journal, first, second = sealed_journal(tmp_path, 0), ThrottlingSink(times=2), RejectingObjectsSink(1)
+
+    async def scenario() -> None:
+        it = new_uploader(journal, first, second)
+        await it.drain(Deadline(START + 1.75), force=True)
+
+    run(scenario())
+    assert journal.sealed == ()
+    assert len(first.requests) == 3
+    assert second.segments == [1]

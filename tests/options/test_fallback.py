@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 import logferry
 from logferry.destination import Destination, parse, url_of
-from logferry.errors import SettingsError
+from logferry.errors import SettingsError, SinkUnavailable
 from logferry.records.model import StoredObject
 from logferry.settings import Settings
 from logferry.shipper.upload_target import open_fallback_target
@@ -33,6 +34,7 @@ def settings_of(fallback: str, **more: str) -> Settings:
         ("s3://my-log-bucket/fallback", Destination("s3", "my-log-bucket", "fallback")),
         ("s3://my-log-bucket/logs-2", Destination("s3", "my-log-bucket", "logs-2")),
         ("file:///mnt/efs", Destination("file", "", "/mnt/efs")),
+        ("https://logs.example.com/in", Destination("https", "logs.example.com", "/in")),
     ],
 )
 def test_another_place_is_valid(fallback: str, expected: Destination) -> None:
@@ -52,6 +54,8 @@ def test_another_place_is_valid(fallback: str, expected: Destination) -> None:
         ("file:///mnt/a", "file:///mnt/a/"),
         ("file:///mnt/a", "file:///mnt/a/b"),
         ("file:///mnt/a", "file:///"),
+        ("file:///mnt/a", "file:///mnt/b/../a/c"),
+        ("https://logs.example.com/in", "https://LOGS.example.com:443/in"),
     ],
 )
 def test_overlapping_destinations_are_a_mistake(first: str, fallback: str) -> None:
@@ -163,6 +167,17 @@ def test_fallback_is_opened_with_its_first_use(tmp_path: Path) -> None:
     stored = StoredObject("a/b.ndjson.gz", b"body", {"fallback": "true"}, "application/gzip")
     asyncio.run(target.sink.put(stored))
     assert (tmp_path / "fallback/a/b.ndjson.gz").read_bytes() == b"body"
+
+
+def test_remedy_names_the_setting_of_the_fallback() -> None:
+    """A person would change the first destination otherwise."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    target = open_fallback_target(settings_of(f"https://127.0.0.1:{port}/in"), {})
+    assert target is not None
+    metadata = {"environment": "0a1b2c3d4e5f6071", "segment": "1"}
+    with pytest.raises(SinkUnavailable, match="check host and port of LOGFERRY_FALLBACK_DESTINATION"):
+        asyncio.run(target.sink.put(StoredObject("key", b"body", metadata, "application/gzip")))
 
 
 def modules_after(statement: str, **more: str) -> set[str]:

@@ -109,7 +109,7 @@ def test_role_is_requested_from_the_region_of_the_function(
         ({"SESSION_TOKEN": "x"}, "set LOGFERRY_S3_ACCESS_KEY_ID and LOGFERRY_S3_SECRET_ACCESS_KEY, or remove it"),
         ({"REGION": "Frankfurt"}, "such as eu-central-1, or auto for Cloudflare R2"),
         ({"REGION": "auto"}, "LOGFERRY_S3_REGION is auto, which is a region of Cloudflare R2: set LOGFERRY_S3_"),
-        ({"ENDPOINT_URL": "s3.example.com"}, "use a URL such as https://s3.example.com, without a query"),
+        ({"ENDPOINT_URL": "s3.example.com"}, "use a URL such as https://s3.example.com, without user and query"),
         ({"ENDPOINT_URL": "https://my-log-bucket.s3.example.com"}, "use the endpoint without the bucket"),
         ({"ENDPOINT_URL": "https://s3.example.com", "FIPS": "true"}, "LOGFERRY_S3_FIPS chooses an endpoint of AWS"),
         ({"ENDPOINT_URL": "https://s3.example.com", "DUALSTACK": "1"}, "LOGFERRY_S3_DUALSTACK chooses an endpoint"),
@@ -154,8 +154,21 @@ def test_a_separate_endpoint_ends_the_mistakes_in_the_endpoint_of_the_function()
 
 def test_all_mistakes_are_reported_at_once() -> None:
     """A mistake in a value does not hide those in other ones."""
-    found = mistakes(ROLE_ARN="x", ACCESS_KEY_ID="AKIA", STORAGE_CLASS="cold")
-    assert len(found) == 3
+    found = mistakes(ROLE_ARN="x", ACCESS_KEY_ID="AKIA", STORAGE_CLASS="cold", REGION="EU", ENDPOINT_URL="ftp://x")
+    assert len(found) == 5
+
+
+def test_a_mistake_in_the_endpoint_is_found_before_a_reference_is_resolved() -> None:
+    """The URL is known at the start, and the secret key is not."""
+    (mistake,) = mistakes(**R2 | {"SECRET_ACCESS_KEY": "secretsmanager:r2", "ENDPOINT_URL": "ftp://x"})
+    assert mistake.startswith("LOGFERRY_S3_ENDPOINT_URL is 'ftp://x': use a URL")
+
+
+@pytest.mark.parametrize("name", ["ENDPOINT_URL", "REGION"])
+def test_an_endpoint_that_is_a_reference_is_no_mistake(name: str) -> None:
+    """Its rules apply when the value is known."""
+    environ = DESTINATION | {f"LOGFERRY_S3_{option}": value for option, value in (R2 | {name: "ssm:/r2"}).items()}
+    assert Settings.from_environ(environ).references
 
 
 def test_each_setting_without_effect_is_reported_once() -> None:

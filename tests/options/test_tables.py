@@ -71,3 +71,5 @@ def test_samples_without_usage_are_a_mistake() -> None:
     """The samples would go nowhere."""
     with pytest.raises(SettingsError, match="set LOGFERRY_USAGE=true"):
         Settings.from_environ(DESTINATION | {"LOGFERRY_USAGE_SECONDS": "5"})
+    with pytest.raises(SettingsError, match="LOGFERRY_USAGE_COMPLETE_SECONDS has no effect without usage"):
+        Settings.from_environ(DESTINATION | {"LOGFERRY_USAGE_COMPLETE_SECONDS": "0"})

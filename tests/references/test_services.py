@@ -29,21 +29,22 @@ def test_the_address_is_that_of_botocore(name: str) -> None:
         }
         ours = address_of(SERVICES[name], region, environ)
         assert f"https://{ours.host_header}" == theirs.url, (region, fips, dual_stack)
-        assert (ours.port, ours.tls) == (443, True)
+        assert (ours.port, ours.base_path, ours.tls) == (443, "/", True)
 
 
 @pytest.mark.parametrize(
     ("environ", "address"),
     [
-        ({"AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://localhost:4566"}, ("localhost", 4566, "", False)),
-        ({"AWS_ENDPOINT_URL": "https://vpce.example.com/base/"}, ("vpce.example.com", 443, "/base", True)),
+        ({"AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://localhost:4566"}, ("localhost", 4566, "/", False)),
+        ({"AWS_ENDPOINT_URL": "https://vpce.example.com/base"}, ("vpce.example.com", 443, "/base", True)),
+        ({"AWS_ENDPOINT_URL": "https://vpce.example.com/base/"}, ("vpce.example.com", 443, "/base/", True)),
         (
             {"AWS_ENDPOINT_URL": "http://all", "AWS_ENDPOINT_URL_SECRETS_MANAGER": "https://one"},
-            ("one", 443, "", True),
+            ("one", 443, "/", True),
         ),
         (
             {"AWS_ENDPOINT_URL": "http://all", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
-            ("secretsmanager.eu-central-1.amazonaws.com", 443, "", True),
+            ("secretsmanager.eu-central-1.amazonaws.com", 443, "/", True),
         ),
     ],
 )

@@ -16,7 +16,8 @@ from logferry import ipc
 from logferry.errors import JournalFull
 from logferry.listener import admission
 from logferry.listener.admission import MAX_CONNECTIONS
-from logferry.listener.http_protocol import MAX_BODY_BYTES, MAX_HEAD_BYTES
+from logferry.listener.http_protocol import MAX_BODY_BYTES, MAX_HEAD_BYTES, BodyBudget, RequestParser
+from logferry.shipper import bootstrap_connections
 from logferry.shipper.bootstrap_server import FINISH_SECONDS, BootstrapServer
 from support.batch_strategies import ANYTHING
 from support.http_post import SECONDS, connect, post, read_status, read_to_end, request
@@ -260,3 +261,32 @@ def test_bootstrap_server_ends_in_time_despite_an_incomplete_request() -> None:
         assert it.ended.wait(SECONDS)
         assert time.monotonic() - began < FINISH_SECONDS + 1
     assert it.stored == [b"seen"]
+
+
+def test_client_that_resets_the_connection_during_the_last_response_does_no_harm() -> None:
+    """The end of the response cannot be announced then (ENOTCONN)."""
+
+    class Reset(socket.socket):
+        def shutdown(self, _how: int, /) -> None:
+            raise OSError(107, "Transport endpoint is not connected")
+
+    class NoEvents:
+        budget = BodyBudget()
+
+        def accept(self, body: bytes) -> tuple[int, str]:
+            raise AssertionError(body)
+
+    here, there = socket.socketpair()
+    with there, Reset(fileno=here.detach()) as sock:
+        parser = RequestParser(
+            accept=list[bytes]().append,
+            is_allowed=lambda _: True,
+            budget=BodyBudget(),
+            close_after_first=True,
+            events=NoEvents(),
+        )
+        connection = bootstrap_connections._Connection(sock, parser)
+        there.sendall(b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n")
+        assert connection.receive()
+        assert (connection.has_ended, connection.is_lingering) == (True, False)
+        assert there.recv(100).startswith(b"HTTP/1.1 413 ")

@@ -73,13 +73,15 @@ async def shipper(
     policy: Policy = INVOCATION,
     managed: bool = False,
     interval: float = 0.0,
+    complete: float = 1.0,
     usage: bool = True,
     restarted: bool = False,
     calls: bool = True,
 ) -> AsyncIterator[tuple[ShipperHarness, InvocationRecords, StoringSink, CountingSampler]]:
     """Run a shipper that makes summaries."""
     sampler, sink = CountingSampler(), StoringSink()
-    source = UsageSource(sampler, CountingProcesses() if managed else None, 128, interval)  # type: ignore[arg-type]
+    processes = CountingProcesses() if managed else None
+    source = UsageSource(sampler, processes, 128, interval, complete)  # type: ignore[arg-type]
     made: list[InvocationRecords] = []
 
     def records(it: ShipperHarness) -> InvocationRecords:
@@ -446,6 +448,21 @@ def test_samples_are_complete_once_a_second_and_at_the_end_of_a_failed_invocatio
             assert sum(usage.get("receivedBytes", 0) for usage in found.values()) == len(sampler.samples) - 1
             assert all(usage["cpuMs"] == 1.0 for usage in found.values())
             assert len(found) == 13
+
+    run(scenario())
+
+
+def test_each_sample_is_complete_if_that_is_requested(tmp_path: Path) -> None:
+    """With `LOGFERRY_USAGE_COMPLETE_SECONDS=0`, no invocation lacks a field."""
+
+    async def scenario() -> None:
+        async with shipper(tmp_path, policy=NEVER, complete=0.0) as (it, _, sink, sampler):
+            for n in range(5):
+                await invoke(it, f"r{n}")
+            await it.done(it.shut_down())
+            assert [each["usage"]["receivedBytes"] for each in summaries_in(sink)] == [1] * 5
+            assert all("rssBytes" in each["usage"] for each in summaries_in(sink))
+            assert len(sampler.samples) == 6
 
     run(scenario())
 

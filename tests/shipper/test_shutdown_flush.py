@@ -18,7 +18,7 @@ from logferry.shipper.shutdown_flush import (
     QUIET_SECONDS,
 )
 from support.lifecycle_harness import ADAPTIVE, INVOCATION, NEVER, NEXT_INVOCATION, running_shipper
-from support.sink_doubles import StallingSink, StoringSink, ThrottlingSink
+from support.sink_doubles import RejectingObjectsSink, StallingSink, StoringSink, ThrottlingSink
 from support.virtual_time import run
 
 if TYPE_CHECKING:
@@ -93,6 +93,23 @@ def test_shutdown_ends_in_time_with_a_stalled_sink(tmp_path: Path) -> None:
     with capture_logs() as logs:
         run(scenario())
     assert any("not all records" in entry["event"] for entry in logs)
+
+
+def test_last_message_counts_the_rejected_segments(tmp_path: Path) -> None:
+    """More time would not help, so the deadline is not the reason."""
+
+    async def scenario() -> None:
+        async with running_shipper(tmp_path, sink := RejectingObjectsSink(1)) as it:
+            for n in range(2):
+                await it.run_invocation(f"r{n}")
+                it.report(f"r{n}")
+            await it.done(it.shut_down())
+            assert sink.lines() == ["of r1"]
+
+    with capture_logs() as logs:
+        run(scenario())
+    last = next(entry for entry in logs if "not all records" in entry["event"])
+    assert (last["segments"], last["rejected_segments"]) == (1, 1)
 
 
 def test_upload_that_hangs_since_before_leaves_time_for_another(tmp_path: Path) -> None:

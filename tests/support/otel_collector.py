@@ -2,7 +2,8 @@
 
 Design: the collector builder makes the program from a list of modules. The program is kept in the user's cache, under a
 digest of the list, so that only the first run needs Go's module proxy. A build with an empty cache takes 70 s on two
-cores, most of it in the compiler.
+cores, most of it in the compiler. Without the modules or the time for it, the tests are skipped. The attempt is made
+once.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -38,7 +41,8 @@ providers:
   - gomod: go.opentelemetry.io/collector/confmap/provider/fileprovider {STABLE_VERSION}
 conf_resolver: {{default_uri_scheme: file}}
 """
-BUILD_SECONDS = 500
+DOWNLOAD_SECONDS, COMPILE_SECONDS = 150.0, 300.0
+"""Limits of the two steps of a build. Together they end before the timeout of a test, 600 s."""
 START_SECONDS = 60.0
 DEFAULT_REQUEST_BYTES = 20 * 1024 * 1024
 """Limit of a request of the OTLP receiver, after decompression."""
@@ -48,27 +52,81 @@ class BuildError(RuntimeError):
     """The collector could not be built. The message contains the output of the builder."""
 
 
-@functools.cache
+class NotBuiltHereError(RuntimeError):
+    """The modules or the time for a build are missing. This is no fault of the collector or of the tests."""
+
+
 def program() -> Path:
-    """Return the path of the collector, or skip the test without Go. Raises BuildError."""
+    """Return the path of the collector, or skip the test if it cannot be built here. Raises BuildError."""
+    path, reason = _built()
+    if path is None:
+        pytest.skip(reason)
+    return path
+
+
+@functools.cache
+def _built() -> tuple[Path | None, str]:
+    """Return the path of the collector, or the reason why there is none. Raises BuildError."""
     digest = hashlib.sha256(MANIFEST.encode()).hexdigest()[:12]
     built = cache_folder() / "otelcol" / digest
     if built.exists():
-        return built
+        return built, ""
     if shutil.which("go") is None:
-        pytest.skip("no go")
+        return None, "no go"
     built.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=built.parent, prefix=".building-") as folder:
-        Path(folder, "builder.yaml").write_text(MANIFEST)
-        builder = f"go.opentelemetry.io/collector/cmd/builder@{VERSION}"
-        done = subprocess.run(
-            ["go", "run", builder, "--config", "builder.yaml"],
-            check=False, cwd=folder, capture_output=True, text=True, timeout=BUILD_SECONDS,
-        )  # fmt: skip
-        if done.returncode != 0:
-            raise BuildError(f"the collector cannot be built:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
-        Path(folder, "built/otelcol-test").rename(built)
-    return built
+        try:
+            build(Path(folder)).rename(built)
+        except NotBuiltHereError as error:
+            return None, str(error)
+    return built, ""
+
+
+def build(
+    folder: Path,
+    *,
+    go: str = "go",
+    download_seconds: float = DOWNLOAD_SECONDS,
+    compile_seconds: float = COMPILE_SECONDS,
+) -> Path:
+    """Build the collector in a folder and return its path. Raises NotBuiltHereError or BuildError."""
+    (folder / "builder.yaml").write_text(MANIFEST)
+    builder = f"go.opentelemetry.io/collector/cmd/builder@{VERSION}"
+    generate = [go, "run", builder, "--config", "builder.yaml", "--skip-compilation"]
+    status, output = _run(generate, folder, download_seconds)
+    if status != 0:
+        raise NotBuiltHereError(f"the modules of the collector are not available: {output[-300:].strip()}")
+    status, output = _run([go, "build", "-trimpath", "-o", "otelcol-test", "."], folder / "built", compile_seconds)
+    if status is None:
+        raise NotBuiltHereError(f"the collector was not compiled within {compile_seconds:.0f} s")
+    if status != 0:
+        raise BuildError(f"the collector cannot be built:\n{output[-3000:]}")
+    return folder / "built/otelcol-test"
+
+
+def _run(command: list[str], folder: Path, seconds: float) -> tuple[int | None, str]:
+    """Run a command with its children; return its status, None after the time limit, and its output."""
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"GIT_TERMINAL_PROMPT": "0"},
+            start_new_session=True,
+        )
+        status = None
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            output.write(f"\nended after {seconds:.0f} s".encode())
+        finally:
+            if status is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        output.seek(0)
+        return status, output.read().decode(errors="replace")
 
 
 class Collector:

@@ -130,6 +130,24 @@ class RejectingSink(FailingSink):
         raise SinkRejected(f"{stored.key}: 404 NoSuchBucket; {REMEDY}")
 
 
+class RejectingObjectsSink(StoringSink):
+    """A sink that rejects the objects of some segments."""
+
+    def __init__(self, *rejected: int) -> None:
+        super().__init__()
+        self.rejected = set(rejected)
+        self.segments: list[int] = []
+
+    async def _take(self, stored: StoredObject) -> None:
+        number = int(stored.metadata["segment"])
+        self.segments.append(number)
+        if number in self.rejected:
+            error = SinkRejected(f"{stored.key}: 413; lower LOGFERRY_OBJECT_BYTES")
+            error.is_of_object = True
+            raise error
+        await super()._take(stored)
+
+
 class ResetAfterStoringSink(FailingSink):
     """A sink that stores the object and loses the connection before the response."""
 

@@ -1,8 +1,9 @@
 """Address of a regional AWS service, and the configurations that logferry's own client does not cover. Pure.
 
 Guarantees:
-- `resolve` gives the address that botocore 1.40 gives for a service with the usual host names. A contract test
-  compares them (tests/sinks/firehose/test_request_equals_botocore.py).
+- `resolve` and `regional_host` give what botocore 1.40 gives for Firehose, Secrets Manager, SSM and STS. Contract tests
+  compare them (tests/sinks/firehose/test_request_equals_botocore.py, tests/references/test_services.py,
+  tests/aws/test_sts.py).
 - Each configuration that `resolve` does not cover has a reason in `not_covered`, and nothing is sent then.
 
 Design: S3 has other rules, for buckets and access points (`sinks.s3.endpoint`). Most other services have the host
@@ -17,7 +18,7 @@ import re
 from typing import TYPE_CHECKING
 
 from logferry.aws.credentials import reason_in_source
-from logferry.aws.partitions import dns_suffix, dual_stack_suffix
+from logferry.aws.partitions import dns_suffix, dual_stack_suffix, partition_of
 from logferry.http_client.address import HTTPS_PORT, Address, parse_url
 from logferry.http_client.proxies import proxy_of_url
 
@@ -26,16 +27,27 @@ if TYPE_CHECKING:
 
 FIPS, DUAL_STACK = "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"
 IGNORE_URLS = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
+_VARIABLES = {"secretsmanager": "SECRETS_MANAGER"}
+"""End of the variable with the endpoint URL, where it is not the name of the service."""
+_ALWAYS_DUAL_STACK = ("secretsmanager",)
+"""Services whose usual endpoints are dual-stack endpoints."""
+_FIPS_IN_GOVCLOUD = ("ssm", "sts")
+"""Services whose usual endpoints in AWS GovCloud (US) are FIPS endpoints."""
 # The patterns are compiled on use, because compiling one costs 0.1 ms of CPU time.
 _REGION = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PSEUDO_REGION = r"aws-global|fips-.*|.*-fips"
+
+
+def endpoint_variable(service: str) -> str:
+    """Return the variable with the endpoint URL of a service."""
+    return f"AWS_ENDPOINT_URL_{_VARIABLES.get(service, service.upper())}"
 
 
 def endpoint_url(service: str, environ: Mapping[str, str]) -> tuple[str, str]:
     """Return name and value of the variable that sets the endpoint of a service, or two empty strings."""
     if is_on(IGNORE_URLS, environ):
         return "", ""
-    for name in (f"AWS_ENDPOINT_URL_{service.upper()}", "AWS_ENDPOINT_URL"):
+    for name in (endpoint_variable(service), "AWS_ENDPOINT_URL"):
         if url := environ.get(name):
             return name, url
     return "", ""
@@ -61,10 +73,18 @@ def resolve(service: str, region: str, environ: Mapping[str, str]) -> Address:
 
 
 def service_host(service: str, region: str, environ: Mapping[str, str]) -> str:
+    """Return the usual host of a service, or an empty string if the partition is unknown."""
+    return regional_host(service, region, fips=is_on(FIPS, environ), dual_stack=is_on(DUAL_STACK, environ))
+
+
+def regional_host(service: str, region: str, *, fips: bool, dual_stack: bool) -> str:
     """Return `service[-fips].region.suffix`, or an empty string if the partition is unknown."""
-    suffix = dual_stack_suffix(region) if is_on(DUAL_STACK, environ) else dns_suffix(region)
-    fips = "-fips" if is_on(FIPS, environ) else ""
-    return f"{service}{fips}.{region}.{suffix}" if suffix else ""
+    has_other_suffix = dual_stack and service not in _ALWAYS_DUAL_STACK
+    suffix = dual_stack_suffix(region) if has_other_suffix else dns_suffix(region)
+    has_other_name = fips and (
+        dual_stack or not (service in _FIPS_IN_GOVCLOUD and partition_of(region) == "aws-us-gov")
+    )
+    return f"{service}{'-fips' if has_other_name else ''}.{region}.{suffix}" if suffix else ""
 
 
 def proxy_for(service: str, region: str, environ: Mapping[str, str]) -> str:
@@ -102,7 +122,7 @@ def _address_reason(service: str, region: str, environ: Mapping[str, str]) -> st
             if is_on(switch, environ):
                 return f"{switch} and {name} are both set; remove one of them"
     if not url and not service_host(service, region, environ):
-        return f"the region {region} is in no known partition; set AWS_ENDPOINT_URL_{service.upper()}"
+        return f"the region {region} is in no known partition; set {endpoint_variable(service)}"
     return ""
 
 

@@ -21,7 +21,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from logferry.aws.credentials import checked
-from logferry.aws.partitions import dns_suffix, dual_stack_suffix, partition_of
+from logferry.aws.partitions import partition_of
+from logferry.aws.service_endpoint import regional_host
 from logferry.aws.sigv4 import quote
 from logferry.aws.timestamps import parse_iso
 from logferry.errors import SinkRejected, SinkUnavailable
@@ -101,10 +102,7 @@ def url_of(role: Role) -> str:
     region, partition = role.region, partition_of(role.region)
     if not partition or (role.fips and partition == "aws-cn"):
         return ""
-    suffix = dual_stack_suffix(region) if role.dualstack else dns_suffix(region)
-    # The endpoints of GovCloud are FIPS endpoints.
-    fips = "-fips" if role.fips and (role.dualstack or partition != "aws-us-gov") else ""
-    return f"https://sts{fips}.{region}.{suffix}"
+    return f"https://{regional_host('sts', region, fips=role.fips, dual_stack=role.dualstack)}"
 
 
 def address_of(role: Role) -> Address:

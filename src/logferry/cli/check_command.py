@@ -10,7 +10,11 @@ import typer
 
 def check(
     destination: Annotated[
-        str, typer.Argument(help="s3://bucket/prefix or file:///directory (default: that of the settings)")
+        str,
+        typer.Argument(
+            help="s3://bucket/prefix, firehose://stream, https://host/path or file:///directory "
+            "(default: that of the settings)"
+        ),
     ] = "",
     settings: Annotated[
         str,
@@ -29,7 +33,7 @@ def check(
 ) -> None:
     """Verify settings, credentials, network and permissions by storing a canary object.
 
-    The canary is PREFIX/_logferry_check/_canary. All readers ignore it, and it is deleted if that is allowed.
+    In S3, the canary is PREFIX/_logferry_check/_canary. All readers ignore it, and it is deleted if that is allowed.
 
     Exit status: 0 logferry can store objects, 1 a check has failed, 2 the settings cannot be read.
     """

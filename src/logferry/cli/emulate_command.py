@@ -33,7 +33,7 @@ def emulate(  # noqa: PLR0917 - typer reads options from the signature
     destination: Annotated[
         str,
         typer.Option(
-            help="s3://bucket/prefix, https://host/path or file:///directory "
+            help="s3://bucket/prefix, firehose://stream, https://host/path or file:///directory "
             "(default: that of --config, else a temporary directory)"
         ),
     ] = "",

@@ -4,6 +4,8 @@ Guarantees:
 - The fallback destination is used only while the first one keeps failing: after `FAILURES` consecutive
   failures, or after one with a pause above `LONG_PAUSE_SECONDS`. This is a rejection, or a destination
   that requests such a pause. At SHUTDOWN one failure is sufficient.
+- An object that the first destination rejects for its content or size is offered to the fallback destination. One such
+  object is no reason to store others there.
 - The first destination gets its trials when its circuit breaker allows them. A successful trial ends
   the use of the fallback destination.
 - An attempt at the first destination leaves half of the time for the fallback destination, if that one
@@ -22,9 +24,10 @@ from typing import TYPE_CHECKING
 from logferry.deadline import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Sequence
 
     from logferry.flush.target import Target
+    from logferry.journal.segment import Segment
 
 FAILURES = 2
 """Number of consecutive failures after which the first destination keeps failing."""
@@ -56,6 +59,13 @@ class Failover:
         if self.keeps_failing and self.second.breaker.allows(now):
             usable.append(self.second)
         return usable
+
+    def next_rejected(self, backlog: Sequence[Segment], now: float) -> tuple[Target, Segment] | None:
+        """Return the fallback target and the next segment whose object the first destination has rejected."""
+        if not self.second.breaker.allows(now):
+            return None
+        segment = self.second.next_segment([one for one in backlog if self.first.limits.rejections(one)], now)
+        return (self.second, segment) if segment else None
 
     def last_order(self, now: float) -> list[Target]:
         """Return both targets in the order of the attempts at SHUTDOWN, which ignore the circuit breakers.

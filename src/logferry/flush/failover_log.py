@@ -4,6 +4,7 @@ Guarantees:
 - One warning states that the fallback destination stores the records, with the failure of the first destination
   and its remedy. If both fail, one warning names both failures.
 - One warning states that the first destination works again.
+- A repeated rejection of one object is logged for debugging.
 - A rejection is logged even if it follows another failure. All other repeated failures are logged for debugging.
 
 Design: each line costs the user in CloudWatch. The failure that leads to the fallback destination is therefore logged
@@ -44,6 +45,9 @@ class FailoverLog:
 
     def failed(self, target: Target, segment: Segment, error: SinkError, *, retry_in: float, is_last: bool) -> None:
         """Log a failed attempt. `is_last`: no other target is tried after it, so that the records stay in the spool."""
+        if error.is_of_object and target.limits.rejections(segment) > 1:
+            log.debug("an object was rejected again", reason=str(error), next_attempt_in_s=round(retry_in, 1))
+            return
         earlier = self._failures.get(target)
         if isinstance(error, SinkRejected) and not isinstance(earlier, SinkRejected):
             self._state = _WORKING

@@ -40,10 +40,10 @@ LARGE_BYTES = 256 * 1024
 class _Slow:
     """A large object whose upload has timed out, or an object that was rejected."""
 
-    __slots__ = ("not_before", "rejected", "size", "timeouts")
+    __slots__ = ("not_before", "rejections", "size", "timeouts")
 
     def __init__(self) -> None:
-        self.rejected = False
+        self.rejections = 0
         self.timeouts = 0
         self.size = 0
         self.not_before = 0.0
@@ -90,13 +90,13 @@ class UploadLimits:
     def note_rejection(self, segment: Segment, now: float) -> None:
         """Postpone the next upload of a segment whose object was rejected, while others may be stored."""
         slow = self._slow.setdefault(_id(segment), _Slow())
-        slow.rejected = True
+        slow.rejections += 1
         slow.not_before = now + REJECTED_SECONDS
 
-    def is_rejected(self, segment: Segment) -> bool:
-        """Return whether the object of a segment was rejected."""
+    def rejections(self, segment: Segment) -> int:
+        """Return how often the object of a segment was rejected."""
         slow = self._slow.get(_id(segment))
-        return slow is not None and slow.rejected
+        return slow.rejections if slow else 0
 
     def is_ready(self, segment: Segment, now: float) -> bool:
         """Return whether an upload of a segment is not postponed."""
@@ -108,7 +108,7 @@ class UploadLimits:
         return sorted(backlog, key=self._turn) if self._slow else backlog
 
     def _turn(self, segment: Segment) -> tuple[bool, int]:
-        return self.is_rejected(segment), self.timeouts(segment)
+        return self.rejections(segment) > 0, self.timeouts(segment)
 
     def retain(self, backlog: Iterable[Segment]) -> None:
         """Forget the segments that are not in the backlog any more."""

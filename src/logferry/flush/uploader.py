@@ -9,14 +9,12 @@ Guarantees:
   destination requests counts only if it ends before the deadline.
 - If a destination stores an object without some of its records, their loss is logged and reported.
 - An object that is rejected for its content or size does not stop the uploads of the others, and is
-  tried again rarely. If there is a fallback destination, it stores the object.
+  tried again rarely. A fallback destination gets this object too.
 - An object that does not fit into the upload timeout gets more time with each attempt. Meanwhile
   the other segments are uploaded (see `upload_limits`).
 - An upload during which the environment was frozen is repeated at once (see `bounded_put`).
 - If there is a fallback destination, it is used while the first one keeps failing (see `failover`).
   The limits of time apply to both together.
-- A failure is logged once, with its remedy, and so is the recovery. A rejection is logged even if
-  it follows another failure.
 """
 
 from __future__ import annotations
@@ -29,11 +27,12 @@ from logferry.deadline import Deadline
 from logferry.errors import RecordsRejected, SegmentLost, SinkError, SinkRejected
 from logferry.flush.circuit_breaker import REJECTED_SECONDS, CircuitBreaker, backoff
 from logferry.flush.target import Target
+from logferry.flush.upload_log import UploadLog
 from logferry.log import get_logger
 from logferry.loop_clock import loop_time
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from logferry.flush.failover import Failover
     from logferry.flush.failover_log import FailoverLog
@@ -73,7 +72,7 @@ class Uploader:
         self._first = Target(sink, encode, timeout_seconds=timeout_seconds, breaker=breaker)
         self._targets = [self._first]
         self._failover: Failover | None = None
-        self._log: _Log | FailoverLog = _Log()
+        self._log: UploadLog | FailoverLog = UploadLog()
         if fallback:
             from logferry.flush.failover import Failover  # noqa: PLC0415 - off by default
             from logferry.flush.failover_log import FailoverLog  # noqa: PLC0415
@@ -95,6 +94,11 @@ class Uploader:
         """The segments that are sealed and not uploaded, oldest first."""
         return self._journal.sealed
 
+    @property
+    def rejected_segments(self) -> int:
+        """Number of segments in the backlog whose objects were rejected for their content or size."""
+        return sum(any(each.limits.rejections(one) for each in self._targets) for one in self.backlog)
+
     def attempt_allowed(self) -> bool:
         """Return whether a circuit breaker allows an attempt now."""
         return bool(self._usable())
@@ -110,7 +114,9 @@ class Uploader:
         object whose upload has timed out before gets more time.
         """
         now, backlog = loop_time(), self.backlog
-        targets = self._usable() or (self._first,)
+        targets = [*(self._usable() or (self._first,))]
+        if upload := self._next_upload():
+            targets.append(upload[0])
         return deadline.no_later_than(now + max(each.limits.hold_seconds(backlog, now) for each in targets))
 
     def connect(self) -> None:
@@ -159,62 +165,63 @@ class Uploader:
             try:
                 await self._upload(target, segment)
             except SinkError as error:
-                if self._is_of_object(error):
-                    self._postpone(target, segment, error)
-                    continue
-                # The circuit breaker is open now. Only the fallback destination may be usable.
-                self._log.failed(
-                    target, segment, error, retry_in=self._open_breaker(target, error), is_last=not self._usable()
-                )
+                # The circuit breaker is open now. Only the fallback destination may have a next upload.
+                retry_in = self._note_failure(target, segment, error)
+                self._log.failed(target, segment, error, retry_in=retry_in, is_last=self._next_upload() is None)
 
     async def _upload_with_retries(self) -> None:
         failures, requested = 0, 0.0
         tried: list[Target] = []
         """Targets that have failed since the last success or pause."""
         rejected: list[Target] = []
-        refused: set[tuple[str, int]] = set()
-        """Segments whose objects have been rejected for their own sake."""
+        refused: set[tuple[Target, str, int]] = set()
+        """Segments whose objects a target has rejected for their own sake."""
         while self._until.remaining(loop_time()) and self.backlog:
             left = [each for each in self._last_order() if each not in rejected and each not in tried]
-            target, *others = left
-            in_order = target.limits.in_order(self.backlog)
-            segment = next((one for one in in_order if (one.environment, one.number) not in refused), None)
-            if segment is None:
-                return
-            self._shares_time = self._failover is not None and self._failover.shares_last_time(target, others)
+            uploads = [(each, one) for each in left if (one := self._next_last_upload(each, refused))]
+            if not uploads:
+                if not tried:
+                    return
+                failures += 1
+                await asyncio.sleep(self._seconds_until_retry(failures, requested))
+                tried.clear()
+                requested = 0.0
+                continue
+            (target, segment), *others = uploads
+            self._shares_time = self._failover is not None and self._failover.shares_last_time(
+                target, [each for each, _ in others]
+            )
             try:
                 await self._upload(target, segment)
             except SinkError as error:
-                if self._is_of_object(error):
-                    refused.add((segment.environment, segment.number))
-                    self._postpone(target, segment, error)
-                    continue
-                (rejected if isinstance(error, SinkRejected) else tried).append(target)
-                failures += not others
-                requested = max(requested, error.retry_after)
-                seconds = self._seconds_until_retry(failures, requested)
-                self._log.failed(target, segment, error, retry_in=seconds, is_last=not others)
-                self._open_breaker(target, error)
-                if len(rejected) == len(self._targets):
-                    return
-                if not others:
-                    await asyncio.sleep(seconds)
-                    tried.clear()
-                    requested = 0.0
+                self._note_failure(target, segment, error)
+                if error.is_of_object:
+                    refused.add((target, segment.environment, segment.number))
+                    retry_in = REJECTED_SECONDS
+                else:
+                    (rejected if isinstance(error, SinkRejected) else tried).append(target)
+                    requested = max(requested, error.retry_after)
+                    retry_in = self._seconds_until_retry(failures + 1, requested)
+                self._log.failed(target, segment, error, retry_in=retry_in, is_last=not others)
             else:
                 failures, requested = 0, 0.0
                 tried.clear()
 
-    def _is_of_object(self, error: SinkError) -> bool:
-        """Return whether other objects may be stored. A fallback destination stores this one, so it is no exception."""
-        return isinstance(error, SinkRejected) and error.is_of_object and self._failover is None
+    def _next_last_upload(self, target: Target, refused: Container[tuple[Target, str, int]]) -> Segment | None:
+        """Return the next segment for a target at SHUTDOWN, without those whose objects it has rejected."""
+        in_order = target.limits.in_order(self.backlog)
+        return next((one for one in in_order if (target, one.environment, one.number) not in refused), None)
 
-    def _postpone(self, target: Target, segment: Segment, error: SinkError) -> None:
-        """Upload the other segments first, after the time that follows any failure."""
-        now = loop_time()
+    def _note_failure(self, target: Target, segment: Segment, error: SinkError) -> float:
+        """Open the circuit breaker; return the seconds until the next attempt at this segment."""
+        now, is_of_object = loop_time(), error.is_of_object
+        rejected = isinstance(error, SinkRejected) and not is_of_object
+        seconds = target.breaker.failed(now, rejected=rejected, requested_seconds=error.retry_after)
+        if not is_of_object:
+            return seconds
+        # The other segments are uploaded first, after the time that follows any failure.
         target.limits.note_rejection(segment, now)
-        self._log.failed(target, segment, error, retry_in=REJECTED_SECONDS, is_last=True)
-        target.breaker.failed(now, rejected=False, requested_seconds=error.retry_after)
+        return REJECTED_SECONDS
 
     def _seconds_until_retry(self, failures: int, requested_seconds: float) -> float:
         seconds = backoff(failures, first=RETRY_SECONDS, longest=LONGEST_RETRY_SECONDS, jitter=self._jitter)
@@ -232,12 +239,12 @@ class Uploader:
         return self._failover.last_order(loop_time()) if self._failover else self._targets
 
     def _next_upload(self) -> tuple[Target, Segment] | None:
-        """Return a usable target and the next segment for it."""
+        """Return a target and the next segment for it."""
         now = loop_time()
         for target in self._usable():
             if segment := target.next_segment(self.backlog, now):
                 return target, segment
-        return None
+        return self._failover.next_rejected(self.backlog, now) if self._failover else None
 
     def _attempt_deadline(self, deadline: Deadline) -> Deadline:
         """Return the deadline of one attempt in a drain that ends at `deadline`."""
@@ -275,42 +282,6 @@ class Uploader:
         is_complete = error.records >= int(stored.metadata["records"])
         reason = "the destination rejected " + ("the records" if is_complete else "some of the records")
         self._journal.lose(segment, reason=reason, records=None if is_complete else error.records)
-
-    def _open_breaker(self, target: Target, error: SinkError) -> float:
-        return target.breaker.failed(
-            loop_time(), rejected=isinstance(error, SinkRejected), requested_seconds=error.retry_after
-        )
-
-
-class _Log:
-    """The messages of an uploader without a fallback destination."""
-
-    def __init__(self) -> None:
-        self._failure_logged = False
-        self._rejected = False
-
-    def failed(self, target: Target, segment: Segment, error: SinkError, *, retry_in: float, is_last: bool) -> None:
-        """Log a failed attempt: as a warning if it is new."""
-        del is_last
-        rejected = isinstance(error, SinkRejected)
-        # 1. The first rejection. 2. The first failure, unless the segment's timeouts have been logged.
-        is_new = (rejected and not self._rejected) or (
-            not self._failure_logged and target.limits.timeouts(segment) <= 1
-        )
-        self._rejected = rejected
-        self._failure_logged |= is_new
-        write = log.warning if is_new else log.debug
-        message = "an upload failed, the records stay in the spool"
-        write(message, reason=str(error), next_attempt_in_s=round(retry_in, 1))
-
-    def stored(self, target: Target) -> None:
-        """Log the first success after a failure."""
-        if self._failure_logged:
-            log.warning("uploads work again", after_failures=target.breaker.failures)
-        self._failure_logged = self._rejected = False
-
-    def drained(self) -> None:
-        """Do nothing: each failure has been logged."""
 
 
 def _system_random() -> float:

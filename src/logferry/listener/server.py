@@ -174,8 +174,11 @@ class _Connection(asyncio.BufferedProtocol):
         self._connections.on_last_response(self)
         self._transport.write(responses)
         # A lingering connection is closed by the client, by the limit of discarded bytes, or by the time limit.
-        if linger:
-            self._to_discard = MAX_LINGER_BYTES
-            self._transport.write_eof()
-        else:
+        if not linger:
             self._transport.close()
+            return
+        self._to_discard = MAX_LINGER_BYTES
+        try:
+            self._transport.write_eof()
+        except OSError:
+            self.abort()  # the client has closed the connection meanwhile

@@ -28,6 +28,7 @@ MODULE_OF = {
     "CALLS_IGNORE": "instrumentation",
     "USAGE": "instrumentation",
     "USAGE_SECONDS": "instrumentation",
+    "USAGE_COMPLETE_SECONDS": "instrumentation",
     "NEXT_WRAPPER": "instrumentation",
     "MIN_LEVEL": "records",
     "INCLUDE": "records",

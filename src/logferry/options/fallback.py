@@ -6,6 +6,7 @@ Guarantees:
 
 from __future__ import annotations
 
+from posixpath import normpath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logferry import destination
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _NESTED = ("s3", "file")
 """Schemes whose destinations contain all places below their path."""
+_RECEIVERS = ("https", "http")
 
 
 def _destination(text: str) -> Destination | None:
@@ -39,7 +41,7 @@ class FallbackOptions(NamedTuple):
 def contradictions(parsed: Mapping[str, Any], _given: set[str]) -> Iterator[str]:
     """Yield a mistake if the destinations are the same place, or one contains the other."""
     first, second = parsed.get("DESTINATION"), parsed.get("FALLBACK_DESTINATION")
-    if first is not None and second is not None and _overlap(first, second):
+    if first is not None and second is not None and overlap(first, second):
         yield (
             "LOGFERRY_FALLBACK_DESTINATION and LOGFERRY_DESTINATION are the same place, or one contains the other: "
             "use another bucket, or prefixes next to each other"
@@ -51,15 +53,20 @@ def read(parsed: Mapping[str, Any]) -> FallbackOptions:
     return FallbackOptions(destination=parsed["FALLBACK_DESTINATION"])
 
 
-def _overlap(first: Destination, second: Destination) -> bool:
+def overlap(first: Destination, second: Destination) -> bool:
+    """Return whether two destinations are the same place, or one contains the other."""
     if first == second:
         return True
-    if first.scheme not in _NESTED or (first.scheme, first.authority) != (second.scheme, second.authority):
+    if first.scheme != second.scheme:
         return False
-    one, other = _parts(first.path), _parts(second.path)
+    if first.scheme in _RECEIVERS:
+        return (first.address, first.path) == (second.address, second.path)
+    if first.scheme not in _NESTED or first.authority != second.authority:
+        return False
+    one, other = _parts(normpath(first.path)), _parts(normpath(second.path))
     shorter = min(len(one), len(other))
     return one[:shorter] == other[:shorter]
 
 
 def _parts(path: str) -> list[str]:
-    return [part for part in path.split("/") if part]
+    return [part for part in path.split("/") if part not in ("", ".")]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logferry import values
-from logferry.setting import Setting, choice, whole
+from logferry.setting import Setting, choice, seconds, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,6 +47,7 @@ SETTINGS = (
     Setting("CALLS_IGNORE", "", "host patterns, separated by commas", "hosts whose calls are not recorded", _names),
     Setting("USAGE", "false", "`true`, `false`", "CPU, memory, network, `/tmp`, descriptors and threads of each invocation in its summary", values.parse_truth),
     Setting("USAGE_SECONDS", "0", "0, or 0.1 to 60", "interval of further samples inside an invocation, for maxima; 0: none", _samples),
+    Setting("USAGE_COMPLETE_SECONDS", "1", "0 to 3600", "shortest time between two invocations whose usage has all fields; the others have only CPU time; 0: each invocation has all fields", seconds(0, 3600)),
     Setting("NEXT_WRAPPER", "", "an absolute path", "wrapper that `logferry-wrap` executes next", _path),
 )  # fmt: skip
 
@@ -61,12 +62,17 @@ class InstrumentationOptions(NamedTuple):
     """`off`, `summary` or `each`."""
     usage: bool
     usage_seconds: float
+    usage_complete_seconds: float
 
 
 def contradictions(parsed: Mapping[str, Any], _given: set[str]) -> Iterator[str]:
     """Yield the mistakes in combinations of the valid values."""
-    if parsed.get("USAGE_SECONDS") and parsed.get("USAGE") is False:
-        yield "LOGFERRY_USAGE_SECONDS has no effect without usage: set LOGFERRY_USAGE=true, or remove it"
+    for name, is_changed in (
+        ("USAGE_SECONDS", parsed.get("USAGE_SECONDS")),
+        ("USAGE_COMPLETE_SECONDS", parsed.get("USAGE_COMPLETE_SECONDS", 1.0) != 1.0),
+    ):
+        if is_changed and parsed.get("USAGE") is False:
+            yield f"LOGFERRY_{name} has no effect without usage: set LOGFERRY_USAGE=true, or remove it"
 
 
 def read(parsed: Mapping[str, Any]) -> InstrumentationOptions:
@@ -77,4 +83,5 @@ def read(parsed: Mapping[str, Any]) -> InstrumentationOptions:
         calls=parsed["CALLS"],
         usage=parsed["USAGE"],
         usage_seconds=parsed["USAGE_SECONDS"],
+        usage_complete_seconds=parsed["USAGE_COMPLETE_SECONDS"],
     )

@@ -71,7 +71,7 @@ _REMEDIES = {
 
 def connection_remedies(service: Service) -> Remedies:
     """Return the remedies for a connection that cannot be opened."""
-    variable = f"AWS_ENDPOINT_URL_{service.variable}"
+    variable = service.endpoint_variable
     return Remedies(
         resolve=f"check AWS_REGION, {variable} and the DNS of the VPC",
         reach=f"check {variable} and the route of the VPC to {service.title}",
@@ -126,5 +126,5 @@ def _remedy(service: Service, code: str, sentence: str) -> str:
             return "allow kms:Decrypt on its KMS key, in the function's role and in the key policy"
         place = next((place for pattern, place in _SENTENCES if re.search(pattern, sentence)), _ROLE)
         return f"allow {service.permission} on it {place}"
-    not_the_service = f"not a response of {service.title}: check AWS_ENDPOINT_URL_{service.variable} and proxies"
+    not_the_service = f"not a response of {service.title}: check {service.endpoint_variable} and proxies"
     return _REMEDIES.get(code) or (f"see the error codes of {service.title}" if code else not_the_service)

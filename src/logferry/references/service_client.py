@@ -84,12 +84,12 @@ class ServiceClient:
         if not isinstance(found, dict):  # the body may contain values, so neither it nor the exception is shown
             raise SinkUnavailable(
                 f"{where}: {self._service.title} responded 200 without a JSON object; check "
-                f"AWS_ENDPOINT_URL_{self._service.variable} and proxies"
+                f"{self._service.endpoint_variable} and proxies"
             )
         return found
 
     async def _send(self, body: bytes, credentials: Credentials) -> Response:
-        path = f"{self._address.base_path}/"
+        path = self._address.base_path
         signed = self._signer.sign(
             "POST",
             path,

@@ -13,14 +13,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from logferry.aws.partitions import dns_suffix, dual_stack_suffix
-from logferry.aws.service_endpoint import is_on
-from logferry.http_client.address import HTTPS_PORT, Address, parse_url
-from logferry.http_client.proxies import proxy_variable
+from logferry.aws.service_endpoint import endpoint_url, endpoint_variable, proxy_for, resolve, service_host
+from logferry.http_client.address import parse_url
 from logferry.references.grammar import SECRETS_MANAGER, SSM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from logferry.http_client.address import Address
 
 
 class Service(NamedTuple):
@@ -32,8 +32,6 @@ class Service(NamedTuple):
     """Name in messages."""
     target: str
     """First part of the header X-Amz-Target."""
-    variable: str
-    """Last part of the variable with the endpoint URL."""
     action: str
     """Operation that returns values. IAM has the permission under the same name."""
 
@@ -42,10 +40,15 @@ class Service(NamedTuple):
         """Permission that the function's role needs."""
         return f"{self.name}:{self.action}"
 
+    @property
+    def endpoint_variable(self) -> str:
+        """Variable with the endpoint URL."""
+        return endpoint_variable(self.name)
+
 
 SERVICES = {
-    SSM: Service(SSM, "SSM", "AmazonSSM", "SSM", "GetParameters"),
-    SECRETS_MANAGER: Service(SECRETS_MANAGER, "Secrets Manager", SECRETS_MANAGER, "SECRETS_MANAGER", "GetSecretValue"),
+    SSM: Service(SSM, "SSM", "AmazonSSM", "GetParameters"),
+    SECRETS_MANAGER: Service(SECRETS_MANAGER, "Secrets Manager", SECRETS_MANAGER, "GetSecretValue"),
 }
 
 
@@ -58,36 +61,17 @@ def address_of(service: Service, region: str, environ: Mapping[str, str]) -> Add
     """Return the address of a service in a region. Raise ValueError with the remedy."""
     if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", region, re.ASCII):
         raise ValueError(f"AWS_REGION is {region!a}, but {service.title} needs a region: use one such as eu-central-1")
-    address = _configured(service, environ) or _usual(service, region, environ)
-    port = str(address.port) if address.host_header != address.host else None
-    if proxy := proxy_variable("https" if address.tls else "http", address.host, port, environ):
+    variable, url = endpoint_url(service.name, environ)
+    if url and not parse_url(url):
+        raise ValueError(
+            f"{variable} is not a plain http or https URL: use one such as https://{service.name}.example.com"
+        )
+    if not url and not service_host(service.name, region, environ):
+        raise ValueError(f"the region {region} is in no known partition: set {service.endpoint_variable}")
+    address = resolve(service.name, region, environ)
+    if proxy := proxy_for(service.name, region, environ):
         raise ValueError(
             f"{proxy} applies to {address.host}, but references are not resolved through a proxy: use a VPC endpoint "
             f"for {service.title} and add {address.host} to NO_PROXY, or set the value itself"
         )
     return address
-
-
-def _configured(service: Service, environ: Mapping[str, str]) -> Address | None:
-    if is_on("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", environ):
-        return None
-    names = (f"AWS_ENDPOINT_URL_{service.variable}", "AWS_ENDPOINT_URL")
-    name = next((name for name in names if environ.get(name)), None)
-    if not name:
-        return None
-    address = parse_url(environ[name])
-    if not address:
-        raise ValueError(f"{name} is not a plain http or https URL: use one such as https://{service.name}.example.com")
-    return address
-
-
-def _usual(service: Service, region: str, environ: Mapping[str, str]) -> Address:
-    fips, dual_stack = is_on("AWS_USE_FIPS_ENDPOINT", environ), is_on("AWS_USE_DUALSTACK_ENDPOINT", environ)
-    # The usual endpoints of Secrets Manager are dual-stack endpoints.
-    suffix = dual_stack_suffix(region) if dual_stack and service.name == SSM else dns_suffix(region)
-    if not suffix:
-        raise ValueError(f"the region {region} is in no known partition: set AWS_ENDPOINT_URL_{service.variable}")
-    # The usual endpoints of SSM in AWS GovCloud (US) are FIPS endpoints.
-    is_usual = service.name == SSM and region.startswith("us-gov-") and not dual_stack
-    name = f"{service.name}-fips" if fips and not is_usual else service.name
-    return Address(host=f"{name}.{region}.{suffix}", port=HTTPS_PORT, base_path="", tls=True)

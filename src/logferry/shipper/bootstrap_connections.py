@@ -101,9 +101,7 @@ class BootstrapConnections:
         poll = select.poll()
         for fd in self._connections:
             poll.register(fd, select.POLLIN)
-        while (
-            any(not each.is_lingering for each in self._connections.values()) and (left := until - time.monotonic()) > 0
-        ):
+        while self._has_requests() and (left := until - time.monotonic()) > 0:
             ready = [fd for fd, _ in poll.poll(left * 1000)]
             self.receive(ready, time.monotonic())
             for fd in ready:
@@ -155,12 +153,17 @@ class _Connection:
             return False
         responses = self._parser.feed(data)
         is_sent = self._send(responses)
-        if is_sent and data and self._parser.must_linger:
-            self._sock.shutdown(socket.SHUT_WR)
-            self.is_lingering = True
-        else:
-            self.has_ended = not is_sent or self._parser.must_close or not data
+        self.is_lingering = is_sent and bool(data) and self._parser.must_linger and self._end_sending()
+        self.has_ended = not self.is_lingering and (not is_sent or self._parser.must_close or not data)
         return bool(responses)
+
+    def _end_sending(self) -> bool:
+        """Announce the end of the response; return False if the client has closed the connection meanwhile."""
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            return False
+        return True
 
     def time_out(self) -> None:
         """Answer an incomplete request with 408."""

@@ -3,8 +3,9 @@
 Guarantees:
 - There is one sample for each invocation. It is the end of one and the start of the next. CPU time that is used between
   two invocations, for example by threads of the function, belongs to the later one.
-- Complete samples are taken at most once in `COMPLETE_MS`, and at the end of each failed invocation. Their differences
-  of the counters of the environment begin at the previous complete sample, so that the sum over invocations has no gap.
+- Complete samples are taken at most once in LOGFERRY_USAGE_COMPLETE_SECONDS, and at the end of each failed invocation.
+  Their differences of the counters of the environment begin at the previous complete sample, so that the sum over
+  invocations has no gap.
 
 Design: an INVOKE event may arrive before the end of the previous invocation, because the environment was frozen in
 between. The sample is taken then, before the next invocation has used anything, and marked as late. So is a sample
@@ -38,8 +39,6 @@ PROCESS_USAGE_SECONDS = 60.0
 """Interval of the `logferry.usage` records on Managed Instances, in seconds."""
 LATE_MS = 500
 """Time between the end of an invocation and its sample, in milliseconds, from which on the sample is marked as late."""
-COMPLETE_MS = 1000
-"""Shortest time between two complete samples at the end of successful invocations, in milliseconds."""
 PAST_KEPT = 4
 """Number of invocations whose end may arrive after a later INVOKE event."""
 
@@ -61,7 +60,7 @@ class _Period:
 class UsageSource:
     """Sources of the usage, with the memory setting of the function."""
 
-    __slots__ = ("interval_seconds", "memory_limit_bytes", "processes", "sampler")
+    __slots__ = ("complete_ms", "interval_seconds", "memory_limit_bytes", "processes", "sampler")
 
     def __init__(
         self,
@@ -69,18 +68,23 @@ class UsageSource:
         processes: ProcessUsage | None,
         memory_limit_bytes: int | None,
         interval_seconds: float,
+        complete_seconds: float,
     ) -> None:
         """Keep the sources. `processes` is that of the `logferry.usage` records, None outside Managed Instances.
 
-        `interval_seconds` is the interval of further samples inside an invocation, 0 for none.
+        `interval_seconds` is the interval of further samples inside an invocation, 0 for none. `complete_seconds` is
+        the shortest time between two complete samples at the end of successful invocations.
         """
         self.sampler = sampler
         self.processes = processes
         self.memory_limit_bytes = memory_limit_bytes
         self.interval_seconds = interval_seconds
+        self.complete_ms = complete_seconds * 1000
 
 
-def open_usage(*, tmp: str, memory_mb: str, interval_seconds: float, managed: bool) -> UsageSource:
+def open_usage(
+    *, tmp: str, memory_mb: str, interval_seconds: float, complete_seconds: float, managed: bool
+) -> UsageSource:
     """Return the sources of this execution environment.
 
     `tmp` is a directory of the file system whose use is reported; `memory_mb` is the memory setting of the function.
@@ -94,7 +98,7 @@ def open_usage(*, tmp: str, memory_mb: str, interval_seconds: float, managed: bo
 
         processes = ProcessUsage(supervisor_pid=os.getppid(), cpu_ns=process_cpu_ns, own_cpu_ns=sampler.own_cpu_ns)
     limit = int(memory_mb) * MEBIBYTE if memory_mb.isdecimal() else None
-    return UsageSource(sampler, processes, limit, interval_seconds)
+    return UsageSource(sampler, processes, limit, interval_seconds, complete_seconds)
 
 
 class InvocationUsage:
@@ -169,7 +173,9 @@ class InvocationUsage:
     def _end_period(self, *, failed: bool) -> _Period:
         """End the invocation with a sample, which becomes the start of the next one."""
         now_ms = self._clock_ms()
-        complete = failed or not 0 <= now_ms - self._complete_at_ms < COMPLETE_MS  # the clock may be set back
+        complete = (
+            failed or not 0 <= now_ms - self._complete_at_ms < self._source.complete_ms
+        )  # the clock may be set back
         end = self._sampler.sample(complete=complete)
         period = _Period(self._start, end, self._counters, self._take_maxima())
         if complete:

@@ -156,6 +156,7 @@ def _open_invocation_records(
             tmp=os.path.dirname(settings.spool_dir),
             memory_mb=os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", ""),
             interval_seconds=options.usage_seconds,
+            complete_seconds=options.usage_complete_seconds,
             managed=managed,
         )
 

@@ -111,6 +111,7 @@ class ShutdownFlush:
             reason=event.reason,
             segments=len(segments),
             bytes=sum(segment.size for segment in segments),
+            rejected_segments=self._uploader.rejected_segments,
             refused_batches=self._intake.refused.batches,
             refused_bytes=self._intake.refused.bytes,
         )

@@ -31,6 +31,10 @@ PROBABLE_SCHEME = "s3"
 """Scheme of a destination that is a reference, until it is known."""
 
 
+FALLBACK_NAMES = {"LOGFERRY_DESTINATION": "LOGFERRY_FALLBACK_DESTINATION"}
+"""Setting that the messages of a sink name, and that of the fallback destination."""
+
+
 class UploadTarget(NamedTuple):
     """A destination that is ready for uploads."""
 
@@ -67,7 +71,13 @@ def open_fallback_target(settings: Settings, environ: Mapping[str, str]) -> Uplo
 
     settings = settings._replace(destination=settings.fallback.destination)
     open_sink, encoder, _ = _TARGETS[settings.destination.scheme]
-    sink = LazySink(lambda: open_sink(settings, environ), name=url_of(settings.destination))
+
+    def open_named() -> Sink:
+        from logferry.sinks.named_settings import NamedSettingsSink  # noqa: PLC0415 - imported with the first use
+
+        return NamedSettingsSink(open_sink(settings, environ), FALLBACK_NAMES)
+
+    sink = LazySink(open_named, name=url_of(settings.destination))
     return UploadTarget(sink, encoder(settings, fallback=True))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from logferry.cli.check import aws_requests
 from support.check_runs import DESTINATION, Checked, check, dated, refusing, s3_that
 from support.s3_stub import OK, s3_error, status
 from support.tls_server import tls_server
@@ -189,8 +190,9 @@ def test_a_proxy_that_refuses_connections_is_named() -> None:
     assert "HTTPS_PROXY" in done.steps["connection"]["remedy"]
 
 
-def test_a_server_that_never_responds_is_bounded() -> None:
+def test_a_server_that_never_responds_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The timeout of an upload limits the canary. A second limit covers the other requests."""
+    monkeypatch.setattr(aws_requests, "REQUEST_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         started = time.monotonic()

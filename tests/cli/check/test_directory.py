@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,13 @@ def test_a_directory_is_writable_and_nothing_remains(tmp_path: Path, *, is_prese
     assert done.status == 0, done.output
     assert {"put", "space", "read", "delete"} <= done.steps.keys()
     assert [path.name for path in tmp_path.rglob("*")] == (["a", "b"] if is_present else [])
+
+
+def test_a_directory_below_a_missing_one_is_checked(tmp_path: Path) -> None:
+    """The extension stores objects in `b` if the destination is `a/../b`, also if there is no `a`."""
+    done = check({}, f"file://{tmp_path}/a/../b")
+    assert done.status == 0, done.output
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_directory_with_other_files_keeps_them(tmp_path: Path) -> None:
@@ -63,6 +71,16 @@ def test_files_that_appear_during_the_check_are_kept(tmp_path: Path, monkeypatch
     done = check({}, f"file://{tmp_path}/out")
     assert done.steps["delete"]["status"] == "ok"
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["object", "out"]
+
+
+def test_the_remedy_names_the_setting_of_the_fallback(tmp_path: Path) -> None:
+    """The checks of both destinations are the same."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    done = check({"LOGFERRY_FALLBACK_DESTINATION": f"https://127.0.0.1:{port}/in"}, f"file://{tmp_path}/a")
+    step = done.steps["fallback connection"]
+    assert step["status"] == "failed"
+    assert "LOGFERRY_FALLBACK_DESTINATION" in step["remedy"]
 
 
 def test_the_fallback_destination_is_checked_too(tmp_path: Path) -> None:

@@ -81,12 +81,25 @@ def test_a_configuration_of_a_function_gives_settings_region_and_name(form: str,
     assert any(f"/{region}/s3/aws4_request" in text for text in requests.texts)
 
 
-def test_a_function_in_a_vpc_is_a_warning(tmp_path: Path) -> None:
-    """The network of this machine proves nothing about that of the function."""
-    document = configuration({"LOGFERRY_DESTINATION": f"file://{tmp_path}/out"}, VpcConfig={"SubnetIds": ["subnet-1"]})
-    done = check({}, "--settings", "-", stdin=json.dumps(document))
-    assert (done.status, done.steps["network"]["status"]) == (0, "warning")
-    assert "gateway endpoint" in done.steps["network"]["remedy"]
+@pytest.mark.parametrize(
+    ("destination", "remedy"),
+    [
+        ("s3://my-log-bucket/logs", "an S3 gateway endpoint"),
+        ("firehose://logs", "an endpoint for Firehose"),
+        ("https://logs.example.com/v1", "a route to the receiver"),
+        ("file://{}/out", None),
+    ],
+)
+def test_a_function_in_a_vpc_is_a_warning(tmp_path: Path, destination: str, remedy: str | None) -> None:
+    """The network of this machine proves nothing about that of the function. The remedy fits the destination."""
+    no_endpoints = dict.fromkeys(("AWS_ENDPOINT_URL", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    variables = no_endpoints | {"LOGFERRY_DESTINATION": destination.format(tmp_path)}
+    document = configuration(variables, VpcConfig={"SubnetIds": ["subnet-1"]})
+    network = check({}, "--settings", "-", stdin=json.dumps(document)).steps.get("network")
+    assert bool(network) == bool(remedy)
+    if network:
+        assert network["status"] == "warning"
+        assert remedy in network["remedy"]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +112,9 @@ def test_a_function_in_a_vpc_is_a_warning(tmp_path: Path) -> None:
         ('{"Environment": {"Variables": {"A": 1}}}', "not an object of strings"),
         ('{"Environment": []}', "not an object of strings"),
         ('{"Environment": {"Error": {"ErrorCode": "AccessDeniedException"}}}', "could not decrypt the variables"),
+        ('{"Variables": {"A=B": "x", "": "y", "C": "ok"}}', "no process can have the variables 'A=B', '';"),
+        ('{"Variables": {"A": "x\\u0000y", "B": "\\ud800"}}', "no process can have the variables 'A', 'B';"),
+        ("A=x\0y", "no process can have the variables 'A';"),
         ("[" * 5, "line 1 is not NAME=VALUE"),
         ('{"Variables":' * 100_000, "it has more than 1048576 bytes"),
         ('{"Variables":' * 50_000, "it is not valid JSON"),

@@ -158,6 +158,15 @@ def test_window_and_state_apply_to_both(tmp_path: Path) -> None:
     assert verified(tmp_path, [], [])[0].status == 1
 
 
+@pytest.mark.parametrize("nested", ["", "/", "/nested", "/../first"])
+def test_fallback_in_the_first_destination_is_a_mistake(tmp_path: Path, nested: str) -> None:
+    """Each segment would be a copy of itself, which proves nothing."""
+    url = store(tmp_path / "first", [stored(1, final=True)])
+    done = run("verify", url, "--fallback", url + nested)
+    assert done.status == 2
+    assert "are the same place, or one contains the other" in done.stdout
+
+
 def test_invalid_fallback_is_one_sentence(tmp_path: Path) -> None:
     """The status shows that nothing was verified."""
     first = store(tmp_path / "first", [stored(1, final=True)])

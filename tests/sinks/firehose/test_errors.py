@@ -97,6 +97,23 @@ def test_code_and_sentence_are_read_from_every_form_of_an_error(
     assert parse_error(headers, body) == expected
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "is_of_object"),
+    [
+        (400, "InvalidArgumentException", True),
+        (400, "SerializationException", True),
+        (413, "", True),
+        (400, "ResourceNotFoundException", False),
+        (403, "AccessDeniedException", False),
+    ],
+)
+def test_rejection_of_one_object_leaves_others(status: int, code: str, *, is_of_object: bool) -> None:
+    """Data that Firehose does not accept does not stop the other objects."""
+    error = classify("put firehose://logs", status, code)
+    assert isinstance(error, SinkRejected)
+    assert error.is_of_object == is_of_object
+
+
 def test_message_contains_no_secret_and_is_bounded() -> None:
     """Firehose repeats the canonical request with the access key in some sentences."""
     code, sentence = parse_error(

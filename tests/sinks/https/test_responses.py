@@ -150,6 +150,15 @@ def test_partial_success_of_otlp_is_the_number_of_rejected_records(partial: obje
     assert error_of(response(200, {"partialSuccess": partial}), NDJSON, now=NOW) is None
 
 
+@pytest.mark.parametrize("count", ['"12"', "12"])
+def test_rejected_records_are_counted_in_a_body_that_was_cut(count: str) -> None:
+    """Their loss would not be reported otherwise."""
+    body = f'{{"partialSuccess": {{"rejectedLogRecords": {count}, "errorMessage": "record 1: too old, rec'.encode()
+    error = error_of(response(200, body), OTLP, now=NOW)
+    assert isinstance(error, RecordsRejected)
+    assert error.records == 12
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -157,6 +157,17 @@ async def test_records_that_an_otlp_receiver_rejects_are_counted() -> None:
         assert "too old, …" in str(error)
 
 
+async def test_records_are_counted_in_a_response_with_a_long_reason() -> None:
+    """A receiver can name each record. The members of a JSON object have no order."""
+    reasons = b"; ".join(b"record %d: too old" % number for number in range(20_000))
+    body = b'{"partialSuccess":{"errorMessage":"' + reasons + b'","rejectedLogRecords":"20000"}}'
+    with log_receiver(answering(Answer(200, body, JSON))) as receiver:
+        error = await failure(receiver.url, form="otlp", error=RecordsRejected)
+    assert isinstance(error, RecordsRejected)
+    assert error.records == 20_000
+    assert len(str(error)) < 1000
+
+
 async def test_partial_success_has_a_meaning_for_otlp_only() -> None:
     """The response of another receiver can have any content."""
     with log_receiver(answering(Answer(200, b'{"partialSuccess":{"rejectedLogRecords":3}}', JSON))) as receiver:

@@ -15,8 +15,8 @@ import pytest
 from logferry import log
 from logferry.aws import assumed_role
 from logferry.errors import SinkRejected, SinkUnavailable
+from logferry.sinks.named_settings import NamedSettingsSink
 from logferry.sinks.s3 import sdk, sdk_clock
-from logferry.sinks.s3.named_settings import NamedSettingsSink
 from logferry.sinks.s3.sink import S3Sink
 from support.moto_s3 import REGION, moto_s3
 from support.s3_stub import OBJECT, OK, answering, s3_at, s3_error, server_that, sink_of_settings

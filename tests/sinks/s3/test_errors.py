@@ -43,6 +43,8 @@ PUT = ROLE + 's3:PutObject on resource: "arn:aws:s3:::logs/x" '
         (400, "ExpiredToken", "The provided token has expired.", "credentials of this environment have expired"),
         (301, "PermanentRedirect", "", "the bucket is in another region"),
         (404, "NoSuchBucket", "The specified bucket does not exist", "create the bucket"),
+        (413, "", "", "lower LOGFERRY_OBJECT_BYTES"),
+        (400, "EntityTooLarge", "Your proposed upload exceeds the maximum", "lower LOGFERRY_OBJECT_BYTES"),
         (418, "Teapot", "", "see S3's error codes"),
     ],
 )
@@ -75,6 +77,17 @@ def test_classify_rejects_with_s3s_sentence_and_the_remedy(status: int, code: st
 def test_classify_reports_a_transient_response_as_unavailable(status: int, code: str) -> None:
     """A later request may succeed without a change."""
     assert isinstance(classify("put x", status, code), SinkUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "is_of_object"),
+    [(413, "", True), (400, "EntityTooLarge", True), (400, "KeyTooLongError", True), (403, "AccessDenied", False)],
+)
+def test_rejection_of_one_object_leaves_others(status: int, code: str, *, is_of_object: bool) -> None:
+    """A proxy with a limit for requests does not stop the smaller objects."""
+    error = classify("put s3://logs/x", status, code)
+    assert isinstance(error, SinkRejected)
+    assert error.is_of_object == is_of_object
 
 
 def test_parse_error_reads_code_and_sentence() -> None:

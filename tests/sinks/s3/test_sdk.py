@@ -91,7 +91,7 @@ print(*sorted(sys.modules))
 """
 ACCESS = {
     *("aws.assumed_role", "aws.role", "aws.sts", "aws.variable_names", "options", "options.s3_access"),
-    *("sinks.s3.access_point", "sinks.s3.existing_object", "sinks.s3.named_settings"),
+    *("sinks.s3.access_point", "sinks.s3.existing_object", "sinks.named_settings"),
 }
 NOT_LOADED = {"aiohttp", "aioboto3", "botocore", "structlog", "dataclasses", "urllib.parse", "pathlib", "email", "xml"}
 

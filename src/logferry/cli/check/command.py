@@ -25,12 +25,14 @@ from rich.console import Console
 from rich.text import Text
 
 from logferry import log
+from logferry.aws.variable_names import renamed
 from logferry.cli.check import output, settings_source
 from logferry.cli.check.context import Checks, Context
 from logferry.cli.check.result import Report, Step
 from logferry.cli.check.settings_step import check_settings
 from logferry.destination import shown, url_of
 from logferry.settings import PREFIX
+from logferry.shipper.upload_target import FALLBACK_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -47,6 +49,14 @@ CHECKS = {
     "file": ("logferry.cli.check.directory_checks", "directory_steps"),
 }
 """Module and function with the checks of each scheme."""
+_ROUTES = {
+    "s3": "the VPC needs an S3 gateway endpoint or another route to S3; its policy must allow s3:PutObject",
+    "firehose": "the VPC needs an endpoint for Firehose or another route to it; its policy must allow "
+    "firehose:PutRecordBatch",
+    "http": "the VPC needs a route to the receiver",
+    "https": "the VPC needs a route to the receiver, for example a NAT gateway",
+}
+"""Requirement on the network of a VPC for each scheme. A directory needs no network."""
 NOT_CHECKED, INTERRUPTED = 2, 130
 _RESOLVER = "timeout:1 attempts:2"
 """Limits of the C library's resolver. Without them, a silent name server delays the end of the process by 10 s."""
@@ -122,13 +132,9 @@ async def _steps(source: SettingsSource, options: Options, report: Report) -> As
     if settings is None:
         return
     report.destination = url_of(settings.destination)
-    if source.function and source.function.is_in_vpc:
-        yield Step(
-            "network",
-            "warning",
-            "the function is in a VPC, whose network is not that of this machine",
-            remedy="the VPC needs an S3 gateway endpoint or another route to S3; its policy must allow s3:PutObject",
-        )
+    if source.function and source.function.is_in_vpc and (remedy := _ROUTES.get(settings.destination.scheme)):
+        event = "the function is in a VPC, whose network is not that of this machine"
+        yield Step("network", "warning", event, remedy=remedy)
     context = Context(settings, source.environ, source.function, reading=options.reading)
     async for step in _checks_of(settings)(context):
         yield step
@@ -136,7 +142,8 @@ async def _steps(source: SettingsSource, options: Options, report: Report) -> As
         settings = settings._replace(destination=settings.fallback.destination)
         yield Step("fallback", "ok", url_of(settings.destination))
         async for step in _checks_of(settings)(replace(context, settings=settings)):
-            yield replace(step, name=f"fallback {step.name}")
+            detail, remedy = (renamed(text, FALLBACK_NAMES) for text in (step.detail, step.remedy))
+            yield replace(step, name=f"fallback {step.name}", detail=detail, remedy=remedy)
 
 
 def _checks_of(settings: Settings) -> Checks:

@@ -22,7 +22,7 @@ LOW_BYTES = 64 << 20
 
 async def directory_steps(context: Context) -> AsyncIterator[Step]:
     """Yield the steps for a directory. The canary is removed again, also the folders that it needed."""
-    root = Path(context.settings.destination.path)
+    root = _resolved(context.settings.destination.path)
     present = [parent for parent in (root / FOLDER, *(root / FOLDER).parents) if parent.exists()]
     stored = canary_of(object_headers={})
     try:
@@ -39,6 +39,11 @@ async def directory_steps(context: Context) -> AsyncIterator[Step]:
     if context.reading:
         yield _read(root / stored.key, stored.body)
     yield _delete(root, stored.key, present[0] if present else root)
+
+
+def _resolved(path: str) -> Path:
+    """Return a path without parts such as `..`, as the sink does, because a folder before them need not exist."""
+    return Path(path).resolve()
 
 
 def _read(path: Path, body: bytes) -> Step:

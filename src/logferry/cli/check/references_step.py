@@ -1,7 +1,8 @@
 """Check of the references in the settings: the values of SSM parameters and secrets.
 
 Guarantees:
-- The values are resolved as the extension resolves them, within the same limit, and are shown nowhere.
+- The values are resolved as the extension resolves them, within the same limit.
+- The destination and the endpoint are shown, because the next steps are about them. No secret is shown.
 - All failures are reported at once, also mistakes in the settings that the values complete.
 """
 

@@ -70,8 +70,10 @@ def from_file(path: str, environ: Mapping[str, str]) -> SettingsSource:
     base = {key: value for key, value in environ.items() if not key.startswith(PREFIX)}
     if not text.lstrip().startswith("{"):
         variables, warnings = _env_file(text, name)
+        _check_variables(variables, name)
         return SettingsSource(base | variables, name, warnings=warnings)
     variables, function = _configuration(text, name)
+    _check_variables(variables, name)
     if function.region:
         base["AWS_REGION"] = function.region
     if function.name:
@@ -93,6 +95,18 @@ def _read(path: str, name: str) -> str:
         raise SourceError(f"cannot read {name}: it is not UTF-8; save it as UTF-8") from error
     except OSError as error:
         raise SourceError(f"cannot read {name}: {error.strerror or error}; check the path") from error
+
+
+def _check_variables(variables: Mapping[str, str], name: str) -> None:
+    """Raise SourceError if the environment of a process cannot have some of the variables."""
+    if wrong := [key for key, value in variables.items() if not _NAME.fullmatch(key) or not _is_possible(value)]:
+        named = ", ".join([ascii(key) for key in wrong])
+        raise SourceError(f"cannot read {name}: no process can have the variables {named}; correct names and values")
+
+
+def _is_possible(value: str) -> bool:
+    """Return whether a variable can have a value: no null character, and valid Unicode."""
+    return not re.search("[\\0\\ud800-\\udfff]", value)
 
 
 def _env_file(text: str, name: str) -> tuple[dict[str, str], tuple[str, ...]]:

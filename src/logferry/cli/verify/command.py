@@ -103,6 +103,7 @@ def _show_mistake(sentence: str, stream: TextIO) -> None:
 def _verified(destination: str, options: Options) -> tuple[Report | None, str]:
     """Return the report, or None and the sentence that names the mistake of the destination."""
     try:
+        _check_fallback(destination, options.fallback)
         directory = _directory_of(destination)
         if directory is None or options.names_only or options.fallback:
             from logferry.cli.verify.bucket_command import verify_with_event_loop  # noqa: PLC0415 - asyncio
@@ -124,6 +125,22 @@ def _verified(destination: str, options: Options) -> tuple[Report | None, str]:
             raise
         return None, str(error)
     return report, ""
+
+
+def _check_fallback(destination: str, fallback: str) -> None:
+    """Raise DestinationError if both are one place, because each segment would be a copy of itself."""
+    if not fallback:
+        return
+    from logferry.cli.stored_objects import DestinationError  # noqa: PLC0415 - imports of the fallback only
+    from logferry.options.fallback import overlap  # noqa: PLC0415
+
+    try:
+        is_one_place = overlap(destinations.parse(destination), destinations.parse(fallback))
+    except ValueError:
+        return  # the readers report an invalid destination
+    if is_one_place:
+        message = "are the same place, or one contains the other: name the two destinations of the settings"
+        raise DestinationError(f"{destination} and {fallback} {message}")
 
 
 def _directory_of(destination: str) -> str | None:

@@ -2,6 +2,7 @@
 
 Guarantees:
 - Responses that later requests may not get (throttling, 5xx, clock) are SinkUnavailable; all others are SinkRejected.
+- A rejection of the data of one request is marked, because other objects may be stored.
 - A record counts as accepted only if the response has a RecordId for it, and no error. A response that has not exactly
   one result for each record is an error, because a proxy may have sent it.
 - A message contains Firehose's code and sentence, bounded and on one line, and then the remedy.
@@ -41,7 +42,9 @@ _TRANSIENT_CODES = frozenset(
     }
 )  # fmt: skip
 _TRANSIENT_STATUS = frozenset({408, 425, 429})
-_OK, _FIRST_ERROR, _FORBIDDEN, _SERVER_ERROR = 200, 400, 403, 500
+_OK, _FIRST_ERROR, _FORBIDDEN, _TOO_LARGE, _SERVER_ERROR = 200, 400, 403, 413, 500
+_OBJECT_CODES = frozenset({"InvalidArgumentException", "SerializationException", "ValidationException"})
+"""Codes of a rejection that other objects may not get."""
 _ALLOW = f"allow {ACTION} on the stream in the function's role"
 _DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorized", "UnauthorizedOperation"})
 _NO_STREAM = "create the stream, or correct its name or region in LOGFERRY_DESTINATION"
@@ -117,7 +120,9 @@ def _classified(where: str, status: int, code: str, sentence: str) -> SinkError:
         return SinkUnavailable(event)
     if status < _FIRST_ERROR:
         return SinkUnavailable(f"{event}; {_NOT_FIREHOSE}")
-    return SinkRejected(f"{event}; {_remedy(status, code, sentence)}")
+    rejected = SinkRejected(f"{event}; {_remedy(status, code, sentence)}")
+    rejected.is_of_object = code in _OBJECT_CODES or status == _TOO_LARGE
+    return rejected
 
 
 def _remedy(status: int, code: str, sentence: str) -> str:

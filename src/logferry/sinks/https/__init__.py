@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from logferry.http_client.proxy_tunnel import ProxyTunnel
     from logferry.sinks.base import Sink
 
+MAX_RESPONSE_BYTES = 1024 * 1024
+"""Limit of a response. A receiver can name each record that it rejects."""
 _LOOPBACK = r"localhost|127(?:\.\d{1,3}){3}|::1"
 
 
@@ -51,6 +53,7 @@ def open_sink(
         timeout_seconds=timeout_seconds,
         remedies=CONNECTION_REMEDIES,
         idempotent=False,
+        max_response_bytes=MAX_RESPONSE_BYTES,
         tunnel=tunnel,
     )
     return HttpsSink(

@@ -2,7 +2,8 @@
 
 Guarantees:
 - Every 2xx confirms an object, except a page of HTML, which a proxy or a login page sends.
-- Records that an OTLP receiver rejects within a 200 are counted. A repetition would not help.
+- Records that an OTLP receiver rejects within a 200 are counted, also in a body that was cut at
+  the limit of a response. A repetition would not help.
 - Responses that later requests may not get (throttling, 5xx) are SinkUnavailable; all others are
   SinkRejected.
 - A message has the status, the receiver's sentence without the secrets of the request, and the
@@ -58,6 +59,7 @@ _REMEDIES = {
 _PATH_STATUS = frozenset({404, 405})
 _OBJECT_STATUS = frozenset({400, 413, 422})
 """Status of a rejection that other objects may not get, because it judges the body."""
+_COUNT = rb'"rejectedLogRecords"\s*:\s*"?(\d{1,18})(?!\d)'
 _NOT_A_RECEIVER = "not a response of a log receiver: check LOGFERRY_DESTINATION and proxies"
 CONNECTION_REMEDIES = Remedies(
     resolve="check the host of LOGFERRY_DESTINATION and the DNS of the VPC",
@@ -115,9 +117,14 @@ def _classified(response: Response, request: Request) -> SinkError:
 
 
 def _partial_success(response: Response, request: Request) -> RecordsRejected | None:
-    rejected = _partial(response).get("rejectedLogRecords", 0)
+    if _document(response) is None:
+        # The body was cut at its limit, within a long message about the records.
+        found = re.search(_COUNT, response.body)
+        rejected = found[1].decode() if found else "0"
+    else:
+        rejected = str(_partial(response).get("rejectedLogRecords", 0))
     # A number of 64 bits is a text in the JSON mapping of Protobuf, and readers accept both.
-    count = int(rejected) if re.fullmatch(r"\d{1,18}", str(rejected), re.ASCII) else 0
+    count = int(rejected) if re.fullmatch(r"\d{1,18}", rejected, re.ASCII) else 0
     if not count:
         return None
     reason = warning_of(response, request) or "no reason is given"

@@ -72,7 +72,7 @@ def open_sink(
         )
     if not names:
         return sink
-    from logferry.sinks.s3.named_settings import NamedSettingsSink  # noqa: PLC0415 - most functions set none of them
+    from logferry.sinks.named_settings import NamedSettingsSink  # noqa: PLC0415 - most functions set none of them
 
     return NamedSettingsSink(sink, names)
 

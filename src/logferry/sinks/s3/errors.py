@@ -4,6 +4,7 @@ Guarantees:
 - The functions are pure.
 - Responses that later requests may not get (throttling, 5xx, clock) are SinkUnavailable; all others
   are SinkRejected.
+- A rejection for the size or the key of one object is marked, because others may be stored.
 - A message contains S3's code and sentence, bounded and on one line, and then the remedy.
 
 Design: a regular expression finds `<Code>` and `<Message>`, because importing an XML library costs
@@ -47,6 +48,11 @@ _TRANSIENT_CODES = frozenset(
 _TRANSIENT_STATUS = frozenset({307, 408, 409, 425, 429})
 _SERVER_ERROR = 500
 _FORBIDDEN = 403
+_TOO_LARGE = 413
+"""Status of a proxy or a compatible store that limits the size of a request."""
+_OBJECT_CODES = frozenset({"EntityTooLarge", "KeyTooLongError", "MaxMessageLengthExceeded", "MetadataTooLarge"})
+"""Codes of a rejection that other objects may not get."""
+_SMALLER = "the object is too large: lower LOGFERRY_OBJECT_BYTES, or raise the limit of the store or the proxy"
 _OTHER_REGION = "use a bucket in this region, or set AWS_ENDPOINT_URL_S3 to the bucket's regional endpoint"
 _ALLOW = "allow s3:PutObject on it in the function's role"
 _REMEDIES = {
@@ -55,6 +61,7 @@ _REMEDIES = {
     "AllAccessDisabled": "AWS has closed the bucket",
     "AuthorizationHeaderMalformed": f"the bucket is in another region: {_OTHER_REGION}",
     "ExpiredToken": "the credentials of this environment have expired",
+    "EntityTooLarge": _SMALLER,
     "IllegalLocationConstraintException": f"the bucket is in another region: {_OTHER_REGION}",
     "InvalidAccessKeyId": "the access key is unknown here: check AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL_S3",
     "InvalidBucketName": "correct LOGFERRY_DESTINATION",
@@ -69,7 +76,12 @@ _REMEDIES = {
     "PermanentRedirect": f"the bucket is in another region: {_OTHER_REGION}",
     "SignatureDoesNotMatch": "the secret key is wrong, or a proxy has changed the request",
 }
-_DEFAULT_REMEDIES = {403: _ALLOW, 405: _REMEDIES["MethodNotAllowed"], 407: "the proxy requires authentication"}
+_DEFAULT_REMEDIES = {
+    403: _ALLOW,
+    405: _REMEDIES["MethodNotAllowed"],
+    407: "the proxy requires authentication",
+    413: _SMALLER,
+}
 CONNECTION_REMEDIES = Remedies(
     resolve="check AWS_REGION, AWS_ENDPOINT_URL_S3 and the DNS of the VPC",
     reach="check AWS_ENDPOINT_URL_S3 and the route of the VPC to S3",
@@ -103,6 +115,7 @@ def classify(where: str, status: int, code: str, sentence: str = "") -> SinkErro
         error = SinkUnavailable(f"{event}; {_CLOCK}" if code == "RequestTimeTooSkewed" else event)
     else:
         error = SinkRejected(f"{event}; {_remedy(status, code, sentence)}")
+        error.is_of_object = code in _OBJECT_CODES or status == _TOO_LARGE
     error.status, error.code, error.sentence = status, code, sentence
     return error
 

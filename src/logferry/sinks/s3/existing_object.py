@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from logferry.records.model import StoredObject
 
-PRECONDITION_FAILED = "PreconditionFailed"
-"""Code of the response to a request whose condition is not met."""
 CHECKSUM_MODE = {"x-amz-checksum-mode": "ENABLED"}
 """Header that requests the checksum of the object. With a KMS key it needs the permission to decrypt."""
 OWNER_HEADERS = ("x-amz-expected-bucket-owner", "x-amz-request-payer")

@@ -1,4 +1,4 @@
-"""A sink whose messages name the settings that replace AWS variables."""
+"""A sink whose messages name the settings that configure it, in place of AWS variables or of other settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class NamedSettingsSink:
-    """An S3 sink, and the names of the settings that configure it."""
+    """A sink, and the names of the settings that configure it."""
 
     def __init__(self, sink: Sink, names: Mapping[str, str]) -> None:
         """`names` has the words of a message to replace."""
