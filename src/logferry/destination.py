@@ -118,6 +118,9 @@ def parse(text: str) -> Destination:
 
 def parse_readable(text: str) -> Destination:
     """Return a destination whose objects can be read. Raise ValueError with the remedy."""
+    scheme, separator, _ = text.partition("://")
+    if not separator or scheme.lower() not in SCHEMES:
+        raise ValueError("use s3://bucket/prefix or file:///directory")
     place = parse(text)
     if not SCHEMES[place.scheme].readable:
         raise ValueError(f"the receiver of {place.scheme}:// has the records: read them there")

@@ -13,6 +13,8 @@ _FOLDER_SUFFIXES = ("/", "_$folder$")
 _HIDDEN = ("_", ".")
 _LOGFERRY_NAME = re.compile(r"([0-9a-f]{16}(?:r\d+)?)\D(\d{8,})", re.ASCII)
 """Environment and segment as in the default key."""
+_ENVIRONMENT = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{16}(?:r\d+)?(?![0-9A-Za-z])", re.ASCII)
+_SEGMENT = re.compile(r"(?<![0-9A-Za-z])\d{8,}(?![0-9A-Za-z])", re.ASCII)
 
 
 def is_marker(name: str) -> bool:
@@ -26,8 +28,11 @@ def is_hidden(name: str) -> bool:
 
 
 def looks_like_logferry(key: str) -> bool:
-    """Return whether a key contains an environment and a segment in the form of the default key."""
-    return _LOGFERRY_NAME.search(key) is not None
+    """Return whether a key contains an environment and a segment, in any order (`LOGFERRY_KEY`)."""
+    if _LOGFERRY_NAME.search(key):
+        return True
+    rest, environments = _ENVIRONMENT.subn(" ", key, count=1)
+    return environments > 0 and _SEGMENT.search(rest) is not None
 
 
 def segment_in(key: str) -> tuple[str, int] | None:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from logferry.cli.proof.object_layout import Layout, layout_of
-from logferry.cli.proof.object_scan import ENCODER_HEADER, MAX_BODY_BYTES, scan_body
+from logferry.cli.proof.object_scan import ENCODER_HEADER, MAX_BODY_BYTES, ObjectScan, scan_body
 from logferry.cli.sql import statement
 from logferry.cli.stored_objects import ReadObject, decode
 from logferry.cli.verify.completeness import rows_of
@@ -239,6 +239,14 @@ def test_an_object_that_another_program_has_written_is_compared_with_the_grammar
 def test_a_damaged_stream_needs_the_complete_check(change: Callable[[bytes], bytes]) -> None:
     """The checksum covers every byte of the lines."""
     assert scan_body("e.ndjson.gz", change(stored(LINES))) is None
+
+
+@pytest.mark.parametrize(("key", "others"), [("0a1b2c-00000007", 0), ("0a1b2c-00000008", 1), ("0a1b2d-00000007", 1)])
+def test_an_object_under_the_key_of_another_segment_needs_the_complete_check(key: str, others: int) -> None:
+    """Its lines are intact, and its metadata name the segment that is missing."""
+    scan = ObjectScan()
+    scan.take(0, f"function=f/{key}.ndjson.gz", stored(LINES))
+    assert (len(scan.rows), len(scan.others)) == (1 - others, others)
 
 
 def test_an_object_that_reports_a_loss_needs_the_complete_check() -> None:

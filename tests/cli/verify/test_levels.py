@@ -176,6 +176,8 @@ def test_a_file_that_is_no_state_is_an_error_with_a_remedy(tmp_path: Path) -> No
     other.write_text("hello")
     with pytest.raises(DestinationError, match="name another file with --state"):
         asyncio.run(verify(f"file://{tmp_path}/logs", state=other))
+    with pytest.raises(DestinationError, match=r"cannot write .*missing/rows.*No such file or directory"):
+        asyncio.run(verify(f"file://{tmp_path}/logs", state=tmp_path / "missing" / "rows"))
     assert other.read_text() == "hello"
 
 

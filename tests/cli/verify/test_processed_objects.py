@@ -59,7 +59,7 @@ def test_counts_of_a_directory_need_no_complete_check(
         time = f"2026-11-21T0{number}:00:00.000Z"
         events = [event(text, time=time) for text in lines]
         made = encoded([batch(*events)], rules, header=HEADER._replace(number=number, opened_ms=0), final=number == 3)
-        (tmp_path / f"{number}{suffix}").write_bytes(compressed(made.body, suffix))
+        (tmp_path / f"{HEADER.origin.environment}-{number:08d}{suffix}").write_bytes(compressed(made.body, suffix))
     report = verify_directory(str(tmp_path))
     assert (report.status, report.objects) == (0, 3)
     assert report.processed == Processed(filtered=4, masked=2)

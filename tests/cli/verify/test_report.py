@@ -262,6 +262,13 @@ def test_an_invalid_destination_is_rejected(url: str) -> None:
         open_destination(url)
 
 
+@pytest.mark.parametrize("url", ["", "logs", "s3:/typo", "ftp://host/logs"])
+def test_the_remedy_names_only_destinations_that_can_be_read(url: str) -> None:
+    """A stream or a receiver would be refused by the next message."""
+    with pytest.raises(DestinationError, match=r"use s3://bucket/prefix or file:///directory$"):
+        open_destination(url)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

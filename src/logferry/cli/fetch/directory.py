@@ -41,6 +41,8 @@ class DirectorySource:
             found = sorted(os.scandir(directory), key=lambda entry: entry.name)
         except FileNotFoundError:
             return Folder([], [])
+        except OSError as error:
+            raise self._unreadable(error) from error
         folders = [f"{prefix}{entry.name}/" for entry in found if entry.is_dir()]
         files = [entry.path for entry in found if entry.is_file()]
         return Folder(folders, list(self._entries(files)))
@@ -49,7 +51,7 @@ class DirectorySource:
         """Yield the files under a prefix as one page, in the order of their names."""
         paths = (
             f"{folder}/{name}"  # pathlib takes several times as long
-            for folder, _, names in os.walk(self._root / listed.prefix)
+            for folder, _, names in os.walk(self._root / listed.prefix, onerror=self._check_walk)
             for name in names
         )
         entries = sorted(self._entries(paths), key=lambda each: each.name)
@@ -78,8 +80,18 @@ class DirectorySource:
                 status = os.stat(path)  # noqa: PTH116
             except FileNotFoundError:
                 continue  # it was removed after the list
+            except OSError as error:
+                raise self._unreadable(error) from error
             stored = datetime.fromtimestamp(status.st_mtime, UTC)
             yield ListedObject(name, name, status.st_size, f"{status.st_mtime_ns:x}", stored)
+
+    def _check_walk(self, error: OSError) -> None:
+        """Raise the error of a folder, which `os.walk` would leave out."""
+        if not isinstance(error, FileNotFoundError):
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError) -> DestinationError:
+        return DestinationError(f"cannot read file://{self._root}: {error}; check the mode of the directory")
 
 
 def is_missing_directory(url: str) -> bool:

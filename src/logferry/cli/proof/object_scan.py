@@ -2,6 +2,7 @@
 
 Guarantees:
 - Each object ends either as a row, or in `others`, never as both.
+- An object whose key does not contain its environment and its segment is in `others`: its metadata decide.
 - At most one object is in memory at a time, and `MAX_BODY_BYTES` of its lines.
 
 Design: the rows are text, which passes between processes and into the table without a conversion. An
@@ -37,7 +38,7 @@ class ObjectScan:
     def take(self, number: int, key: str, body: bytes | None) -> None:
         """Take the stored body of one object, or None if it cannot be read."""
         layout = None if body is None else scan_body(key, body)
-        if layout is None:
+        if layout is None or layout.environment not in key or f"{layout.segment:08d}" not in key:
             self.others.append(number)
         else:
             self.rows.append(_ROW.format(*layout, number))

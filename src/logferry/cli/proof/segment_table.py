@@ -12,6 +12,7 @@ limits the segments of an environment that the faults are about. The statements 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -165,6 +166,7 @@ class SegmentTable:
         """Write all rows to a Parquet file, which is replaced as a whole.
 
         Segments whose lines are unknown are left out, so that a later proof does not take them as proven.
+        Raise OSError.
         """
         part = file.with_name(f".{file.name}.{os.getpid()}.part")
         try:
@@ -174,8 +176,11 @@ class SegmentTable:
                 "(FORMAT parquet, COMPRESSION zstd)"
             )
             part.replace(file)
+        except duckdb.IOException as error:
+            raise OSError(str(error).splitlines()[0]) from error
         finally:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
 
     def limit(self, window: Window) -> None:
         """Limit the statements to the segments between the first and the last one in a window."""
