@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import pytest
@@ -128,3 +129,9 @@ def test_an_import_error_of_logferry_is_not_a_missing_extra(tmp_path: Path) -> N
     done = _main("verify", f"file://{tmp_path}", before=_without("logferry.cli.verify.completeness"))
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+
+
+def test_version_is_that_of_the_package() -> None:
+    """A report of a problem names it."""
+    done = _main("--version")
+    assert (done.returncode, done.stdout) == (0, f"logferry {version('logferry')}\n")

@@ -17,11 +17,28 @@ from logferry.cli.extras import reporting_missing_extra, require_programs
 from logferry.cli.run import run as run_extension
 
 cli = typer.Typer(
-    help="Ship every log record of an AWS Lambda function to S3. These commands run and check it on this machine.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(requested: bool) -> None:
+    if requested:
+        from importlib.metadata import version  # noqa: PLC0415 - only this option needs it
+
+        typer.echo(f"logferry {version('logferry')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="show the version and exit")
+    ] = False,
+) -> None:
+    """Ship every log record of an AWS Lambda function to S3. These commands run and check it on this machine."""
+    del version
 
 
 @cli.command()
