@@ -6,41 +6,22 @@ Guarantees:
   permission is named.
 - No message contains a value: an error response has none.
 
-References: AWS JSON 1.1 protocol, "Operation error serialization"; IAM User Guide, "Troubleshoot access denied error
-messages".
+References: IAM User Guide, "Troubleshoot access denied error messages".
 """
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
-from logferry.aws.request_signer import CLOCK, CREDENTIALS
+from logferry.aws import json_errors
 from logferry.errors import SinkRejected, SinkUnavailable
-from logferry.http_client.failures import Remedies, bounded
+from logferry.http_client.failures import Remedies
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from logferry.errors import SinkError
-    from logferry.http_client.response import Response
     from logferry.references.services import Service
 
-EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException"})
-"""Codes for credentials that were valid; reading them again may help."""
-CLOCK_CODES = frozenset({"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"})
-_CLOCK_SENTENCES = ("Signature expired", "Signature not yet current")
-"""Sentences of InvalidSignatureException for a request whose time is not the service's."""
-_TRANSIENT_CODES = frozenset(
-    {
-        *("InternalFailure", "InternalServerError", "InternalServiceError", "RequestTimeout", "ServiceUnavailable"),
-        *("ServiceUnavailableException", "Throttling", "ThrottlingException", "ThrottledException"),
-        *("TooManyRequestsException", "RequestLimitExceeded"),
-    }
-)
-_TRANSIENT_STATUS = frozenset({408, 425, 429})
-_OK, _SERVER_ERROR = 200, 500
 _DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 _KMS = r"(?i)\bkms\b|ciphertext|master key"
 """Sentence of a refusal that concerns the KMS key of a parameter or secret."""
@@ -79,43 +60,15 @@ def connection_remedies(service: Service) -> Remedies:
     )
 
 
-def parse_error(headers: Mapping[str, str], body: bytes) -> tuple[str, str]:
-    """Return code and sentence of an error response, both empty if there are none."""
-    code, sentence = headers.get("x-amzn-errortype", ""), ""
-    try:
-        document = json.loads(body)
-        code = str(document.get("__type") or code)
-        sentence = str(document.get("message") or document.get("Message") or "")
-    except (ValueError, AttributeError, RecursionError):
-        pass  # not a response of the service, or an empty one
-    # `namespace#Code` in the body, and `Code:http://…` in the header.
-    return bounded(code.partition(":")[0].rpartition("#")[2]), bounded(sentence)
-
-
-def correctable_cause(response: Response) -> str:
-    """Return the cause of an error that a signer can correct (`request_signer`), or an empty string."""
-    if response.status == _OK:
-        return ""
-    code, sentence = parse_error(response.headers, response.body)
-    if _is_clock_error(code, sentence):
-        return CLOCK
-    return CREDENTIALS if code in EXPIRED_CODES else ""
-
-
-def _is_clock_error(code: str, sentence: str) -> bool:
-    """Return whether the service rejected the time of a request."""
-    return code in CLOCK_CODES or sentence.startswith(_CLOCK_SENTENCES)
-
-
 def classify(service: Service, where: str, status: int, code: str, sentence: str) -> SinkError:
     """Return SinkUnavailable (wait) or SinkRejected (change something) for a failed request.
 
     `where` names the references and their settings.
     """
     event = f"{where}: {service.title} responded {status} {code}".rstrip() + (f": {sentence}" if sentence else "")
-    if _is_clock_error(code, sentence):
+    if json_errors.is_clock_error(code, sentence):
         return SinkUnavailable(f"{event}; the clock of this environment differs from the service's")
-    if code in _TRANSIENT_CODES or status in _TRANSIENT_STATUS or status >= _SERVER_ERROR:
+    if json_errors.is_transient(status, code):
         return SinkUnavailable(event)
     return SinkRejected(f"{event}; {_remedy(service, code, sentence)}")
 

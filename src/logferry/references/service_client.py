@@ -15,6 +15,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from logferry.aws import json_errors
 from logferry.aws.request_signer import RequestSigner
 from logferry.errors import SinkUnavailable
 from logferry.http_client.client import HttpClient
@@ -71,11 +72,11 @@ class ServiceClient:
         """Return the response to the service's action. Raises SinkError, whose message begins with `where`."""
         body = json.dumps(document).encode()
         try:
-            response = await self._signer.exchange(lambda keys: self._send(body, keys), errors.correctable_cause)
+            response = await self._signer.exchange(lambda keys: self._send(body, keys), json_errors.correctable_cause)
         except (HttpError, OSError) as error:
             raise SinkUnavailable(f"{where}: {error}") from error
         if response.status != _OK:
-            code, sentence = errors.parse_error(response.headers, response.body)
+            code, sentence = json_errors.parse_error(response.headers, response.body)
             raise errors.classify(self._service, where, response.status, code, sentence)
         try:
             found = json.loads(response.body)

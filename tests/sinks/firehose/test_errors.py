@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from logferry.aws.json_errors import parse_error
 from logferry.errors import SinkError, SinkRejected, SinkUnavailable
-from logferry.sinks.firehose.errors import classify, parse_error, results
+from logferry.sinks.firehose.errors import classify, results
 
 DENIED = "User: arn:aws:sts::1:assumed-role/r/f is not authorized to perform: firehose:PutRecordBatch on resource: arn "
 
@@ -68,33 +69,6 @@ def test_class_and_remedy_follow_from_status_code_and_sentence(
     text = str(found)
     assert text.startswith(f"put firehose://x: {status} {code}".rstrip())
     assert remedy in text.rpartition("; ")[2] if remedy else ";" not in text
-
-
-@pytest.mark.parametrize(
-    ("headers", "body", "expected"),
-    [
-        ({}, b'{"__type":"InvalidArgumentException","message":"Too long."}', ("InvalidArgumentException", "Too long")),
-        (
-            {},
-            b'{"__type":"com.amazonaws.firehose#ThrottlingException","Message":"Rate"}',
-            ("ThrottlingException", "Rate"),
-        ),
-        ({"x-amzn-errortype": "AccessDeniedException:http://x/"}, b'{"message":"no"}', ("AccessDeniedException", "no")),
-        ({}, b'{"code":"InternalFailure"}', ("InternalFailure", "")),
-        ({}, b"<html>", ("", "")),
-        ({}, b"", ("", "")),
-        ({}, b"[]", ("", "")),
-        ({}, b"null", ("", "")),
-        ({}, b'{"__type":7,"message":{"a":1}}', ("7", "{'a': 1}")),
-        ({}, b"[" * 100_000, ("", "")),
-        ({}, b"\xff\xfe", ("", "")),
-    ],
-)
-def test_code_and_sentence_are_read_from_every_form_of_an_error(
-    headers: dict[str, str], body: bytes, expected: tuple[str, str]
-) -> None:
-    """The code is in the body or in a header, with or without a namespace."""
-    assert parse_error(headers, body) == expected
 
 
 @pytest.mark.parametrize(

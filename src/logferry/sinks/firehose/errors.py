@@ -16,8 +16,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from logferry.aws import access_denied
-from logferry.aws.request_signer import CLOCK, CREDENTIALS
+from logferry.aws import access_denied, json_errors
 from logferry.errors import SinkRejected, SinkUnavailable
 from logferry.http_client.failures import Remedies, bounded
 
@@ -25,24 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from logferry.errors import SinkError
-    from logferry.http_client.response import Response
 
 ACTION = "firehose:PutRecordBatch"
-EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
-"""Codes for credentials that were valid; reading them again may help."""
-_CLOCK_CODES = frozenset({"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"})
-_CLOCK_SENTENCES = ("Signature expired", "Signature not yet current")
-"""Sentences of InvalidSignatureException for a request whose time is not the service's."""
-_TRANSIENT_CODES = frozenset(
-    {
-        *("InternalFailure", "InternalError", "InternalServerError", "InternalServerException"),
-        *("ServiceUnavailable", "ServiceUnavailableException", "SlowDown", "RequestTimeout", "RequestTimeoutException"),
-        *("Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException"),
-        *("LimitExceededException", "RequestThrottled", "RequestThrottledException", "RequestLimitExceeded"),
-    }
-)  # fmt: skip
-_TRANSIENT_STATUS = frozenset({408, 425, 429})
-_OK, _FIRST_ERROR, _FORBIDDEN, _TOO_LARGE, _SERVER_ERROR = 200, 400, 403, 413, 500
+_FIRST_ERROR, _FORBIDDEN, _TOO_LARGE = 400, 403, 413
 _OBJECT_CODES = frozenset({"InvalidArgumentException", "SerializationException", "ValidationException"})
 """Codes of a rejection that other objects may not get."""
 _ALLOW = f"allow {ACTION} on the stream in the function's role"
@@ -78,33 +62,6 @@ CONNECTION_REMEDIES = Remedies(
 _NOT_FIREHOSE = "not a response of Firehose: check AWS_ENDPOINT_URL_FIREHOSE and proxies"
 
 
-def parse_error(headers: Mapping[str, str], body: bytes) -> tuple[str, str]:
-    """Return code and sentence of an error response, both empty if it is none of Firehose."""
-    try:
-        document = json.loads(body)
-        code = str(document.get("__type") or document.get("code") or "")
-        sentence = document.get("message") or document.get("Message") or ""
-    except (ValueError, AttributeError, RecursionError):
-        code, sentence = "", ""
-    code = headers.get("x-amzn-errortype") or code
-    # `namespace#Code` in the body, and `Code:http://…` in the header.
-    return bounded(code.partition(":")[0].rpartition("#")[2]), bounded(str(sentence))
-
-
-def correctable_cause(response: Response) -> str:
-    """Return the cause of an error that a signer can correct (`request_signer`), or an empty string."""
-    if response.status == _OK:
-        return ""
-    code, sentence = parse_error(response.headers, response.body)
-    if _is_clock_error(code, sentence):
-        return CLOCK
-    return CREDENTIALS if code in EXPIRED_CODES else ""
-
-
-def _is_clock_error(code: str, sentence: str) -> bool:
-    return code in _CLOCK_CODES or sentence.startswith(_CLOCK_SENTENCES)
-
-
 def classify(where: str, status: int, code: str, sentence: str = "") -> SinkError:
     """Return SinkUnavailable (wait) or SinkRejected (change something) for a failed request."""
     error = _classified(where, status, code, sentence)
@@ -114,9 +71,9 @@ def classify(where: str, status: int, code: str, sentence: str = "") -> SinkErro
 
 def _classified(where: str, status: int, code: str, sentence: str) -> SinkError:
     event = f"{where}: {status} {code}".rstrip() + (f": {sentence}" if sentence else "")
-    if _is_clock_error(code, sentence):
+    if json_errors.is_clock_error(code, sentence):
         return SinkUnavailable(f"{event}; the clock of this environment differs from Firehose's")
-    if code in _TRANSIENT_CODES or status in _TRANSIENT_STATUS or status >= _SERVER_ERROR:
+    if json_errors.is_transient(status, code):
         return SinkUnavailable(event)
     if status < _FIRST_ERROR:
         return SinkUnavailable(f"{event}; {_NOT_FIREHOSE}")

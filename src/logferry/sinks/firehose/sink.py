@@ -23,6 +23,7 @@ from collections import deque
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from logferry.aws import json_errors
 from logferry.aws.request_signer import RequestSigner
 from logferry.errors import SinkError, SinkUnavailable
 from logferry.http_client.client import HttpClient
@@ -166,7 +167,7 @@ class FirehoseSink:
         except SinkError as error:
             raise error.restated(f"{where}: {error}") from error
         if response.status != _OK:
-            failure = errors.classify(where, response.status, *errors.parse_error(response.headers, response.body))
+            failure = errors.classify(where, response.status, *json_errors.parse_error(response.headers, response.body))
             failure.retry_after = retry_after(response.headers, now=self._wall_clock())
             raise failure
         return errors.results(where, response.body, len(records))
@@ -193,7 +194,7 @@ class FirehoseSink:
             )
             return self._client.request("POST", path, signed | unsigned, body)
 
-        return await self._signer.exchange(send, errors.correctable_cause)
+        return await self._signer.exchange(send, json_errors.correctable_cause)
 
 
 class _Backoff:
