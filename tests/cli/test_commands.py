@@ -160,7 +160,8 @@ def test_demo_ends_with_the_verdict_complete_and_the_report(tmp_path: Path) -> N
     assert done.stdout.count("logferry.call ") == 3
     assert re.search(r"records of logferry +│ 18 call, 6 invocation", done.stdout)
     assert re.search(r"calls to 127\.0\.0\.1 +│ 3 in [\d.]+ ms, 1 error", done.stdout)
-    assert re.search(r"usage: cpuMs +│ [\d.]+", done.stdout)
+    for field in ("cpuMs", "rssBytes", "threads"):
+        assert re.search(rf"usage: {field} +│ [\d.,]+", done.stdout), field
     assert "COMPLETE" in done.stdout
     page = tmp_path / "logferry-demo-report.html"
     assert done.stdout.splitlines()[-1] == f"Report of the demo: {page}"

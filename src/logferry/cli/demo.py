@@ -81,6 +81,7 @@ async def demo(console: Console, *, report: Path | None = None) -> int:
                     "LOGFERRY_DESTINATION": destination,
                     "LOGFERRY_CALLS": "each",
                     "LOGFERRY_USAGE": "true",
+                    "LOGFERRY_USAGE_COMPLETE_SECONDS": "0",
                     "PYTHONPATH": str(inputs.find(f"{inputs.HOOKS}/python")),
                     **s3.environment(s3.shipper),
                 },
