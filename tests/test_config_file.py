@@ -15,7 +15,8 @@ from logferry.destination import REMEDY
 from logferry.errors import SettingsError
 from logferry.options import MODULE_OF
 from logferry.options.s3 import ACLS
-from logferry.settings import SETTINGS, Settings
+from logferry.settings import Settings
+from logferry.settings_table import SETTINGS
 from support.settings_tables import ALL_SETTINGS
 
 SOURCE = Path(logferry.__file__).parents[1]

@@ -13,9 +13,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "flush": {"journal", "records", "sinks", "deadline", "errors", "log", "loop_clock"},
     "settings": {
         *("flush.policy", "records.object_key", "records.zstd_packing", "destination", "errors"),
-        *("aws.variable_names", "config_file", "options", "references.grammar", "setting", "settings_validation"),
-        "values",
+        *("aws.variable_names", "config_file", "options", "references.grammar", "setting"),
+        *("settings_table", "settings_validation"),
     },
+    "settings_table": {"flush.policy", "records.object_key", "destination", "setting", "values"},
     "options": {"aws", "destination", "records", "setting", "settings_validation", "values"},
     "settings_validation": {"flush.policy", "records.object_key", "destination"},
     "instrumentation": {"listener", "records", "errors"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from logferry.options import MODULE_OF, tables
-from logferry.settings import SETTINGS
+from logferry.settings_table import SETTINGS
 
 if TYPE_CHECKING:
     from logferry.setting import Setting

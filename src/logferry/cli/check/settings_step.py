@@ -10,7 +10,8 @@ from logferry.cli.check.result import Step
 from logferry.cli.console import counted
 from logferry.config_file import ConfigFile
 from logferry.errors import SettingsError
-from logferry.settings import PREFIX, SETTINGS, Settings
+from logferry.settings import PREFIX, Settings
+from logferry.settings_table import SETTINGS
 from logferry.values import parse_truth
 
 if TYPE_CHECKING:

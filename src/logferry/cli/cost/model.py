@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 from logferry.cli.cost.simulation import Workload, simulate
 from logferry.flush.policy import Flush, Timing
 from logferry.journal.journal import SEGMENTS_AT_LEAST
-from logferry.settings import SETTINGS, Settings
+from logferry.settings import Settings
+from logferry.settings_table import SETTINGS
 from logferry.values import SHORT_BUFFER_MS
 
 if TYPE_CHECKING:
