@@ -274,7 +274,7 @@ READS_THE_WALL_CLOCK = {
     *("shipper.event_collection", "supervisor.event_pipe"),
     *("references.resolver", "references.service_client", "shipper.deferred_target"),
     *("aws.assumed_role", "aws.credentials", "http_client.client", "http_client.connection", "sinks.s3.sink"),
-    *("sinks.firehose.sink", "sinks.https.sink", "sinks.s3.sdk"),
+    *("sinks.firehose.sink", "sinks.https.sink", "sinks.s3.sdk_errors"),
 }
 """Deadlines of the platform, signatures and credentials have dates; a freeze shows only on the wall clock."""
 TOUCHES_THE_DISK = {

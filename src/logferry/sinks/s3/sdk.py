@@ -7,8 +7,6 @@ Guarantees:
   would not respect.
 - Certificates and host names are verified as by the own client, also behind a proxy.
 - A client that has been replaced is closed before the next one is made, unless another `put` uses it.
-- A message names the host that cannot be reached, and whether it is the proxy.
-- A message is bounded and contains no password of a proxy or an endpoint URL.
 - Variables that are meant for the function, and that botocore cannot use, are removed.
 
 Design: one client lives as long as the process, because making one costs 30 ms of CPU time. It is
@@ -24,11 +22,9 @@ import asyncio
 import base64
 import contextlib
 import os
-import time
 import zlib
 from contextlib import AsyncExitStack
 from typing import Any
-from urllib.parse import urlsplit
 
 from logferry.sinks.s3.sdk_session import VerifyingSession, no_system_certificates
 
@@ -42,11 +38,11 @@ with no_system_certificates():
 
 from typing import TYPE_CHECKING
 
-from logferry.errors import SinkError, SinkRejected, SinkUnavailable
+from logferry.errors import SinkError, SinkRejected
 from logferry.http_client import client as http_client
-from logferry.http_client.failures import CHECK_PROXY, bounded, connect_failure, remedies
+from logferry.http_client.failures import bounded
 from logferry.http_client.tls import AMAZON_ROOTS, TlsContexts, is_bundle_given
-from logferry.sinks.s3 import endpoint, errors, sdk_clock
+from logferry.sinks.s3 import endpoint, errors, sdk_clock, sdk_errors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -82,7 +78,6 @@ PARAMETERS = {
 STS_RESPONSE_SECONDS = 2.0
 """Limit for a response of STS, in seconds, as in `aws.assumed_role`."""
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-_NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError)
 
 
 class S3SdkSink:
@@ -141,18 +136,8 @@ class S3SdkSink:
             is_stored = await self._put_unless_stored(key, stored)
         except SinkError as error:
             raise error.restated(f"{where}: {error}") from error
-        except boto.ClientError as error:
-            raise _classified(where, error) from error
-        except _NO_CREDENTIALS as error:
-            raise SinkRejected(f"{where}: {_bounded(error)}; the environment has no usable AWS credentials") from error
-        except boto.ParamValidationError as error:
-            raise SinkRejected(f"{where}: {_bounded(error)}; correct LOGFERRY_DESTINATION") from error
-        except boto.ProxyConnectionError as error:
-            raise SinkUnavailable(f"{where}: {_bounded(error)}; {CHECK_PROXY}") from error
-        except boto.EndpointConnectionError as error:
-            raise SinkUnavailable(f"{where}: {_connect_failure(error)}") from error
-        except (boto.BotoCoreError, aiohttp.ClientError, OSError, ValueError) as error:
-            raise SinkUnavailable(f"{where}: {_bounded(repr(error))}") from error
+        except (boto.BotoCoreError, boto.ClientError, aiohttp.ClientError, OSError, ValueError) as error:
+            raise sdk_errors.translated(where, error) from error
         if not is_stored:
             raise errors.not_stored(where)
 
@@ -166,7 +151,7 @@ class S3SdkSink:
         try:
             return bool(await self._put_corrected(key, stored))
         except boto.ClientError as error:
-            if "IfNoneMatch" not in self._object_parameters or _code(error) != "PreconditionFailed":
+            if "IfNoneMatch" not in self._object_parameters or sdk_errors.code_of(error) != "PreconditionFailed":
                 raise
         await self._check_existing(key, stored)
         return True
@@ -198,7 +183,7 @@ class S3SdkSink:
             try:
                 return await self._put(key, stored)
             except boto.ClientError as error:
-                code = _code(error)
+                code = sdk_errors.code_of(error)
                 if code in corrected or not self._correct(code, error):
                     raise
                 corrected.add(code)
@@ -315,7 +300,7 @@ class S3SdkSink:
         try:
             client = await self._stack.enter_async_context(self._session.client("s3", **options))
         except (boto.BotoCoreError, ValueError) as error:
-            raise SinkRejected(f"no S3 client can be made: {_bounded(error)}; check the AWS_ variables") from error
+            raise SinkRejected(f"no S3 client can be made: {bounded(str(error))}; check the AWS_ variables") from error
         client.meta.events.unregister("before-call.s3", add_expect_header)
         return client
 
@@ -325,35 +310,3 @@ def _is_host_of_amazon(region: str | None, environ: Mapping[str, str]) -> bool:
     if is_bundle_given(environ) or endpoint.endpoint_url(environ):
         return False
     return endpoint.service_host(region or "", environ).endswith(".amazonaws.com")
-
-
-def _classified(where: str, error: boto.ClientError) -> SinkError:
-    response = error.response
-    sentence = bounded(str(response.get("Error", {}).get("Message", "")))
-    metadata = response.get("ResponseMetadata", {})
-    classified = errors.classify(where, int(metadata.get("HTTPStatusCode", 0)), _code(error), sentence)
-    classified.retry_after = errors.retry_after(metadata.get("HTTPHeaders", {}), now=time.time())
-    return classified
-
-
-def _connect_failure(error: boto.EndpointConnectionError) -> str:
-    """Return the message for a host without a connection. It is the proxy's if it is not that of the URL."""
-    cause = error.kwargs.get("error")
-    if not isinstance(cause, aiohttp.ClientConnectorError):
-        return _bounded(repr(error))
-    is_proxy = cause.host != urlsplit(str(error.kwargs.get("endpoint_url", ""))).hostname
-    return connect_failure(
-        cause.host,
-        cause.port or 0,
-        cause.os_error,
-        remedies(CHECK_PROXY) if is_proxy else errors.CONNECTION_REMEDIES,
-        is_unresolved=isinstance(cause, aiohttp.ClientConnectorDNSError),
-    )
-
-
-def _bounded(error: object) -> str:
-    return bounded(str(error))
-
-
-def _code(error: boto.ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
